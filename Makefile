@@ -1,0 +1,26 @@
+# Everything works in .venv at the repository's root.
+SHELL := bash
+.DEFAULT_GOAL := help
+python := .venv/bin/python
+EXTRAS ?= executor,generator-cpu,dev
+
+# uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
+# build of torch where there is none.
+find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
+uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
+
+.PHONY: help install run test lint protos tiny-model bench
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.installed ## everything into .venv; nothing if it is there
+
+.venv/.installed: pyproject.toml
+	@test -x $(python) || python3 -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@echo 'installing into .venv ($(EXTRAS))'
+	@$(uv) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+protos: install ## the stubs from the contracts
+	@$(python) tools/generate_stubs.py .
