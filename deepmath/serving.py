@@ -1,0 +1,128 @@
+"""How every service runs: one asyncio gRPC server with health, reflection, error mapping and a graceful end."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from deepmath.config import ServiceConfig
+from deepmath.errors import PUSHBACK, DeepMathError, Overloaded, Unavailable
+
+log = logging.getLogger(__name__)
+
+Register = Callable[[grpc.aio.Server], None]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """The one place where an exception becomes a gRPC status."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler of a call so that it ends with the status of what it raises."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        kind = ("stream" if handler.request_streaming else "unary") + (
+            "_stream" if handler.response_streaming else "_unary"
+        )
+        wrap = _guard_stream if handler.response_streaming else _guard_unary
+        wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(**{kind: wrap(getattr(handler, kind))})
+        return wrapped
+
+
+def _guard_unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await method(request, context)
+        except Exception as error:
+            await _abort(context, error)
+
+    return guarded
+
+
+def _guard_stream(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            async for response in method(request, context):
+                yield response
+        except Exception as error:
+            await _abort(context, error)
+
+    return guarded
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, DeepMathError):
+        metadata = ((PUSHBACK, str(error.retry_after_ms)),) if isinstance(error, Overloaded) else ()
+        await context.abort(error.status, str(error), metadata)
+    log.error("a call failed by a defect of this service", exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def serve(
+    config: ServiceConfig, services: Mapping[str, Register], drain: Callable[[], Awaitable[None]] = _nothing
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    `services` maps each full service name to the function that adds its servicer. When the end is asked for, health
+    turns to NOT_SERVING, `drain` is called (stop admitting there), and calls in flight get `config.drain_seconds`.
+
+    Raises:
+        Unavailable: `config.listen` cannot be bound.
+    """
+    server = grpc.aio.server(
+        interceptors=[ErrorInterceptor()],
+        options=[("grpc.max_receive_message_length", config.max_message_bytes), ("grpc.so_reuseport", 0)],
+    )
+    for register in services.values():
+        register(server)
+    healths = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    address = _bind(server, config.listen)
+    await server.start()
+    for name in ("", *services):
+        await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
+    print(f"serving on {address}", flush=True)
+    await _asked_to_end()
+    await healths.enter_graceful_shutdown()
+    await drain()
+    await server.stop(config.drain_seconds)
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> str:
+    try:
+        port = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise Unavailable(f"cannot listen on {listen}: is it in use, or not an address of this machine?") from error
+    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+
+async def _asked_to_end() -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr from `level` on: debug, info, warning or error."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
