@@ -1,6 +1,7 @@
 """How every service runs: one asyncio gRPC server with health, reflection, error mapping and a graceful end."""
 
 import asyncio
+import inspect
 import logging
 import signal
 import sys
@@ -34,12 +35,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
         )
-        wrap = _guard_stream if handler.response_streaming else _guard_unary
+        wrap = _guard_generator if inspect.isasyncgenfunction(getattr(handler, kind)) else _guard_coroutine
         wrapped: grpc.RpcMethodHandler[Any, Any] = handler._replace(**{kind: wrap(getattr(handler, kind))})
         return wrapped
 
 
-def _guard_unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _guard_coroutine(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         try:
             return await method(request, context)
@@ -49,7 +50,7 @@ def _guard_unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitab
     return guarded
 
 
-def _guard_stream(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+def _guard_generator(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
             async for response in method(request, context):
