@@ -5,7 +5,7 @@ from math import isqrt
 from random import Random
 
 from deepmath.problems.family import Family, Parameters, uniform
-from deepmath.problems.working import add, divide, multiply, subtract
+from deepmath.problems.working import add, column_add, divide, multiply, subtract
 
 
 def _draw_linear_equation(random: Random) -> Parameters:
@@ -58,7 +58,8 @@ def _system(a: int, b: int, e: int, c: int, d: int, f: int) -> str:
     return (
         f"Multiply the first equation by {d}: {a}*{d}={a * d}, {b}*{d}={b * d}. {multiply(e, d)}"
         f"Multiply the second by {b}: {c}*{b}={c * b}, {d}*{b}={d * b}. {multiply(f, b)}"
-        f"Add them, y drops out. {add(a * d, b * c)}{add(d * e, b * f)}So {left}x={right}. {divide(right, left)}"
+        f"Add them, y drops out. {column_add(a * d, b * c)}{column_add(d * e, b * f)}"
+        f"So {left}x={right}. {divide(right, left)}"
     )
 
 
@@ -67,7 +68,7 @@ def _polynomial(a: int, b: int, c: int, t: int) -> str:
     cubic, quadratic = a * square * t, b * square
     return (
         f"{t}*{t}={square}. {multiply(square, t)}{multiply(square * t, a)}{multiply(square, b)}"
-        f"{add(cubic, quadratic)}{add(cubic + quadratic, c)}"
+        f"{column_add(cubic, quadratic)}{column_add(cubic + quadratic, c)}"
     )
 
 

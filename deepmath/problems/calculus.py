@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 from deepmath.problems.family import Family, uniform
-from deepmath.problems.working import add, divide, multiply, subtract
+from deepmath.problems.working import add, column_add, divide, multiply, subtract
 
 
 def _derivative(a: int, b: int, c: int, t: int) -> str:
@@ -11,7 +11,8 @@ def _derivative(a: int, b: int, c: int, t: int) -> str:
     cubic, quadratic = 3 * a * square, 2 * b * t
     return (
         f"The derivative of {a}x^3 is {3 * a}x^2, of {b}x^2 it is {2 * b}x, of {c}x it is {c}. "
-        f"{multiply(t, t)}{multiply(square, 3 * a)}{multiply(t, 2 * b)}{add(cubic, quadratic)}{add(cubic + quadratic, c)}"
+        f"{multiply(t, t)}{multiply(square, 3 * a)}{multiply(t, 2 * b)}{column_add(cubic, quadratic)}"
+        f"{column_add(cubic + quadratic, c)}"
     )
 
 
@@ -57,7 +58,12 @@ FAMILIES = (
             "Find the area under y = {a}x^2 + {b}x between x = 0 and x = {t}.",
             "Compute the definite integral of {a}x^2 + {b}x, x from 0 to {t}.",
         ),
-        draw=uniform(a=(2, 12), b=(2, 12), t=(3, 15), where=lambda a, b, t: (2 * a * t**3 + 3 * b * t**2) % 6 == 0),
+        draw=uniform(
+            a=(2, 12),
+            b=(2, 12),
+            t=(3, 15),
+            where=lambda p: (2 * p["a"] * p["t"] ** 3 + 3 * p["b"] * p["t"] ** 2) % 6 == 0,
+        ),
         answer=lambda a, b, t: Fraction(a * t**3, 3) + Fraction(b * t**2, 2),
         code=("from sympy import *\nx = symbols('x')\nintegrate({a}*x**2 + {b}*x, (x, 0, {t}))",),
         working=_integral,
@@ -70,7 +76,7 @@ FAMILIES = (
             "For which y is ({b}/2, y) the vertex of y = x^2 - {b}x + {c}?",
             "How small can x^2 - {b}x + {c} become?",
         ),
-        draw=uniform(b=(6, 60), c=(2, 99), where=lambda b, c: b % 2 == 0),
+        draw=uniform(b=(6, 60), c=(2, 99), where=lambda p: p["b"] % 2 == 0),
         answer=lambda b, c: c - b * b // 4,
         code=("from sympy import *\nx = symbols('x')\nf = x**2 - {b}*x + {c}\nf.subs(x, solve(diff(f))[0])",),
         working=_minimum,

@@ -1,7 +1,7 @@
 """Combinatorics: choices, counts, chances."""
 
 from fractions import Fraction
-from math import comb, gcd, lcm
+from math import comb, factorial, gcd, lcm, perm
 
 from deepmath.problems.family import Family, uniform, unordered
 from deepmath.problems.working import add, divide, euclid, multiply, subtract
@@ -62,8 +62,8 @@ FAMILIES = (
             "Compute the binomial coefficient {n} choose {k}.",
             "From {n} books {k} are picked, order does not matter. How many choices are there?",
         ),
-        draw=uniform(n=(8, 70), k=(2, 6), where=lambda n, k: comb(n, k) < 10**6),
-        answer=lambda n, k: comb(n, k),
+        draw=uniform(n=(8, 70), k=(2, 6), where=lambda p: comb(p["n"], p["k"]) < 10**6),
+        answer=lambda n, k: perm(n, k) // factorial(k),
         code=("import math\nmath.comb({n}, {k})",),
         working=_combinations,
     ),
@@ -76,7 +76,10 @@ FAMILIES = (
             "Boards of length {a} and {b} are laid in a line of length {n}. How many mixes are possible?",
         ),
         draw=uniform(
-            a=(3, 19), b=(2, 18), n=(50, 200), where=lambda a, b, n: b < a and 5 <= n // a <= 20 and n % gcd(a, b) == 0
+            a=(3, 19),
+            b=(2, 18),
+            n=(50, 200),
+            where=lambda p: p["b"] < p["a"] and 5 <= p["n"] // p["a"] <= 20 and p["n"] % gcd(p["a"], p["b"]) == 0,
         ),
         answer=_pay_ways,
         code=("print(sum(({n} - {a}*x) % {b} == 0 for x in range({n}//{a} + 1)))",),
@@ -91,7 +94,7 @@ FAMILIES = (
             "Of the first {n} positive integers, how many are divisible by {a} or by {b}?",
             "Find how many k with 1 <= k <= {n} are a multiple of {a} or {b}.",
         ),
-        draw=uniform(n=(100, 999), a=(3, 19), b=(3, 19), where=lambda n, a, b: a != b),
+        draw=uniform(n=(100, 999), a=(3, 19), b=(3, 19), where=lambda p: p["a"] != p["b"]),
         answer=_multiples_of_either,
         code=("len([k for k in range(1, {n} + 1) if k % {a} == 0 or k % {b} == 0])",),
         working=_multiples,

@@ -49,13 +49,13 @@ class Family:
         return self.working(**parameters)
 
 
-def uniform(*, where: Callable[..., bool] = lambda **_: True, **ranges: tuple[int, int]) -> Draw:
+def uniform(*, where: Callable[[Parameters], bool] = lambda _: True, **ranges: tuple[int, int]) -> Draw:
     """Draws each parameter from its closed range until `where` holds."""
 
     def draw(random: Random) -> Parameters:
         while True:
             parameters = {name: random.randint(low, high) for name, (low, high) in ranges.items()}
-            if where(**parameters):
+            if where(parameters):
                 return parameters
 
     return draw

@@ -27,7 +27,10 @@ def _draw_legs(random: Random) -> Parameters:
 
 def _hypotenuse(a: int, b: int) -> str:
     c = isqrt(a * a + b * b)
-    return f"Square the legs. {multiply(a, a)}{multiply(b, b)}{add(a * a, b * b)}Find the root. {multiply(c, c)}It is {c}. "
+    return (
+        f"Square the legs. {multiply(a, a)}{multiply(b, b)}{add(a * a, b * b)}"
+        f"Find the root. {multiply(c, c)}It is {c}. "
+    )
 
 
 def _trapezoid(a: int, b: int, h: int) -> str:
@@ -74,7 +77,9 @@ FAMILIES = (
             "The parallel sides of a field are {a} m and {b} m, {h} m apart. What is its area in square metres?",
             "Compute the area of the trapezoid with bases {a}, {b} and height {h}.",
         ),
-        draw=uniform(a=(10, 99), b=(10, 99), h=(4, 60), where=lambda a, b, h: a != b and (a + b) * h % 2 == 0),
+        draw=uniform(
+            a=(10, 99), b=(10, 99), h=(4, 60), where=lambda p: p["a"] != p["b"] and (p["a"] + p["b"]) * p["h"] % 2 == 0
+        ),
         answer=lambda a, b, h: (a + b) * h // 2,
         code=("({a} + {b})*{h}//2",),
         working=_trapezoid,

@@ -1,6 +1,6 @@
 """Number theory: divisors, primes, remainders."""
 
-from math import gcd, isqrt, lcm
+from math import gcd, isqrt
 
 from deepmath.problems.family import Family, uniform, unordered
 from deepmath.problems.working import divide, euclid, listed, multiply
@@ -56,7 +56,8 @@ def _congruences(a: int, m: int, b: int, n: int) -> str:
     trials = "; ".join(f"{x}={x // n}*{n}+{x % n}" for x in candidates)
     return (
         f"Numbers that leave {a} by {m} are {listed(candidates)}. Divide each by {n} until the remainder is {b}: "
-        f"{trials}. The remainder is {b}. "
+        f"{trials}. The remainder is {b}. Check {candidates[-1]}. {divide(candidates[-1], m)}"
+        f"{divide(candidates[-1], n)}So {m} leaves {a} and {n} leaves {b}, and no smaller number does both. "
     )
 
 
@@ -69,8 +70,8 @@ FAMILIES = (
             "Compute the largest integer that divides both {a} and {b}.",
             "Two ropes of {a} cm and {b} cm are cut into equal pieces. How long can a piece be at most, in cm?",
         ),
-        draw=uniform(a=(60, 999), b=(60, 999), where=lambda a, b: a != b and gcd(a, b) > 1),
-        answer=lambda a, b: gcd(a, b),
+        draw=uniform(a=(60, 999), b=(60, 999), where=lambda p: p["a"] != p["b"] and gcd(p["a"], p["b"]) > 1),
+        answer=lambda a, b: gcd(a, b),  # noqa: PLW0108 - math.gcd takes no keywords
         code=("import math\nmath.gcd({a}, {b})",),
         working=euclid,
         canonical=unordered("a", "b"),
@@ -83,8 +84,8 @@ FAMILIES = (
             "Compute the smallest positive integer divisible by both {a} and {b}.",
             "Two lamps flash every {a} and every {b} seconds. After how many seconds do they flash together again?",
         ),
-        draw=uniform(a=(12, 99), b=(12, 99), where=lambda a, b: a != b),
-        answer=lambda a, b: lcm(a, b),
+        draw=uniform(a=(12, 99), b=(12, 99), where=lambda p: p["a"] != p["b"]),
+        answer=lambda a, b: a * b // gcd(a, b),
         code=("import math\nmath.lcm({a}, {b})",),
         working=_lcm,
         canonical=unordered("a", "b"),
@@ -97,8 +98,8 @@ FAMILIES = (
             "Find the remainder of {a}^{n} on division by {m}.",
             "Divide {a}^{n} by {m}. What remains?",
         ),
-        draw=uniform(a=(3, 49), n=(6, 14), m=(11, 59), where=lambda a, n, m: gcd(a, m) == 1),
-        answer=lambda a, n, m: pow(a, n, m),
+        draw=uniform(a=(3, 49), n=(6, 14), m=(11, 59), where=lambda p: gcd(p["a"], p["m"]) == 1),
+        answer=lambda a, n, m: a**n % m,
         code=("pow({a}, {n}, {m})",),
         working=_modular_power,
     ),
@@ -110,7 +111,7 @@ FAMILIES = (
             "Count the positive integers that divide {n}.",
             "In how many ways can {n} be written as a product of two ordered positive integers?",
         ),
-        draw=uniform(n=(60, 900)),
+        draw=uniform(n=(60, 600)),
         answer=lambda n: len(_divisors(n)),
         code=("from sympy import divisors\nlen(divisors({n}))",),
         working=_divisor_count,
@@ -123,7 +124,7 @@ FAMILIES = (
             "Find the number of primes p with {a} <= p <= {b}.",
             "How many of the integers {a} to {b} are prime?",
         ),
-        draw=uniform(a=(4, 250), b=(20, 300), where=lambda a, b: 16 <= b - a <= 40),
+        draw=uniform(a=(4, 250), b=(20, 300), where=lambda p: 16 <= p["b"] - p["a"] <= 40),
         answer=lambda a, b: sum(_is_prime(n) for n in range(a, b + 1)),
         code=("from sympy import primerange\nlen(list(primerange({a}, {b} + 1)))",),
         working=_prime_count,
@@ -137,7 +138,11 @@ FAMILIES = (
             "Eggs packed by {m} leave {a} over and packed by {n} leave {b} over. How many eggs are there at least?",
         ),
         draw=uniform(
-            a=(1, 12), m=(5, 13), b=(1, 12), n=(5, 13), where=lambda a, m, b, n: a < m and b < n and gcd(m, n) == 1
+            a=(1, 12),
+            m=(5, 13),
+            b=(1, 12),
+            n=(5, 13),
+            where=lambda p: p["a"] < p["m"] and p["b"] < p["n"] and gcd(p["m"], p["n"]) == 1,
         ),
         answer=_solution,
         code=("next(x for x in range(1, {m}*{n}) if x % {m} == {a} and x % {n} == {b})",),

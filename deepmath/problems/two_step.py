@@ -4,12 +4,12 @@ from math import gcd
 from random import Random
 
 from deepmath.problems.family import Family, Parameters, uniform, unordered
-from deepmath.problems.working import add, divide, euclid, multiply, subtract, total
+from deepmath.problems.working import column_add, divide, euclid, long_multiply, multiply, subtract, total
 
 
 def _gcd_square(a: int, b: int, c: int) -> str:
     g = gcd(a, b)
-    return f"{euclid(a, b)}Square it. {multiply(g, g)}{add(g * g, c)}"
+    return f"{euclid(a, b)}Square it. {long_multiply(g, g)}{column_add(g * g, c)}"
 
 
 def _sum_remainder(n: int, m: int) -> str:
@@ -26,7 +26,7 @@ def _digit_sum(number: int) -> int:
 
 def _product_digits(a: int, b: int, c: int) -> str:
     digits = [int(digit) for digit in str(a * b)]
-    return f"{multiply(a, b)}The digits of {a * b}. {total(digits)}{multiply(c, sum(digits))}"
+    return f"{long_multiply(a, b)}The digits of {a * b}. {total(digits)}{multiply(c, sum(digits))}"
 
 
 def _draw_solution_value(random: Random) -> Parameters:
@@ -36,7 +36,7 @@ def _draw_solution_value(random: Random) -> Parameters:
 
 def _solution_value(a: int, b: int, c: int, d: int) -> str:
     x = (c - b) // a
-    return f"{subtract(c, b)}{divide(c - b, a)}So x is {x}. {multiply(x, x)}{add(x * x, d)}"
+    return f"{subtract(c, b)}{divide(c - b, a)}So x is {x}. {long_multiply(x, x)}{column_add(x * x, d)}"
 
 
 FAMILIES = (
@@ -48,7 +48,7 @@ FAMILIES = (
             "Find the greatest common divisor g of {a} and {b}, then g^2 + {c}.",
             "Square the gcd of {a} and {b} and add {c}. What do you get?",
         ),
-        draw=uniform(a=(60, 999), b=(60, 999), c=(2, 99), where=lambda a, b, c: a != b and gcd(a, b) > 3),
+        draw=uniform(a=(60, 999), b=(60, 999), c=(2, 99), where=lambda p: p["a"] != p["b"] and gcd(p["a"], p["b"]) > 3),
         answer=lambda a, b, c: gcd(a, b) ** 2 + c,
         code=("import math\ng = math.gcd({a}, {b})\ng", "g**2 + {c}"),
         working=_gcd_square,
@@ -62,7 +62,7 @@ FAMILIES = (
             "Compute s = 1^2 + ... + {n}^2, then the remainder when s is divided by {m}.",
             "What remains when the sum s of the squares up to {n}^2 is divided by {m}?",
         ),
-        draw=uniform(n=(8, 24), m=(11, 79)),
+        draw=uniform(n=(6, 16), m=(11, 79)),
         answer=lambda n, m: n * (n + 1) * (2 * n + 1) // 6 % m,
         code=("s = sum(k**2 for k in range(1, {n} + 1))\ns", "s % {m}"),
         working=_sum_remainder,

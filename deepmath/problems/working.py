@@ -50,7 +50,8 @@ def column_add(a: int, b: int) -> str:
 
 def divide(a: int, b: int) -> str:
     """Long division of `a` by `b`, both positive, with the remainder."""
-    steps, rest = [], 0
+    steps: list[str] = []
+    rest = 0
     for digit in reversed(_digits(a)):
         rest = rest * 10 + digit
         if rest >= b or steps:
