@@ -27,6 +27,7 @@ def _fraction_sum(a: int, b: int, c: int, d: int) -> str:
         f"{common}={common // d}*{d} and {c}*{common // d}={right}, so {c}/{d}={right}/{common}. "
         f"{add(left, right)}The sum is {left + right}/{common}. Divide both by {divisor}: "
         f"{left + right}={(left + right) // divisor}*{divisor} and {common}={common // divisor}*{divisor}. "
+        f"So the sum is {Fraction(left + right, common)}. "
     )
 
 

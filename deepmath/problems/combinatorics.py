@@ -50,6 +50,7 @@ def _urn(r: int, b: int) -> str:
         f"{add(r, b)}Red first and red again: {r}*{r - 1}. {multiply(r, r - 1)}All pairs: {n}*{n - 1}. "
         f"{multiply(n, n - 1)}The chance is {ways}/{all_ways}. Reduce it. {euclid(all_ways, ways)}"
         f"{ways}={ways // divisor}*{divisor} and {all_ways}={all_ways // divisor}*{divisor}. "
+        f"So the chance is {Fraction(ways, all_ways)}. "
     )
 
 
@@ -108,7 +109,7 @@ FAMILIES = (
             "From {r} red and {b} blue cards two are drawn without putting back. Find the chance of two reds.",
             "There are {r} red and {b} blue socks in a drawer. What is the probability of picking two red ones?",
         ),
-        draw=uniform(r=(2, 25), b=(2, 25)),
+        draw=uniform(r=(2, 25), b=(2, 25), where=lambda p: p["r"] + p["b"] <= 32),
         answer=lambda r, b: Fraction(r * (r - 1), (r + b) * (r + b - 1)),
         code=("r, b = {r}, {b}\nn = r + b\nfrom fractions import Fraction\nprint(Fraction(r*(r - 1), n*(n - 1)))",),
         working=_urn,

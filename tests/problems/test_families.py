@@ -1,0 +1,108 @@
+"""Each family's question, code, working and answer belong together."""
+
+import ast
+import re
+from random import Random
+from typing import Any
+
+import pytest
+
+from deepmath.problems import FAMILIES, Family, Instance, Parameters
+
+DRAWS = 120
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+
+def draws(family: Family, count: int = DRAWS) -> list[Parameters]:
+    random = Random(family.name)
+    return [family.draw(random) for _ in range(count)]
+
+
+def last_output(snippets: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the last of the snippets shows when all run in one namespace, as in one session."""
+    namespace: dict[str, Any] = {}
+    for snippet in snippets:
+        capsys.readouterr()
+        *statements, last = ast.parse(snippet).body
+        assert isinstance(last, ast.Expr)
+        exec(compile(ast.Module(statements, []), "snippet", "exec"), namespace)
+        value = eval(compile(ast.Expression(last.value), "snippet", "eval"), namespace)
+    return capsys.readouterr().out.strip() or repr(value)
+
+
+def test_there_are_at_least_24_families_with_distinct_names() -> None:
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES) >= 24
+
+
+def test_at_least_three_families_use_a_variable_of_the_first_snippet_in_the_second() -> None:
+    assert sum(len(family.code) == 2 for family in FAMILIES) >= 3
+
+
+@every_family
+def test_second_snippet_fails_without_the_first(family: Family) -> None:
+    if len(family.code) == 1:
+        pytest.skip("one snippet")
+    second = family.snippets(draws(family, 1)[0])[1]
+    with pytest.raises(NameError):
+        eval(second, {})
+
+
+@every_family
+def test_running_the_snippets_gives_the_answer(family: Family, capsys: pytest.CaptureFixture[str]) -> None:
+    for parameters in draws(family):
+        assert last_output(family.snippets(parameters), capsys) == family.answer_text(parameters), parameters
+
+
+@every_family
+def test_every_equation_of_the_working_holds(family: Family) -> None:
+    checked = 0
+    for parameters in draws(family):
+        for equation in re.findall(r"[\d+\-*/()=]*\d=[\d+\-*/()=]*\d", family.steps(parameters)):
+            values = {eval(side) for side in equation.split("=")}
+            assert len(values) == 1, (parameters, equation)
+            checked += 1
+    assert checked > DRAWS
+
+
+@every_family
+def test_working_arrives_at_the_answer(family: Family) -> None:
+    for parameters in draws(family):
+        answer = family.answer_text(parameters)
+        assert re.search(rf"(?<![\d]){re.escape(answer)}(?!\d)", family.steps(parameters)), parameters
+
+
+@every_family
+def test_working_is_much_longer_than_the_code(family: Family) -> None:
+    for parameters in draws(family):
+        assert len(family.steps(parameters)) > sum(map(len, family.snippets(parameters)))
+
+
+@every_family
+def test_answer_is_short_enough_for_a_small_model(family: Family) -> None:
+    assert max(len(family.answer_text(parameters)) for parameters in draws(family)) <= 7
+
+
+@every_family
+def test_wordings_are_four_or_more_and_distinct(family: Family) -> None:
+    parameters = draws(family, 1)[0]
+    questions = {family.question(parameters, wording) for wording in range(len(family.wordings))}
+    assert len(questions) == len(family.wordings) >= 4
+
+
+@every_family
+def test_every_wording_states_every_parameter(family: Family) -> None:
+    names = set(draws(family, 1)[0])
+    for wording in family.wordings:
+        assert set(re.findall(r"\{(\w+)\}", wording)) == names
+
+
+@every_family
+def test_family_has_at_least_200_instances(family: Family) -> None:
+    assert len({family.canonical(parameters) for parameters in draws(family, 4000)}) >= 200
+
+
+def test_swapped_summands_are_the_same_instance() -> None:
+    family = next(family for family in FAMILIES if family.name == "product")
+    one, other = ({"a": 47, "b": 83}, {"a": 83, "b": 47})
+    assert family.canonical(one) == family.canonical(other)
+    assert Instance(family, one, 0).split == Instance(family, other, 1).split
