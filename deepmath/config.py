@@ -15,7 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-EXIT_USAGE = 2  # what a shell expects of a command that was called wrongly
+from deepmath.exits import EXIT_USAGE
 
 
 class ServiceConfig(BaseSettings):
@@ -25,7 +25,9 @@ class ServiceConfig(BaseSettings):
         extra="forbid", frozen=True, cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True
     )
 
-    listen: str = Field("127.0.0.1:0", description="Address to serve on: HOST:PORT (port 0: any free one) or unix:PATH.")
+    listen: str = Field(
+        "127.0.0.1:0", description="Address to serve on: HOST:PORT (port 0: any free one) or unix:PATH."
+    )
     drain_seconds: float = Field(20.0, ge=0, description="After SIGTERM, wait this long for calls in flight.")
     max_message_bytes: int = Field(4 << 20, gt=0, description="Longest message accepted from a client, in bytes.")
     log_level: str = Field("warning", pattern="^(debug|info|warning|error)$", description="What goes to the log.")

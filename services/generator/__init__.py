@@ -1,0 +1,1 @@
+"""The generator service: one model served by vLLM, and the agent loop around it."""

@@ -2,9 +2,9 @@
 
 A model directory may carry a `prompt.toml` of its own; every other model gets `prompts/default.toml`:
 
-    agent = "..."      # system text with tools; `{modules}` stands for the allowed modules, `{examples}` for the examples
-    plain = "..."      # system text without tools
-    [[examples]]       # any number: a question and a whole solution that shows calls and outputs
+    agent = "..."   # system text with tools; `{modules}` and `{examples}` stand for what their names say
+    plain = "..."   # system text without tools
+    [[examples]]    # any number: a question and a whole solution that shows calls and outputs
 """
 
 import tomllib
@@ -14,17 +14,13 @@ from typing import Any, Literal
 
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as executor
+from deepmath.modules import ALLOWED_MODULES
 
 Mode = Literal["agent", "plain"]
 
 TOOL_CALL, END_OF_TOOL_CALL = "<tool_call>", "</tool_call>"
 _DEFAULTS = Path(__file__).parent / "prompts"
 _MARK = "\u2063question\u2063"  # stands for the question while the chat template is rendered
-
-ALLOWED_MODULES = (
-    "cmath, math, random, statistics, itertools, functools, collections, fractions, decimal, datetime, re, string, "
-    "numpy, scipy, sympy, mpmath"
-)
 
 
 @dataclass(frozen=True)
@@ -134,4 +130,4 @@ def _agent(fields: dict[str, Any]) -> str:
         f"Question: {example['question']}\n\n{example['solution'].strip()}" for example in fields.get("examples", [])
     )
     text: str = fields["agent"]
-    return text.strip().replace("{modules}", ALLOWED_MODULES).replace("{examples}", examples)
+    return text.strip().replace("{modules}", ", ".join(ALLOWED_MODULES)).replace("{examples}", examples)

@@ -1,0 +1,27 @@
+"""`deepmath serve`: one service as this process."""
+
+import os
+import sys
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+# The service reads its own options, --help included.
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+class Service(str, Enum):
+    """What can be served."""
+
+    EXECUTOR = "executor"
+    GENERATOR = "generator"
+
+
+def serve(
+    context: typer.Context,
+    service: Annotated[Service, typer.Argument(help="`deepmath serve executor --help` lists its options.")],
+) -> None:
+    """Serve the executor or the generator in the foreground."""
+    command = [sys.executable, "-m", f"services.{service.value}", *context.args]
+    os.execv(sys.executable, command)  # noqa: S606  (no shell wanted)

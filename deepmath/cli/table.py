@@ -1,0 +1,55 @@
+"""Many solved questions as one table with totals."""
+
+from typing import TYPE_CHECKING
+
+from deepmath.grading import same
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from deepmath.cli.solve import Solved
+
+
+def show_table(console: "Console", solved: "list[Solved]") -> None:
+    """Show question, snippets, answer, verdict, tokens and seconds of each, and the totals."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("question", max_width=56, no_wrap=True)
+    for heading in ("snippets", "answer", "right", "tokens", "seconds"):
+        table.add_column(heading, justify="left" if heading == "answer" else "right")
+    for one in solved:
+        answer = "failed" if one.failed else one.answer or "none"
+        seconds = max((t.seconds for t in one.trajectories), default=0.0)
+        numbers = (str(_snippets(one)), answer, _verdict(one), str(_tokens(one)), f"{seconds:.1f}")
+        table.add_row(one.question.text.replace("\n", " "), *numbers)
+    console.print(table, markup=False)
+    console.print(_totals(solved), highlight=False)
+
+
+def _verdict(one: "Solved") -> str:
+    if one.failed or not one.question.answer:
+        return "?"
+    return "yes" if same(one.answer, one.question.answer) else f"no ({one.question.answer})"
+
+
+def _totals(solved: "list[Solved]") -> str:
+    graded = [one for one in solved if one.question.answer and not one.failed]
+    right = sum(same(one.answer, one.question.answer) for one in graded)
+    failed = sum(one.failed for one in solved)
+    parts = [
+        f"{len(solved)} questions",
+        f"{right} of {len(graded)} right" if graded else "",
+        f"{sum(map(_snippets, solved))} snippets",
+        f"{sum(map(_tokens, solved))} tokens",
+        f"{failed} failed" if failed else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _snippets(one: "Solved") -> int:
+    return sum(len(t.snippets) for t in one.trajectories)
+
+
+def _tokens(one: "Solved") -> int:
+    return sum(t.model_tokens + t.tool_tokens for t in one.trajectories)

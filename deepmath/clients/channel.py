@@ -1,0 +1,49 @@
+"""One way to reach a service: gRPC's own name resolution, round-robin over whatever addresses it gives."""
+
+import ipaddress
+import json
+
+import grpc
+
+from deepmath.errors import InvalidRequest
+
+_ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
+_OPTIONS = [
+    ("grpc.service_config", _ROUND_ROBIN),
+    ("grpc.max_receive_message_length", 256 << 20),  # a rollout of long trajectories
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """Return a channel to HOST:PORT, unix:PATH, a gRPC name such as dns:///NAME:PORT, or IP:PORT,IP:PORT,...
+
+    Nothing is connected yet.
+
+    Raises:
+        InvalidRequest: `target` is none of these.
+    """
+    return grpc.aio.insecure_channel(_resolvable(target), options=_OPTIONS)
+
+
+def _resolvable(target: str) -> str:
+    if target.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
+        return target
+    addresses = target.split(",")
+    if not all(_has_port(address) for address in addresses):
+        raise InvalidRequest(f"{target!r} is no address: give HOST:PORT, unix:PATH, or IP:PORT,IP:PORT,...")
+    if len(addresses) == 1:
+        return target
+    try:
+        version = {ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).version for address in addresses}
+    except ValueError as error:
+        raise InvalidRequest(f"{target!r}: in a list each must be IP:PORT; for names use dns:///NAME:PORT") from error
+    if len(version) != 1:
+        raise InvalidRequest(f"{target!r} mixes IPv4 and IPv6 addresses")
+    return f"ipv{version.pop()}:{target}"
+
+
+def _has_port(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65536

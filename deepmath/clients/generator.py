@@ -1,0 +1,82 @@
+"""Client of the generator service."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Self
+
+import grpc
+
+from deepmath.clients.channel import open_channel
+from deepmath.errors import from_rpc
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.generator.v1 import generator_pb2_grpc as rpc
+
+
+class GeneratorClient:
+    """A channel to one or many generators. An asynchronous context manager; safe to share between tasks.
+
+    Every method raises InvalidRequest for what the generator refuses, Overloaded where it has no room and Unavailable
+    where it cannot be reached. Leaving an iterator early cancels the call.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._channel = open_channel(target)
+        self.stub = rpc.GeneratorServiceStub(self._channel)
+
+    async def solve(
+        self,
+        question: str,
+        *,
+        samples: int = 1,
+        mode: pb.Mode.ValueType = pb.MODE_AGENT,
+        sampling: pb.Sampling | None = None,
+        budget: pb.Budget | None = None,
+    ) -> AsyncIterator[pb.SolveResponse]:
+        """Solve `question` and yield what happens while it happens; the last event is the vote."""
+        request = pb.SolveRequest(question=question, samples=samples, mode=mode, sampling=sampling, budget=budget)
+        call = self.stub.Solve(request)
+        try:
+            async for event in call:
+                yield event
+        except grpc.aio.AioRpcError as error:
+            raise self._explained(error) from None
+        finally:
+            call.cancel()
+
+    async def rollout(
+        self,
+        prompts: Iterable[pb.RolloutPrompt],
+        *,
+        mode: pb.Mode.ValueType = pb.MODE_AGENT,
+        sampling: pb.Sampling | None = None,
+        budget: pb.Budget | None = None,
+    ) -> AsyncIterator[pb.RolloutResponse]:
+        """Run every prompt once, all at the same time, and yield the trajectories as they end."""
+        call = self.stub.Rollout(pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget))
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise self._explained(error) from None
+        finally:
+            call.cancel()
+
+    async def get_info(self) -> pb.GetInfoResponse:
+        """Return what the generator says of itself."""
+        try:
+            return await self.stub.GetInfo(pb.GetInfoRequest())
+        except grpc.aio.AioRpcError as error:
+            raise self._explained(error) from None
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight end."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _explained(self, error: grpc.aio.AioRpcError) -> Exception:
+        return from_rpc(error, f"the generator at {self.target}")
