@@ -1,4 +1,4 @@
-"""Write the typed stubs of `protos/` into FOLDER (default: the repository): `python tools/generate_stubs.py [FOLDER]`."""
+"""Write the typed stubs of `protos/`: `python tools/generate_stubs.py [FOLDER]`, by default into the repository."""
 
 import sys
 from importlib.resources import files

@@ -21,7 +21,7 @@ class Finding:
 
 
 def doctor() -> None:
-    """Try every layer of isolation and look for what the services need. Exit status 1 if something needed is missing."""
+    """Try every layer of isolation and look for what is needed. Exit status 1 if something needed is missing."""
     from rich.console import Console
     from rich.table import Table
 

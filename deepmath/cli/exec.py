@@ -38,7 +38,7 @@ def _cells(file: str) -> list[str]:
         print(f"deepmath: cannot read {file}: {error}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE) from None
     first, *others = _CELL.split(source)
-    return [cell for cell in ([first] if first.strip() else []) + others] or [""]
+    return ([first] if first.strip() else []) + others or [""]
 
 
 async def _exec(cells: list[str], address: str | None, as_json: bool, seed: int, limits: dict[str, int]) -> bool:

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Split(str, Enum):
+class Split(StrEnum):
     """The two halves of the problems."""
 
     TRAIN = "train"

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepmath.generator.v1 import generator_pb2 as pb
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """With Python or without."""
 
     AGENT = "agent"

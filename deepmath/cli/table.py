@@ -7,7 +7,7 @@ from deepmath.grading import same
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deepmath.cli.solve import Solved
+    from deepmath.cli.solved import Solved
 
 
 def show_table(console: "Console", solved: "list[Solved]") -> None:
