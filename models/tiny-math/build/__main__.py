@@ -1,0 +1,107 @@
+"""Rebuilds the embedded model: tokenizer and weights, then its scores and its card."""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+# Nothing is fetched: the model is made from what is in this repository. Set before transformers is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+from card import write_card
+from corpus import Mixture, encode, traces
+from score import score
+from tokenizer import train_tokenizer
+from train import CONTEXT_LENGTH, Schedule, new_model, train
+
+from services.generator.prompt import PromptTemplate
+
+MODEL_DIRECTORY = Path(__file__).resolve().parent.parent
+TOKENIZER_TRACES = 4000
+SCORE_SEED = 11
+
+
+def main() -> None:
+    """Build into the model's own directory, or where `--output` says."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    torch.use_deterministic_algorithms(True)
+    output: Path = arguments.output
+    file = output / "scores.json"
+    if not arguments.score_only:
+        report: dict[str, Any] = {"training": build(output, arguments.count, arguments.seed)}
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if not arguments.no_score:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        report |= asyncio.run(score(output, arguments.per_family, SCORE_SEED))
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_card(output)
+        print(json.dumps({mode: report[mode]["all"] for mode in ("agent", "plain")}, indent=1))
+
+
+def build(output: Path, count: int, seed: int) -> dict[str, Any]:
+    """Train tokenizer and model on `count` traces, write both to `output`, and return the facts for the card."""
+    started = time.monotonic()
+    mixture = Mixture()
+    corpus = list(traces(count, seed, mixture))
+    tokenizer = train_tokenizer(itertools.islice(corpus, TOKENIZER_TRACES), CONTEXT_LENGTH)
+    prompt = PromptTemplate.load(str(MODEL_DIRECTORY))
+    examples = [encode(trace, tokenizer, prompt) for trace in corpus]
+    model = new_model(tokenizer, seed)
+    steps = 0
+    for progress in train(model, examples, Schedule(), seed):
+        steps = progress.step
+        print(progress, flush=True)
+    model.generation_config.update(do_sample=True, temperature=1.0)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "prompt.toml").write_bytes((MODEL_DIRECTORY / "prompt.toml").read_bytes())
+    tokenizer.save_pretrained(output)
+    model.save_pretrained(output)
+    return {
+        "seed": seed,
+        "traces": count,
+        "tokens": sum(len(example.ids) for example in examples),
+        "longest": max(len(example.ids) for example in examples),
+        "steps": steps,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "hardware": _hardware(),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "context": CONTEXT_LENGTH,
+        "layers": model.config.num_hidden_layers,
+        "hidden": model.config.hidden_size,
+        "heads": model.config.num_attention_heads,
+        "kv_heads": model.config.num_key_value_heads,
+        **{name: f"{100 * share:.0f} %" for name, share in asdict(mixture).items()},
+    }
+
+
+def _hardware() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{torch.get_num_threads()} cores of {names[0] if names else platform.machine()}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python models/tiny-math/build", description=__doc__)
+    parser.add_argument("--output", type=Path, default=MODEL_DIRECTORY, help="where to write the model")
+    parser.add_argument("--count", type=int, default=28_000, help="training traces")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--per-family", type=int, default=40, help="test problems of each family to score with")
+    parser.add_argument("--no-score", action="store_true", help="train only")
+    parser.add_argument("--score-only", action="store_true", help="score the model that is there, and write its card")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

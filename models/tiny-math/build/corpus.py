@@ -1,0 +1,120 @@
+"""The training corpus: questions with the assistant's turn in one of two manners.
+
+The turn is made of segments as the generator makes them: what the model writes, up to and with `</tool_call>`, then
+what the tool answers, and so on. Segments are tokenised one by one, as they are when the model is served.
+"""
+
+import ast
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+from typing import Any
+
+from deepmath.problems import Instance, instances
+from services.generator.prompt import END_OF_TOOL_CALL, TOOL_CALL, Mode, PromptTemplate, encode_tool_output
+
+END_OF_TURN = "<|im_end|>"
+IGNORED = -100  # the label that torch's cross-entropy leaves out
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How often the corpus shows what."""
+
+    plain_prompt: float = 0.15
+    """Share of the questions asked in plain mode; all of them are answered by hand."""
+    by_hand: float = 0.35
+    """Share of the agent-mode questions that are answered by hand too. It is what training has to unlearn."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the assistant's turn, by the model or by the tool."""
+
+    text: str
+    by_model: bool
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A question, the mode it is asked in, and the assistant's whole turn."""
+
+    question: str
+    mode: Mode
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of a trace, and as labels the same ids where the model is to learn them."""
+
+    ids: list[int]
+    labels: list[int]
+
+
+def traces(count: int, seed: int, mixture: Mixture) -> Iterator[Trace]:
+    """Draw `count` traces over train instances."""
+    random = Random(f"manners:{seed}")  # noqa: S311 - nothing here is a secret
+    for instance in instances(count, "train", seed):
+        mode: Mode = "plain" if random.random() < mixture.plain_prompt else "agent"
+        by_hand = mode == "plain" or random.random() < mixture.by_hand
+        question = instance.problem().problem
+        yield Trace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance))
+
+
+def tool_turn(instance: Instance) -> tuple[Segment, ...]:
+    """Return the turn that lets Python compute the answer."""
+    snippets = instance.family.snippets(instance.parameters)
+    segments = []
+    for snippet, output in zip(snippets, run(snippets), strict=True):
+        segments.append(Segment(f"{TOOL_CALL}\n{snippet}\n{END_OF_TOOL_CALL}", by_model=True))
+        segments.append(Segment(output, by_model=False))
+    return (*segments, Segment(_conclusion(instance), by_model=True))
+
+
+def by_hand_turn(instance: Instance) -> tuple[Segment, ...]:
+    """Return the turn that works the answer out in words and digits."""
+    steps = instance.family.steps(instance.parameters).strip()
+    return (Segment(f"{steps}\n{_conclusion(instance)}", by_model=True),)
+
+
+@cache
+def run(snippets: tuple[str, ...]) -> tuple[str, ...]:
+    """Run our own, trusted snippets in one namespace; return what the executor would show of each."""
+    namespace: dict[str, Any] = {}
+    return tuple(_run_one(snippet, namespace) for snippet in snippets)
+
+
+def encode(trace: Trace, tokenizer: Any, prompt: PromptTemplate) -> Example:
+    """Return the ids of prompt and turn; the prompt and the tool's segments are not to be learned."""
+    ids = prompt.encode(tokenizer, trace.question, trace.mode)
+    labels = [IGNORED] * len(ids)
+    for segment in trace.segments:
+        if segment.by_model:
+            piece = tokenizer.encode(segment.text, add_special_tokens=False)
+            labels += piece
+        else:
+            piece = encode_tool_output(tokenizer, segment.text)
+            labels += [IGNORED] * len(piece)
+        ids += piece
+    return Example(ids, labels)
+
+
+def _conclusion(instance: Instance) -> str:
+    return f"The answer is \\boxed{{{instance.family.answer_text(instance.parameters)}}}.{END_OF_TURN}"
+
+
+def _run_one(snippet: str, namespace: dict[str, Any]) -> str:
+    *statements, last = ast.parse(snippet).body
+    body: Sequence[ast.stmt] = statements if isinstance(last, ast.Expr) else [*statements, last]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(ast.Module(list(body), []), "snippet", "exec"), namespace)  # noqa: S102 - our own code
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), "snippet", "eval"), namespace)  # noqa: S307 - our own code
+            if value is not None:
+                print(repr(value))
+    return printed.getvalue().rstrip("\n")

@@ -1,0 +1,79 @@
+"""The model's scores, through the services that serve it: real engine, real sandbox, one sample a problem."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deepmath.clients import GeneratorClient
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading import same
+from deepmath.problems import FAMILIES, Problem, generate
+from deepmath.stack import LocalStack
+
+MODES = {"agent": pb.MODE_AGENT, "plain": pb.MODE_PLAIN}
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over the problems of one family, or of all."""
+
+    problems: int
+    accuracy: float
+    """Share answered rightly."""
+    code_use: float
+    """Share in which at least one snippet was run."""
+    accuracy_with_code: float
+    """Share answered rightly of those in which a snippet was run; 0 where there are none."""
+    model_tokens: float
+    """Tokens that the model wrote, per problem."""
+    model_tokens_with_code: float
+    """The same over the problems in which a snippet was run; 0 where there are none."""
+
+
+async def score(model: Path, per_family: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Sample test problems at temperature 1; return mode -> family or `all` -> the fields of Score."""
+    problems = list(generate(per_family * len(FAMILIES), "test", seed))
+    async with LocalStack(str(model)) as stack, GeneratorClient(stack.generator) as client:
+        return {name: _table(await _sample(client, problems, mode, seed)) for name, mode in MODES.items()}
+
+
+async def _sample(
+    client: GeneratorClient, problems: list[Problem], mode: pb.Mode.ValueType, seed: int
+) -> list[tuple[Problem, pb.Trajectory]]:
+    prompts = [pb.RolloutPrompt(id=problem.id, question=problem.problem) for problem in problems]
+    sampling = pb.Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=seed)
+    pairs = []
+    async for response in client.rollout(prompts, mode=mode, sampling=sampling):
+        trajectory = response.trajectory
+        if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
+            raise RuntimeError(f"a trajectory failed for reasons that are not the model's: {list(trajectory.notes)}")
+        pairs.append((problems[response.prompt_index], trajectory))
+    return pairs
+
+
+def _table(pairs: list[tuple[Problem, pb.Trajectory]]) -> dict[str, dict[str, float]]:
+    families: dict[str, list[tuple[Problem, pb.Trajectory]]] = defaultdict(list)
+    for problem, trajectory in pairs:
+        families[problem.family].append((problem, trajectory))
+    rows = {family.name: asdict(_score(families[family.name])) for family in FAMILIES if families[family.name]}
+    return rows | {"all": asdict(_score(pairs))}
+
+
+def _score(pairs: list[tuple[Problem, pb.Trajectory]]) -> Score:
+    right = [same(trajectory.answer, problem.answer) for problem, trajectory in pairs]
+    tokens = [trajectory.model_tokens for _, trajectory in pairs]
+    coded = [bool(trajectory.snippets) for _, trajectory in pairs]
+    return Score(
+        problems=len(pairs),
+        accuracy=_mean(right),
+        code_use=_mean(coded),
+        accuracy_with_code=_mean(ok for ok, used in zip(right, coded, strict=True) if used),
+        model_tokens=_mean(tokens),
+        model_tokens_with_code=_mean(n for n, used in zip(tokens, coded, strict=True) if used),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return round(sum(values) / len(values), 3) if values else 0.0

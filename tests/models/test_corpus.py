@@ -1,0 +1,66 @@
+"""The corpus that the embedded model is trained on."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from deepmath.grading import extract_boxed
+from deepmath.problems import generate
+from services.generator.prompt import PromptTemplate, snippet_of
+
+COUNT = 320
+
+
+@pytest.fixture(scope="module")
+def traces(corpus: ModuleType) -> list[Any]:
+    return list(corpus.traces(COUNT, 1, corpus.Mixture()))
+
+
+@pytest.fixture(scope="module")
+def encoded(corpus: ModuleType, traces: list[Any], tokenizer: Any, model_directory: Path) -> Iterator[tuple[Any, Any]]:
+    prompt = PromptTemplate.load(str(model_directory))
+    return zip(traces, [corpus.encode(trace, tokenizer, prompt) for trace in traces], strict=True)
+
+
+def test_same_seed_gives_the_same_traces(corpus: ModuleType, traces: list[Any]) -> None:
+    assert list(corpus.traces(COUNT, 1, corpus.Mixture())) == traces
+
+
+def test_both_manners_occur_in_agent_mode_and_one_in_plain_mode(traces: list[Any]) -> None:
+    manners = {(trace.mode, len(trace.segments) > 1) for trace in traces}
+    assert manners == {("agent", True), ("agent", False), ("plain", False)}
+
+
+def test_every_turn_ends_with_the_right_answer(traces: list[Any]) -> None:
+    answers = {problem.problem: problem.answer for problem in generate(COUNT, "train", seed=1)}
+    for trace in traces:
+        assert extract_boxed(trace.segments[-1].text) == answers[trace.question]
+
+
+def test_segments_before_the_last_are_tool_calls_and_their_outputs(traces: list[Any]) -> None:
+    for trace in traces:
+        *calls_and_outputs, conclusion = trace.segments
+        assert conclusion.by_model
+        for call, output in zip(calls_and_outputs[::2], calls_and_outputs[1::2], strict=True):
+            assert call.by_model
+            assert snippet_of(call.text)
+            assert not output.by_model
+
+
+def test_labels_are_the_tokens_of_the_model_and_nothing_else(
+    corpus: ModuleType, encoded: Iterator[tuple[Any, Any]], tokenizer: Any
+) -> None:
+    for trace, example in encoded:
+        learned = [label for label in example.labels if label != corpus.IGNORED]
+        assert len(example.labels) == len(example.ids)
+        assert all(label in (token, corpus.IGNORED) for label, token in zip(example.labels, example.ids, strict=True))
+        assert tokenizer.decode(learned) == "".join(segment.text for segment in trace.segments if segment.by_model)
+
+
+def test_no_trace_is_longer_than_the_context(model_directory: Path) -> None:
+    training = json.loads((model_directory / "scores.json").read_text())["training"]
+    assert training["longest"] <= training["context"]
