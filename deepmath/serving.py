@@ -1,5 +1,7 @@
 """How every service runs: one asyncio gRPC server with health, reflection, error mapping and a graceful end."""
 
+from __future__ import annotations  # grpc's classes are generic in their stubs only
+
 import asyncio
 import inspect
 import logging
@@ -75,33 +77,51 @@ async def _nothing() -> None:
     pass
 
 
+class Server:
+    """A running gRPC server. `address` is where it listens, the port filled in."""
+
+    def __init__(self, server: grpc.aio.Server, healths: health.aio.HealthServicer, address: str) -> None:
+        self._server, self._healths, self.address = server, healths, address
+
+    @classmethod
+    async def start(cls, config: ServiceConfig, services: Mapping[str, Register]) -> Server:
+        """Start to serve. `services` maps each full service name to the function that adds its servicer.
+
+        Raises:
+            Unavailable: `config.listen` cannot be bound.
+        """
+        server = grpc.aio.server(
+            interceptors=[ErrorInterceptor()],
+            options=[("grpc.max_receive_message_length", config.max_message_bytes), ("grpc.so_reuseport", 0)],
+        )
+        for register in services.values():
+            register(server)
+        healths = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+        reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        address = _bind(server, config.listen)
+        await server.start()
+        for name in ("", *services):
+            await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return cls(server, healths, address)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no new calls, give those in flight `grace_s` seconds, then cancel them."""
+        await self._healths.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
 async def serve(
     config: ServiceConfig, services: Mapping[str, Register], drain: Callable[[], Awaitable[None]] = _nothing
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
-
-    `services` maps each full service name to the function that adds its servicer. When the end is asked for, health
-    turns to NOT_SERVING, `drain` is called (stop admitting there), and calls in flight get `config.drain_seconds`.
+    """Serve until SIGTERM or SIGINT; then call `drain` (stop admitting there) and stop within `config.drain_seconds`.
 
     Raises:
         Unavailable: `config.listen` cannot be bound.
     """
-    server = grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
-        options=[("grpc.max_receive_message_length", config.max_message_bytes), ("grpc.so_reuseport", 0)],
-    )
-    for register in services.values():
-        register(server)
-    healths = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-    address = _bind(server, config.listen)
-    await server.start()
-    for name in ("", *services):
-        await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
-    print(f"serving on {address}", flush=True)
+    server = await Server.start(config, services)
+    print(f"serving on {server.address}", flush=True)
     await _asked_to_end()
-    await healths.enter_graceful_shutdown()
     await drain()
     await server.stop(config.drain_seconds)
 

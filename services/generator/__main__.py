@@ -28,35 +28,24 @@ def _tell_vllm(config: GeneratorConfig) -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", config.log_level.upper())
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_cache_gib))
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if (
+        config.eager
+    ):  # vLLM's sampler compiles a kernel at its first use all the same: 20 s, and a compiler, for nothing
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
 
 
 async def _serve(config: GeneratorConfig) -> None:
-    from deepmath.clients.executor import ExecutorClient
-    from deepmath.generator.v1 import generator_pb2, generator_pb2_grpc
-    from services.generator.admission import Admission
-    from services.generator.budget import Budget
+    from deepmath.clients import ExecutorClient
     from services.generator.engine import Engine  # vLLM: seconds to import
-    from services.generator.loop import AgentLoop
     from services.generator.prompt import PromptTemplate
-    from services.generator.sampling import Sampling
-    from services.generator.service import GeneratorServicer
+    from services.generator.service import SERVICE_NAME, GeneratorServicer
 
     template = PromptTemplate.load(config.model, config.prompt)
     client = ExecutorClient(config.executor, config.executor_patience_s) if config.executor else None
     engine = Engine.start(config)
-    loop = AgentLoop(engine, client, config.tool_output_bytes)
-    servicer = GeneratorServicer(
-        loop,
-        template,
-        Sampling.default(config),
-        Budget.default(config),
-        Admission(config.max_trajectories, config.max_waiting),
-    )
-    name = generator_pb2.DESCRIPTOR.services_by_name["GeneratorService"].full_name
     try:
-        await serve(
-            config, {name: lambda server: generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server)}
-        )
+        await engine.warm_up()
+        await serve(config, {SERVICE_NAME: GeneratorServicer(config, engine, client, template).register})
     finally:
         engine.stop()
         if client:

@@ -84,6 +84,10 @@ class Engine:
         adapter = LoRARequest("adapter-1", _ADAPTER_POLICY, config.adapter) if config.adapter else None
         return cls(llm, Path(config.model).name if Path(config.model).is_dir() else config.model, adapter)
 
+    async def warm_up(self) -> None:
+        """Draw a token, so that no user waits for what the engine does only once."""
+        await self.generate(self.tokenizer.encode("1"), Sampling(1.0, 1.0, 0), max_tokens=1, tools=False)
+
     async def generate(
         self,
         prompt_ids: list[int],
@@ -151,6 +155,7 @@ class Engine:
     def stop(self) -> None:
         """End the engine's processes."""
         self._llm.shutdown()
+        self._llm = None  # or its finalizer complains when the interpreter ends
 
 
 def _check_paths(config: GeneratorConfig) -> None:

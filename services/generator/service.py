@@ -4,16 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
+import grpc
+
 from deepmath import __version__
+from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest, NotServed
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 from deepmath.grading import majority
 from services.generator.admission import Admission
 from services.generator.budget import Budget
+from services.generator.config import GeneratorConfig
+from services.generator.engine import Engine
 from services.generator.loop import AgentLoop, Emit
 from services.generator.prompt import Mode, PromptTemplate
 from services.generator.sampling import Sampling
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
 
 _MAX_QUESTION_BYTES = 64 << 10
 _MAX_SAMPLES = 1024
@@ -34,11 +41,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     """Solve, Rollout and GetInfo over one agent loop."""
 
     def __init__(
-        self, loop: AgentLoop, template: PromptTemplate, sampling: Sampling, budget: Budget, admission: Admission
+        self, config: GeneratorConfig, engine: Engine, client: ExecutorClient | None, template: PromptTemplate
     ) -> None:
-        self._loop, self._engine = loop, loop.engine
-        self._template, self._sampling, self._budget = template, sampling, budget
-        self._admission = admission
+        self._engine, self._template = engine, template
+        self._loop = AgentLoop(engine, client, config.tool_output_bytes)
+        self._sampling, self._budget = Sampling.default(config), Budget.default(config)
+        self._admission = Admission(config.max_trajectories, config.max_waiting)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this servicer to `server`."""
+        rpc.add_GeneratorServiceServicer_to_server(self, server)
 
     async def Solve(self, request: pb.SolveRequest, context: Any) -> AsyncIterator[pb.SolveResponse]:
         """Stream the events of `samples` trajectories, then the vote."""
