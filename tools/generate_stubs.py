@@ -8,12 +8,17 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
+SCRIPTS = Path(sys.executable).parent
 
 
 def generate(target: Path) -> list[Path]:
     """Write the stubs of every contract under `target` and return their paths."""
     sources = sorted(PROTOS.rglob("*.proto"))
     arguments = ["protoc", f"--proto_path={PROTOS}", f"--proto_path={files('grpc_tools') / '_proto'}"]
+    # By path, because a virtual environment need not be active.
+    arguments += [
+        f"--plugin=protoc-gen-{plugin}={SCRIPTS / f'protoc-gen-{plugin}'}" for plugin in ("mypy", "mypy_grpc")
+    ]
     arguments += [f"--{plugin}_out={target}" for plugin in ("python", "mypy", "grpc_python")]
     arguments += [f"--mypy_grpc_out=only_async:{target}"]
     if status := protoc.main([*arguments, *map(str, sources)]):

@@ -60,11 +60,9 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     """The next token, or the output of a snippet, would have gone over `max_tokens` or the context length."""
     STATUS_STEP_BUDGET: _Status.ValueType  # 4
     """`max_steps` was spent."""
-    STATUS_STEP_TOKEN_BUDGET: _Status.ValueType  # 5
-    """A step reached `max_step_tokens` without a tool call, an answer or the end of the turn."""
-    STATUS_TIME_BUDGET: _Status.ValueType  # 6
+    STATUS_TIME_BUDGET: _Status.ValueType  # 5
     """`executor_ms` or `wall_ms` was spent."""
-    STATUS_INFRASTRUCTURE_FAILED: _Status.ValueType  # 7
+    STATUS_INFRASTRUCTURE_FAILED: _Status.ValueType  # 6
     """Our fault: the engine or every executor failed. Not an answer, right or wrong; do not score it, do not train
     on it.
     """
@@ -82,11 +80,9 @@ STATUS_TOKEN_BUDGET: Status.ValueType  # 3
 """The next token, or the output of a snippet, would have gone over `max_tokens` or the context length."""
 STATUS_STEP_BUDGET: Status.ValueType  # 4
 """`max_steps` was spent."""
-STATUS_STEP_TOKEN_BUDGET: Status.ValueType  # 5
-"""A step reached `max_step_tokens` without a tool call, an answer or the end of the turn."""
-STATUS_TIME_BUDGET: Status.ValueType  # 6
+STATUS_TIME_BUDGET: Status.ValueType  # 5
 """`executor_ms` or `wall_ms` was spent."""
-STATUS_INFRASTRUCTURE_FAILED: Status.ValueType  # 7
+STATUS_INFRASTRUCTURE_FAILED: Status.ValueType  # 6
 """Our fault: the engine or every executor failed. Not an answer, right or wrong; do not score it, do not train
 on it.
 """
@@ -156,7 +152,7 @@ class Budget(_message.Message):
     max_steps: _builtins.int
     """Steps: a step is one generation by the model, up to a tool call or the end of the turn."""
     max_step_tokens: _builtins.int
-    """Tokens of one step."""
+    """Tokens of one step. A turn that is longer goes on in the next step, unless it has an answer by then."""
     max_tokens: _builtins.int
     """Tokens of the trajectory: the model's and the tools' together, without the prompt."""
     snippet_ms: _builtins.int
@@ -164,7 +160,7 @@ class Budget(_message.Message):
     executor_ms: _builtins.int
     """Wall-clock milliseconds of all snippets together."""
     wall_ms: _builtins.int
-    """Wall-clock milliseconds of the trajectory, waiting included."""
+    """Wall-clock milliseconds of the trajectory, from its first step on; waiting for engine and executor included."""
     def __init__(
         self,
         *,
@@ -593,7 +589,7 @@ class Trajectory(_message.Message):
     tool_tokens: _builtins.int
     """Tokens that came out of tools."""
     seconds: _builtins.float
-    """Wall-clock seconds from the request to the end."""
+    """Wall-clock seconds from the first step to the end."""
     @_builtins.property
     def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The prompt's token ids."""

@@ -1,0 +1,55 @@
+"""The generator of `agent_loop`: the real service and, on request, its engine alone, in one process on given cores."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+
+from benchmarks.agent_loop import IN_FLIGHT
+from deepmath.clients import ExecutorClient
+from deepmath.serving import Server
+from deepmath.stack import EMBEDDED_MODEL
+from services.generator.config import GeneratorConfig
+
+
+async def main(executor: str, cores: str) -> None:
+    os.environ |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "TORCH_COMPILE_DISABLE": "1"}
+    pinned = [int(core) for core in cores.split(",")]
+    os.sched_setaffinity(0, pinned)
+    if len(pinned) == 1:
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = cores
+    from services.generator.engine import Engine
+    from services.generator.prompt import PromptTemplate
+    from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+    config = GeneratorConfig(model=str(EMBEDDED_MODEL), dtype="float32", eager=True, max_trajectories=IN_FLIGHT)
+    template = PromptTemplate.load(config.model)
+    engine = Engine.start(config)
+    questions = json.loads(sys.stdin.readline())
+    prompts = [template.encode(engine.tokenizer, question, "agent") for question in questions]
+    client = ExecutorClient(executor)
+    server = await Server.start(config, {SERVICE_NAME: GeneratorServicer(config, engine, client, template).register})
+    print(f"= {server.address}", flush=True)
+    while await asyncio.to_thread(sys.stdin.readline):
+        print(f"= {await raw_rate(engine, prompts)}", flush=True)
+
+
+async def raw_rate(engine: "Engine", prompts: list[list[int]]) -> float:  # noqa: F821  (imported once cores are set)
+    """Return the tokens per second of `IN_FLIGHT` requests at a time, each to the end of its turn, without tools."""
+    from services.generator.sampling import Sampling
+
+    free = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(prompt: list[int]) -> int:
+        async with free:
+            room = engine.context_length - len(prompt)
+            return len((await engine.generate(prompt, Sampling(1.0, 1.0, 0), max_tokens=room, tools=False)).token_ids)
+
+    started = time.perf_counter()
+    tokens = sum(await asyncio.gather(*map(one, prompts)))
+    return tokens / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

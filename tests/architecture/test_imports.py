@@ -1,0 +1,65 @@
+"""Imports flow one way, and what is heavy stays where it belongs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(path for folder in ("deepmath", "services") for path in (ROOT / folder).rglob("*.py"))
+SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "__init__.py").is_file())
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def importers(*modules: str, within: str = "") -> set[str]:
+    """The files below `within` that import one of the modules or something in them."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if str(path.relative_to(ROOT)).startswith(within)
+        and any(name == module or name.startswith(f"{module}.") for name in imported(path) for module in modules)
+    }
+
+
+def test_shared_code_imports_no_service() -> None:
+    assert importers("services", within="deepmath/") == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_imports_no_other(service: str) -> None:
+    others = [f"services.{other}" for other in SERVICES if other != service]
+    assert importers(*others, within=f"services/{service}/") == set()
+
+
+def test_shared_code_is_light() -> None:
+    assert importers("torch", "vllm", "trl", "transformers", "numpy", "sympy", within="deepmath/") == set()
+
+
+def test_vllm_is_imported_in_one_file() -> None:
+    assert importers("vllm") == {"services/generator/engine.py"}
+
+
+def test_executor_imports_no_torch() -> None:
+    assert importers("torch", "vllm", "transformers", within="services/executor/") == set()
+
+
+@pytest.mark.parametrize("module", ["deepmath.cli.main", "deepmath.clients", "deepmath.serving", "deepmath.stack"])
+def test_light_module_loads_nothing_heavy(module: str) -> None:
+    heavy = "{'torch', 'vllm', 'trl', 'transformers', 'numpy', 'sympy'}"
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_help_loads_neither_grpc_nor_pydantic_nor_rich() -> None:
+    code = "import sys, deepmath.cli.main; print(sorted({'grpc', 'pydantic', 'rich'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
