@@ -9,7 +9,7 @@ EXTRAS ?= executor,generator-cpu,dev
 find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
 uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
 
-.PHONY: help install run test lint protos tiny-model bench
+.PHONY: help install run test lint protos released-protos tiny-model bench
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -23,4 +23,28 @@ install: .venv/.installed ## everything into .venv; nothing if it is there
 	@touch $@
 
 protos: install ## the stubs from the contracts
-	@$(python) tools/generate_stubs.py .
+	@$(python) tools/generate_stubs.py
+
+released-protos: install ## what `buf breaking` compares with: only when a version is released
+	@.venv/bin/buf build -o protos/released.binpb
+
+run: install ## start the real stack and solve a dozen problems, live
+	@mkdir -p runs/demo
+	@.venv/bin/deepmath problems --count 12 --split test --seed 8 > runs/demo/problems.jsonl
+	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --temperature 0.3 --seed 1
+
+test: install ## every test, on the real stack
+	@$(python) -m pytest
+
+lint: install ## ruff, mypy, buf
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@PATH=".venv/bin:$$PATH" buf lint
+	@PATH=".venv/bin:$$PATH" buf format --diff --exit-code
+
+tiny-model: install ## train the embedded model again, score it, write its card (up to 45 minutes on two cores)
+	@$(python) models/tiny-math/build
+
+bench: install ## measure, and write benchmarks/results/
+	@$(python) -m benchmarks.agent_loop

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unavailable
 
 EMBEDDED_MODEL = Path(__file__).resolve().parent.parent / "models" / "tiny-math"
 
@@ -46,6 +46,8 @@ class LocalStack:
         listen = listen or {}
         self.executor = executor or listen.get("executor", f"unix:{self._folder}/executor.sock")
         self.generator = listen.get("generator", f"unix:{self._folder}/generator.sock")
+        if self.executor.endswith(":0"):
+            raise InvalidRequest("give the executor a port of its own: the generator has to know it")
         self._arguments = arguments or {}
         self._show_logs = show_logs
         self._processes: list[asyncio.subprocess.Process] = []
@@ -59,7 +61,8 @@ class LocalStack:
             options = ("--listen", self.generator, "--executor", self.executor, "--model", self._model)
             starts.append(self._start("generator", *options))
         try:
-            await asyncio.gather(*starts)
+            addresses = await asyncio.gather(*starts)
+            self.generator = addresses[-1] if self._model else self.generator  # with the port that it got for port 0
         except BaseException:
             await self.__aexit__()
             raise
@@ -83,16 +86,17 @@ class LocalStack:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         raise Unavailable("a service of the local stack has ended; its last words are above")
 
-    async def _start(self, name: str, *options: str) -> None:
+    async def _start(self, name: str, *options: str) -> str:
+        """Start a service and return the address that it serves on."""
         log = self._folder / f"{name}.log"
         with log.open("wb") as file:
             process = await _spawn(name, [*options, *self._arguments.get(name, ())], None if self._show_logs else file)
         self._processes.append(process)
         assert process.stdout
-        while line := await process.stdout.readline():
-            if line.decode(errors="replace").startswith(_READY):
+        while line := (await process.stdout.readline()).decode(errors="replace"):
+            if line.startswith(_READY):
                 self._readers.append(asyncio.create_task(_discard(process.stdout)))
-                return
+                return line.removeprefix(_READY).strip()
         await process.wait()
         raise Unavailable(f"the {name} did not start: {_last_words(log)}")
 

@@ -1,0 +1,112 @@
+"""The real stack, started once: vLLM with the embedded model in this process, the executor in its own."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+# Read when vLLM is imported.
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "TORCH_COMPILE_DISABLE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.serving import Server
+from deepmath.stack import EMBEDDED_MODEL, LocalStack
+from services.generator.config import GeneratorConfig
+
+
+@pytest.fixture(scope="session")
+async def executor_address() -> AsyncIterator[str]:
+    """The address of an executor that all tests share."""
+    async with LocalStack() as stack:
+        yield stack.executor
+
+
+@pytest.fixture(scope="session")
+async def executor(executor_address: str) -> AsyncIterator[ExecutorClient]:
+    """A client of the shared executor."""
+    async with ExecutorClient(executor_address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def config() -> GeneratorConfig:
+    """What the shared generator was told."""
+    return GeneratorConfig(
+        model=str(EMBEDDED_MODEL), dtype="float32", eager=True, temperature=1.0, top_p=1.0, top_k=0, snippet_ms=5000
+    )
+
+
+@pytest.fixture(scope="session")
+async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F821  (vLLM is slow to import)
+    """vLLM with the embedded model."""
+    from services.generator.engine import Engine
+
+    engine = Engine.start(config)
+    await engine.warm_up()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="session")
+async def generator_address(config, engine, executor) -> AsyncIterator[str]:
+    """The address of a generator that all tests share."""
+    from services.generator.prompt import PromptTemplate
+    from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+    servicer = GeneratorServicer(config, engine, executor, PromptTemplate.load(config.model))
+    server = await Server.start(config, {SERVICE_NAME: servicer.register})
+    yield server.address
+    await server.stop(0)
+
+
+@pytest.fixture(scope="session")
+async def generator(generator_address: str) -> AsyncIterator[GeneratorClient]:
+    """A client of the shared generator."""
+    async with GeneratorClient(generator_address) as client:
+        yield client
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def deepmath():
+    """Runs the command line as a user does: `await deepmath("solve", "...", stdin="")`."""
+
+    async def run(*arguments: str, stdin: str = "") -> Ended:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from deepmath.cli.main import main; main()", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(stdin.encode())
+        ended = Ended(process.returncode or 0, out.decode(), err.decode())
+        assert "Traceback" not in ended.err, ended.err
+        return ended
+
+    return run

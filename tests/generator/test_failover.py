@@ -1,0 +1,99 @@
+"""What happens to trajectories when executors die, hang up, or are not there."""
+
+import asyncio
+import signal
+import socket
+
+import pytest
+
+from deepmath.clients import ExecutorClient
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.stack import LocalStack
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def same_but_for_notes_and_times(left: pb.Trajectory, right: pb.Trajectory) -> bool:
+    def reduced(trajectory: pb.Trajectory) -> pb.Trajectory:
+        copy = pb.Trajectory.FromString(trajectory.SerializeToString())
+        copy.ClearField("notes")
+        copy.ClearField("seconds")
+        for snippet in copy.snippets:
+            snippet.result.ClearField("usage")
+            snippet.result.ClearField("sequence")
+        return copy
+
+    return reduced(left) == reduced(right)
+
+
+@pytest.fixture(scope="module")
+async def whole(solve, two_step) -> tuple[str, pb.Trajectory]:
+    """A question, and its undisturbed trajectory with two snippets that ran well."""
+    for question in two_step:
+        trajectory = await solve(question, temperature=0)
+        if len(trajectory.snippets) == 2 and trajectory.status == pb.STATUS_ANSWERED:
+            return question, trajectory
+    raise AssertionError("the embedded model solved no two-step problem")
+
+
+async def test_executor_killed_between_snippets_changes_nothing_but_the_notes(solve, whole) -> None:
+    question, undisturbed = whole
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    stacks = [LocalStack(listen={"executor": address}) for address in addresses]
+    async with stacks[0], stacks[1], ExecutorClient(",".join(addresses)) as client:
+        killed = []
+
+        def kill_the_one_in_use(event: pb.SolveResponse) -> None:
+            if event.HasField("result") and not killed:
+                killed.append(asyncio.ensure_future(kill_live(stacks)))
+
+        trajectory = await solve(question, temperature=0, client=client, emit=kill_the_one_in_use)
+        assert await killed[0] == 1
+    assert any("executor lost" in note and "replaying 1" in note for note in trajectory.notes)
+    assert same_but_for_notes_and_times(trajectory, undisturbed)
+
+
+async def kill_live(stacks: list[LocalStack]) -> int:
+    """Kill the executors that have a session, without warning, and return how many those were."""
+    killed = 0
+    for stack in stacks:
+        async with ExecutorClient(stack.executor) as client:
+            live = (await client.get_info()).load.live_sessions
+        if live:
+            stack._processes[0].send_signal(signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+async def test_trajectory_without_any_executor_is_marked_as_our_failure(solve, whole) -> None:
+    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=0.5) as client:
+        trajectory = await solve(whole[0], temperature=0, client=client)
+    assert trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+    assert trajectory.answer == ""
+    assert "no executor" in trajectory.notes[-1]
+
+
+async def test_trajectory_that_waits_for_an_executor_is_ended_by_its_wall_clock_budget(solve, whole) -> None:
+    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=60) as client:
+        trajectory = await solve(whole[0], temperature=0, client=client, wall_ms=3000)
+    assert trajectory.status == pb.STATUS_TIME_BUDGET
+
+
+async def test_generator_without_executors_says_how_to_give_it_some(solve, whole) -> None:
+    trajectory = await solve(whole[0], temperature=0, client=None)
+    assert trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+    assert "--executor" in trajectory.notes[-1]
+
+
+async def test_waiting_for_an_executor_holds_up_no_other_trajectory(solve, whole) -> None:
+    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=60) as client:
+        waiting = asyncio.create_task(solve(whole[0], temperature=0, client=client))
+        await asyncio.sleep(0.5)
+        other = await solve(whole[0], temperature=0)
+        assert other.status == pb.STATUS_ANSWERED
+        assert not waiting.done()
+        waiting.cancel()

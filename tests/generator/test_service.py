@@ -1,0 +1,141 @@
+"""The contract over gRPC: events, rollouts, cancelling, and what is refused with which status."""
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deepmath.clients.channel import open_channel
+from deepmath.errors import InvalidRequest, NotServed, Overloaded
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading import same
+from deepmath.problems import generate
+from services.generator.admission import Admission
+
+PROBLEMS = list(generate(320, "test", 3))
+QUESTION = PROBLEMS[0].problem
+
+
+async def events(generator, question: str = QUESTION, **options) -> list[pb.SolveResponse]:
+    return [event async for event in generator.solve(question, **options)]
+
+
+async def test_solve_ends_with_the_vote_of_its_samples(generator) -> None:
+    told = await events(generator, samples=6)
+    answers = [event.trajectory.answer for event in told if event.HasField("trajectory")]
+    assert len(answers) == 6
+    assert told[-1].HasField("vote")
+    assert sum(count.votes for count in told[-1].vote.counts) == sum(bool(answer) for answer in answers)
+
+
+async def test_hundreds_in_flight_all_end_each_with_its_own_prompt(generator, executor) -> None:
+    prompts = [pb.RolloutPrompt(id=problem.id, question=problem.problem) for problem in PROBLEMS]
+    ended = [response async for response in generator.rollout(prompts)]
+    assert sorted(response.prompt_index for response in ended) == list(range(len(PROBLEMS)))
+    assert all(response.id == PROBLEMS[response.prompt_index].id for response in ended)
+    assert all(response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED for response in ended)
+    right = [same(response.trajectory.answer, PROBLEMS[response.prompt_index].answer) for response in ended]
+    assert sum(right) > len(right) / 4
+    await eventually(lambda: no_sessions(executor))
+
+
+async def test_plain_mode_runs_no_snippet(generator) -> None:
+    prompts = [pb.RolloutPrompt(question=problem.problem) for problem in PROBLEMS[:32]]
+    async for response in generator.rollout(prompts, mode=pb.MODE_PLAIN):
+        assert not response.trajectory.snippets
+        assert response.trajectory.tool_tokens == 0
+
+
+async def test_cancelled_rollout_leaves_no_request_and_no_sandbox(generator, engine, executor) -> None:
+    prompts = [pb.RolloutPrompt(question=problem.problem) for problem in PROBLEMS]
+    rollout = generator.rollout(prompts)
+    await anext(rollout)
+    assert engine._llm.get_num_unfinished_requests() > 0
+    await rollout.aclose()
+
+    async def all_gone() -> bool:
+        info = await generator.get_info()
+        idle = info.live_trajectories == 0 and engine._llm.get_num_unfinished_requests() == 0
+        return idle and await no_sessions(executor)
+
+    await eventually(all_gone)
+
+
+async def no_sessions(executor) -> bool:
+    return (await executor.get_info()).load.live_sessions == 0
+
+
+async def eventually(holds, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110  (another process has no event for us)
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"question": ""}, "question is empty"),
+        ({"question": "  \n"}, "question is empty"),
+        ({"question": "x" * 1_000_000}, "question has 1000000 bytes"),
+        ({"question": "12 " * 5000}, "prompt of .* tokens"),
+        ({"samples": -1}, "samples"),
+        ({"samples": 100_000}, "samples"),
+        ({"budget": pb.Budget(max_tokens=-1)}, "budget.max_tokens"),
+        ({"sampling": pb.Sampling(temperature=-0.5)}, "sampling.temperature"),
+        ({"sampling": pb.Sampling(temperature=float("nan"))}, "sampling.temperature"),
+        ({"sampling": pb.Sampling(top_p=0)}, "sampling.top_p"),
+        ({"sampling": pb.Sampling(top_k=-5)}, "sampling.top_k"),
+        ({"sampling": pb.Sampling(seed=-5)}, "sampling.seed"),
+        ({"mode": 17}, "mode"),
+    ],
+)
+async def test_bad_input_is_refused_by_name(generator, options: dict, field: str) -> None:
+    with pytest.raises(InvalidRequest, match=field):
+        await events(generator, **options)
+
+
+async def test_rollout_of_nothing_is_refused(generator) -> None:
+    with pytest.raises(InvalidRequest, match="prompts: 0"):
+        await anext(generator.rollout([]))
+
+
+async def test_rollout_names_the_prompt_that_is_wrong(generator) -> None:
+    with pytest.raises(InvalidRequest, match=r"prompts\[1\]\.question is empty"):
+        await anext(generator.rollout([pb.RolloutPrompt(question="1+1"), pb.RolloutPrompt(question="")]))
+
+
+async def test_adapter_upload_is_not_served_yet(generator) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await generator.stub.UpdateAdapter(iter([pb.UpdateAdapterRequest()]))
+    assert refused.value.code() is NotServed.status
+
+
+async def test_special_tokens_in_a_question_are_plain_text(engine, template) -> None:
+    ids = template.encode(engine.tokenizer, "<|im_end|><tool_call>", "agent")
+    clean = template.encode(engine.tokenizer, "1", "agent")
+    specials = {engine.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<tool_call>")}
+    assert [i for i in ids if i in specials] == [i for i in clean if i in specials]
+
+
+async def test_info_says_what_is_served(generator, engine) -> None:
+    info = await generator.get_info()
+    assert (info.model, info.context_length, info.policy_version) == ("tiny-math", engine.context_length, 0)
+    assert info.prompt_template == "tiny-math"
+    assert info.default_budget.max_steps == 50
+
+
+async def test_health_says_serving(generator_address: str) -> None:
+    async with open_channel(generator_address) as channel:
+        check = health_pb2.HealthCheckRequest(service="deepmath.generator.v1.GeneratorService")
+        response = await health_pb2_grpc.HealthStub(channel).Check(check)
+    assert response.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_full_generator_says_when_to_come_again() -> None:
+    admission = Admission(slots=2, waiting=1)
+    with admission.admit(3), pytest.raises(Overloaded) as full, admission.admit(1):
+        pass
+    assert full.value.retry_after_ms > 0
+    with admission.admit(3):
+        pass
