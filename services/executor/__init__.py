@@ -1,0 +1,1 @@
+"""The executor: runs Python snippets that nobody trusts, each session in a sandbox of its own."""

@@ -1,0 +1,64 @@
+"""`python -m services.executor --listen ADDRESS`: the executor as a process."""
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from deepmath.config import load
+from deepmath.errors import DeepMathError
+from deepmath.serving import serve, set_up_logging
+from services.executor.config import ExecutorConfig
+
+if TYPE_CHECKING:
+    from services.executor.pool import Pool
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service until it is told to end; return its exit status."""
+    config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
+    set_up_logging(config.log_level)
+    try:
+        asyncio.run(_run(config))
+    except DeepMathError as error:
+        print(f"deepmath serve executor: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(config: ExecutorConfig) -> None:
+    from services.executor.pool import Pool
+
+    _allow_many_descriptors()
+    pool = Pool(config.waiting_sandboxes, config.require)
+    try:
+        await pool.start()
+        await (_print_layers(pool) if config.check else _serve(config, pool))
+    finally:
+        await pool.close()
+
+
+async def _serve(config: ExecutorConfig, pool: "Pool") -> None:
+    from services.executor import audit
+    from services.executor.service import SERVICE_NAME, ExecutorServicer
+
+    audit.set_up()
+    servicer = ExecutorServicer(config, pool)
+    await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain)
+
+
+async def _print_layers(pool: "Pool") -> None:
+    for layer in pool.layers:
+        print(json.dumps(layer))
+
+
+def _allow_many_descriptors() -> None:
+    """A sandbox takes five, and the usual soft limit is 1024."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

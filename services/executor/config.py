@@ -1,0 +1,60 @@
+"""What the executor can be told: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags, later ones win."""
+
+import os
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from deepmath.config import ServiceConfig
+from services.executor.limits import Limits
+
+Level = Literal["full", "pod"]
+
+
+class ExecutorConfig(ServiceConfig):
+    """Runs Python snippets that nobody trusts, each session in a sandbox of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="DEEPMATH_EXECUTOR_")
+
+    require: Level = Field(
+        "pod",
+        description="Refuse to start below this level: full is every layer; pod goes without namespaces of our own.",
+    )
+    check: bool = Field(False, description="Try every isolation layer, print one JSON object for each, and exit.")
+
+    wall_ms: int = Field(20_000, gt=0, description="Wall-clock limit of a snippet that asks for none, in ms.")
+    cpu_ms: int = Field(20_000, gt=0, description="Processor-time limit of a snippet that asks for none, in ms.")
+    memory_bytes: int = Field(512 << 20, gt=0, description="Memory limit of a snippet that asks for none, in bytes.")
+    output_bytes: int = Field(16 << 10, gt=0, description="Bytes kept of each text where a snippet asks for none.")
+    maximum_wall_ms: int = Field(120_000, gt=0, description="The longest wall-clock limit a snippet may ask for.")
+    maximum_cpu_ms: int = Field(120_000, gt=0, description="The longest processor-time limit a snippet may ask for.")
+    maximum_memory_bytes: int = Field(4 << 30, gt=0, description="The highest memory limit a snippet may ask for.")
+    maximum_output_bytes: int = Field(1 << 20, gt=0, description="The most bytes of each text a snippet may ask for.")
+
+    waiting_sandboxes: int = Field(8, ge=0, description="Sandboxes kept forked and locked down, ready for a session.")
+    max_sessions: int = Field(512, gt=0, description="Sessions open at once; more are refused and told when to return.")
+    max_running_snippets: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        gt=0,
+        description="Snippets running at once (default: one for each core); others queue.",
+    )
+
+    @property
+    def default_limits(self) -> Limits:
+        """Limits of a snippet that asks for none."""
+        return Limits(self.wall_ms, self.cpu_ms, self.memory_bytes, self.output_bytes)
+
+    @property
+    def maximum_limits(self) -> Limits:
+        """The most that a snippet may ask for."""
+        return Limits(
+            self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes
+        )
+
+    @model_validator(mode="after")
+    def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":
+        for name in ("wall_ms", "cpu_ms", "memory_bytes", "output_bytes"):
+            if getattr(self, name) > getattr(self, f"maximum_{name}"):
+                raise ValueError(f"{name} is over maximum_{name}: lower the one or raise the other")
+        return self

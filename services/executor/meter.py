@@ -1,0 +1,62 @@
+"""What the kernel says of a sandbox's process, and the limits that are set on it from outside."""
+
+import math
+import os
+import resource
+import time
+
+_CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock of a whole process is ~pid << 3 with this
+
+
+class Meter:
+    """Measures the process behind `pidfd`. Once it is gone every method raises OSError."""
+
+    def __init__(self, pidfd: int) -> None:
+        self.pid = _pid_of(pidfd)
+        # Kept open: it stays this process's and never becomes that of a later one with the same number.
+        self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        self._clock = (~self.pid << 3) | _CPUCLOCK_SCHED
+        _, self._hard_address_space = resource.prlimit(self.pid, resource.RLIMIT_AS)
+        _, self._hard_cpu = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+        self._address_space = 0
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used."""
+        return time.clock_gettime(self._clock)
+
+    def status_bytes(self, *fields: str) -> list[int]:
+        """Fields of /proc/PID/status such as VmHWM, in bytes."""
+        text = os.pread(self._status, 4096, 0)
+        values = []
+        for field in fields:
+            at = text.index(field.encode() + b":")
+            values.append(int(text[at : text.index(b"\n", at)].split()[1]) << 10)
+        return values
+
+    def status(self) -> dict[str, str]:
+        """All fields of /proc/PID/status."""
+        lines = os.pread(self._status, 4096, 0).decode().splitlines()
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def limit_address_space(self, limit: int) -> None:
+        """Set RLIMIT_AS in bytes. The process cannot change it: seccomp denies the call."""
+        if limit != self._address_space:
+            soft = limit if self._hard_address_space == resource.RLIM_INFINITY else min(limit, self._hard_address_space)
+            resource.prlimit(self.pid, resource.RLIMIT_AS, (soft, self._hard_address_space))
+            self._address_space = limit
+
+    def limit_cpu(self, seconds: float) -> None:
+        """Set RLIMIT_CPU, which counts whole seconds from the start of the process."""
+        resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(seconds), self._hard_cpu))
+
+    def close(self) -> None:
+        """Let go of the process."""
+        os.close(self._status)
+
+
+def _pid_of(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}") as info:
+        pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
+    if pid <= 0:
+        raise ProcessLookupError("the sandbox is gone")
+    return pid

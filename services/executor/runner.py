@@ -1,0 +1,162 @@
+"""Runs snippets inside a locked-down sandbox, one request frame after the other.
+
+A snippet may replace, break or close anything in this interpreter. What the runner needs after a snippet has run is
+therefore kept in local references, nothing here trusts what the snippet leaves behind, and the supervisor in turn
+trusts nothing that comes from here.
+"""
+
+import ast
+import io
+import linecache
+import os
+import random
+import sys
+import types
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from services.executor import frames, output
+from services.executor.failure import describe
+from services.executor.imports import ImportPolicy
+from services.executor.lockdown import CONTROL
+
+FILE_PREFIX = "<snippet "
+_READY = frames.encode({"ready": True})
+# Freed when a snippet has used up its memory, so that there is some left to say so.
+_RESERVE_BYTES = 8 << 20
+# A snippet may patch the modules that these come from.
+_os_read, _os_write, _leave, _set_recursion_limit = os.read, os.write, os._exit, sys.setrecursionlimit
+_flush = io.TextIOWrapper.flush
+
+
+class Runner:
+    """The state of one sandbox: the variables of its session."""
+
+    def __init__(self, allowed_modules: Sequence[str]) -> None:
+        self._policy = ImportPolicy(allowed_modules)
+        self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        self._variables = module.__dict__
+        self._streams = (_text_stream(1), _text_stream(2))
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run one snippet and return its result as a message."""
+        limit = request["output_bytes"]
+        filename = f"{FILE_PREFIX}{request['sequence']}>"
+        self._prepare(request["code"], filename)
+        try:
+            value = self._execute(request["code"], filename)
+        except BaseException as error:
+            if isinstance(error, MemoryError):
+                self._reserve = None
+            outcome = self._outcome(error)
+            return {"outcome": outcome, "exception": describe(error, limit, FILE_PREFIX)}
+        if value is None:
+            return {"outcome": "OK"}
+        text, dropped = output.cut(value, limit)
+        return {"outcome": "OK", "value": text, "dropped": dropped}
+
+    def flush(self) -> None:
+        """Write out what the last snippet printed."""
+        for stream in self._streams:
+            try:
+                _flush(stream)
+            except (OSError, ValueError):  # the snippet has closed it
+                pass
+
+    def _prepare(self, code: str, filename: str) -> None:
+        self._variables["__builtins__"] = self._policy.builtins()
+        self._policy.refusal = None
+        self._streams = (_text_stream(1), _text_stream(2))
+        sys.stdout, sys.stderr = self._streams
+        # No time stamp: linecache never looks for the file.
+        linecache.cache[filename] = (len(code), None, [line + "\n" for line in code.splitlines()], filename)
+        if self._reserve is None:
+            self._reserve = bytearray(_RESERVE_BYTES)
+
+    def _execute(self, code: str, filename: str) -> str | None:
+        tree = ast.parse(code, filename)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)
+        if not isinstance(last, ast.Expr):
+            return None
+        expression = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
+        value = eval(expression, self._variables)
+        return None if value is None else repr(value)
+
+    def _outcome(self, error: BaseException) -> str:
+        if isinstance(error, MemoryError):
+            return "OUT_OF_MEMORY"
+        return "POLICY_VIOLATION" if error is self._policy.refusal else "EXCEPTION"
+
+
+def serve(allowed_modules: Sequence[str]) -> NoReturn:
+    """Say that the sandbox is ready, then run what comes over CONTROL until the supervisor hangs up."""
+    sys.dont_write_bytecode = True
+    sys.set_int_max_str_digits(0)  # long integers are what a maths snippet is about; the limits bound the time
+    warnings.formatwarning = _format_warning
+    runner = Runner(allowed_modules)
+    recursion_limit = sys.getrecursionlimit()
+    _send(_READY)
+    while (request := _receive()) is not None:
+        if (seed := request.get("seed")) is not None:
+            seed_generators(seed)
+        sequence = {"sequence": request["sequence"]}
+        no_memory = frames.encode({**sequence, "outcome": "OUT_OF_MEMORY"})
+        try:
+            answer = frames.encode({**sequence, **runner.run(request)})
+            runner.flush()
+        except MemoryError:
+            answer = no_memory
+        _set_recursion_limit(recursion_limit)
+        _send(answer)
+    _leave(0)
+
+
+def _send(frame: bytes) -> None:
+    rest = memoryview(frame)
+    while rest:
+        rest = rest[_os_write(CONTROL, rest) :]
+
+
+def _receive() -> dict[str, Any] | None:
+    header = _read_exactly(frames.HEADER_BYTES)
+    return frames.parse(_read_exactly(frames.length(header))) if header else None
+
+
+def _read_exactly(count: int) -> bytes:
+    """Return `count` bytes from CONTROL, or none where the supervisor has hung up."""
+    data = b""
+    while len(data) < count:
+        piece = _os_read(CONTROL, count - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    # Line by line, so that what was printed is not lost with the process.
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    buffer = io.BufferedWriter(raw)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    place = f"{filename}:{lineno}: " if filename.startswith(FILE_PREFIX) else ""
+    return f"{place}{category.__name__}: {message}\n"
+
+
+def seed_generators(seed: int) -> None:
+    """Seed every generator of random numbers that the libraries have, and what numpy seeds new ones with."""
+    import numpy.random
+    import sympy.core.random
+
+    random.seed(seed)
+    numpy.random.seed(seed & 0xFFFFFFFF)
+    sympy.core.random.seed(seed)
+    numpy.random.bit_generator.randbits = random.Random(seed).getrandbits  # type: ignore[attr-defined]

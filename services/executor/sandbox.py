@@ -1,0 +1,325 @@
+"""One sandbox as the supervisor sees it: a process that is asked to run snippets, measured, and killed.
+
+Theory of operation
+-------------------
+The process behind this object is hostile as soon as it has run its first snippet. All that comes from it are bytes on
+three descriptors, and all that is believed is what the kernel says of it.
+
+* Answers are frames on a socket. A frame that is too long, no JSON or of the wrong shape ends the sandbox. A forged
+  one can only spoil the result of the snippet that forged it; if the process goes on computing behind it, `check_idle`
+  sees its processor time grow and kills it.
+* Output is read as it is written, so that nothing is lost by a kill, and kept head and tail in bounded memory.
+* Wall time is a timer of the event loop; at its end the process gets SIGKILL through its pidfd, which cannot hit another
+  process. Processor time is read from the kernel's clock of the process: it has one thread, so that its processor
+  time cannot grow faster than the wall's, and a limit with L ms left need not be looked at for L ms.
+* Memory is RLIMIT_AS, set from outside for each snippet to what the process had before its first snippet and the limit.
+"""
+
+import asyncio
+import os
+import select
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Self
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from services.executor import frames
+from services.executor.answer import longest_frame, to_result
+from services.executor.fork_server import Exit, ForkFailed, ForkServer
+from services.executor.limits import Limits
+from services.executor.meter import Meter
+from services.executor.output import HeadAndTail
+
+_READY_SECONDS = 30.0
+_END_SECONDS = 5.0
+_HANG_UP_SECONDS = 0.02  # between the last descriptor of a dying process and its end
+_READ_BYTES = 1 << 16  # a pipe holds no more
+_OUTPUT_KILL_BYTES = 8 << 20
+_CPU_BACKSTOP_SECONDS = 2.0  # beyond the limit, should the supervisor itself be stuck
+_IDLE_CPU_SECONDS = 0.05
+_SHORTEST_WATCH_SECONDS = 0.001
+_NEAR = 0.9  # of the memory limit: a process that is killed there was killed for its memory
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """One snippet to run. `seed` is given with the first that a sandbox runs."""
+
+    sequence: int
+    code: str
+    limits: Limits
+    seed: int | None
+
+
+class Sandbox:
+    """A locked-down process. Make one with `open`; `close` ends it, whatever it is doing."""
+
+    def __init__(self, control: socket.socket, stdout: int, stderr: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._control = control
+        self._streams = (stdout, stderr)
+        self._texts = {descriptor: HeadAndTail(0) for descriptor in self._streams}
+        self._written = 0
+        self._decoder = frames.Decoder()
+        self._frame_limit = longest_frame(0)
+        # Given the next frame, or None when the process is killed or hangs up.
+        self._answer: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
+        self._killed_by: pb.Outcome | None = None
+        self._hung_up = self._closed = False
+        self._pidfd = -1
+        self._meter: Meter | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cpu = self._cpu_at_start = 0.0
+        self._peak = self._base = self._resident = 0
+        for descriptor in self._streams:
+            os.set_blocking(descriptor, False)
+            self._loop.add_reader(descriptor, self._read_output, descriptor)
+        control.setblocking(False)
+        self._loop.add_reader(control, self._read_control)
+
+    @classmethod
+    async def open(cls, server: ForkServer) -> Self:
+        """Fork a sandbox and wait until it is locked down.
+
+        Raises:
+            ForkFailed: it cannot be had.
+        """
+        ours, theirs = socket.socketpair()
+        (stdout, stdout_end), (stderr, stderr_end) = os.pipe(), os.pipe()
+        sandbox = cls(ours, stdout, stderr)
+        try:
+            try:
+                child = server.fork(theirs.fileno(), stdout_end, stderr_end)
+            finally:
+                theirs.close()
+                os.close(stdout_end)
+                os.close(stderr_end)
+            await sandbox._settle(await child.forked, child.ended)
+        except BaseException:
+            sandbox.close()
+            raise
+        return sandbox
+
+    async def _settle(self, pidfd: int, ended: asyncio.Future[Exit | None]) -> None:
+        self._pidfd, self._ended = pidfd, ended
+        try:
+            self._meter = Meter(pidfd)
+            answer = await asyncio.wait_for(asyncio.shield(self._answer), _READY_SECONDS)
+            if answer != {"ready": True}:
+                raise ForkFailed("the sandbox died while it locked itself down")
+            self._base, self._resident = self._meter.status_bytes("VmSize", "VmHWM")
+            self._cpu = self._meter.cpu_seconds()
+        except (OSError, TimeoutError) as error:
+            raise ForkFailed(f"the sandbox did not come up: {error}") from error
+
+    @property
+    def meter(self) -> Meter:
+        """What the kernel says of the process."""
+        assert self._meter is not None
+        return self._meter
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can run a snippet, as far as is known."""
+        return not (self._hung_up or self._closed or self._killed_by)
+
+    async def run(self, snippet: Snippet) -> pb.SnippetResult:
+        """Run `snippet` and return its result, all but the time in the queue. After `state_lost` the sandbox is dead."""
+        output_bytes = snippet.limits.output_bytes
+        self._texts = {descriptor: HeadAndTail(output_bytes) for descriptor in self._streams}
+        self._written = 0
+        self._cpu_at_start, self._peak = self._cpu, self._resident
+        start = self._loop.time()
+        answer = await self._exchange(snippet, start) if self.alive else None
+        wall_ms = 1e3 * (self._loop.time() - start)
+        for descriptor in self._streams:
+            self._drain(descriptor)
+        result = pb.SnippetResult(sequence=snippet.sequence)
+        if answer is not None and self.alive:
+            try:
+                result = to_result(answer, snippet.sequence, output_bytes)
+            except frames.MalformedFrame:
+                self._kill(pb.OUTCOME_CRASHED)
+        if not self.alive:
+            result = pb.SnippetResult(sequence=snippet.sequence, outcome=await self._post_mortem(snippet.limits))
+            result.state_lost = True
+        stdout, stderr = (self._texts[descriptor].result() for descriptor in self._streams)
+        result.stdout, result.dropped_bytes.stdout = stdout
+        result.stderr, result.dropped_bytes.stderr = stderr
+        result.usage.wall_ms = wall_ms
+        result.usage.cpu_ms = max(0.0, 1e3 * (self._cpu - self._cpu_at_start))
+        result.usage.peak_memory_bytes = self._peak
+        return result
+
+    async def _exchange(self, snippet: Snippet, start: float) -> dict[str, object] | None:
+        """Send the snippet and return the answer, or None where the process is no more."""
+        limits = snippet.limits
+        self._answer = self._loop.create_future()
+        self._frame_limit = longest_frame(limits.output_bytes)
+        request: dict[str, object] = {
+            "sequence": snippet.sequence,
+            "code": snippet.code,
+            "output_bytes": limits.output_bytes,
+        }
+        if snippet.seed is not None:
+            request["seed"] = snippet.seed
+        try:
+            self._cpu_at_start = self.meter.cpu_seconds()
+            self.meter.limit_address_space(self._base + limits.memory_bytes)
+            self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
+            self._watch(start + limits.wall_ms / 1e3, limits.cpu_ms / 1e3)
+            await self._loop.sock_sendall(self._control, frames.encode(request))
+        except OSError:  # it died just now: its socket says so too
+            pass
+        try:
+            answer = await self._answer
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        self._measure()
+        return answer
+
+    def _watch(self, deadline: float, cpu_limit: float) -> None:
+        """Kill the process if a limit is reached, else come back when one may be."""
+        now = self._loop.time()
+        if now >= deadline:
+            self._kill(pb.OUTCOME_WALL_TIMEOUT)
+            return
+        try:
+            left = cpu_limit - (self.meter.cpu_seconds() - self._cpu_at_start)
+        except OSError:  # it is dead
+            return
+        if left <= 0:
+            self._kill(pb.OUTCOME_CPU_TIMEOUT)
+            return
+        again = min(deadline, now + max(left, _SHORTEST_WATCH_SECONDS))
+        self._timer = self._loop.call_at(again, self._watch, deadline, cpu_limit)
+
+    def check_idle(self) -> None:
+        """Kill a process that computes although it has answered. Call it now and then between snippets."""
+        try:
+            if self.alive and self._answer.done() and self.meter.cpu_seconds() > self._cpu + _IDLE_CPU_SECONDS:
+                self._kill(pb.OUTCOME_CRASHED)
+        except OSError:  # it is dead
+            pass
+
+    def _measure(self) -> None:
+        try:
+            self._cpu = self.meter.cpu_seconds()
+            (self._peak,) = self.meter.status_bytes("VmHWM")
+        except (OSError, ValueError):  # it is dead: the zygote will say what it used
+            pass
+
+    def _kill(self, outcome: pb.Outcome) -> None:
+        if not self.alive:
+            return
+        self._measure()
+        self._killed_by = outcome
+        self._signal()
+        if not self._answer.done():
+            self._answer.set_result(None)
+
+    def _signal(self) -> None:
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    async def _post_mortem(self, limits: Limits) -> pb.Outcome:
+        """Return what the process died of."""
+        if self._killed_by is not None:
+            return self._killed_by
+        if not await self._has_exited():
+            self._signal()  # it closed its socket and lives on
+            return pb.OUTCOME_CRASHED
+        try:
+            end = await asyncio.wait_for(asyncio.shield(self._ended), _END_SECONDS)
+        except TimeoutError:
+            end = None
+        if end is None:  # the zygote has gone, and its sandboxes with it
+            return pb.OUTCOME_SANDBOX_FAILED
+        self._cpu, self._peak = end.cpu_ms / 1e3, end.peak_memory_bytes
+        return self._diagnose(end, limits)
+
+    async def _has_exited(self) -> bool:
+        end = select.poll()
+        end.register(self._pidfd, select.POLLIN)
+        if not end.poll(0):
+            await asyncio.sleep(_HANG_UP_SECONDS)
+        return bool(end.poll(0))
+
+    def _diagnose(self, end: Exit, limits: Limits) -> pb.Outcome:
+        by_signal = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else None
+        if by_signal == signal.SIGSYS:
+            return pb.OUTCOME_POLICY_VIOLATION
+        if by_signal == signal.SIGXCPU:
+            return pb.OUTCOME_CPU_TIMEOUT
+        if by_signal is not None and end.peak_memory_bytes - self._resident >= _NEAR * limits.memory_bytes:
+            return pb.OUTCOME_OUT_OF_MEMORY
+        # Nothing in a sandbox can send SIGKILL: it was the kernel short of memory, or somebody on the host.
+        return pb.OUTCOME_SANDBOX_FAILED if by_signal == signal.SIGKILL else pb.OUTCOME_CRASHED
+
+    def _read_control(self) -> None:
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._hang_up()
+            return
+        try:
+            message = self._decoder.feed(data, self._frame_limit)
+            if message is None:
+                return
+            if self._answer.done():
+                raise frames.MalformedFrame("an answer to no question")
+            self._answer.set_result(message)
+        except frames.MalformedFrame:
+            self._kill(pb.OUTCOME_CRASHED)
+
+    def _hang_up(self) -> None:
+        self._loop.remove_reader(self._control)
+        self._hung_up = True
+        if not self._answer.done():
+            self._answer.set_result(None)
+
+    def _read_output(self, descriptor: int) -> bool:
+        """Take what is in the pipe and return whether there may be more."""
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(descriptor)
+            return False
+        self._written += len(data)
+        self._texts[descriptor].feed(data)
+        if self._written > _OUTPUT_KILL_BYTES:
+            self._kill(pb.OUTCOME_OUTPUT_LIMIT)
+            return False
+        return True
+
+    def _drain(self, descriptor: int) -> None:
+        while self._read_output(descriptor):
+            pass
+
+    def close(self) -> None:
+        """Kill the process and let go of all that belongs to it."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for descriptor in (*self._streams, self._control.fileno()):
+            self._loop.remove_reader(descriptor)
+        if self._pidfd >= 0:
+            self._signal()
+            os.close(self._pidfd)
+        if self._meter is not None:
+            self._meter.close()
+        self._control.close()
+        for descriptor in self._streams:
+            os.close(descriptor)

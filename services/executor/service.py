@@ -1,0 +1,80 @@
+"""The contract's calls."""
+
+from typing import Any
+
+import grpc
+
+import deepmath
+from deepmath.errors import WrongOrder
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.modules import ALLOWED_MODULES
+from services.executor.config import ExecutorConfig
+from services.executor.gate import Gate
+from services.executor.pool import Pool
+from services.executor.preload import digest
+from services.executor.session import Session
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
+
+
+class ExecutorServicer(rpc.ExecutorServiceServicer):
+    """Serves sessions out of a pool of sandboxes."""
+
+    def __init__(self, config: ExecutorConfig, pool: Pool) -> None:
+        self._config = config
+        self._pool = pool
+        self._gate = Gate(config.max_sessions, config.max_running_snippets)
+        self._digest = digest(pool.versions)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this servicer to `server`."""
+        rpc.add_ExecutorServiceServicer_to_server(self, server)
+
+    async def drain(self) -> None:
+        """Admit no further session."""
+        self._gate.drain()
+
+    # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
+    async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        """Open a session and run its snippets until the client has sent all."""
+        first = await context.read()
+        if first is grpc.aio.EOF:
+            return
+        if first.WhichOneof("request") != "open":
+            raise WrongOrder("the first request of a session has to be `open`")
+        with self._gate.session():
+            async with Session(self._pool, self._gate, self._config, first.open) as session:
+                opened = pb.SessionOpened(versions_digest=self._digest)
+                await context.write(pb.SessionResponse(opened=opened))
+                while (request := await context.read()) is not grpc.aio.EOF:
+                    if request.WhichOneof("request") != "run":
+                        raise WrongOrder("after `open`, every request of a session has to be `run`")
+                    await context.write(pb.SessionResponse(result=await session.run(request.run)))
+
+    async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
+        """Run one snippet in a session of its own."""
+        with self._gate.session():
+            async with Session(self._pool, self._gate, self._config, pb.OpenSession(seed=request.seed)) as session:
+                snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
+                return pb.ExecuteResponse(result=await session.run(snippet))
+
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
+        """Say what this service is and how busy."""
+        return pb.GetInfoResponse(
+            version=deepmath.__version__,
+            layers=[pb.IsolationLayer(**layer) for layer in self._pool.layers],
+            default_limits=self._config.default_limits.to_message(),
+            maximum_limits=self._config.maximum_limits.to_message(),
+            allowed_modules=ALLOWED_MODULES,
+            versions=self._pool.versions,
+            versions_digest=self._digest,
+            load=pb.Load(
+                live_sessions=self._gate.sessions,
+                maximum_sessions=self._gate.max_sessions,
+                running_snippets=self._gate.running,
+                maximum_running_snippets=self._gate.max_running,
+                queued_snippets=self._gate.queued,
+                waiting_sandboxes=self._pool.waiting,
+            ),
+        )

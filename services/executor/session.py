@@ -1,0 +1,95 @@
+"""One client's session: snippets in order, each at most once, in one sandbox as long as it lives."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
+from deepmath.executor.v1 import executor_pb2 as pb
+from services.executor import audit
+from services.executor.config import ExecutorConfig
+from services.executor.gate import Gate
+from services.executor.limits import Limits, resolve
+from services.executor.pool import Pool
+from services.executor.sandbox import Sandbox, Snippet
+
+MAX_CODE_BYTES = 256 << 10
+_MAX_NAME_BYTES = 128
+
+
+class Session:
+    """An asynchronous context manager; the sandbox is there inside of it and gone after."""
+
+    def __init__(self, pool: Pool, gate: Gate, config: ExecutorConfig, opening: pb.OpenSession) -> None:
+        name = opening.session_id
+        if len(name) > _MAX_NAME_BYTES or not (name.isascii() and name.isprintable()):
+            raise InvalidRequest(f"open.session_id: give at most {_MAX_NAME_BYTES} characters of printable ASCII")
+        self._pool = pool
+        self._gate = gate
+        self._config = config
+        self._name = name
+        self._seed: int = opening.seed
+        self._sandbox: Sandbox | None = None
+        self._fresh = True
+        self._last = pb.SnippetResult()
+
+    async def __aenter__(self) -> Self:
+        self._sandbox = await self._pool.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    async def run(self, request: pb.RunSnippet) -> pb.SnippetResult:
+        """Run the next snippet, or return the result of the last again where its number is sent again.
+
+        Raises:
+            InvalidRequest: code or limits are out of bounds.
+            WrongOrder: it is neither the last number nor the next.
+        """
+        arrived = time.monotonic()
+        if self._last.sequence and request.sequence == self._last.sequence:
+            return self._last
+        if request.sequence != self._last.sequence + 1:
+            raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
+        _check_code(request.code)
+        limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
+        async with self._gate.slot():
+            self._last = await self._run(request, limits, arrived)
+        audit.record(self._name, request.code, limits, self._last)
+        return self._last
+
+    async def _run(self, request: pb.RunSnippet, limits: Limits, arrived: float) -> pb.SnippetResult:
+        try:
+            sandbox = self._sandbox or await self._renew()
+        except Unavailable:
+            return pb.SnippetResult(
+                sequence=request.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True
+            )
+        queue_ms = 1e3 * (time.monotonic() - arrived)
+        seed = self._seed if self._fresh else None
+        result = await sandbox.run(Snippet(request.sequence, request.code, limits, seed))
+        self._fresh = False
+        result.usage.queue_ms = queue_ms
+        if result.state_lost:
+            self._let_go()
+        return result
+
+    async def _renew(self) -> Sandbox:
+        self._sandbox = await self._pool.acquire()
+        self._fresh = True
+        return self._sandbox
+
+    def _let_go(self) -> None:
+        if self._sandbox is not None:
+            self._pool.release(self._sandbox)
+            self._sandbox = None
+
+
+def _check_code(code: str) -> None:
+    if len(code.encode()) > MAX_CODE_BYTES:
+        raise InvalidRequest(f"code is over {MAX_CODE_BYTES} bytes: send less, or in several snippets")
+    if "\0" in code:
+        raise InvalidRequest("code contains NUL: send Python source text")
