@@ -92,10 +92,12 @@ def snippet_of(segment: str) -> str | None:
 
 
 def result_text(result: executor.SnippetResult) -> str:
-    """Return what the model reads of a result: stdout, the value, then in one line what went wrong, if anything."""
+    """Return what the model reads of a result: stdout, the value, then a line each for a cut and for a failure."""
     parts = [result.stdout.rstrip("\n")]
     if result.HasField("value"):
         parts.append(result.value)
+    if cut := result.dropped_bytes.stdout + result.dropped_bytes.value:
+        parts.append(f"({cut} bytes were cut out of the middle)")
     parts.append(_failure(result))
     return "\n".join(part for part in parts if part) or "(no output)"
 

@@ -84,6 +84,10 @@ def test_code_of_a_segment(segment: str, code: str | None) -> None:
         (pb.SnippetResult(outcome=pb.OUTCOME_OK, stdout="3\n", value="4"), "3\n4"),
         (pb.SnippetResult(outcome=pb.OUTCOME_OK), "(no output)"),
         (
+            pb.SnippetResult(outcome=pb.OUTCOME_OK, stdout="19", dropped_bytes=pb.DroppedBytes(stdout=7)),
+            "19\n(7 bytes were cut out of the middle)",
+        ),
+        (
             pb.SnippetResult(
                 outcome=pb.OUTCOME_EXCEPTION,
                 stdout="1\n",
