@@ -30,10 +30,14 @@ async def _run(config: ExecutorConfig) -> None:
     from services.executor.pool import Pool
 
     _allow_many_descriptors()
-    pool = Pool(config.waiting_sandboxes, config.require)
+    pool = Pool(config.waiting_sandboxes, config.level)
     try:
         await pool.start()
-        await (_print_layers(pool) if config.check else _serve(config, pool))
+        if config.check:
+            _print_layers(pool)
+        pool.require(config.require)
+        if not config.check:
+            await _serve(config, pool)
     finally:
         await pool.close()
 
@@ -47,7 +51,7 @@ async def _serve(config: ExecutorConfig, pool: "Pool") -> None:
     await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain)
 
 
-async def _print_layers(pool: "Pool") -> None:
+def _print_layers(pool: "Pool") -> None:
     for layer in pool.layers:
         print(json.dumps(layer))
 

@@ -10,6 +10,7 @@ from deepmath.config import ServiceConfig
 from services.executor.limits import Limits
 
 Level = Literal["full", "pod"]
+AnyLevel = Literal["best", "full", "pod"]
 
 
 class ExecutorConfig(ServiceConfig):
@@ -17,10 +18,10 @@ class ExecutorConfig(ServiceConfig):
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_EXECUTOR_")
 
-    require: Level = Field(
-        "pod",
-        description="Refuse to start below this level: full is every layer; pod goes without namespaces of our own.",
+    level: AnyLevel = Field(
+        "best", description="Isolation: full is every layer, pod goes without namespaces, best is what can be had."
     )
+    require: Level = Field("pod", description="Refuse to start where less than this level can be had.")
     check: bool = Field(False, description="Try every isolation layer, print one JSON object for each, and exit.")
 
     wall_ms: int = Field(20_000, gt=0, description="Wall-clock limit of a snippet that asks for none, in ms.")
@@ -48,9 +49,7 @@ class ExecutorConfig(ServiceConfig):
     @property
     def maximum_limits(self) -> Limits:
         """The most that a snippet may ask for."""
-        return Limits(
-            self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes
-        )
+        return Limits(self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes)
 
     @model_validator(mode="after")
     def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":

@@ -74,4 +74,3 @@ def _keep_own_frames(entry: types.TracebackType | None, own_prefix: str) -> type
     for entry in reversed(own):
         kept = types.TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return kept
-

@@ -7,12 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deepmath.errors import Unavailable
+from services.executor.layers import Layer
 from services.executor.zygote import MOST_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ForkServer:
     """One zygote. `layers` and `versions` are what it said of itself when it started."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, hello: dict[str, Any]) -> None:
-        self.layers: list[dict[str, Any]] = hello["layers"]
+        self.layers: list[Layer] = hello["layers"]
         self.versions: dict[str, str] = hello["versions"]
         self.pid = process.pid
         self._process = process
@@ -69,16 +69,16 @@ class ForkServer:
         self._loop.add_reader(control, self._receive)
 
     @classmethod
-    async def start(cls, level: str) -> "ForkServer":
-        """Start a zygote at `level` and wait until it is ready.
+    async def start(cls, refusal: str = "") -> Self:
+        """Start a zygote and wait until it is ready: in namespaces of its own unless `refusal` says why not.
 
         Raises:
-            Unavailable: it cannot be had at this level; the message says why.
+            Unavailable: it cannot be had; the message says why.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-m", "services.executor.zygote", str(theirs.fileno()), level, str(os.getpid())]
-        process = subprocess.Popen(
+        command = [sys.executable, "-m", "services.executor.zygote", str(theirs.fileno()), str(os.getpid()), refusal]
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it is our own program, and starting it does not block
             command, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/"
         )
         theirs.close()

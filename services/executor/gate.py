@@ -1,12 +1,16 @@
 """Who may come in and who may run: sessions are refused when full, snippets queue in the order of their arrival."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from deepmath.errors import Overloaded, Unavailable
 
 _RETRY_AFTER_MS = 1000
+_DRAINING = "this executor is shutting down; open the session on another"
+
+Message = TypeVar("Message")
 
 
 class Gate:
@@ -17,11 +21,14 @@ class Gate:
         self.max_running = max_running
         self.sessions = self.running = self.queued = 0
         self._draining = False
+        self._idle: set[asyncio.Task[Any]] = set()
         self._slots = asyncio.Semaphore(max_running)
 
     def drain(self) -> None:
-        """Admit no further session."""
+        """Admit no further session and end those that wait for their client; snippets that run go on."""
         self._draining = True
+        for task in self._idle:
+            task.cancel()
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -32,7 +39,7 @@ class Gate:
             Unavailable: the service is draining.
         """
         if self._draining:
-            raise Unavailable("this executor is shutting down; open the session on another")
+            raise Unavailable(_DRAINING)
         if self.sessions >= self.max_sessions:
             raise Overloaded(f"all {self.max_sessions} sessions are taken; come again later", _RETRY_AFTER_MS)
         self.sessions += 1
@@ -40,6 +47,26 @@ class Gate:
             yield
         finally:
             self.sessions -= 1
+
+    async def idle(self, reading: Awaitable[Message]) -> Message:
+        """Wait for the client's next message.
+
+        Raises:
+            Unavailable: the service is draining.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._idle.add(task)
+        if self._draining:
+            task.cancel()
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            if self._draining and task.uncancel() == 0:
+                raise Unavailable(_DRAINING) from None
+            raise
+        finally:
+            self._idle.discard(task)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import math
 import os
 import resource
 import time
+from pathlib import Path
 
 _CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock of a whole process is ~pid << 3 with this
 
@@ -55,8 +56,8 @@ class Meter:
 
 
 def _pid_of(pidfd: int) -> int:
-    with open(f"/proc/self/fdinfo/{pidfd}") as info:
-        pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
+    info = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    pid = next(int(line.split()[1]) for line in info if line.startswith("Pid:"))
     if pid <= 0:
         raise ProcessLookupError("the sandbox is gone")
     return pid

@@ -32,8 +32,8 @@ def python_paths() -> list[Path]:
     """
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {Path(sysconfig.get_path(name)).resolve() for name in names}
-    with open("/proc/self/maps") as maps:
-        mapped = {Path(line.split(maxsplit=5)[5].strip()) for line in maps if ".so" in line and "/" in line}
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    mapped = {Path(line.split(maxsplit=5)[5]) for line in maps if ".so" in line and "/" in line}
     folders |= {path.resolve().parent for path in mapped}
     existing = sorted(folder for folder in folders if folder.is_dir())
     return [folder for folder in existing if not any(parent in folders for parent in folder.parents)]
@@ -44,12 +44,12 @@ def pivot(paths: list[Path]) -> None:
     syscalls.call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
     # Cloned before the new root hides them.
     trees = {path: _clone_read_only(path) for path in paths}
-    root = b"/proc"  # any mount point that exists on every machine
-    syscalls.call("mount", b"tmpfs", root, b"tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=256k,mode=755")
+    root = Path("/proc")  # any mount point that exists on every machine
+    syscalls.call("mount", b"tmpfs", bytes(root), b"tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=256k,mode=755")
     for path, tree in trees.items():
-        place = root + os.fsencode(path)
-        os.makedirs(place, mode=0o755)
-        syscalls.raw(syscalls.MOVE_MOUNT, "move_mount", tree, b"", _AT_FDCWD, place, _MOVE_MOUNT_F_EMPTY_PATH)
+        place = root / path.relative_to("/")
+        place.mkdir(parents=True)
+        syscalls.raw(syscalls.MOVE_MOUNT, "move_mount", tree, b"", _AT_FDCWD, bytes(place), _MOVE_MOUNT_F_EMPTY_PATH)
         os.close(tree)
     os.chdir(root)
     syscalls.call("pivot_root", b".", b".")  # stacks the old root under the new one: pivot_root(2), NOTES
@@ -61,11 +61,9 @@ def pivot(paths: list[Path]) -> None:
 
 def _clone_read_only(path: Path) -> int:
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
-    tree = syscalls.raw(syscalls.OPEN_TREE, "open_tree", _AT_FDCWD, os.fsencode(path), flags)
+    tree = syscalls.raw(syscalls.OPEN_TREE, "open_tree", _AT_FDCWD, bytes(path), flags)
     attributes = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV)
     size = ctypes.sizeof(attributes)
     reference = ctypes.byref(attributes)
-    syscalls.raw(
-        syscalls.MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, reference, size
-    )
+    syscalls.raw(syscalls.MOUNT_SETATTR, "mount_setattr", tree, b"", _AT_EMPTY_PATH | _AT_RECURSIVE, reference, size)
     return tree

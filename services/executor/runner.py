@@ -6,6 +6,7 @@ trusts nothing that comes from here.
 """
 
 import ast
+import contextlib
 import io
 import linecache
 import os
@@ -61,10 +62,8 @@ class Runner:
     def flush(self) -> None:
         """Write out what the last snippet printed."""
         for stream in self._streams:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # the snippet has closed it
                 _flush(stream)
-            except (OSError, ValueError):  # the snippet has closed it
-                pass
 
     def _prepare(self, code: str, filename: str) -> None:
         self._variables["__builtins__"] = self._policy.builtins()
@@ -79,11 +78,11 @@ class Runner:
     def _execute(self, code: str, filename: str) -> str | None:
         tree = ast.parse(code, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)
+        exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)  # noqa: S102 - what it is for
         if not isinstance(last, ast.Expr):
             return None
         expression = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
-        value = eval(expression, self._variables)
+        value = eval(expression, self._variables)  # noqa: S307
         return None if value is None else repr(value)
 
     def _outcome(self, error: BaseException) -> str:
@@ -145,7 +144,11 @@ def _text_stream(descriptor: int) -> io.TextIOWrapper:
 
 
 def _format_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,  # noqa: ARG001
 ) -> str:
     place = f"{filename}:{lineno}: " if filename.startswith(FILE_PREFIX) else ""
     return f"{place}{category.__name__}: {message}\n"
@@ -159,4 +162,5 @@ def seed_generators(seed: int) -> None:
     random.seed(seed)
     numpy.random.seed(seed & 0xFFFFFFFF)
     sympy.core.random.seed(seed)
-    numpy.random.bit_generator.randbits = random.Random(seed).getrandbits  # type: ignore[attr-defined]
+    # What numpy draws entropy from for a generator that is made without a seed.
+    vars(numpy.random.bit_generator)["randbits"] = random.Random(seed).getrandbits  # noqa: S311

@@ -9,13 +9,16 @@ three descriptors, and all that is believed is what the kernel says of it.
   one can only spoil the result of the snippet that forged it; if the process goes on computing behind it, `check_idle`
   sees its processor time grow and kills it.
 * Output is read as it is written, so that nothing is lost by a kill, and kept head and tail in bounded memory.
-* Wall time is a timer of the event loop; at its end the process gets SIGKILL through its pidfd, which cannot hit another
-  process. Processor time is read from the kernel's clock of the process: it has one thread, so that its processor
-  time cannot grow faster than the wall's, and a limit with L ms left need not be looked at for L ms.
+* Wall time is a timer of the event loop; at its end the process gets SIGKILL through its pidfd, which cannot hit
+  another process. Processor time is read from the kernel's clock of the process: with one thread it cannot grow
+  faster than the wall's, so that a limit with L ms left need not be looked at for L ms.
 * Memory is RLIMIT_AS, set from outside for each snippet to what the process had before its first snippet and the limit.
 """
 
+from __future__ import annotations
+
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -65,7 +68,7 @@ class Sandbox:
         self._frame_limit = longest_frame(0)
         # Given the next frame, or None when the process is killed or hangs up.
         self._answer: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
-        self._killed_by: pb.Outcome | None = None
+        self._killed_by: pb.Outcome.ValueType | None = None
         self._hung_up = self._closed = False
         self._pidfd = -1
         self._meter: Meter | None = None
@@ -125,7 +128,7 @@ class Sandbox:
         return not (self._hung_up or self._closed or self._killed_by)
 
     async def run(self, snippet: Snippet) -> pb.SnippetResult:
-        """Run `snippet` and return its result, all but the time in the queue. After `state_lost` the sandbox is dead."""
+        """Run `snippet` and return its result but for the time in the queue. After `state_lost` the sandbox is dead."""
         output_bytes = snippet.limits.output_bytes
         self._texts = {descriptor: HeadAndTail(output_bytes) for descriptor in self._streams}
         self._written = 0
@@ -211,7 +214,7 @@ class Sandbox:
         except (OSError, ValueError):  # it is dead: the zygote will say what it used
             pass
 
-    def _kill(self, outcome: pb.Outcome) -> None:
+    def _kill(self, outcome: pb.Outcome.ValueType) -> None:
         if not self.alive:
             return
         self._measure()
@@ -221,12 +224,10 @@ class Sandbox:
             self._answer.set_result(None)
 
     def _signal(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
-    async def _post_mortem(self, limits: Limits) -> pb.Outcome:
+    async def _post_mortem(self, limits: Limits) -> pb.Outcome.ValueType:
         """Return what the process died of."""
         if self._killed_by is not None:
             return self._killed_by
@@ -249,7 +250,7 @@ class Sandbox:
             await asyncio.sleep(_HANG_UP_SECONDS)
         return bool(end.poll(0))
 
-    def _diagnose(self, end: Exit, limits: Limits) -> pb.Outcome:
+    def _diagnose(self, end: Exit, limits: Limits) -> pb.Outcome.ValueType:
         by_signal = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else None
         if by_signal == signal.SIGSYS:
             return pb.OUTCOME_POLICY_VIOLATION

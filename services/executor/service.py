@@ -38,26 +38,25 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """Open a session and run its snippets until the client has sent all."""
-        first = await context.read()
+        first = await self._gate.idle(context.read())
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("request") != "open":
             raise WrongOrder("the first request of a session has to be `open`")
-        with self._gate.session():
-            async with Session(self._pool, self._gate, self._config, first.open) as session:
-                opened = pb.SessionOpened(versions_digest=self._digest)
-                await context.write(pb.SessionResponse(opened=opened))
-                while (request := await context.read()) is not grpc.aio.EOF:
-                    if request.WhichOneof("request") != "run":
-                        raise WrongOrder("after `open`, every request of a session has to be `run`")
-                    await context.write(pb.SessionResponse(result=await session.run(request.run)))
+        with self._gate.session(), Session(self._pool, self._gate, self._config, first.open) as session:
+            await session.open()
+            await context.write(pb.SessionResponse(opened=pb.SessionOpened(versions_digest=self._digest)))
+            while (request := await self._gate.idle(context.read())) is not grpc.aio.EOF:
+                if request.WhichOneof("request") != "run":
+                    raise WrongOrder("after `open`, every request of a session has to be `run`")
+                await context.write(pb.SessionResponse(result=await session.run(request.run)))
 
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
         """Run one snippet in a session of its own."""
-        with self._gate.session():
-            async with Session(self._pool, self._gate, self._config, pb.OpenSession(seed=request.seed)) as session:
-                snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
-                return pb.ExecuteResponse(result=await session.run(snippet))
+        opening = pb.OpenSession(seed=request.seed)
+        with self._gate.session(), Session(self._pool, self._gate, self._config, opening) as session:
+            snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
+            return pb.ExecuteResponse(result=await session.run(snippet))
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
         """Say what this service is and how busy."""

@@ -18,7 +18,7 @@ _MAX_NAME_BYTES = 128
 
 
 class Session:
-    """An asynchronous context manager; the sandbox is there inside of it and gone after."""
+    """A context manager, at whose end the sandbox dies. The sandbox is taken by `open`, or by the first snippet."""
 
     def __init__(self, pool: Pool, gate: Gate, config: ExecutorConfig, opening: pb.OpenSession) -> None:
         name = opening.session_id
@@ -33,14 +33,23 @@ class Session:
         self._fresh = True
         self._last = pb.SnippetResult()
 
-    async def __aenter__(self) -> Self:
-        self._sandbox = await self._pool.acquire()
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._let_go()
+
+    async def open(self) -> Sandbox:
+        """Take a sandbox.
+
+        Raises:
+            Unavailable: none can be had.
+        """
+        self._sandbox = await self._pool.acquire()
+        self._fresh = True
+        return self._sandbox
 
     async def run(self, request: pb.RunSnippet) -> pb.SnippetResult:
         """Run the next snippet, or return the result of the last again where its number is sent again.
@@ -63,11 +72,9 @@ class Session:
 
     async def _run(self, request: pb.RunSnippet, limits: Limits, arrived: float) -> pb.SnippetResult:
         try:
-            sandbox = self._sandbox or await self._renew()
+            sandbox = self._sandbox or await self.open()
         except Unavailable:
-            return pb.SnippetResult(
-                sequence=request.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True
-            )
+            return pb.SnippetResult(sequence=request.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True)
         queue_ms = 1e3 * (time.monotonic() - arrived)
         seed = self._seed if self._fresh else None
         result = await sandbox.run(Snippet(request.sequence, request.code, limits, seed))
@@ -76,11 +83,6 @@ class Session:
         if result.state_lost:
             self._let_go()
         return result
-
-    async def _renew(self) -> Sandbox:
-        self._sandbox = await self._pool.acquire()
-        self._fresh = True
-        return self._sandbox
 
     def _let_go(self) -> None:
         if self._sandbox is not None:

@@ -20,6 +20,7 @@ At level "pod", for kernels that refuse user namespaces, the launcher is the zyg
 limits are the walls, and the parent-death signal takes the place of the pid namespace.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -31,6 +32,7 @@ from typing import Any, NoReturn
 
 from deepmath.modules import ALLOWED_MODULES
 from services.executor import landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
+from services.executor.layers import Layer
 from services.executor.lockdown import Lockdown, drop_privileges
 
 MOST_MESSAGE_BYTES = 16 << 10
@@ -38,12 +40,6 @@ _ENDS = 3  # descriptors that come with a request to fork
 # Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE let the supervisor
 # govern processes of another user, so that sandboxes can be one.
 _TO_GOVERN_ANOTHER_USER = sum(1 << number for number in (5, 6, 7, 8, 24))
-
-Layer = dict[str, Any]
-
-
-def _layer(name: str, in_force: bool, detail: str) -> Layer:
-    return {"name": name, "in_force": in_force, "detail": detail}
 
 
 class Zygote:
@@ -102,44 +98,41 @@ class Zygote:
         os.close(pidfd)
         _, status, usage = os.wait4(child, 0)
         cpu_ms = 1e3 * (usage.ru_utime + usage.ru_stime)
-        self._send(
-            {"ended": identity, "status": status, "cpu_ms": cpu_ms, "peak_memory_bytes": usage.ru_maxrss << 10}
-        )
+        self._send({"ended": identity, "status": status, "cpu_ms": cpu_ms, "peak_memory_bytes": usage.ru_maxrss << 10})
 
     def _send(self, message: dict[str, Any], *descriptors: int) -> None:
         socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
 
 
-def main(control: socket.socket, level: str, supervisor: int) -> None:
-    """Become the zygote and serve."""
+def main(control: socket.socket, supervisor: int, refusal: str) -> None:
+    """Become the zygote and serve: at level "full", or at level "pod" where `refusal` says why there is no better."""
     syscalls.die_with_parent(supervisor)
     _offer_to_oom_killer()
-    if level == "full":
+    outside = namespaces.identities()
+    if not refusal:
         namespaces.enter()
         _become_first_process(control)
     versions = preload.load()
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
-    nobody = _may_become_nobody(level)
-    if level == "full":
+    layers = [*_namespace_layers(outside, refusal, paths), seccomp_layer]
+    nobody = _may_become_nobody(own_namespace=not refusal)
+    if not refusal:
         rootfs.pivot(paths)
     rules, landlock_layer = _prepare_landlock(paths)
     drop_privileges(nobody)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    syscalls.die_with_parent(0 if level == "full" else supervisor)  # a change of identity undoes it
-    layers = [*_namespace_layers(level, paths), landlock_layer, seccomp_layer]
+    syscalls.die_with_parent(supervisor if refusal else 0)  # a change of identity undoes it
     zygote = Zygote(control, Lockdown(rules, program, os.getpid()))
     preload.freeze()
-    control.send(json.dumps({"layers": layers, "versions": versions}).encode())
+    control.send(json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode())
     zygote.serve()
 
 
 def _offer_to_oom_killer() -> None:
     """When the machine runs out of memory a sandbox shall go, not the supervisor: a preference, no wall."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
-    except OSError:
-        pass
 
 
 def _become_first_process(control: socket.socket) -> None:
@@ -151,11 +144,9 @@ def _become_first_process(control: socket.socket) -> None:
     syscalls.die_with_parent(0)
 
 
-def _may_become_nobody(level: str) -> bool:
-    if os.geteuid() != 0:
-        return False
-    if level == "full":
-        return True
+def _may_become_nobody(own_namespace: bool) -> bool:
+    if os.geteuid() != 0 or own_namespace:
+        return os.geteuid() == 0
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["CapEff"], 16) & _TO_GOVERN_ANOTHER_USER == _TO_GOVERN_ANOTHER_USER
 
@@ -164,32 +155,37 @@ def _compile_filter() -> tuple[bytes | None, Layer]:
     try:
         program = seccomp.compile_filter()
     except (OSError, RuntimeError, ImportError) as error:
-        return None, _layer("seccomp", False, f"{error}; install libseccomp2 and pyseccomp")
-    return program, _layer("seccomp", True, f"allow-list, {len(program) // 8} instructions")
+        return None, Layer(name="seccomp", in_force=False, detail=f"{error}; install libseccomp2 and pyseccomp")
+    return program, Layer(name="seccomp", in_force=True, detail=f"allow-list, {len(program) // 8} instructions")
 
 
 def _prepare_landlock(paths: list[Path]) -> tuple[int | None, Layer]:
     try:
         rules, version = landlock.ruleset(paths), landlock.abi()
     except OSError as error:
-        return None, _layer("landlock", False, f"{error.strerror}; it takes Linux 5.13 and `lsm=landlock,...`")
-    return rules, _layer("landlock", True, f"ABI {version}, reads the Python installation only")
+        return None, Layer(
+            name="landlock", in_force=False, detail=f"{error.strerror}; it takes Linux 5.13 and `lsm=landlock,...`"
+        )
+    return rules, Layer(name="landlock", in_force=True, detail=f"ABI {version}, reads the Python installation only")
 
 
-def _namespace_layers(level: str, paths: list[Path]) -> list[Layer]:
-    entered = level == "full"
-    missing = "not entered: see user_namespace"
-    layers = [_layer(f"{name}_namespace", entered, "own" if entered else missing) for name in namespaces.FLAGS]
-    root = f"{len(paths)} folders of the Python installation, read-only" if entered else missing
-    return [*layers, _layer("minimal_root", entered, root)]
+def _namespace_layers(outside: dict[str, int], refusal: str, paths: list[Path]) -> list[Layer]:
+    """One layer for each namespace that is not the one in `outside`, and the root they make possible."""
+    inside = namespaces.identities()
+    layers = []
+    for name, identity in inside.items():
+        own = identity != outside[name]
+        layers.append(Layer(name=f"{name}_namespace", in_force=own, detail="own" if own else refusal))
+    root = refusal or f"{len(paths)} folders of the Python installation, read-only"
+    return [*layers, Layer(name="minimal_root", in_force=not refusal, detail=root)]
 
 
 def _run() -> None:
-    descriptor, level, supervisor = sys.argv[1:]
+    descriptor, supervisor, refusal = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal is for the supervisor
     try:
-        main(control, level, int(supervisor))
+        main(control, int(supervisor), refusal)
     except OSError as error:
         control.send(json.dumps({"unavailable": str(error)}).encode())
 
