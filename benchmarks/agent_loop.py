@@ -48,7 +48,7 @@ async def main(problems: int, sequential: int, rounds: int) -> dict[str, Any]:
         "sequential_problems": sequential,
         "rounds": rounds,
         "model": EMBEDDED_MODEL.name,
-        "machine": f"{len(cores)} cores, {platform.processor() or platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{len(cores)} cores, {platform.machine()}, Python {platform.python_version()}",
     }
 
 

@@ -41,8 +41,9 @@ class PromptTemplate:
         file = _find(model, override)
         try:
             fields = tomllib.loads(file.read_text(encoding="utf-8"))
-            return cls(file.parent.name if file.name == "prompt.toml" else file.stem, _agent(fields), fields["plain"])
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+            name = file.parent.name if file.name == "prompt.toml" else file.stem
+            return cls(name, _agent(fields), fields["plain"].strip())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, LookupError, AttributeError, TypeError) as error:
             raise InvalidRequest(f"cannot use the prompt template {file}: {error!r}") from error
 
     def encode(self, tokenizer: Any, question: str, mode: Mode) -> list[int]:
