@@ -10,6 +10,8 @@ from deepmath.errors import DeepMathError
 from deepmath.serving import serve, set_up_logging
 from services.executor.config import ExecutorConfig
 
+EXIT_INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
+
 if TYPE_CHECKING:
     from services.executor.pool import Pool
 
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     except DeepMathError as error:
         print(f"deepmath serve executor: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
 
 

@@ -78,8 +78,13 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         command = [sys.executable, "-m", "services.executor.zygote", str(theirs.fileno()), str(os.getpid()), refusal]
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - it is our own program, and starting it does not block
-            command, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/"
+        process = subprocess.Popen(  # noqa: ASYNC220 - it is our own program, and starting it does not block
+            command,
+            env=_ENVIRONMENT,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C on a terminal is for the supervisor
         )
         theirs.close()
         loop = asyncio.get_running_loop()

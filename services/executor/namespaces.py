@@ -6,6 +6,7 @@ no namespace. Sandboxes share them, but Landlock, seccomp and the missing privil
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 from services.executor import syscalls
@@ -48,6 +49,7 @@ def enter() -> None:
     try:
         syscalls.call("unshare", sum(FLAGS.values()))
         os.write(ready_write, b"!")
+        socket.sethostname("sandbox")  # uname(2) would tell the host's name
     finally:
         os.close(ready_write)
         _, status = os.waitpid(helper, 0)

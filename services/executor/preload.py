@@ -18,7 +18,7 @@ _MODULES = """
     mpmath sympy sympy.abc sympy.combinatorics sympy.geometry sympy.ntheory sympy.plotting sympy.stats
     sympy.solvers.diophantine encodings.unicode_escape encodings.idna
     linecache traceback
-""".split()  # noqa: SIM905
+""".split()
 
 _WARM_UP = """
 from sympy import *
@@ -36,7 +36,7 @@ def load() -> dict[str, str]:
         warnings.simplefilter("ignore")
         for name in _MODULES:
             importlib.import_module(name)
-        exec(_WARM_UP, {})  # noqa: S102 - our own code above
+        exec(_WARM_UP, {})
     versions = {name: str(sys.modules[name].__version__) for name in LIBRARIES}
     return {"python": platform.python_version(), **versions}
 

@@ -78,11 +78,11 @@ class Runner:
     def _execute(self, code: str, filename: str) -> str | None:
         tree = ast.parse(code, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)  # noqa: S102 - what it is for
+        exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)
         if not isinstance(last, ast.Expr):
             return None
         expression = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
-        value = eval(expression, self._variables)  # noqa: S307
+        value = eval(expression, self._variables)
         return None if value is None else repr(value)
 
     def _outcome(self, error: BaseException) -> str:
@@ -163,4 +163,4 @@ def seed_generators(seed: int) -> None:
     numpy.random.seed(seed & 0xFFFFFFFF)
     sympy.core.random.seed(seed)
     # What numpy draws entropy from for a generator that is made without a seed.
-    vars(numpy.random.bit_generator)["randbits"] = random.Random(seed).getrandbits  # noqa: S311
+    vars(numpy.random.bit_generator)["randbits"] = random.Random(seed).getrandbits

@@ -19,7 +19,7 @@ _ALLOWED = """
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage getcpu
     getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp getpgid getsid
     rt_sigreturn sigaltstack restart_syscall exit exit_group
-""".split()  # noqa: SIM905
+""".split()
 
 _FATAL = """
     socket socketpair bind connect listen accept accept4 sendto sendmsg sendmmsg recvmsg recvmmsg
@@ -32,7 +32,7 @@ _FATAL = """
     iopl ioperm modify_ldt personality setuid setgid setreuid setregid setresuid setresgid setgroups capset
     settimeofday clock_settime adjtimex clock_adjtime sethostname setdomainname syslog
     mq_open mq_unlink shmget shmat shmctl semget semop semctl msgget msgsnd msgrcv msgctl
-""".split()  # noqa: SIM905
+""".split()
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_TMPFILE & ~os.O_DIRECTORY
 # <linux/fcntl.h>, <asm-generic/ioctls.h>

@@ -47,7 +47,7 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def prctl(option: int, *arguments: Any) -> int:
-    """Make the call of prctl(2), absent arguments zero as the kernel asks."""
+    """Call prctl with absent arguments zero, as the kernel asks."""
     padded = (*arguments, *(0,) * (4 - len(arguments)))
     return call("prctl", option, *padded)
 

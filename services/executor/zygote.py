@@ -24,7 +24,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -183,7 +182,6 @@ def _namespace_layers(outside: dict[str, int], refusal: str, paths: list[Path]) 
 def _run() -> None:
     descriptor, supervisor, refusal = sys.argv[1:]
     control = socket.socket(fileno=int(descriptor))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal is for the supervisor
     try:
         main(control, int(supervisor), refusal)
     except OSError as error:
