@@ -13,18 +13,32 @@ if TYPE_CHECKING:
 def show_table(console: "Console", solved: "list[Solved]") -> None:
     """Show question, snippets, answer, verdict, tokens and seconds of each, and the totals."""
     from rich.table import Table
+    from rich.text import Text
 
+    headings = ("snippets", "answer", "right", "tokens", "seconds")
+    rows = [_cells(one) for one in solved]
+    widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(headings)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("question", max_width=56, no_wrap=True)
-    for heading in ("snippets", "answer", "right", "tokens", "seconds"):
-        table.add_column(heading, justify="left" if heading == "answer" else "right")
-    for one in solved:
-        answer = "failed" if one.failed else one.answer or "none"
-        seconds = max((t.seconds for t in one.trajectories), default=0.0)
-        numbers = (str(_snippets(one)), answer, _verdict(one), str(_tokens(one)), f"{seconds:.1f}")
-        table.add_row(one.question.text.replace("\n", " "), *numbers)
-    console.print(table, markup=False)
+    # Only the question gives way on a narrow terminal.
+    room = max(16, console.width - sum(widths) - 2 * len(widths))
+    table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=room)
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(heading, justify="left" if heading == "answer" else "right", min_width=width)
+    for one, row in zip(solved, rows, strict=True):
+        table.add_row(*map(Text, (_one_line(one.question.text), *row)))
+    console.print(table)
     console.print(_totals(solved), highlight=False)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text[:200].split())
+
+
+def _cells(one: "Solved") -> tuple[str, ...]:
+    """Return what stands under the headings after the question."""
+    answer = "failed" if one.failed else _one_line(one.answer)[:24] or "none"
+    seconds = max((t.seconds for t in one.trajectories), default=0.0)
+    return str(_snippets(one)), answer, _verdict(one), str(_tokens(one)), f"{seconds:.1f}"
 
 
 def _verdict(one: "Solved") -> str:
