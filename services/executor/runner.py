@@ -155,12 +155,17 @@ def _format_warning(
 
 
 def seed_generators(seed: int) -> None:
-    """Seed every generator of random numbers that the libraries have, and what numpy seeds new ones with."""
+    """Seed the libraries' generators of random numbers, and what new generators are seeded with that get no seed."""
     import numpy.random
     import sympy.core.random
 
+    entropy, plainly = random.Random(seed), random.Random.seed
+
+    def seed_from_ours(generator: random.Random, a: Any = None, version: int = 2) -> None:
+        plainly(generator, entropy.getrandbits(64) if a is None else a, version)
+
+    random.Random.seed = seed_from_ours  # type: ignore[method-assign]
     random.seed(seed)
     numpy.random.seed(seed & 0xFFFFFFFF)
     sympy.core.random.seed(seed)
-    # What numpy draws entropy from for a generator that is made without a seed.
-    vars(numpy.random.bit_generator)["randbits"] = random.Random(seed).getrandbits
+    vars(numpy.random.bit_generator)["randbits"] = entropy.getrandbits

@@ -1,0 +1,171 @@
+"""Real executors, each a process of its own, started once for all tests; and an easy way to run snippets in them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+
+LEVELS = ("full", "pod")
+SMALL_SESSIONS = 6
+SECRET = "hunter2"
+
+
+class Session:
+    """A session that counts its snippets. Attributes of the contract stay as they are: no replay, no retries."""
+
+    def __init__(self, stub: rpc.ExecutorServiceStub, seed: int, session_id: str) -> None:
+        self.stream = stub.Session()
+        self.sequence = 0
+        self._opening = pb.OpenSession(seed=seed, session_id=session_id)
+
+    async def open(self) -> pb.SessionOpened:
+        await self.stream.write(pb.SessionRequest(open=self._opening))
+        return (await self.read()).opened
+
+    async def read(self) -> pb.SessionResponse:
+        response = await self.stream.read()
+        if response is grpc.aio.EOF:
+            await self.stream  # raises the error that the stream ended with
+        return response
+
+    async def send(self, code: str, sequence: int, **limits: int) -> None:
+        snippet = pb.RunSnippet(sequence=sequence, code=code, limits=pb.Limits(**limits))
+        await self.stream.write(pb.SessionRequest(run=snippet))
+
+    async def run(self, code: str, **limits: int) -> pb.SnippetResult:
+        self.sequence += 1
+        await self.send(code, self.sequence, **limits)
+        return (await self.read()).result
+
+
+@dataclass
+class Executor:
+    """A running executor: its process, its log, a stub."""
+
+    process: asyncio.subprocess.Process
+    channel: grpc.aio.Channel
+    log: Path
+
+    @property
+    def stub(self) -> rpc.ExecutorServiceStub:
+        return rpc.ExecutorServiceStub(self.channel)
+
+    async def execute(self, code: str, seed: int = 0, **limits: int) -> pb.SnippetResult:
+        request = pb.ExecuteRequest(code=code, seed=seed, limits=pb.Limits(**limits))
+        return (await self.stub.Execute(request)).result
+
+    @asynccontextmanager
+    async def session(self, seed: int = 0, session_id: str = "test") -> AsyncIterator[Session]:
+        session = Session(self.stub, seed, session_id)
+        await session.open()
+        try:
+            yield session
+        finally:
+            session.stream.cancel()
+
+    async def load(self) -> pb.Load:
+        return (await self.stub.GetInfo(pb.GetInfoRequest())).load
+
+    async def until(self, holds: Callable[[pb.Load], bool], seconds: float = 10) -> None:
+        async with asyncio.timeout(seconds):
+            while not holds(await self.load()):  # noqa: ASYNC110 - the event is in another process
+                await asyncio.sleep(0.02)
+
+    def audit(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
+
+    def zygote(self) -> int:
+        """The process that sandboxes are forked from: the only one with children that have none."""
+        return next(pid for pid in descendants(self.process.pid) if (below := children(pid)) and not children(below[0]))
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+@asynccontextmanager
+async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
+    """Start an executor with `options` and end it after."""
+    log = folder / "log"
+    command = [sys.executable, "-m", "services.executor", "--listen", f"unix:{folder}/socket", *options]
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
+        )
+    try:
+        line = await process.stdout.readline()
+        assert line.startswith(b"serving on"), log.read_text()
+        async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
+            yield Executor(process, channel, log)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+@pytest.fixture(scope="session", params=LEVELS)
+async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
+    """An executor at each level of isolation."""
+    folder = tmp_path_factory.mktemp(request.param)
+    async with running(folder, "--level", request.param, "--waiting-sandboxes", "3") as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+async def small_executor(tmp_path_factory) -> AsyncIterator[Executor]:
+    """An executor that is soon full, for tests that count what it has or kill what is below it."""
+    options = {"level": "full", "waiting-sandboxes": 1, "max-running-snippets": 1, "max-sessions": SMALL_SESSIONS}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    async with running(tmp_path_factory.mktemp("small"), *arguments) as executor:
+        yield executor
+
+
+@pytest.fixture
+async def doomed_executor(tmp_path) -> AsyncIterator[Executor]:
+    """An executor for one test, which ends it."""
+    async with running(tmp_path, "--waiting-sandboxes", "1") as executor:
+        yield executor
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def run_module(*options: str) -> Ended:
+    """Run `python -m services.executor` to its end."""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "services.executor", *options]
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    out, err = await process.communicate()
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,138 @@
+"""How a snippet may end, and what its result then says."""
+
+import pytest
+
+from deepmath.executor.v1 import executor_pb2 as pb
+
+FROM_OS = "import random\nos = random._os\n"  # the import allow-list is a courtesy, no wall
+
+
+async def test_snippet_that_runs_to_its_end_is_ok(executor):
+    result = await executor.execute("print(6 * 7)")
+    assert (result.sequence, result.outcome, result.stdout) == (1, pb.OUTCOME_OK, "42\n")
+    assert not result.state_lost
+
+
+async def test_exception_is_told_with_the_snippets_own_lines_only(executor):
+    result = await executor.execute("import numpy\ndef f(m):\n    return numpy.linalg.inv(m)\nf(numpy.zeros((2, 2)))")
+    assert result.outcome == pb.OUTCOME_EXCEPTION
+    assert (result.exception.type, result.exception.message) == ("numpy.linalg.LinAlgError", "Singular matrix")
+    assert result.exception.traceback == (
+        "Traceback (most recent call last):\n"
+        '  File "<snippet 1>", line 4, in <module>\n    f(numpy.zeros((2, 2)))\n'
+        '  File "<snippet 1>", line 3, in f\n    return numpy.linalg.inv(m)\n           ^^^^^^^^^^^^^^^^^^^\n'
+        "numpy.linalg.LinAlgError: Singular matrix\n"
+    )
+
+
+async def test_chained_exceptions_name_no_path_of_the_server(executor):
+    code = "import sympy\ntry: sympy.sympify('1 +')\nexcept Exception as error: raise ValueError('no') from error"
+    trace = (await executor.execute(code)).exception.traceback
+    assert "direct cause" in trace
+    assert "site-packages" not in trace
+    assert "/services/" not in trace
+
+
+async def test_syntax_error_is_an_exception_that_points_at_the_place(executor):
+    result = await executor.execute("x = 1\ny = = 2")
+    assert (result.outcome, result.exception.type) == (pb.OUTCOME_EXCEPTION, "SyntaxError")
+    assert '  File "<snippet 1>", line 2\n    y = = 2\n        ^\n' in result.exception.traceback
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("raise SystemExit(0)", "SystemExit"),
+        ("exit()", "SystemExit"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("def f(): f()\nf()", "RecursionError"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Mine(Exception): pass\nraise Mine", "Mine"),
+        ("raise ExceptionGroup('several', [ValueError(), TypeError()])", "ExceptionGroup"),
+    ],
+)
+async def test_exception_of_any_kind_leaves_the_session_alive(executor, code, kind):
+    async with executor.session() as session:
+        result = await session.run(code)
+        assert (result.outcome, result.exception.type) == (pb.OUTCOME_EXCEPTION, kind)
+        assert (await session.run("1")).value == "1"
+
+
+async def test_deep_recursion_has_a_short_traceback(executor):
+    code = FROM_OS + "os.sys.setrecursionlimit(100000)\ndef f(n):\n    return f(n + 1) if n < 20000 else 1 / 0\nf(0)"
+    assert len((await executor.execute(code)).exception.traceback) < 16 << 10
+
+
+async def test_memory_error_that_is_let_through_keeps_the_variables(executor):
+    async with executor.session() as session:
+        result = await session.run("x = 1\nbig = bytes(1 << 40)")
+        assert (result.outcome, result.exception.type) == (pb.OUTCOME_OUT_OF_MEMORY, "MemoryError")
+        assert not result.state_lost
+        assert (await session.run("x")).value == "1"
+
+
+async def test_session_that_has_used_up_its_memory_can_free_it(executor):
+    async with executor.session() as session:
+        filled = await session.run("hoard = []\nwhile True: hoard.append(bytes(1 << 20))", memory_bytes=64 << 20)
+        assert filled.outcome == pb.OUTCOME_OUT_OF_MEMORY
+        await session.run("hoard.clear()", memory_bytes=64 << 20)
+        assert (await session.run("len(bytes(32 << 20))", memory_bytes=64 << 20)).value == str(32 << 20)
+
+
+@pytest.mark.parametrize(("allowed_mib", "outcome"), [(300, pb.OUTCOME_OK), (200, pb.OUTCOME_OUT_OF_MEMORY)])
+async def test_memory_limit_is_what_the_snippet_asked_for(executor, allowed_mib, outcome):
+    code = "import numpy\nnumpy.ones((256 << 20) // 8).sum()"
+    assert (await executor.execute(code, memory_bytes=allowed_mib << 20)).outcome == outcome
+
+
+async def test_memory_limit_may_change_from_snippet_to_snippet(executor):
+    async with executor.session() as session:
+        code = "len(bytes(100 << 20))"
+        outcomes = [(await session.run(code, memory_bytes=mib << 20)).outcome for mib in (200, 50, 200)]
+    assert outcomes == [pb.OUTCOME_OK, pb.OUTCOME_OUT_OF_MEMORY, pb.OUTCOME_OK]
+
+
+async def test_import_outside_of_the_list_says_what_is_allowed(executor):
+    async with executor.session() as session:
+        result = await session.run("x = 1\nimport os.path")
+        assert result.outcome == pb.OUTCOME_POLICY_VIOLATION
+        assert result.exception.type == "ImportError"
+        assert result.exception.message.startswith("module 'os' may not be imported here; allowed modules: cmath, ")
+        assert not result.state_lost
+        assert (await session.run("x")).value == "1"
+
+
+async def test_import_that_is_refused_and_caught_is_no_violation(executor):
+    result = await executor.execute("try:\n    import os\nexcept ImportError:\n    print('caught')")
+    assert (result.outcome, result.stdout) == (pb.OUTCOME_OK, "caught\n")
+
+
+async def test_every_allowed_module_can_be_imported(executor):
+    info = await executor.stub.GetInfo(pb.GetInfoRequest())
+    result = await executor.execute("\n".join(f"import {name}" for name in info.allowed_modules))
+    assert result.outcome == pb.OUTCOME_OK, result
+
+
+async def test_libraries_import_what_they_like(executor):
+    code = "from __future__ import annotations\nimport scipy.cluster.hierarchy, sympy.physics.units, numpy.ctypeslib"
+    assert (await executor.execute(code)).outcome == pb.OUTCOME_OK
+
+
+@pytest.mark.parametrize("death", ["os._exit(0)", "os.abort()", "os.sys.modules['ctypes'].string_at(0)"])
+async def test_interpreter_that_dies_has_crashed(executor, death):
+    result = await executor.execute(f"{FROM_OS}print('last words')\n{death}")
+    assert (result.outcome, result.state_lost) == (pb.OUTCOME_CRASHED, True)
+    assert result.stdout == "last words\n"
+
+
+async def test_usage_is_measured(executor):
+    result = await executor.execute("import numpy\nnumpy.ones(10**7).sum()")
+    usage = result.usage
+    assert 0 < usage.cpu_ms <= usage.wall_ms + 20
+    assert usage.peak_memory_bytes > 80_000_000 + 50_000_000  # the array and the libraries
+
+
+async def test_sleep_costs_wall_time_and_no_processor_time(executor):
+    usage = (await executor.execute("import random\nrandom._os.sys.modules['time'].sleep(0.3)")).usage
+    assert usage.wall_ms >= 300
+    assert usage.cpu_ms < 100

@@ -1,0 +1,41 @@
+"""Head and tail of a text, whatever the pieces it arrives in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.executor.output import HeadAndTail, cut
+
+
+@given(st.lists(st.binary(max_size=60)), st.integers(1, 100))
+def test_kept_and_dropped_bytes_add_up_to_the_text(pieces, limit):
+    kept = HeadAndTail(limit)
+    for piece in pieces:
+        kept.feed(piece)
+    text, dropped = kept.result()
+    whole = b"".join(pieces).decode(errors="backslashreplace").encode()
+    assert len(text.encode()) + dropped == len(whole)
+    assert len(text.encode()) <= limit
+    assert dropped > 0 or text.encode() == whole
+
+
+@given(st.text(max_size=300), st.integers(1, 50))
+def test_cut_text_is_a_head_and_a_tail_of_the_whole(text, limit):
+    shown, dropped = cut(text, limit)
+    whole = text.encode(errors="backslashreplace")
+    kept = shown.encode()
+    assert any(whole.startswith(kept[:at]) and whole.endswith(kept[at:]) for at in range(len(kept) + 1))
+    assert len(whole) - len(kept) == dropped
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4, 5])
+def test_character_is_never_cut_in_two(limit):
+    shown, _ = cut("€€€€", limit)
+    assert set(shown) <= {"€"}
+
+
+def test_memory_stays_bounded_while_output_does_not_end():
+    kept = HeadAndTail(100)
+    for _ in range(10_000):
+        kept.feed(b"x" * 1000)
+    assert len(kept._head) + len(kept._tail) <= 100 + 1100

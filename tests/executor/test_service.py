@@ -1,0 +1,203 @@
+"""The service around the sandboxes: its life, its load, its records."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.modules import ALLOWED_MODULES
+
+from .conftest import SMALL_SESSIONS, children, descendants, kill, run_module
+
+
+async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(small_executor):
+    async with AsyncExitStack() as stack:
+        for _ in range(SMALL_SESSIONS):
+            await stack.enter_async_context(small_executor.session())
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await small_executor.execute("1")
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+
+
+async def test_place_of_a_session_that_ended_is_free_again(small_executor):
+    for _ in range(SMALL_SESSIONS + 1):
+        async with small_executor.session() as session:
+            await session.run("1")
+        await small_executor.until(lambda load: load.live_sessions == 0)
+
+
+async def test_death_of_the_zygote_fails_what_runs_and_what_is_idle(small_executor):
+    async with small_executor.session() as running, small_executor.session() as idle:
+        await idle.run("x = 1")
+        await running.send("while True: pass", sequence=1)
+        await small_executor.until(lambda load: load.running_snippets == 1)
+        kill(small_executor.zygote())
+        failed = [(await running.read()).result, await idle.run("x")]
+        assert [(result.outcome, result.state_lost) for result in failed] == [(pb.OUTCOME_SANDBOX_FAILED, True)] * 2
+        assert (await idle.run("1 + 1")).value == "2"
+
+
+async def test_sandbox_killed_from_outside_is_not_the_snippets_fault(small_executor):
+    async with small_executor.session() as session:
+        await session.send("while True: pass", sequence=1)
+        await small_executor.until(lambda load: load.running_snippets == 1)
+        for sandbox in children(small_executor.zygote()):
+            kill(sandbox)
+        assert (await session.read()).result.outcome == pb.OUTCOME_SANDBOX_FAILED
+
+
+async def test_processes_and_descriptors_do_not_pile_up(small_executor):
+    supervisor = psutil.Process(small_executor.process.pid)
+    endings = ["1", "while True: pass", "import random\nrandom._os._exit(1)", "print('x' * 10**6)", "exit()"]
+
+    async def settled() -> tuple[int, int]:
+        await small_executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == 1)
+        await asyncio.sleep(0.2)  # for the zygote to have told of the last one's end
+        return supervisor.num_fds(), len(descendants(supervisor.pid))
+
+    before = await settled()
+    for _ in range(4):
+        await asyncio.gather(*(small_executor.execute(code, wall_ms=50) for code in endings))
+    assert await settled() == before
+    assert psutil.STATUS_ZOMBIE not in [psutil.Process(pid).status() for pid in descendants(supervisor.pid)]
+
+
+async def test_nothing_is_left_when_the_supervisor_is_killed(doomed_executor):
+    async with doomed_executor.session() as session:
+        await session.send("while True: pass", sequence=1)
+        await doomed_executor.until(lambda load: load.running_snippets == 1)
+        below = [psutil.Process(pid) for pid in descendants(doomed_executor.process.pid)]
+        assert len(below) >= 3
+        doomed_executor.process.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, below, 5)
+        assert alive == []
+
+
+async def test_sigterm_lets_a_running_snippet_finish_and_ends_idle_sessions(doomed_executor):
+    executor = doomed_executor
+    async with executor.session() as busy, executor.session() as idle:
+        await busy.send("import random\nrandom._os.sys.modules['time'].sleep(0.5)\n'done'", sequence=1)
+        await executor.until(lambda load: load.running_snippets == 1)
+        executor.process.send_signal(signal.SIGTERM)
+        assert await idle.stream.code() is grpc.StatusCode.UNAVAILABLE
+        assert (await busy.read()).result.value == "'done'"
+        assert await busy.stream.code() is grpc.StatusCode.UNAVAILABLE
+        async with asyncio.timeout(5):
+            assert await executor.process.wait() == 0
+
+
+async def test_health_is_serving(executor):
+    health = health_pb2_grpc.HealthStub(executor.channel)
+    answer = await health.Check(health_pb2.HealthCheckRequest(service="deepmath.executor.v1.ExecutorService"))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_info_tells_limits_modules_and_load(executor):
+    info = await executor.stub.GetInfo(pb.GetInfoRequest())
+    assert info.default_limits == pb.Limits(
+        wall_ms=20_000, cpu_ms=20_000, memory_bytes=512 << 20, output_bytes=16 << 10
+    )
+    assert info.maximum_limits == pb.Limits(wall_ms=120_000, cpu_ms=120_000, memory_bytes=4 << 30, output_bytes=1 << 20)
+    assert tuple(info.allowed_modules) == ALLOWED_MODULES
+    assert info.load.maximum_sessions == 512
+    assert info.load.maximum_running_snippets == len(os.sched_getaffinity(0))
+
+
+@pytest.fixture(scope="module")
+async def checked_below_the_required_level():
+    return await run_module("--check", "--level", "pod", "--require", "full")
+
+
+def layers_in(out: str) -> dict[str, bool]:
+    layers = [json.loads(line) for line in out.splitlines()]
+    assert all(set(layer) == {"name", "in_force", "detail"} for layer in layers)
+    return {layer["name"]: layer["in_force"] for layer in layers}
+
+
+async def test_check_tells_the_layers_of_level_full():
+    ended = await run_module("--check", "--require", "full")
+    assert ended.status == 0
+    assert all(layers_in(ended.out).values())
+
+
+async def test_check_tells_the_layers_of_level_pod(checked_below_the_required_level):
+    layers = layers_in(checked_below_the_required_level.out)
+    assert {"landlock", "seccomp", "no_new_privileges", "capabilities", "resource_limits"} <= {
+        name for name, in_force in layers.items() if in_force
+    }
+    assert not any(in_force for name, in_force in layers.items() if name.endswith("_namespace"))
+
+
+async def test_start_below_the_required_level_is_refused_with_a_reason(checked_below_the_required_level):
+    ended = checked_below_the_required_level
+    assert ended.status == 1
+    assert "isolation level 'full' cannot be had here: no user_namespace" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--wall-ms", "0", "greater than 0"),
+        ("--wall-ms", "999999999", "wall_ms is over maximum_wall_ms"),
+        ("--require", "best", "full"),
+        ("--max-sessions", "many", "integer"),
+    ],
+)
+async def test_wrong_option_is_a_usage_error_that_names_it(option, value, reason):
+    ended = await run_module(option, value)
+    assert ended.status == 2
+    assert reason in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_address_that_cannot_be_had_is_told():
+    ended = await run_module("--listen", "256.0.0.1:1")
+    assert ended.status == 1
+    assert "cannot listen on 256.0.0.1:1" in ended.err
+
+
+async def test_every_snippet_leaves_an_audit_line_without_its_code(executor):
+    async with executor.session(session_id="trajectory-7") as session:
+        await session.run("secret_name = 41")
+        await session.run("1 / 0", wall_ms=900)
+        first, second = [line for line in executor.audit() if line["session"] == "trajectory-7"]
+    assert (first["sequence"], first["outcome"]) == (1, "OK")
+    assert first["code_sha256"] == hashlib.sha256(b"secret_name = 41").hexdigest()
+    assert (second["outcome"], second["limits"]["wall_ms"]) == ("EXCEPTION", 900)
+    assert "secret_name" not in executor.log.read_text()
+
+
+def files_mapped(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+async def test_no_process_of_the_executor_loads_torch(executor):
+    for pid in (executor.process.pid, executor.zygote()):
+        assert "torch" not in files_mapped(pid)
+
+
+async def test_supervisor_never_loads_the_maths_libraries(executor):
+    assert "scipy" not in files_mapped(executor.process.pid)
+    assert "numpy" not in files_mapped(executor.process.pid)
+
+
+async def test_sandbox_is_born_before_its_session(small_executor):
+    await small_executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == 1)
+    waiting = children(small_executor.zygote())
+    async with small_executor.session() as session:
+        await session.send("while True: pass", sequence=1)
+        await small_executor.until(lambda load: load.running_snippets == 1)
+        await asyncio.sleep(0.2)
+        busiest = max(children(small_executor.zygote()), key=lambda pid: sum(psutil.Process(pid).cpu_times()[:2]))
+        assert [busiest] == waiting
