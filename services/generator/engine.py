@@ -10,6 +10,7 @@ from typing import Any
 
 from vllm import AsyncEngineArgs, SamplingParams, TokensPrompt
 from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -76,6 +77,10 @@ class Engine:
         )
         if config.context_length:
             arguments.max_model_len = config.context_length
+        if current_platform.is_cpu():
+            # A prompt cut in two steps would have vLLM 0.32 rewind the request's generator, which no CPU generator
+            # can: a request with a seed would take the engine down.
+            arguments.enable_chunked_prefill = False
         try:
             llm = AsyncLLM.from_engine_args(arguments)
         except Exception as error:

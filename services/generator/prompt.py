@@ -7,8 +7,10 @@ A model directory may carry a `prompt.toml` of its own; every other model gets `
     [[examples]]    # any number: a question and a whole solution that shows calls and outputs
 """
 
+import re
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,9 +65,21 @@ class PromptTemplate:
 
 
 def encode_text(tokenizer: Any, text: str) -> list[int]:
-    """Return the ids of `text`, in which nothing is a special token."""
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    """Return the ids of `text`, in which nothing is a token of its own like `<|im_end|>` or `<tool_call>`."""
+    ids: list[int] = []
+    start = 0
+    while match := _added_tokens(tokenizer).search(text, start):
+        # Cut after its first character: neither half is the token. (`split_special_tokens` leaves `<tool_call>` whole.)
+        ids += tokenizer.encode(text[start : match.start() + 1], add_special_tokens=False)
+        start = match.start() + 1
+    ids += tokenizer.encode(text[start:], add_special_tokens=False)
     return ids
+
+
+@lru_cache(maxsize=8)
+def _added_tokens(tokenizer: Any) -> re.Pattern[str]:
+    longest_first = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def encode_tool_output(tokenizer: Any, text: str) -> list[int]:

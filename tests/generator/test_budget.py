@@ -5,9 +5,12 @@ import asyncio
 import pytest
 
 from deepmath.errors import InvalidRequest
+from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.problems import generate
 from services.generator.budget import Budget
+
+KILL_MS = 100  # a snippet is dead this long after its limit, at the latest
 
 QUESTIONS = [problem.problem for problem in generate(24, "test", 2)]
 
@@ -61,10 +64,11 @@ async def test_wall_clock_budget_ends_a_trajectory_with_what_was_drawn(solve) ->
     assert run.seconds < 5
 
 
-async def test_executor_budget_bounds_the_snippets_time(solve, two_step) -> None:
+async def test_snippets_together_get_no_more_time_than_the_executor_budget(solve, two_step) -> None:
     runs = await asyncio.gather(*(solve(question, seed=2, executor_ms=1) for question in two_step[:16]))
-    assert all(len(run.snippets) <= 1 or run.snippets[0].result.usage.wall_ms < 1 for run in runs)
-    assert any(run.status == pb.STATUS_TIME_BUDGET for run in runs)
+    outcomes = [snippet.result.outcome for run in runs for snippet in run.snippets]
+    assert outcomes.count(executor_pb.OUTCOME_WALL_TIMEOUT) > len(outcomes) / 2
+    assert all(sum(snippet.result.usage.wall_ms for snippet in run.snippets) < 1 + KILL_MS for run in runs)
 
 
 @pytest.mark.parametrize("field", [field.name for field in pb.Budget.DESCRIPTOR.fields])
