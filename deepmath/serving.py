@@ -112,18 +112,29 @@ class Server:
 
 
 async def serve(
-    config: ServiceConfig, services: Mapping[str, Register], drain: Callable[[], Awaitable[None]] = _nothing
+    config: ServiceConfig,
+    services: Mapping[str, Register],
+    drain: Callable[[], Awaitable[None]] = _nothing,
+    broken: asyncio.Event | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then call `drain` (stop admitting there) and stop within `config.drain_seconds`.
 
+    `broken` is set by a service that has lost what it needs: it stops as if asked to, but not in peace.
+
     Raises:
-        Unavailable: `config.listen` cannot be bound.
+        Unavailable: `config.listen` cannot be bound, or the service is `broken`.
     """
     server = await Server.start(config, services)
     print(f"serving on {server.address}", flush=True)
-    await _asked_to_end()
+    asked = _asked_to_end()
+    ends = [asyncio.create_task(event.wait()) for event in (asked, broken) if event]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
     await drain()
     await server.stop(config.drain_seconds)
+    if not asked.is_set():
+        raise Unavailable("the service has lost what it needs to work; the log above says what")
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> str:
@@ -134,12 +145,13 @@ def _bind(server: grpc.aio.Server, listen: str) -> str:
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
 
-async def _asked_to_end() -> None:
+def _asked_to_end() -> asyncio.Event:
+    """Return an event that SIGTERM or SIGINT sets."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+    return asked
 
 
 def set_up_logging(level: str) -> None:

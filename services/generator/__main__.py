@@ -45,7 +45,8 @@ async def _serve(config: GeneratorConfig) -> None:
     engine = Engine.start(config)
     try:
         await engine.warm_up()
-        await serve(config, {SERVICE_NAME: GeneratorServicer(config, engine, client, template).register})
+        servicer = GeneratorServicer(config, engine, client, template)
+        await serve(config, {SERVICE_NAME: servicer.register}, broken=engine.died)
     finally:
         engine.stop()
         if client:

@@ -42,12 +42,16 @@ class Sample:
 
 
 class Engine:
-    """vLLM's asynchronous engine. Any number of `generate` may be in flight; it batches them."""
+    """vLLM's asynchronous engine. Any number of `generate` may be in flight; it batches them.
+
+    `died` is set when it has died, which is for good.
+    """
 
     def __init__(self, llm: Any, model: str, adapter: Any | None) -> None:
         self._llm = llm
         self._adapter = adapter
         self._requests = itertools.count()
+        self.died = asyncio.Event()
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length: int = llm.vllm_config.model_config.max_model_len
@@ -141,7 +145,10 @@ class Engine:
                 reason = completion.finish_reason
                 if on_tokens and completion.token_ids:
                     on_tokens(list(completion.token_ids))
-        except (EngineDeadError, EngineGenerateError) as error:
+        except EngineDeadError as error:
+            self.died.set()
+            raise Unavailable("the engine has died; the generator's log says why") from error
+        except EngineGenerateError as error:
             raise Unavailable(f"the engine failed: {error}") from error
         finally:
             if timer:

@@ -4,11 +4,12 @@ import asyncio
 import signal
 import socket
 
+import psutil
 import pytest
 
-from deepmath.clients import ExecutorClient
+from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import LocalStack
+from deepmath.stack import EMBEDDED_MODEL, LocalStack
 
 
 def free_port() -> int:
@@ -97,3 +98,19 @@ async def test_waiting_for_an_executor_holds_up_no_other_trajectory(solve, whole
         assert other.status == pb.STATUS_ANSWERED
         assert not waiting.done()
         waiting.cancel()
+
+
+@pytest.mark.slow
+async def test_engine_killed_under_a_trajectory_marks_it_and_ends_the_service(executor_address, whole) -> None:
+    options = {"generator": ["--dtype", "float32", "--eager"]}
+    async with LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments=options) as stack:
+        (process,) = stack._processes
+        async with GeneratorClient(stack.generator) as client:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            prompt = pb.RolloutPrompt(question=whole[0])
+            trajectory = (await anext(client.rollout([prompt]))).trajectory
+        assert trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+        assert "engine has died" in trajectory.notes[-1]
+        async with asyncio.timeout(60):
+            assert await process.wait() == 1
