@@ -57,6 +57,15 @@ def enter() -> None:
         raise PermissionError(errno.EPERM, "the id maps of the new user namespace cannot be written")
 
 
+def nobody_is_mapped() -> bool:
+    """Whether this user namespace knows NOBODY as a user and as a group."""
+    for name in ("uid_map", "gid_map"):
+        ranges = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
+        if not any(int(start) <= NOBODY < int(start) + int(count) for start, _, count in ranges):
+            return False
+    return True
+
+
 def _write_maps(target: int, uid: int, gid: int) -> bool:
     folder = Path("/proc", str(target))
     try:

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import io
 import linecache
+import mmap
 import os
 import random
 import sys
@@ -36,7 +37,7 @@ class Runner:
 
     def __init__(self, allowed_modules: Sequence[str]) -> None:
         self._policy = ImportPolicy(allowed_modules)
-        self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
+        self._reserve = _reserve_memory()
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         self._variables = module.__dict__
@@ -51,7 +52,7 @@ class Runner:
             value = self._execute(request["code"], filename)
         except BaseException as error:
             if isinstance(error, MemoryError):
-                self._reserve = None
+                self._free_reserve()
             outcome = self._outcome(error)
             return {"outcome": outcome, "exception": describe(error, limit, FILE_PREFIX)}
         if value is None:
@@ -65,6 +66,11 @@ class Runner:
             with contextlib.suppress(OSError, ValueError):  # the snippet has closed it
                 _flush(stream)
 
+    def _free_reserve(self) -> None:
+        if self._reserve is not None:
+            self._reserve.close()
+            self._reserve = None
+
     def _prepare(self, code: str, filename: str) -> None:
         self._variables["__builtins__"] = self._policy.builtins()
         self._policy.refusal = None
@@ -73,7 +79,7 @@ class Runner:
         # No time stamp: linecache never looks for the file.
         linecache.cache[filename] = (len(code), None, [line + "\n" for line in code.splitlines()], filename)
         if self._reserve is None:
-            self._reserve = bytearray(_RESERVE_BYTES)
+            self._reserve = _reserve_memory()
 
     def _execute(self, code: str, filename: str) -> str | None:
         tree = ast.parse(code, filename)
@@ -98,6 +104,7 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
     warnings.formatwarning = _format_warning
     runner = Runner(allowed_modules)
     recursion_limit = sys.getrecursionlimit()
+    _rehearse(runner)
     _send(_READY)
     while (request := _receive()) is not None:
         if (seed := request.get("seed")) is not None:
@@ -112,6 +119,13 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
         _set_recursion_limit(recursion_limit)
         _send(answer)
     _leave(0)
+
+
+def _rehearse(runner: Runner) -> None:
+    """Do what every session does once: the pages it writes to are copied now, not while a client waits."""
+    seed_generators(0)
+    frames.encode(runner.run({"sequence": 0, "code": "print(end='')\n0", "output_bytes": 1}))
+    runner.flush()
 
 
 def _send(frame: bytes) -> None:
@@ -134,6 +148,14 @@ def _read_exactly(count: int) -> bytes:
             return b""
         data += piece
     return data
+
+
+def _reserve_memory() -> mmap.mmap | None:
+    """Take up address space, which is what is limited, but not a page of memory; None where there is none left."""
+    try:
+        return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:
+        return None
 
 
 def _text_stream(descriptor: int) -> io.TextIOWrapper:
@@ -164,7 +186,7 @@ def seed_generators(seed: int) -> None:
     def seed_from_ours(generator: random.Random, a: Any = None, version: int = 2) -> None:
         plainly(generator, entropy.getrandbits(64) if a is None else a, version)
 
-    random.Random.seed = seed_from_ours  # type: ignore[method-assign]
+    random.Random.seed = seed_from_ours  # type: ignore[method-assign, assignment]
     random.seed(seed)
     numpy.random.seed(seed & 0xFFFFFFFF)
     sympy.core.random.seed(seed)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmath.modules import ALLOWED_MODULES
-from services.executor import landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
+from services.executor import hugepages, landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
 from services.executor.layers import Layer
 from services.executor.lockdown import Lockdown, drop_privileges
 
@@ -111,7 +111,10 @@ def main(control: socket.socket, supervisor: int, refusal: str) -> None:
     if not refusal:
         namespaces.enter()
         _become_first_process(control)
+    hugepages.reserve_arenas()
     versions = preload.load()
+    preload.freeze()
+    hugepages.collapse()
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
     layers = [*_namespace_layers(outside, refusal, paths), seccomp_layer]
@@ -123,7 +126,6 @@ def main(control: socket.socket, supervisor: int, refusal: str) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.die_with_parent(supervisor if refusal else 0)  # a change of identity undoes it
     zygote = Zygote(control, Lockdown(rules, program, os.getpid()))
-    preload.freeze()
     control.send(json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode())
     zygote.serve()
 
@@ -147,7 +149,8 @@ def _may_become_nobody(own_namespace: bool) -> bool:
     if os.geteuid() != 0 or own_namespace:
         return os.geteuid() == 0
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["CapEff"], 16) & _TO_GOVERN_ANOTHER_USER == _TO_GOVERN_ANOTHER_USER
+    governs = int(fields["CapEff"], 16) & _TO_GOVERN_ANOTHER_USER == _TO_GOVERN_ANOTHER_USER
+    return governs and namespaces.nobody_is_mapped()
 
 
 def _compile_filter() -> tuple[bytes | None, Layer]:

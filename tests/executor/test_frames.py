@@ -1,0 +1,69 @@
+"""What a sandbox sends is hostile input: it is understood, or refused by MalformedFrame, and nothing else."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from services.executor.answer import longest_frame, to_result
+from services.executor.frames import Decoder, MalformedFrame, encode
+
+LIMIT = 1 << 20
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+almost_answers = st.fixed_dictionaries(
+    {"sequence": st.just(1) | json_values, "outcome": st.sampled_from(["OK", "EXCEPTION"]) | json_values},
+    optional={
+        "value": st.text(st.characters()) | json_values,
+        "dropped": st.integers() | json_values,
+        "exception": json_values
+        | st.fixed_dictionaries({"type": st.text(), "message": st.text(st.characters()), "traceback": json_values}),
+    },
+)
+
+
+@given(st.dictionaries(st.text(), json_values), st.integers(1, 7))
+def test_message_comes_through_in_any_pieces(message, step):
+    data, decoder = encode(message), Decoder()
+    answers = [decoder.feed(data[at : at + step], LIMIT) for at in range(0, len(data), step)]
+    assert answers[-1] == message
+    assert not any(answers[:-1])
+
+
+@given(st.lists(st.binary(max_size=40)))
+def test_any_bytes_are_a_message_or_malformed(pieces):
+    decoder = Decoder()
+    try:
+        for piece in pieces:
+            message = decoder.feed(piece, LIMIT)
+            assert message is None or isinstance(message, dict)
+    except MalformedFrame:
+        pass
+
+
+@given(almost_answers)
+def test_any_message_is_a_result_within_its_limits_or_malformed(message):
+    try:
+        result = to_result(json.loads(json.dumps(message)), 1, 64)
+    except MalformedFrame:
+        return
+    assert result.outcome in (pb.OUTCOME_OK, pb.OUTCOME_EXCEPTION)
+    assert max(len(result.value.encode()), len(result.exception.message.encode())) <= 64
+
+
+def test_frame_over_the_limit_is_refused_by_its_header():
+    with pytest.raises(MalformedFrame):
+        Decoder().feed(b"\0\0\4\1", 1024)
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "é", "😀"])
+def test_longest_frame_holds_texts_of_the_greatest_length(text):
+    whole = text * (10_000 // len(text.encode(errors="backslashreplace")))
+    exception = {"type": "E", "message": whole, "traceback": whole}
+    frame = encode({"sequence": 2**64 - 1, "outcome": "EXCEPTION", "exception": exception, "value": whole})
+    assert len(frame) <= longest_frame(10_000)
