@@ -68,7 +68,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Sandboxes ready for a session."""
-        return len(self._waiting)
+        return sum(sandbox.alive for sandbox in self._waiting)
 
     async def acquire(self) -> Sandbox:
         """Lend a sandbox that has run nothing yet; give it back with `release`.
@@ -143,5 +143,5 @@ class Pool:
             await asyncio.sleep(_IDLE_CHECK_SECONDS)
             for sandbox in tuple(self._lent):
                 sandbox.check_idle()
-            if self._server is not None and self._server.gone.done():
+            if self.waiting < self._size:
                 self._wanted.set()
