@@ -50,7 +50,7 @@ class LocalStack:
             raise InvalidRequest("give the executor a port of its own: the generator has to know it")
         self._arguments = arguments or {}
         self._show_logs = show_logs
-        self._processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._readers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -69,10 +69,10 @@ class LocalStack:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for process in self._processes:
+        for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-        await asyncio.gather(*map(_ended, self._processes))
+        await asyncio.gather(*map(_ended, self.processes))
         await asyncio.gather(*self._readers)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -82,7 +82,7 @@ class LocalStack:
         Raises:
             Unavailable: always.
         """
-        waits = [asyncio.create_task(process.wait()) for process in self._processes]
+        waits = [asyncio.create_task(process.wait()) for process in self.processes]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         raise Unavailable("a service of the local stack has ended; its last words are above")
 
@@ -91,7 +91,7 @@ class LocalStack:
         log = self._folder / f"{name}.log"
         with log.open("wb") as file:
             process = await _spawn(name, [*options, *self._arguments.get(name, ())], None if self._show_logs else file)
-        self._processes.append(process)
+        self.processes.append(process)
         assert process.stdout
         while line := (await process.stdout.readline()).decode(errors="replace"):
             if line.startswith(_READY):

@@ -65,7 +65,7 @@ async def kill_live(stacks: list[LocalStack]) -> int:
         async with ExecutorClient(stack.executor) as client:
             live = (await client.get_info()).load.live_sessions
         if live:
-            stack._processes[0].send_signal(signal.SIGKILL)
+            stack.processes[0].send_signal(signal.SIGKILL)
             killed += 1
     return killed
 
@@ -104,7 +104,7 @@ async def test_waiting_for_an_executor_holds_up_no_other_trajectory(solve, whole
 async def test_engine_killed_under_a_trajectory_marks_it_and_ends_the_service(executor_address, whole) -> None:
     options = {"generator": ["--dtype", "float32", "--eager"]}
     async with LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments=options) as stack:
-        (process,) = stack._processes
+        (process,) = stack.processes
         async with GeneratorClient(stack.generator) as client:
             for child in psutil.Process(process.pid).children():
                 child.kill()

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from card import write_card
 from corpus import Mixture, encode, traces
 from score import score
 from tokenizer import train_tokenizer
-from train import CONTEXT_LENGTH, Schedule, new_model, train
+from train import CONTEXT_LENGTH, Schedule, exact_share, new_model, train
 
 from services.generator.prompt import PromptTemplate
 
 MODEL_DIRECTORY = Path(__file__).resolve().parent.parent
 TOKENIZER_TRACES = 4000
+HELD_OUT = 128  # traces that are kept back to see whether numbers are copied
 SCORE_SEED = 11
 
 
@@ -49,16 +49,19 @@ def main() -> None:
 def build(output: Path, count: int, seed: int) -> dict[str, Any]:
     """Train tokenizer and model on `count` traces, write both to `output`, and return the facts for the card."""
     started = time.monotonic()
-    mixture = Mixture()
+    mixture, schedule = Mixture(), Schedule()
     corpus = list(traces(count, seed, mixture))
     tokenizer = train_tokenizer(itertools.islice(corpus, TOKENIZER_TRACES), CONTEXT_LENGTH)
     prompt = PromptTemplate.load(str(MODEL_DIRECTORY))
     examples = [encode(trace, tokenizer, prompt) for trace in corpus]
+    held_out = [example for example in examples[-HELD_OUT:] if example.with_tool]
+    print(f"{count} traces after {time.monotonic() - started:.0f} s", flush=True)
     model = new_model(tokenizer, seed)
     steps = 0
-    for progress in train(model, examples, Schedule(), seed):
+    for progress in train(model, examples[:-HELD_OUT], schedule, mixture, seed):
         steps = progress.step
-        print(progress, flush=True)
+        exact = f", {exact_share(model, held_out):.0%} exact" if steps % 100 == 0 else ""
+        print(f"{progress}{exact}", flush=True)
     model.generation_config.update(do_sample=True, temperature=1.0)
     output.mkdir(parents=True, exist_ok=True)
     (output / "prompt.toml").write_bytes((MODEL_DIRECTORY / "prompt.toml").read_bytes())
@@ -80,7 +83,11 @@ def build(output: Path, count: int, seed: int) -> dict[str, Any]:
         "hidden": model.config.hidden_size,
         "heads": model.config.num_attention_heads,
         "kv_heads": model.config.num_key_value_heads,
-        **{name: f"{100 * share:.0f} %" for name, share in asdict(mixture).items()},
+        "plain_prompt": f"{mixture.plain_prompt:.0%}",
+        "by_hand": f"{mixture.by_hand:.0%}",
+        "decision_weight": mixture.decision_weight,
+        "tool_steps": schedule.tool_steps,
+        "traces_per_step": schedule.traces_per_step,
     }
 
 
@@ -94,7 +101,7 @@ def _hardware() -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python models/tiny-math/build", description=__doc__)
     parser.add_argument("--output", type=Path, default=MODEL_DIRECTORY, help="where to write the model")
-    parser.add_argument("--count", type=int, default=28_000, help="training traces")
+    parser.add_argument("--count", type=int, default=12_000, help="training traces")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--per-family", type=int, default=40, help="test problems of each family to score with")

@@ -1,5 +1,6 @@
 """Training from scratch: Qwen3's architecture, small, on the assistant's own tokens of the corpus."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
-from corpus import IGNORED, Example
+from corpus import IGNORED, Example, Mixture
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 CONTEXT_LENGTH = 2048
@@ -15,13 +16,25 @@ CONTEXT_LENGTH = 2048
 
 @dataclass(frozen=True)
 class Schedule:
-    """Optimisation by AdamW with a linear warm-up and a cosine down to a twentieth."""
+    """Two phases of AdamW: tool traces alone until numbers are copied, then both manners.
 
-    tokens_per_batch: int = 5_000
-    learning_rate: float = 2.5e-3
-    warm_up_steps: int = 60
+    The learning rate warms up linearly, stays through the first phase and falls by a cosine in the second.
+    """
+
+    tool_steps: int = 450
+    mixed_steps: int = 250
+    traces_per_step: int = 64
+    learning_rate: float = 3e-3
+    warm_up_steps: int = 50
     weight_decay: float = 0.05
     gradient_norm: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 1."""
+        if step <= self.tool_steps:
+            return self.learning_rate * min(1.0, step / self.warm_up_steps)
+        progress = (step - self.tool_steps) / self.mixed_steps
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM
         max_position_embeddings=CONTEXT_LENGTH,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
+        initializer_range=0.06,
         use_cache=True,
         bos_token_id=None,
         pad_token_id=tokenizer.pad_token_id,
@@ -60,60 +74,85 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM
     return Qwen3ForCausalLM(config)
 
 
-def batches(examples: list[Example], tokens: int, seed: int) -> list[list[Example]]:
-    """Group examples of like length so that a batch, padded, has about `tokens` tokens; batches come shuffled."""
-    random = Random(seed)  # noqa: S311 - nothing here is a secret
-    # Lengths are blurred a little: a batch of one length only would be a batch of few families.
-    ordered = sorted(examples, key=lambda example: len(example.ids) * random.uniform(0.85, 1.15))
-    grouped: list[list[Example]] = [[]]
-    longest = 0
-    for example in ordered:
-        longest = max(longest, len(example.ids))
-        if grouped[-1] and longest * (len(grouped[-1]) + 1) > tokens:
-            grouped.append([])
-            longest = len(example.ids)
-        grouped[-1].append(example)
-    random.shuffle(grouped)
-    return grouped
-
-
-def train(model: Qwen3ForCausalLM, examples: list[Example], schedule: Schedule, seed: int) -> Iterator[Progress]:
-    """Train for one pass over the examples; yields its progress now and then, and at the end."""
-    plan = batches(examples, schedule.tokens_per_batch, seed)
+def train(
+    model: Qwen3ForCausalLM, examples: list[Example], schedule: Schedule, mixture: Mixture, seed: int
+) -> Iterator[Progress]:
+    """Train through both phases; yields its progress now and then, and at the end."""
+    steps = schedule.tool_steps + schedule.mixed_steps
     optimizer = torch.optim.AdamW(_parameter_groups(model, schedule), lr=schedule.learning_rate, betas=(0.9, 0.98))
     model.train()
     started, losses = time.monotonic(), []
-    for step, batch in enumerate(plan, start=1):
+    for step, batch in enumerate(_plan(examples, schedule, seed), start=1):
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * _decay(step, len(plan), schedule.warm_up_steps)
-        loss = _loss(model, batch)
-        loss.backward()
+            group["lr"] = schedule.rate(step)
+        losses.append(_accumulate(model, batch, mixture))
         torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        if step % 25 == 0 or step == len(plan):
-            yield Progress(step, len(plan), sum(losses) / len(losses), time.monotonic() - started)
+        if step % 25 == 0 or step == steps:
+            yield Progress(step, steps, sum(losses) / len(losses), time.monotonic() - started)
             losses.clear()
     model.eval()
 
 
-def _loss(model: Qwen3ForCausalLM, batch: list[Example]) -> torch.Tensor:
-    """Mean cross-entropy in nats over the tokens to be learned."""
+@torch.no_grad()
+def exact_share(model: Qwen3ForCausalLM, examples: list[Example]) -> float:
+    """Share of the examples of which every learned token is the most likely one: whether numbers are copied."""
+    exact = 0
+    for example in examples:
+        best = model(input_ids=torch.tensor([example.ids])).logits[0, :-1].argmax(-1).tolist()
+        exact += all(label in (IGNORED, token) for token, label in zip(best, example.labels[1:], strict=True))
+    return exact / len(examples)
+
+
+def _plan(examples: list[Example], schedule: Schedule, seed: int) -> Iterator[list[Example]]:
+    random = Random(seed)
+    with_tool = _forever([example for example in examples if example.with_tool], random)
+    mixed = _forever(examples, random)
+    for stream, steps in ((with_tool, schedule.tool_steps), (mixed, schedule.mixed_steps)):
+        for _ in range(steps):
+            yield list(itertools.islice(stream, schedule.traces_per_step))
+
+
+def _forever(examples: list[Example], random: Random) -> Iterator[Example]:
+    while True:
+        yield from random.sample(examples, len(examples))
+
+
+def _accumulate(model: Qwen3ForCausalLM, batch: list[Example], mixture: Mixture) -> float:
+    """Add the batch's gradients, in pieces of like length that pad little; return the weighted mean loss in nats."""
+    ordered = sorted(batch, key=lambda example: len(example.ids))
+    pieces = [_tensors(ordered[at : at + 16], mixture) for at in range(0, len(ordered), 16)]
+    weight = sum(weights.sum() for _, _, weights in pieces)
+    total = 0.0
+    for ids, labels, weights in pieces:
+        logits = model(input_ids=ids, use_cache=False).logits
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        loss = (losses * weights.flatten()).sum() / weight
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def _tensors(batch: list[Example], mixture: Mixture) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Inputs, next tokens and their weights, each (examples, tokens)."""
     width = max(len(example.ids) for example in batch)
     # Padding on the right needs no attention mask: no token looks to its right.
-    ids = torch.tensor([example.ids + [0] * (width - len(example.ids)) for example in batch])
-    labels = torch.tensor([example.labels + [IGNORED] * (width - len(example.labels)) for example in batch])
-    logits = model(input_ids=ids, use_cache=False).logits
-    predicted, wanted = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
-    return torch.nn.functional.cross_entropy(predicted, wanted, ignore_index=IGNORED)
+    rows = [_row(example, mixture, width) for example in batch]
+    ids, labels, weights = zip(*rows, strict=True)
+    return torch.tensor(ids), torch.tensor(labels), torch.tensor(weights)
 
 
-def _decay(step: int, steps: int, warm_up: int) -> float:
-    if step < warm_up:
-        return step / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress))
+def _row(example: Example, mixture: Mixture, width: int) -> tuple[list[int], list[int], list[float]]:
+    first = next(at for at, label in enumerate(example.labels) if label != IGNORED)
+    weights = [
+        0.0 if label == IGNORED else 1.0 if example.with_tool else mixture.by_hand_weight for label in example.labels
+    ]
+    if not example.with_tool:
+        weights[first] = mixture.decision_weight
+    padding = width - len(example.ids)
+    labels = [*example.labels[1:], *[IGNORED] * (padding + 1)]
+    return [*example.ids, *[0] * padding], labels, [*weights[1:], *[0.0] * (padding + 1)]
 
 
 def _parameter_groups(model: Qwen3ForCausalLM, schedule: Schedule) -> list[dict[str, object]]:
