@@ -14,6 +14,8 @@ from typing import IO, Self
 from deepmath.errors import InvalidRequest, Unavailable
 
 EMBEDDED_MODEL = Path(__file__).resolve().parent.parent / "models" / "tiny-math"
+# It is small: float32 costs nothing, and compiling it takes longer than it saves.
+EMBEDDED_OPTIONS = ("--dtype", "float32", "--eager")
 
 _READY = "serving on "
 _STOP_PATIENCE_S = 10.0

@@ -48,5 +48,5 @@ class GeneratorConfig(ServiceConfig):
     cpu_cache_gib: int = Field(
         1, gt=0, description="Memory for the key-value cache on a machine without a GPU, in GiB."
     )
-    eager: bool = Field(False, description="Do not compile graphs: starts sooner, runs slower. Always so on a CPU.")
+    eager: bool = Field(False, description="Do not compile graphs: starts sooner, runs slower.")
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(32, description="Largest rank of an adapter.")

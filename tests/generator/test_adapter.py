@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from deepmath.clients import GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.problems import generate
-from deepmath.stack import EMBEDDED_MODEL, LocalStack
+from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 RANK = 4
 QUESTION = next(generate(1, "test", 0)).problem
@@ -41,7 +41,7 @@ async def only_trajectory(client: GeneratorClient) -> pb.Trajectory:
 
 @pytest.mark.slow
 async def test_adapter_changes_what_is_sampled_and_its_version_is_told(adapter, generator, executor_address) -> None:
-    options = ["--dtype", "float32", "--eager", "--adapter", str(adapter)]
+    options = [*EMBEDDED_OPTIONS, "--adapter", str(adapter)]
     stack = LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments={"generator": options})
     async with stack, GeneratorClient(stack.generator) as client:
         adapted = await only_trajectory(client)

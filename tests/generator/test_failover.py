@@ -9,7 +9,7 @@ import pytest
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL, LocalStack
+from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 
 def free_port() -> int:
@@ -102,7 +102,7 @@ async def test_waiting_for_an_executor_holds_up_no_other_trajectory(solve, whole
 
 @pytest.mark.slow
 async def test_engine_killed_under_a_trajectory_marks_it_and_ends_the_service(executor_address, whole) -> None:
-    options = {"generator": ["--dtype", "float32", "--eager"]}
+    options = {"generator": EMBEDDED_OPTIONS}
     async with LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments=options) as stack:
         (process,) = stack.processes
         async with GeneratorClient(stack.generator) as client:
