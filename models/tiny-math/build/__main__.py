@@ -104,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=12_000, help="training traces")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--per-family", type=int, default=40, help="test problems of each family to score with")
+    parser.add_argument("--per-family", type=int, default=25, help="test problems of each family to score with")
     parser.add_argument("--no-score", action="store_true", help="train only")
     parser.add_argument("--score-only", action="store_true", help="score the model that is there, and write its card")
     return parser.parse_args()
