@@ -23,7 +23,7 @@ def set_up() -> None:
 
 
 def record(session_id: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-    """Write the line of one snippet."""
+    """Write the line of one snippet. Its outcome is UNSPECIFIED where the client went before there was one."""
     usage = result.usage
     line = {
         "time": round(time.time(), 3),

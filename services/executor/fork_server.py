@@ -134,7 +134,9 @@ class ForkServer:
             self._lose()
             return
         message = json.loads(data)
-        if "forked" in message:
+        if "forked" in message and not descriptors:  # the kernel drops what there is no free descriptor for
+            self._fail_fork(message["forked"], "no descriptor is free: raise the limit of open files")
+        elif "forked" in message:
             self._settle_fork(message["forked"], descriptors[0])
         elif "refused" in message:
             child = self._children.pop(message["refused"])
@@ -149,6 +151,11 @@ class ForkServer:
             os.close(pidfd)
         else:
             forked.set_result(pidfd)
+
+    def _fail_fork(self, identity: int, reason: str) -> None:
+        forked = self._children[identity].forked
+        if not forked.cancelled():
+            forked.set_exception(ForkFailed(reason))
 
     def _lose(self) -> None:
         self._loop.remove_reader(self._control)

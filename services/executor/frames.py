@@ -1,11 +1,15 @@
 """Messages between the supervisor and a sandbox: JSON behind its length in four bytes, over a stream socket."""
 
 import json
+import re
 import struct
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
 HEADER_BYTES = _LENGTH.size
+# An answer is ten strings at most, long ones perhaps, with little between them. Millions of empty lists in a frame of
+# the same length would take a hundred times its memory, and seconds, to parse. No part of the pattern backtracks.
+_FEW_STRINGS = re.compile(r'[^"]{0,64}+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]{0,64}+){0,16}+', re.DOTALL)
 
 
 class MalformedFrame(Exception):
@@ -28,7 +32,7 @@ class Decoder:
         """Take bytes and return the message that they complete, if any.
 
         Raises:
-            MalformedFrame: a frame over `limit` bytes, no JSON object, or bytes behind the frame.
+            MalformedFrame: a frame over `limit` bytes, no JSON object, one of many parts, or bytes behind the frame.
         """
         self._buffer += data
         if len(self._buffer) < HEADER_BYTES:
@@ -40,7 +44,17 @@ class Decoder:
             return None
         body = bytes(self._buffer[HEADER_BYTES:])
         self._buffer.clear()
+        _check_parts(body)
         return parse(body)
+
+
+def _check_parts(body: bytes) -> None:
+    try:
+        text = body.decode()  # json would take UTF-16 too, whose quotes the pattern does not see
+    except UnicodeDecodeError as error:
+        raise MalformedFrame("not UTF-8") from error
+    if not _FEW_STRINGS.fullmatch(text):
+        raise MalformedFrame("more parts than an answer has")
 
 
 def parse(body: bytes) -> dict[str, Any]:

@@ -30,7 +30,9 @@ class Meter:
         text = os.pread(self._status, 4096, 0)
         values = []
         for field in fields:
-            at = text.index(field.encode() + b":")
+            at = text.find(field.encode() + b":")
+            if at < 0:  # a process that is dead but not reaped has no memory
+                raise ProcessLookupError("the sandbox is dead")
             values.append(int(text[at : text.index(b"\n", at)].split()[1]) << 10)
         return values
 

@@ -4,9 +4,9 @@ import codecs
 
 
 class HeadAndTail:
-    """Keeps the first and the last `limit // 2` bytes of a UTF-8 text that arrives in pieces.
+    r"""Keeps the first and the last `limit // 2` bytes of a UTF-8 text that arrives in pieces.
 
-    Bytes that are not UTF-8 become backslash escapes. A character is never cut in two.
+    Bytes that are not UTF-8 become the escapes of PEP 383, `\udcff` for 0xFF. A character is never cut in two.
     """
 
     def __init__(self, limit: int) -> None:
@@ -14,12 +14,13 @@ class HeadAndTail:
         self._tail_limit = limit - self._head_limit
         self._head = bytearray()
         self._tail = bytearray()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._total = 0
 
     def feed(self, data: bytes, final: bool = False) -> None:
         """Take the next bytes of the text; `final` says that no more will come."""
-        text = self._decoder.decode(data, final).encode()
+        # Decoding with backslashreplace takes a call for each byte: rubbish would hold up everybody.
+        text = self._decoder.decode(data, final).encode("utf-8", "backslashreplace")
         self._total += len(text)
         room = self._head_limit - len(self._head)
         if room > 0:

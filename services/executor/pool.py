@@ -97,7 +97,7 @@ class Pool:
             server = await self._living_server()
             try:
                 return await Sandbox.open(server)
-            except ForkFailed as error:
+            except (ForkFailed, OSError) as error:  # OSError: no descriptor is free
                 log.error("no sandbox: %s", error)
         raise Unavailable("no sandbox can be had at the moment; the log of the executor says why")
 

@@ -87,9 +87,16 @@ class Sandbox:
 
         Raises:
             ForkFailed: it cannot be had.
+            OSError: there is no free descriptor for it.
         """
         ours, theirs = socket.socketpair()
-        (stdout, stdout_end), (stderr, stderr_end) = os.pipe(), os.pipe()
+        stdout, stdout_end = os.pipe()
+        try:
+            stderr, stderr_end = os.pipe()
+        except OSError:
+            os.close(stdout)
+            os.close(stdout_end)
+            raise
         sandbox = cls(ours, stdout, stderr)
         try:
             try:
@@ -180,6 +187,8 @@ class Sandbox:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+        self._answer = self._loop.create_future()
+        self._answer.set_result(None)  # done, but without the answer: an idle session keeps no large one
         self._measure()
         return answer
 
@@ -211,7 +220,7 @@ class Sandbox:
         try:
             self._cpu = self.meter.cpu_seconds()
             (self._peak,) = self.meter.status_bytes("VmHWM")
-        except (OSError, ValueError):  # it is dead: the zygote will say what it used
+        except OSError:  # it is dead: the zygote will say what it used
             pass
 
     def _kill(self, outcome: pb.Outcome.ValueType) -> None:
@@ -271,15 +280,16 @@ class Sandbox:
         if not data:
             self._hang_up()
             return
+        if self._answer.done():  # an answer to no question, or the beginning of one, which would be kept
+            self._kill(pb.OUTCOME_CRASHED)
+            return
         try:
             message = self._decoder.feed(data, self._frame_limit)
-            if message is None:
-                return
-            if self._answer.done():
-                raise frames.MalformedFrame("an answer to no question")
-            self._answer.set_result(message)
         except frames.MalformedFrame:
             self._kill(pb.OUTCOME_CRASHED)
+            return
+        if message is not None:
+            self._answer.set_result(message)
 
     def _hang_up(self) -> None:
         self._loop.remove_reader(self._control)

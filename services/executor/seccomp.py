@@ -15,9 +15,9 @@ _ALLOWED = """
     read readv pread64 write writev lseek close close_range fstat newfstatat stat lstat statx getdents64
     access faccessat faccessat2 getcwd poll ppoll select pselect6
     brk munmap mremap madvise
-    futex futex_waitv sched_yield sched_getaffinity set_robust_list rseq membarrier
-    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage getcpu
-    getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp getpgid getsid
+    sched_yield sched_getaffinity set_robust_list rseq membarrier
+    nanosleep gettimeofday time times getrusage getcpu
+    getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
     rt_sigreturn sigaltstack restart_syscall exit exit_group
 """.split()
 
@@ -38,6 +38,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.
 # <linux/fcntl.h>, <asm-generic/ioctls.h>
 _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
 _TCGETS, _FIONCLEX, _FIOCLEX = 0x5401, 0x5450, 0x5451
+_FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
+_CLOCK_OF_A_PROCESS = 1 << 31  # <linux/posix-timers.h>: the clocks of processes and threads are negative
 
 
 class _Program(ctypes.Structure):
@@ -87,6 +89,12 @@ def _conditions() -> list[tuple[str, *tuple[tuple[int, int, int], ...]]]:
         # Code is only ever mapped from files, which are read-only: no page is written and then executed.
         ("mmap", (2, executable | writable, executable), (3, mmap.MAP_ANONYMOUS, 0)),
         ("mprotect", (2, executable, 0)),
+        # A futex in a shared mapping of a library file would be one that all sandboxes can wait on and wake.
+        ("futex", (1, _FUTEX_PRIVATE_FLAG, _FUTEX_PRIVATE_FLAG)),
+        # The processor time of others tells what they do. A process's own is CLOCK_PROCESS_CPUTIME_ID, positive.
+        *((name, (0, _CLOCK_OF_A_PROCESS, 0)) for name in ("clock_gettime", "clock_getres", "clock_nanosleep")),
+        ("getpgid", (0, 0xFFFFFFFF, 0)),
+        ("getsid", (0, 0xFFFFFFFF, 0)),
         *(("fcntl", (1, every_bit, command)) for command in (_F_GETFD, _F_SETFD, _F_GETFL)),
         *(("ioctl", (1, 0xFFFFFFFF, request)) for request in (_TCGETS, _FIONCLEX, _FIOCLEX)),
         ("prlimit64", (0, every_bit, 0), (2, every_bit, 0)),  # reads a limit of this process, sets none

@@ -66,8 +66,11 @@ class Session:
         _check_code(request.code)
         limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
         async with self._gate.slot():
-            self._last = await self._run(request, limits, arrived)
-        audit.record(self._name, request.code, limits, self._last)
+            result = pb.SnippetResult(sequence=request.sequence)
+            try:
+                self._last = result = await self._run(request, limits, arrived)
+            finally:  # a client that goes at once shall not run code unseen
+                audit.record(self._name, request.code, limits, result)
         return self._last
 
     async def _run(self, request: pb.RunSnippet, limits: Limits, arrived: float) -> pb.SnippetResult:

@@ -118,6 +118,10 @@ SIGNALS = {
     "takes_over_signals": "sys.modules['signal'].signal(10, print)",
     "signals_on_a_descriptor": "sys.modules['importlib'].import_module('fcntl').fcntl(3, 8, 1)",
 }
+MAP_A_LIBRARY_FILE = """
+libc.mmap.restype = ctypes.c_void_p
+page = ctypes.c_void_p(libc.mmap(None, 4096, os.sys.modules["mmap"].PROT_READ, 1, os.open(os.__file__, 0), 0))
+"""
 LIMITS = {
     "raises_its_memory_limit": "r = sys.modules['resource']\nr.setrlimit(r.RLIMIT_AS, (-1, -1))",
     "raises_its_processor_limit": "r = sys.modules['resource']\nr.setrlimit(r.RLIMIT_CPU, (-1, -1))",
@@ -130,6 +134,10 @@ LIMITS = {
     "makes_pages_executable": "assert libc.mprotect(ctypes.c_void_p(id(1) & ~4095), 4096, 7) == 0",
     "maps_executable_pages": "import random\nsys.modules['importlib'].import_module('mmap').mmap(-1, 4096, prot=7)",
     "removes_its_filter": "assert libc.prctl(22, 0, 0, 0, 0) == 0",
+    "reads_the_processor_time_of_process_1": "sys.modules['time'].clock_gettime((~1 << 3) | 2)",
+    "reads_the_processor_time_of_its_parent": "sys.modules['time'].clock_gettime((~os.getppid() << 3) | 2)",
+    "asks_for_the_session_of_its_parent": "os.getsid(os.getppid())",
+    "wakes_others_by_a_library_file": MAP_A_LIBRARY_FILE + "call(202, page, 1, 1, None, None, 0)",
     "becomes_dumpable": "assert libc.prctl(4, 1, 0, 0, 0) == 0",
 }
 DENIED = FILES | PROCESSES | SIGNALS | LIMITS
@@ -222,6 +230,7 @@ FORGERIES = {
     "frame_of_nothing": "os.write(3, b'\\0\\0\\0\\0')",
     "outcome_that_is_not_there": "forge({'sequence': 1, 'outcome': 'SPLENDID'})",
     "outcome_that_is_the_supervisors": "forge({'sequence': 1, 'outcome': 'SANDBOX_FAILED'})",
+    "very_many_parts": "forge({'sequence': 1, 'outcome': 'OK', 'junk': [[]] * 50_000})",
     "other_sequence": "forge({'sequence': 7, 'outcome': 'OK'})",
     "value_that_is_a_number": "forge({'sequence': 1, 'outcome': 'OK', 'value': 3, 'dropped': 0})",
     "value_over_every_limit": "forge({'sequence': 1, 'outcome': 'OK', 'value': 'x' * 10**7, 'dropped': 0})",
@@ -265,6 +274,16 @@ async def test_snippet_that_computes_behind_a_forged_answer_is_killed(executor):
         dead = await session.run("'alive'")
         assert (dead.outcome, dead.state_lost) == (CRASHED, True)
         assert (await session.run("1")).value == "1"
+
+
+async def test_snippet_that_begins_a_frame_behind_its_answer_is_killed(executor):
+    async with executor.session() as session:
+        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep = sys.modules['time'].sleep\n"
+        code += "sleep(0.3)\nos.write(3, b'\\0')\nsleep(60)"
+        assert (await session.run(PRELUDE + FORGE + code)).outcome == pb.OUTCOME_OK
+        threading.Event().wait(1)
+        dead = await session.run("'alive'", wall_ms=3000)
+        assert (dead.outcome, dead.state_lost) == (CRASHED, True)
 
 
 SABOTAGE = {

@@ -27,7 +27,10 @@ almost_answers = st.fixed_dictionaries(
 )
 
 
-@given(st.dictionaries(st.text(), json_values), st.integers(1, 7))
+parts = st.text() | st.booleans() | st.integers(-(2**63), 2**64)
+
+
+@given(st.dictionaries(st.text(), parts, max_size=6), st.integers(1, 7))
 def test_message_comes_through_in_any_pieces(message, step):
     data, decoder = encode(message), Decoder()
     answers = [decoder.feed(data[at : at + step], LIMIT) for at in range(0, len(data), step)]
@@ -61,9 +64,20 @@ def test_frame_over_the_limit_is_refused_by_its_header():
         Decoder().feed(b"\0\0\4\1", 1024)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+@pytest.mark.parametrize(
+    "parts", ["[]," * 1000, '"",' * 1000, '"\u2200",' + "[]," * 1000], ids=["lists", "texts", "both"]
+)
+def test_frame_of_many_parts_is_malformed_in_every_encoding(parts, encoding):
+    body = f'{{"sequence": 1, "outcome": "OK", "junk": [{parts}0]}}'.encode(encoding)
+    with pytest.raises(MalformedFrame):
+        Decoder().feed(len(body).to_bytes(4, "big") + body, LIMIT)
+
+
 @pytest.mark.parametrize("text", ["\0", "\ud800", "é", "😀"])
 def test_longest_frame_holds_texts_of_the_greatest_length(text):
     whole = text * (10_000 // len(text.encode(errors="backslashreplace")))
     exception = {"type": "E", "message": whole, "traceback": whole}
     frame = encode({"sequence": 2**64 - 1, "outcome": "EXCEPTION", "exception": exception, "value": whole})
     assert len(frame) <= longest_frame(10_000)
+    assert Decoder().feed(frame, len(frame)) is not None

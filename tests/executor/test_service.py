@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import json
 import os
+import resource
 import signal
+import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.modules import ALLOWED_MODULES
+from services.executor.meter import Meter
 
 from .conftest import SMALL_SESSIONS, children, descendants, kill, run_module
 
@@ -176,6 +179,50 @@ async def test_every_snippet_leaves_an_audit_line_without_its_code(executor):
     assert first["code_sha256"] == hashlib.sha256(b"secret_name = 41").hexdigest()
     assert (second["outcome"], second["limits"]["wall_ms"]) == ("EXCEPTION", 900)
     assert "secret_name" not in executor.log.read_text()
+
+
+async def test_snippet_whose_client_goes_leaves_an_audit_line(executor):
+    async with executor.session(session_id="gone") as session:
+        await session.send("while True: pass", 1)
+        await executor.until(lambda load: load.running_snippets == 1)
+    await executor.until(lambda load: load.running_snippets == 0)
+    (line,) = [line for line in executor.audit() if line["session"] == "gone"]
+    assert (line["sequence"], line["outcome"]) == (1, "UNSPECIFIED")
+    assert line["code_sha256"] == hashlib.sha256(b"while True: pass").hexdigest()
+
+
+async def open_sessions(executor, sessions: AsyncExitStack, count: int) -> None:
+    for _ in range(count):
+        await sessions.enter_async_context(executor.session())
+
+
+def highest_descriptor(pid: int) -> int:
+    return max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def test_service_without_free_descriptors_refuses_and_recovers(doomed_executor):
+    pid = doomed_executor.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    for free in range(1, 9):  # a sandbox takes eight while it is made: each of them is missing once
+        await doomed_executor.until(lambda load: load.waiting_sandboxes == 1)
+        highest = highest_descriptor(pid)
+        async with asyncio.timeout(20), AsyncExitStack() as sessions:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + free, before[1]))
+            with pytest.raises(grpc.aio.AioRpcError, match="no sandbox can be had"):
+                await open_sessions(doomed_executor, sessions, 6)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert (await doomed_executor.execute("1 + 1")).value == "2"
+
+
+def test_memory_of_a_dead_process_is_an_os_error():
+    process = subprocess.Popen(["sleep", "60"])
+    meter = Meter(os.pidfd_open(process.pid))
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, not reaped
+    with pytest.raises(ProcessLookupError):
+        meter.status_bytes("VmHWM")
+    process.wait()
+    meter.close()
 
 
 def files_mapped(pid: int) -> str:
