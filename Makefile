@@ -30,8 +30,9 @@ released-protos: install ## what `buf breaking` compares with: only when a versi
 
 run: install ## start the real stack and solve a dozen problems, live
 	@mkdir -p runs/demo
-	@.venv/bin/deepmath problems --count 12 --split test --seed 8 > runs/demo/problems.jsonl
-	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --temperature 0.3 --seed 1
+	@# Families come in turn: every eleventh gives a dozen from all subjects.
+	@.venv/bin/deepmath problems --count 132 --split test --seed 8 | awk 'NR % 11 == 1' > runs/demo/problems.jsonl
+	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
 
 test: install ## every test, on the real stack
 	@$(python) -m pytest
