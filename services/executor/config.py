@@ -35,6 +35,7 @@ class ExecutorConfig(ServiceConfig):
 
     waiting_sandboxes: int = Field(8, ge=0, description="Sandboxes kept forked and locked down, ready for a session.")
     max_sessions: int = Field(512, gt=0, description="Sessions open at once; more are refused and told when to return.")
+    open_seconds: float = Field(10.0, gt=0, description="A stream that has not opened its session by then is ended.")
     max_running_snippets: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         gt=0,

@@ -1,5 +1,6 @@
 """The contract's calls."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -38,7 +39,11 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """Open a session and run its snippets until the client has sent all."""
-        first = await self._gate.idle(context.read())
+        try:
+            async with asyncio.timeout(self._config.open_seconds):
+                first = await self._gate.idle(context.read())
+        except TimeoutError:
+            raise WrongOrder(f"no `open` came within {self._config.open_seconds:g} s of the stream's start") from None
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("request") != "open":

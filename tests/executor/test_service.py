@@ -19,7 +19,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.modules import ALLOWED_MODULES
 from services.executor.meter import Meter
 
-from .conftest import SMALL_SESSIONS, children, descendants, kill, run_module
+from .conftest import SMALL_SESSIONS, children, descendants, kill, run_module, running
 
 
 async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(small_executor):
@@ -30,6 +30,14 @@ async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(s
             await small_executor.execute("1")
     assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
+
+
+async def test_stream_that_never_opens_its_session_is_ended(tmp_path):
+    async with running(tmp_path, "--waiting-sandboxes", "1", "--open-seconds", "0.2") as executor:
+        stream = executor.stub.Session()
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stream
+    assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def test_place_of_a_session_that_ended_is_free_again(small_executor):
