@@ -1,7 +1,5 @@
 """`deepmath problems`: synthetic problems as JSON lines."""
 
-import json
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
@@ -24,4 +22,4 @@ def problems(
     from deepmath.problems import generate
 
     for problem in generate(count, split.value, seed):
-        print(json.dumps(asdict(problem), ensure_ascii=False))
+        print(problem.to_json())

@@ -103,13 +103,16 @@ async def _generator(
     address: str | None, executor: str | None, model: str, arguments: list[str], quiet: bool
 ) -> "AsyncIterator[GeneratorClient]":
     """A client of the generator at `address` or of one that lives as long as the block."""
-    from deepmath.clients import GeneratorClient
+    from deepmath.clients import ExecutorClient, GeneratorClient
     from deepmath.stack import LocalStack
 
     if address:
         async with GeneratorClient(address) as client:
             yield client
         return
+    if executor:
+        async with ExecutorClient(executor) as reachable:
+            await reachable.get_info()  # before a minute is spent on loading a model
     if not quiet:
         print("starting the local stack; loading a model takes half a minute or more", file=sys.stderr, flush=True)
     async with (
