@@ -7,9 +7,10 @@ temperature 1:
     agent       GeneratorService.Rollout with tools, 128 trajectories in flight
     sequential  the same, one trajectory at a time, as DeepMath does
 
-in tokens that the model sampled per second, tool tokens not counted. Raw and agent take turns, and of each the median
-is taken. Everything is measured twice: pinned (all of the generator's processes on one core; the executor, whose work
-belongs on other machines, and this client on the other) and unpinned. Results: benchmarks/results/agent_loop.json.
+in tokens that the model sampled per second, tool tokens not counted, 256 of them at most. Raw and agent take turns, and
+of each the median is taken. Everything is measured twice: pinned (all of the generator's processes on one core; the
+executor, whose work belongs on other machines, and this client on the other) and unpinned.
+Results: benchmarks/results/agent_loop.json.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from deepmath.stack import EMBEDDED_MODEL, LocalStack
 IN_FLIGHT = 128
 RESULTS = Path(__file__).parent / "results" / "agent_loop.json"
 SAMPLING = pb.Sampling(temperature=1.0, top_p=1.0, top_k=0)
+# The same for all: without it a few samples that never end would leave the rest of the batch empty.
+MAX_TOKENS = 256
 
 
 async def main(problems: int, sequential: int, rounds: int) -> dict[str, Any]:
@@ -44,6 +47,7 @@ async def main(problems: int, sequential: int, rounds: int) -> dict[str, Any]:
         **pinned,
         "unpinned": unpinned,
         "in_flight": IN_FLIGHT,
+        "max_tokens": MAX_TOKENS,
         "problems": problems,
         "sequential_problems": sequential,
         "rounds": rounds,
@@ -67,7 +71,9 @@ async def measure(
                 for _ in range(rounds):
                     raws.append(await raw(worker))
                     agents.append(await agent(client, questions, IN_FLIGHT))
+                    print(f"raw {raws[-1]:.0f}, agent {agents[-1]:.0f} tokens/s", file=sys.stderr, flush=True)
                 alone = await agent(client, questions[:sequential], 1)
+                print(f"sequential {alone:.0f} tokens/s", file=sys.stderr, flush=True)
         finally:
             worker.kill()
             await worker.wait()
@@ -87,8 +93,10 @@ async def agent(client: GeneratorClient, questions: list[str], in_flight: int) -
     """Return the model tokens per second of a rollout, or of as many one after another if `in_flight` is 1."""
     batches = [questions] if in_flight > 1 else [[question] for question in questions]
     tokens, started = 0, time.perf_counter()
+    budget = pb.Budget(max_tokens=MAX_TOKENS)
     for batch in batches:
-        async for response in client.rollout([pb.RolloutPrompt(question=q) for q in batch], sampling=SAMPLING):
+        prompts = [pb.RolloutPrompt(question=question) for question in batch]
+        async for response in client.rollout(prompts, sampling=SAMPLING, budget=budget):
             assert response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED, response.trajectory.notes
             tokens += response.trajectory.model_tokens
     return tokens / (time.perf_counter() - started)
@@ -122,9 +130,9 @@ async def reply(worker: asyncio.subprocess.Process) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=512, help="problems of a round of raw or agent")
-    parser.add_argument("--sequential", type=int, default=32, help="problems solved one at a time")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of raw and agent, in turn")
+    parser.add_argument("--problems", type=int, default=256, help="problems of a round of raw or agent")
+    parser.add_argument("--sequential", type=int, default=12, help="problems solved one at a time")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of raw and agent, in turn")
     arguments = parser.parse_args()
     figures = asyncio.run(main(arguments.problems, arguments.sequential, arguments.rounds))
     RESULTS.parent.mkdir(exist_ok=True)

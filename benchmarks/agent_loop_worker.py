@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from benchmarks.agent_loop import IN_FLIGHT
+from benchmarks.agent_loop import IN_FLIGHT, MAX_TOKENS
 from deepmath.clients import ExecutorClient
 from deepmath.serving import Server
 from deepmath.stack import EMBEDDED_MODEL
@@ -43,8 +43,8 @@ async def raw_rate(engine: "Engine", prompts: list[list[int]]) -> float:  # noqa
 
     async def one(prompt: list[int]) -> int:
         async with free:
-            room = engine.context_length - len(prompt)
-            return len((await engine.generate(prompt, Sampling(1.0, 1.0, 0), max_tokens=room, tools=False)).token_ids)
+            sample = await engine.generate(prompt, Sampling(1.0, 1.0, 0), max_tokens=MAX_TOKENS, tools=False)
+            return len(sample.token_ids)
 
     started = time.perf_counter()
     tokens = sum(await asyncio.gather(*map(one, prompts)))

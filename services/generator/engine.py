@@ -85,6 +85,9 @@ class Engine:
             # A prompt cut in two steps would have vLLM 0.32 rewind the request's generator, which no CPU generator
             # can: a request with a seed would take the engine down.
             arguments.enable_chunked_prefill = False
+            # After a tool call all but the last block of the context is found in the cache. vLLM's blocks of 128 would
+            # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
+            arguments.block_size = 32
         try:
             llm = AsyncLLM.from_engine_args(arguments)
         except Exception as error:
