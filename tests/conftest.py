@@ -51,7 +51,10 @@ async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F
     """vLLM with the embedded model."""
     from services.generator.engine import Engine
 
+    ours = dict(os.environ)
     engine = Engine.start(config)
+    os.environ.clear()  # vLLM puts LD_PRELOAD there, which the processes that tests start would take over
+    os.environ.update(ours)
     await engine.warm_up()
     yield engine
     engine.stop()

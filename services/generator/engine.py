@@ -66,30 +66,8 @@ class Engine:
             InvalidRequest: the model or the adapter is not there, or vLLM cannot serve it.
         """
         _check_paths(config)
-        arguments = AsyncEngineArgs(
-            model=config.model,
-            dtype=config.dtype,
-            max_num_seqs=config.max_batch,
-            tensor_parallel_size=config.tensor_parallel,
-            pipeline_parallel_size=config.pipeline_parallel,
-            gpu_memory_utilization=config.gpu_memory,
-            enforce_eager=config.eager,
-            logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k
-            enable_lora=config.adapter is not None,
-            max_lora_rank=config.max_lora_rank,
-            disable_log_stats=True,
-        )
-        if config.context_length:
-            arguments.max_model_len = config.context_length
-        if current_platform.is_cpu():
-            # A prompt cut in two steps would have vLLM 0.32 rewind the request's generator, which no CPU generator
-            # can: a request with a seed would take the engine down.
-            arguments.enable_chunked_prefill = False
-            # After a tool call all but the last block of the context is found in the cache. vLLM's blocks of 128 would
-            # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
-            arguments.block_size = 32
         try:
-            llm = AsyncLLM.from_engine_args(arguments)
+            llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InvalidRequest(f"vLLM cannot serve {config.model}: {reason}") from error
@@ -171,6 +149,32 @@ class Engine:
         """End the engine's processes."""
         self._llm.shutdown()
         self._llm = None  # or its finalizer complains when the interpreter ends
+
+
+def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
+    arguments = AsyncEngineArgs(  # looks the model up, and may fail where there is none
+        model=config.model,
+        dtype=config.dtype,
+        max_num_seqs=config.max_batch,
+        tensor_parallel_size=config.tensor_parallel,
+        pipeline_parallel_size=config.pipeline_parallel,
+        gpu_memory_utilization=config.gpu_memory,
+        enforce_eager=config.eager,
+        logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k
+        enable_lora=config.adapter is not None,
+        max_lora_rank=config.max_lora_rank,
+        disable_log_stats=True,
+    )
+    if config.context_length:
+        arguments.max_model_len = config.context_length
+    if current_platform.is_cpu():
+        # A prompt cut in two steps would have vLLM 0.32 rewind the request's generator, which no CPU generator can: a
+        # request with a seed would take the engine down.
+        arguments.enable_chunked_prefill = False
+        # After a tool call all but the last block of the context is found in the cache. vLLM's blocks of 128 would
+        # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
+        arguments.block_size = 32
+    return arguments
 
 
 def _check_paths(config: GeneratorConfig) -> None:
