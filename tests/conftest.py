@@ -49,9 +49,9 @@ def config() -> GeneratorConfig:
 @pytest.fixture(scope="session")
 async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F821  (vLLM is slow to import)
     """vLLM with the embedded model."""
+    ours = dict(os.environ)
     from services.generator.engine import Engine
 
-    ours = dict(os.environ)
     engine = Engine.start(config)
     os.environ.clear()  # vLLM puts LD_PRELOAD there, which the processes that tests start would take over
     os.environ.update(ours)
