@@ -75,7 +75,8 @@ async def measure(
                 alone = await agent(client, questions[:sequential], 1)
                 print(f"sequential {alone:.0f} tokens/s", file=sys.stderr, flush=True)
         finally:
-            worker.kill()
+            assert worker.stdin
+            worker.stdin.close()  # it ends by itself, its engine first: killed, it would leave that behind
             await worker.wait()
     raw_rate, agent_rate = statistics.median(raws), statistics.median(agents)
     return {

@@ -33,6 +33,9 @@ async def main(executor: str, cores: str) -> None:
     print(f"= {server.address}", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(f"= {await raw_rate(engine, prompts)}", flush=True)
+    await server.stop(0)
+    await client.close()
+    engine.stop()
 
 
 async def raw_rate(engine: "Engine", prompts: list[list[int]]) -> float:  # noqa: F821  (imported once cores are set)
