@@ -11,7 +11,7 @@ from typing import Self
 
 import grpc
 
-from deepmath.clients.channel import open_channel
+from deepmath.clients.client import Client
 from deepmath.errors import DeepMathError, Overloaded, Unavailable, from_rpc
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
@@ -22,17 +22,18 @@ _QUEUE_PATIENCE_S = 120.0  # over a snippet's own limit, before an executor that
 _Stream = grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
 
 
-class ExecutorClient:
-    """A channel to one or many executors. An asynchronous context manager; safe to share between tasks.
+class ExecutorClient(Client):
+    """A channel to one or many executors.
 
     `patience_s` is how long a session looks for an executor that takes it before it raises Unavailable.
     """
 
+    service = "executor"
+
     def __init__(self, target: str, patience_s: float = 60.0) -> None:
-        self.target = target
+        super().__init__(target)
         self.patience_s = patience_s
-        self._channel = open_channel(target)
-        self.stub = rpc.ExecutorServiceStub(self._channel)
+        self.stub = rpc.ExecutorServiceStub(self.channel)
 
     def session(
         self, seed: int = 0, session_id: str = "", on_note: Callable[[str], None] | None = None
@@ -59,17 +60,7 @@ class ExecutorClient:
         try:
             return await self.stub.GetInfo(pb.GetInfoRequest())
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, f"the executor at {self.target}") from None
-
-    async def close(self) -> None:
-        """Close the channel; open sessions end."""
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+            raise self.explained(error) from None
 
 
 class ExecutorSession:

@@ -1,27 +1,26 @@
 """Client of the generator service."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Self
 
 import grpc
 
-from deepmath.clients.channel import open_channel
-from deepmath.errors import from_rpc
+from deepmath.clients.client import Client
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 
 
-class GeneratorClient:
-    """A channel to one or many generators. An asynchronous context manager; safe to share between tasks.
+class GeneratorClient(Client):
+    """A channel to one or many generators.
 
     Every method raises InvalidRequest for what the generator refuses, Overloaded where it has no room and Unavailable
     where it cannot be reached. Leaving an iterator early cancels the call.
     """
 
+    service = "generator"
+
     def __init__(self, target: str) -> None:
-        self.target = target
-        self._channel = open_channel(target)
-        self.stub = rpc.GeneratorServiceStub(self._channel)
+        super().__init__(target)
+        self.stub = rpc.GeneratorServiceStub(self.channel)
 
     async def solve(
         self,
@@ -39,7 +38,7 @@ class GeneratorClient:
             async for event in call:
                 yield event
         except grpc.aio.AioRpcError as error:
-            raise self._explained(error) from None
+            raise self.explained(error) from None
         finally:
             call.cancel()
 
@@ -57,7 +56,7 @@ class GeneratorClient:
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise self._explained(error) from None
+            raise self.explained(error) from None
         finally:
             call.cancel()
 
@@ -66,17 +65,4 @@ class GeneratorClient:
         try:
             return await self.stub.GetInfo(pb.GetInfoRequest())
         except grpc.aio.AioRpcError as error:
-            raise self._explained(error) from None
-
-    async def close(self) -> None:
-        """Close the channel; calls in flight end."""
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def _explained(self, error: grpc.aio.AioRpcError) -> Exception:
-        return from_rpc(error, f"the generator at {self.target}")
+            raise self.explained(error) from None

@@ -16,6 +16,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.model_files import check_adapter, check_model
 from services.generator.config import GeneratorConfig
 from services.generator.prompt import END_OF_TOOL_CALL
 from services.generator.sampling import Sampling
@@ -65,7 +66,9 @@ class Engine:
         Raises:
             InvalidRequest: the model or the adapter is not there, or vLLM cannot serve it.
         """
-        _check_paths(config)
+        check_model(config.model)
+        if config.adapter:
+            check_adapter(config.adapter)
         try:
             llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
@@ -175,14 +178,6 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
         arguments.block_size = 32
     return arguments
-
-
-def _check_paths(config: GeneratorConfig) -> None:
-    looks_like_path = config.model.startswith(("/", ".", "~")) or config.model.count("/") > 1
-    if looks_like_path and not (Path(config.model) / "config.json").is_file():
-        raise InvalidRequest(f"no model at {config.model}: a model directory has a config.json")
-    if config.adapter and not (Path(config.adapter) / "adapter_config.json").is_file():
-        raise InvalidRequest(f"no adapter at {config.adapter}: an adapter directory has an adapter_config.json")
 
 
 def _stop_at(tokenizer: Any, text: str) -> dict[str, Any]:
