@@ -11,10 +11,12 @@ from deepmath.clients import ExecutorClient
 from deepmath.serving import Server
 from deepmath.stack import EMBEDDED_MODEL
 from services.generator.config import GeneratorConfig
+from services.generator.environment import tell_vllm
 
 
 async def main(executor: str, cores: str) -> None:
-    os.environ |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "1", "TORCH_COMPILE_DISABLE": "1"}
+    config = GeneratorConfig(model=str(EMBEDDED_MODEL), dtype="float32", eager=True, max_trajectories=IN_FLIGHT)
+    tell_vllm(config)
     pinned = [int(core) for core in cores.split(",")]
     os.sched_setaffinity(0, pinned)
     if len(pinned) == 1:
@@ -23,7 +25,6 @@ async def main(executor: str, cores: str) -> None:
     from services.generator.prompt import PromptTemplate
     from services.generator.service import SERVICE_NAME, GeneratorServicer
 
-    config = GeneratorConfig(model=str(EMBEDDED_MODEL), dtype="float32", eager=True, max_trajectories=IN_FLIGHT)
     template = PromptTemplate.load(config.model)
     engine = Engine.start(config)
     questions = json.loads(sys.stdin.readline())
