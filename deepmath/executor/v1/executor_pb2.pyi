@@ -32,9 +32,11 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_EXCEPTION: _Outcome.ValueType  # 2
     """The snippet raised, or did not compile. Variables assigned before that are kept."""
     OUTCOME_WALL_TIMEOUT: _Outcome.ValueType  # 3
-    """The wall-clock limit was reached and the sandbox was killed."""
+    """The wall-clock limit was reached. The snippet got a TimeoutError; variables are kept if it ended by that, and
+    lost (`state_lost`) if it went on and was killed.
+    """
     OUTCOME_CPU_TIMEOUT: _Outcome.ValueType  # 4
-    """The processor-time limit was reached and the sandbox was killed."""
+    """The processor-time limit was reached; the rest is as with the wall-clock limit."""
     OUTCOME_OUT_OF_MEMORY: _Outcome.ValueType  # 5
     """The memory limit was reached: by a MemoryError that the snippet let through (variables are kept), or killed."""
     OUTCOME_OUTPUT_LIMIT: _Outcome.ValueType  # 6
@@ -60,9 +62,11 @@ OUTCOME_OK: Outcome.ValueType  # 1
 OUTCOME_EXCEPTION: Outcome.ValueType  # 2
 """The snippet raised, or did not compile. Variables assigned before that are kept."""
 OUTCOME_WALL_TIMEOUT: Outcome.ValueType  # 3
-"""The wall-clock limit was reached and the sandbox was killed."""
+"""The wall-clock limit was reached. The snippet got a TimeoutError; variables are kept if it ended by that, and
+lost (`state_lost`) if it went on and was killed.
+"""
 OUTCOME_CPU_TIMEOUT: Outcome.ValueType  # 4
-"""The processor-time limit was reached and the sandbox was killed."""
+"""The processor-time limit was reached; the rest is as with the wall-clock limit."""
 OUTCOME_OUT_OF_MEMORY: Outcome.ValueType  # 5
 """The memory limit was reached: by a MemoryError that the snippet let through (variables are kept), or killed."""
 OUTCOME_OUTPUT_LIMIT: Outcome.ValueType  # 6
@@ -350,7 +354,7 @@ class SnippetResult(_message.Message):
     """
     @_builtins.property
     def exception(self) -> Global___SnippetException:
-        """What it raised, with OUTCOME_EXCEPTION and, where there was one, OUTCOME_OUT_OF_MEMORY and
+        """What it raised, with OUTCOME_EXCEPTION and, where there was one, with the limits' outcomes and
         OUTCOME_POLICY_VIOLATION.
         """
 
@@ -532,10 +536,13 @@ class GetInfoResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     VERSIONS_DIGEST_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     versions_digest: _builtins.str
     """SHA-256 over the versions in hexadecimal: where two services agree in it, results agree."""
+    backend: _builtins.str
+    """Where sandboxes come from: `native` (forked here) or `docker` (a container for each session)."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___IsolationLayer]:
         """The layers between a snippet and the host, each tried when the service started."""
@@ -571,10 +578,11 @@ class GetInfoResponse(_message.Message):
         versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         versions_digest: _builtins.str = ...,
         load: Global___Load | None = ...,
+        backend: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_limits", b"default_limits", "load", b"load", "maximum_limits", b"maximum_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_modules", b"allowed_modules", "default_limits", b"default_limits", "layers", b"layers", "load", b"load", "maximum_limits", b"maximum_limits", "version", b"version", "versions", b"versions", "versions_digest", b"versions_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_modules", b"allowed_modules", "backend", b"backend", "default_limits", b"default_limits", "layers", b"layers", "load", b"load", "maximum_limits", b"maximum_limits", "version", b"version", "versions", b"versions", "versions_digest", b"versions_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,6 +630,7 @@ class Load(_message.Message):
     MAXIMUM_RUNNING_SNIPPETS_FIELD_NUMBER: _builtins.int
     QUEUED_SNIPPETS_FIELD_NUMBER: _builtins.int
     WAITING_SANDBOXES_FIELD_NUMBER: _builtins.int
+    MAXIMUM_QUEUED_SNIPPETS_FIELD_NUMBER: _builtins.int
     live_sessions: _builtins.int
     """Sessions open."""
     maximum_sessions: _builtins.int
@@ -634,6 +643,8 @@ class Load(_message.Message):
     """Snippets queued."""
     waiting_sandboxes: _builtins.int
     """Sandboxes locked down and waiting for a session."""
+    maximum_queued_snippets: _builtins.int
+    """The most snippets queued before RESOURCE_EXHAUSTED."""
     def __init__(
         self,
         *,
@@ -643,10 +654,11 @@ class Load(_message.Message):
         maximum_running_snippets: _builtins.int = ...,
         queued_snippets: _builtins.int = ...,
         waiting_sandboxes: _builtins.int = ...,
+        maximum_queued_snippets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_sessions", b"live_sessions", "maximum_running_snippets", b"maximum_running_snippets", "maximum_sessions", b"maximum_sessions", "queued_snippets", b"queued_snippets", "running_snippets", b"running_snippets", "waiting_sandboxes", b"waiting_sandboxes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_sessions", b"live_sessions", "maximum_queued_snippets", b"maximum_queued_snippets", "maximum_running_snippets", b"maximum_running_snippets", "maximum_sessions", b"maximum_sessions", "queued_snippets", b"queued_snippets", "running_snippets", b"running_snippets", "waiting_sandboxes", b"waiting_sandboxes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
