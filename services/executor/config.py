@@ -11,6 +11,7 @@ from services.executor.limits import Limits
 
 Level = Literal["full", "pod"]
 AnyLevel = Literal["best", "full", "pod"]
+BackendName = Literal["native", "docker"]
 
 
 class ExecutorConfig(ServiceConfig):
@@ -22,6 +23,13 @@ class ExecutorConfig(ServiceConfig):
         "best", description="Isolation: full is every layer, pod goes without namespaces, best is what can be had."
     )
     require: Level = Field("pod", description="Refuse to start where less than this level can be had.")
+    backend: BackendName = Field(
+        "native", description="Where sandboxes come from: forked here, or a container of docker for each session."
+    )
+    image: str = Field("deepmath-executor", min_length=1, description="Image of the containers (docker only).")
+    runtime: str = Field(
+        "", description="Runtime of the containers, such as runsc (docker only; empty: the engine's own default)."
+    )
     check: bool = Field(False, description="Try every isolation layer, print one JSON object for each, and exit.")
 
     wall_ms: int = Field(20_000, gt=0, description="Wall-clock limit of a snippet that asks for none, in ms.")
@@ -33,6 +41,13 @@ class ExecutorConfig(ServiceConfig):
     maximum_memory_bytes: int = Field(4 << 30, gt=0, description="The highest memory limit a snippet may ask for.")
     maximum_output_bytes: int = Field(1 << 20, gt=0, description="The most bytes of each text a snippet may ask for.")
 
+    grace_ms: int = Field(
+        50, ge=0, description="After a time limit the snippet has so long to end by its TimeoutError before SIGKILL."
+    )
+    max_total_memory_bytes: int = Field(
+        0, ge=0, description="Memory of all sandboxes (0: nine tenths of what this machine or its cgroup has)."
+    )
+
     waiting_sandboxes: int = Field(8, ge=0, description="Sandboxes kept forked and locked down, ready for a session.")
     max_sessions: int = Field(512, gt=0, description="Sessions open at once; more are refused and told when to return.")
     open_seconds: float = Field(10.0, gt=0, description="A stream that has not opened its session by then is ended.")
@@ -41,6 +56,19 @@ class ExecutorConfig(ServiceConfig):
         gt=0,
         description="Snippets running at once (default: one for each core); others queue.",
     )
+    max_queued_snippets: int = Field(
+        256, gt=0, description="With so many in the queue no session is opened; those that are open go on."
+    )
+    max_sessions_per_client: int = Field(
+        0, ge=0, description="Sessions that one client has open at once (0: no limit)."
+    )
+    max_running_per_client: int = Field(0, ge=0, description="Snippets of one client running at once (0: no limit).")
+    snippets_per_second_per_client: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="Snippets started for one client, on average (0: no limit)."
+    )
+    burst: int = Field(10, gt=0, description="Snippets that a client may start at once when it has a rate limit.")
+    idle_seconds: float = Field(600.0, gt=0, description="A session that is sent nothing for so long is ended.")
+    lifetime_seconds: float = Field(3600.0, gt=0, description="A session is ended at this age, after what it runs.")
 
     @property
     def default_limits(self) -> Limits:
