@@ -59,10 +59,8 @@ class ExecutorConfig(ServiceConfig):
     max_queued_snippets: int = Field(
         256, gt=0, description="With so many in the queue no session is opened; those that are open go on."
     )
-    max_sessions_per_client: int = Field(
-        0, ge=0, description="Sessions that one client has open at once (0: no limit)."
-    )
-    max_running_per_client: int = Field(0, ge=0, description="Snippets of one client running at once (0: no limit).")
+    max_sessions_per_client: int = Field(0, ge=0, description="Sessions open at once for one client (0: no limit).")
+    max_running_per_client: int = Field(0, ge=0, description="Snippets running at once for one client (0: no limit).")
     snippets_per_second_per_client: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="Snippets started for one client, on average (0: no limit)."
     )
