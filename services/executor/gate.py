@@ -1,52 +1,123 @@
-"""Who may come in and who may run: sessions are refused when full, snippets queue in the order of their arrival."""
+"""Who may come in and who may run: sessions are refused when there is no room, snippets of those inside wait."""
 
 import asyncio
+import math
+import random
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from deepmath.errors import Overloaded, Unavailable
+from services.executor.caller import Caller
+from services.executor.config import ExecutorConfig
+from services.executor.fair_queue import FairQueue
+from services.executor.pace import Pace
+from services.executor.rate_limit import RateLimit
 
-_RETRY_AFTER_MS = 1000
 _DRAINING = "this executor is shutting down; open the session on another"
+_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 10.0
+_JITTER = 0.2  # those refused together shall not come back together
 
 Message = TypeVar("Message")
 
 
 class Gate:
-    """Counts sessions and running snippets against their maxima."""
+    """Counts sessions and running snippets, of all callers and of each, against their maxima.
 
-    def __init__(self, max_sessions: int, max_running: int) -> None:
-        self.max_sessions = max_sessions
-        self.max_running = max_running
-        self.sessions = self.running = self.queued = 0
+    A session that is open is never refused a snippet for want of room, because its variables would be lost with it. The
+    queue is bounded all the same: a session has one snippet in it at most, and none is opened while the queue is full.
+    """
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        self._config = config
+        self._queue: FairQueue[Caller, asyncio.Event] = FairQueue(
+            config.max_running_snippets, config.max_running_per_client
+        )
+        self._rate: RateLimit[Caller] = RateLimit(config.snippets_per_second_per_client, config.burst)
+        self._sessions: Counter[Caller] = Counter()
+        self._opening = 0
+        self._run_time, self._session_time = Pace(1.0), Pace(10.0)
         self._draining = False
         self._idle: set[asyncio.Task[Any]] = set()
-        self._slots = asyncio.Semaphore(max_running)
+
+    @property
+    def sessions(self) -> int:
+        """Sessions open."""
+        return self._sessions.total()
+
+    @property
+    def running(self) -> int:
+        """Snippets that run."""
+        return self._queue.running
+
+    @property
+    def queued(self) -> int:
+        """Snippets that wait for a slot."""
+        return self._queue.queued
 
     def drain(self) -> None:
-        """Admit no further session and end those that wait for their client; snippets that run go on."""
+        """Admit no further session and end those that wait for their client; snippets that run or queue go on."""
         self._draining = True
         for task in self._idle:
             task.cancel()
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        """Hold a place for a session.
+    def opening(self) -> Iterator[None]:
+        """Hold a place for a stream that has yet to open its session. There are as many as places for sessions.
 
         Raises:
             Overloaded: there is none.
-            Unavailable: the service is draining.
         """
-        if self._draining:
-            raise Unavailable(_DRAINING)
-        if self.sessions >= self.max_sessions:
-            raise Overloaded(f"all {self.max_sessions} sessions are taken; come again later", _RETRY_AFTER_MS)
-        self.sessions += 1
+        if self._opening >= self._config.max_sessions:
+            raise Overloaded(f"{self._opening} streams have yet to open their session", _retry_ms(_SHORTEST_RETRY_S))
+        self._opening += 1
         try:
             yield
         finally:
-            self.sessions -= 1
+            self._opening -= 1
+
+    @contextmanager
+    def session(self, caller: Caller) -> Iterator[None]:
+        """Hold a place for a session.
+
+        Raises:
+            Overloaded: there is none, the queue is full, or the caller has or does too much.
+            Unavailable: the service is draining.
+        """
+        self._admit(caller)
+        self._sessions[caller] += 1
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._session_time.add(time.monotonic() - start)
+            self._sessions[caller] -= 1
+            if not self._sessions[caller]:
+                del self._sessions[caller]
+
+    def _admit(self, caller: Caller) -> None:
+        config, own = self._config, self._sessions[caller]
+        if self._draining:
+            raise Unavailable(_DRAINING)
+        if own >= (config.max_sessions_per_client or math.inf):
+            raise Overloaded(f"{caller} has {own} sessions open and may have no more: end one", self._next_end_ms(own))
+        if self.sessions >= config.max_sessions:
+            raise Overloaded(
+                f"all {config.max_sessions} sessions are taken; come again later", self._next_end_ms(self.sessions)
+            )
+        if self.queued >= config.max_queued_snippets:
+            raise Overloaded(
+                f"{self.queued} snippets are in the queue; come again later",
+                _retry_ms(self.queued * self._run_time.mean / config.max_running_snippets),
+            )
+        if delay := self._rate.delay(caller, time.monotonic()):
+            raise Overloaded(f"{caller} starts too many snippets; come again later", math.ceil(1e3 * delay))
+
+    def _next_end_ms(self, sessions: int) -> int:
+        """Return when the first of so many sessions may have ended."""
+        return _retry_ms(self._session_time.mean / sessions)
 
     async def idle(self, reading: Awaitable[Message]) -> Message:
         """Wait for the client's next message.
@@ -69,16 +140,44 @@ class Gate:
             self._idle.discard(task)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Queue for the right to run a snippet and hold it."""
-        self.queued += 1
+    async def slot(self, caller: Caller) -> AsyncIterator[None]:
+        """Wait until the caller's rate allows for a snippet, then queue for the right to run it and hold that."""
+        await self._keep_to_rate(caller)
+        turn = asyncio.Event()
+        self._queue.push(caller, turn)
+        self._give_turns()
         try:
-            await self._slots.acquire()
-        finally:
-            self.queued -= 1
-        self.running += 1
+            await turn.wait()
+        except asyncio.CancelledError:
+            if turn.is_set():
+                self._free_slot(caller)
+            else:
+                self._queue.withdraw(caller, turn)
+            raise
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.running -= 1
-            self._slots.release()
+            self._run_time.add(time.monotonic() - start)
+            self._free_slot(caller)
+
+    async def _keep_to_rate(self, caller: Caller) -> None:
+        if delay := self._rate.take(caller, time.monotonic()):
+            try:
+                await asyncio.sleep(delay)
+            except asyncio.CancelledError:
+                self._rate.give_back(caller)
+                raise
+
+    def _free_slot(self, caller: Caller) -> None:
+        self._queue.finish(caller)
+        self._give_turns()
+
+    def _give_turns(self) -> None:
+        while turn := self._queue.pop():
+            turn.set()
+
+
+def _retry_ms(seconds: float) -> int:
+    within = min(max(seconds, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)
+    return math.ceil(1e3 * within * random.uniform(1, 1 + _JITTER))

@@ -10,8 +10,10 @@ from deepmath.errors import WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.modules import ALLOWED_MODULES
+from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
 from services.executor.gate import Gate
+from services.executor.lifetime import Lifetime
 from services.executor.pool import Pool
 from services.executor.preload import digest
 from services.executor.session import Session
@@ -25,7 +27,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     def __init__(self, config: ExecutorConfig, pool: Pool) -> None:
         self._config = config
         self._pool = pool
-        self._gate = Gate(config.max_sessions, config.max_running_snippets)
+        self._gate = Gate(config)
         self._digest = digest(pool.versions)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -39,27 +41,40 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """Open a session and run its snippets until the client has sent all."""
+        caller = Caller.of(context)
+        opening = await self._opening(context)
+        if opening is None:
+            return
+        with self._gate.session(caller), Session(self._pool, self._gate, self._config, caller, opening) as session:
+            lifetime = Lifetime(self._config.idle_seconds, self._config.lifetime_seconds)
+            await session.open()
+            opened = pb.SessionOpened(versions_digest=self._digest)
+            await lifetime.send(context.write(pb.SessionResponse(opened=opened)))
+            while (request := await lifetime.next(lambda: self._gate.idle(context.read()))) is not grpc.aio.EOF:
+                if request.WhichOneof("request") != "run":
+                    raise WrongOrder("after `open`, every request of a session has to be `run`")
+                result = await session.run(request.run)
+                await lifetime.send(context.write(pb.SessionResponse(result=result)))
+
+    async def _opening(self, context: Any) -> pb.OpenSession | None:
+        """Return how the client opens its session; None where it ends the stream instead."""
         try:
-            async with asyncio.timeout(self._config.open_seconds):
-                first = await self._gate.idle(context.read())
+            with self._gate.opening():
+                async with asyncio.timeout(self._config.open_seconds):
+                    first = await self._gate.idle(context.read())
         except TimeoutError:
             raise WrongOrder(f"no `open` came within {self._config.open_seconds:g} s of the stream's start") from None
         if first is grpc.aio.EOF:
-            return
+            return None
         if first.WhichOneof("request") != "open":
             raise WrongOrder("the first request of a session has to be `open`")
-        with self._gate.session(), Session(self._pool, self._gate, self._config, first.open) as session:
-            await session.open()
-            await context.write(pb.SessionResponse(opened=pb.SessionOpened(versions_digest=self._digest)))
-            while (request := await self._gate.idle(context.read())) is not grpc.aio.EOF:
-                if request.WhichOneof("request") != "run":
-                    raise WrongOrder("after `open`, every request of a session has to be `run`")
-                await context.write(pb.SessionResponse(result=await session.run(request.run)))
+        opening: pb.OpenSession = first.open
+        return opening
 
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
         """Run one snippet in a session of its own."""
-        opening = pb.OpenSession(seed=request.seed)
-        with self._gate.session(), Session(self._pool, self._gate, self._config, opening) as session:
+        caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
+        with self._gate.session(caller), Session(self._pool, self._gate, self._config, caller, opening) as session:
             snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
             return pb.ExecuteResponse(result=await session.run(snippet))
 
@@ -75,10 +90,12 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
             versions_digest=self._digest,
             load=pb.Load(
                 live_sessions=self._gate.sessions,
-                maximum_sessions=self._gate.max_sessions,
+                maximum_sessions=self._config.max_sessions,
                 running_snippets=self._gate.running,
-                maximum_running_snippets=self._gate.max_running,
+                maximum_running_snippets=self._config.max_running_snippets,
                 queued_snippets=self._gate.queued,
+                maximum_queued_snippets=self._config.max_queued_snippets,
                 waiting_sandboxes=self._pool.waiting,
             ),
+            backend=self._config.backend,
         )

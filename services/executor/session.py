@@ -6,7 +6,9 @@ from typing import Self
 
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.names import check_name
 from services.executor import audit
+from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
 from services.executor.gate import Gate
 from services.executor.limits import Limits, resolve
@@ -14,20 +16,18 @@ from services.executor.pool import Pool
 from services.executor.sandbox import Sandbox, Snippet
 
 MAX_CODE_BYTES = 256 << 10
-_MAX_NAME_BYTES = 128
 
 
 class Session:
     """A context manager, at whose end the sandbox dies. The sandbox is taken by `open`, or by the first snippet."""
 
-    def __init__(self, pool: Pool, gate: Gate, config: ExecutorConfig, opening: pb.OpenSession) -> None:
-        name = opening.session_id
-        if len(name) > _MAX_NAME_BYTES or not (name.isascii() and name.isprintable()):
-            raise InvalidRequest(f"open.session_id: give at most {_MAX_NAME_BYTES} characters of printable ASCII")
+    def __init__(self, pool: Pool, gate: Gate, config: ExecutorConfig, caller: Caller, opening: pb.OpenSession) -> None:
+        check_name(opening.session_id, "open.session_id")
         self._pool = pool
         self._gate = gate
         self._config = config
-        self._name = name
+        self._caller = caller
+        self._name = opening.session_id
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
         self._fresh = True
@@ -65,7 +65,7 @@ class Session:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
         limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
-        async with self._gate.slot():
+        async with self._gate.slot(self._caller):
             result = pb.SnippetResult(sequence=request.sequence)
             try:
                 self._last = result = await self._run(request, limits, arrived)
