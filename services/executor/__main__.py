@@ -10,9 +10,11 @@ from deepmath.errors import DeepMathError
 from deepmath.serving import serve, set_up_logging
 from services.executor.config import ExecutorConfig
 
+_TREE = 8  # processes beside the sandboxes: launcher, reaper and zygote, of an old zygote too
 EXIT_INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
 if TYPE_CHECKING:
+    from services.executor.backend import Backend
     from services.executor.pool import Pool
 
 
@@ -34,7 +36,7 @@ async def _run(config: ExecutorConfig) -> None:
     from services.executor.pool import Pool
 
     _allow_many_descriptors()
-    pool = Pool(config.waiting_sandboxes, config.level)
+    pool = Pool(config.waiting_sandboxes, _backend(config))
     try:
         await pool.start()
         if config.check:
@@ -44,6 +46,14 @@ async def _run(config: ExecutorConfig) -> None:
             await _serve(config, pool)
     finally:
         await pool.close()
+
+
+def _backend(config: ExecutorConfig) -> "Backend":
+    from services.executor.cgroup import memory_here
+    from services.executor.native import Native
+
+    memory = config.max_total_memory_bytes or memory_here() * 9 // 10
+    return Native(config.level, config.grace_ms / 1e3, memory, _TREE + config.max_sessions + config.waiting_sandboxes)
 
 
 async def _serve(config: ExecutorConfig, pool: "Pool") -> None:

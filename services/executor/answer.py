@@ -22,13 +22,18 @@ def longest_frame(output_bytes: int) -> int:
     return _ENVELOPE_BYTES + _TEXTS * _JSON_ESCAPE * output_bytes
 
 
-def to_result(message: dict[str, object], sequence: int, output_bytes: int) -> pb.SnippetResult:
+def to_result(
+    message: dict[str, object], sequence: int, output_bytes: int, interrupted_by: pb.Outcome.ValueType | None = None
+) -> pb.SnippetResult:
     """Return the result in `message`: outcome, value, exception.
+
+    `interrupted_by` is the limit for which the snippet was interrupted, if it was.
 
     Raises:
         MalformedFrame: the message is no answer to snippet `sequence`.
     """
-    outcome = _OUTCOMES.get(_text(message, "outcome"))
+    told = _text(message, "outcome")
+    outcome = interrupted_by if told == "INTERRUPTED" else _OUTCOMES.get(told)
     if outcome is None or message.get("sequence") != sequence:
         raise MalformedFrame("no answer to this snippet")
     result = pb.SnippetResult(sequence=sequence, outcome=outcome)

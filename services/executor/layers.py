@@ -13,6 +13,8 @@ class Layer(TypedDict):
 
 # Without one of these a snippet could reach the host: no level goes without.
 _ALWAYS = ("landlock", "seccomp", "no_new_privileges", "capabilities", "resource_limits")
+# Where the kernel does not hold the memory of all sandboxes together, the supervisor does.
+_OPTIONAL = {"cgroup"}
 _CAPABILITY_SETS = ("CapEff", "CapPrm", "CapInh", "CapAmb")
 _SECCOMP_FILTERS = "2"
 
@@ -35,7 +37,7 @@ def seccomp_filters(status: dict[str, str]) -> bool:
 
 def missing_for(level: str, layers: list[Layer]) -> str:
     """Return what keeps `layers` below `level` in one line; empty where nothing does."""
-    needed = {layer["name"] for layer in layers} if level == "full" else set(_ALWAYS)
+    needed = {layer["name"] for layer in layers} - _OPTIONAL if level == "full" else set(_ALWAYS)
     missing = [layer for layer in layers if layer["name"] in needed and not layer["in_force"]]
     names: dict[str, list[str]] = {}
     for layer in missing:

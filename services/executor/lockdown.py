@@ -42,13 +42,13 @@ class Lockdown:
     """Descriptor of a Landlock ruleset; None where the kernel has no Landlock."""
     program: bytes | None
     """The compiled seccomp filter; None where there is no libseccomp."""
-    zygote: int
-    """The process id of the zygote as its children see it."""
+    parent: int
+    """The process id of the reaper, whose children sandboxes are."""
 
     def enter(self, control: int, stdout: int, stderr: int) -> None:
         """Lock this process down; afterwards it has the three descriptors as CONTROL, 1 and 2."""
         os.setsid()
-        syscalls.die_with_parent(self.zygote)
+        syscalls.die_with_parent(self.parent)
         rules = _arrange_descriptors(control, stdout, stderr, self.rules)
         for kind, limit in _LIMITS.items():
             _, hard = resource.getrlimit(kind)

@@ -1,12 +1,13 @@
-"""Sandboxes that wait, locked down, for a session; and the zygote they come from."""
+"""Sandboxes that wait, locked down, for a session."""
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from deepmath.errors import Unavailable
-from services.executor.config import AnyLevel, Level
-from services.executor.fork_server import ForkFailed, ForkServer
+from services.executor.backend import Backend
+from services.executor.config import Level
 from services.executor.layers import Layer, missing_for
 from services.executor.probe import try_walls
 from services.executor.sandbox import Sandbox
@@ -15,34 +16,40 @@ log = logging.getLogger(__name__)
 
 _IDLE_CHECK_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
-_TRIES = 3
 
 
 class Pool:
-    """Keeps `size` sandboxes waiting. Refilling goes on beside the sessions and never holds one up."""
+    """Keeps `size` sandboxes waiting. Refilling goes on beside the sessions and never holds one up.
 
-    def __init__(self, size: int, level: AnyLevel) -> None:
+    `on_kill`, if set, is told how many seconds after its limit each snippet that had to be killed was dead.
+    """
+
+    def __init__(self, size: int, backend: Backend) -> None:
         self._size = size
-        self._level = level
-        self._refusal = ""
+        self._backend = backend
         self._waiting: deque[Sandbox] = deque()
+        self._takers: deque[asyncio.Future[Sandbox]] = deque()
         self._lent: set[Sandbox] = set()
+        self._opening: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
-        self._server: ForkServer | None = None
-        self._starting = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.layers: list[Layer] = []
         self.versions: dict[str, str] = {}
+        self.on_kill: Callable[[float], None] | None = None
 
     async def start(self) -> None:
-        """Start the zygote, try the walls, and begin to fill the pool.
+        """Start the backend, try the walls, and begin to fill the pool.
 
         Raises:
             Unavailable: no sandbox can be had.
         """
-        server = await self._start_first_server()
-        self.layers = await try_walls(self._open, server.layers)
-        self.versions = server.versions
+        await self._backend.start()
+        first = await self._backend.open()
+        try:
+            self.layers = await try_walls(first, self._backend.layers)
+        finally:
+            first.close()
+        self.versions = self._backend.versions
         self._tasks = [asyncio.create_task(work()) for work in (self._refill, self._look_after)]
         self._wanted.set()
 
@@ -56,19 +63,24 @@ class Pool:
             raise Unavailable(f"isolation level {level!r} cannot be had here: {missing}")
 
     async def close(self) -> None:
-        """End every sandbox and the zygote."""
-        for task in self._tasks:
+        """End every sandbox and the backend."""
+        tasks = [*self._tasks, *self._opening]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for sandbox in (*self._waiting, *self._lent):
             sandbox.close()
-        if self._server is not None:
-            self._server.stop()
+        await self._backend.close()
 
     @property
     def waiting(self) -> int:
         """Sandboxes ready for a session."""
         return sum(sandbox.alive for sandbox in self._waiting)
+
+    @property
+    def replacements(self) -> int:
+        """How many times what sandboxes are forked from was replaced."""
+        return self._backend.replacements
 
     async def acquire(self) -> Sandbox:
         """Lend a sandbox that has run nothing yet; give it back with `release`.
@@ -77,8 +89,9 @@ class Pool:
             Unavailable: none can be had.
         """
         self._drop_dead()
-        sandbox = self._waiting.popleft() if self._waiting else await self._open()
+        sandbox = self._waiting.popleft() if self._waiting else await self._next_opened()
         self._wanted.set()
+        sandbox.on_kill = self.on_kill
         self._lent.add(sandbox)
         return sandbox
 
@@ -87,56 +100,56 @@ class Pool:
         self._lent.discard(sandbox)
         sandbox.close()
 
+    async def _next_opened(self) -> Sandbox:
+        taker: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+        self._takers.append(taker)
+        self._wanted.set()
+        try:
+            return await taker
+        except asyncio.CancelledError:
+            if taker.done() and not taker.cancelled() and taker.exception() is None:
+                self._hand_out(taker.result())
+            raise
+
+    def _hand_out(self, sandbox: Sandbox) -> None:
+        """Give a new sandbox to who has waited longest, or let it wait."""
+        while self._takers:
+            taker = self._takers.popleft()
+            if not taker.done():
+                taker.set_result(sandbox)
+                return
+        self._waiting.append(sandbox)
+
     def _drop_dead(self) -> None:
         for sandbox in [sandbox for sandbox in self._waiting if not sandbox.alive]:
             self._waiting.remove(sandbox)
             sandbox.close()
-
-    async def _open(self) -> Sandbox:
-        for _ in range(_TRIES):
-            server = await self._living_server()
-            try:
-                return await Sandbox.open(server)
-            except (ForkFailed, OSError) as error:  # OSError: no descriptor is free
-                log.error("no sandbox: %s", error)
-        raise Unavailable("no sandbox can be had at the moment; the log of the executor says why")
-
-    async def _start_first_server(self) -> ForkServer:
-        """Find out what this machine allows; a zygote that follows never makes do with less."""
-        if self._level == "pod":
-            self._refusal = "not asked for: level is pod"
-        try:
-            self._server = await ForkServer.start(self._refusal)
-        except Unavailable as error:
-            if self._level == "full":
-                raise
-            self._refusal = (
-                f"refused: {error}; allow user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
-                "the container's seccomp and AppArmor profiles)"
-            )
-            log.warning("no namespaces of our own: %s", self._refusal)
-            self._server = await ForkServer.start(self._refusal)
-        return self._server
-
-    async def _living_server(self) -> ForkServer:
-        async with self._starting:
-            if self._server is None or self._server.gone.done():
-                log.error("the zygote died; a new one is being started")
-                self._server = await ForkServer.start(self._refusal)
-            return self._server
 
     async def _refill(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             self._drop_dead()
-            try:
-                while len(self._waiting) < self._size:
-                    self._waiting.append(await self._open())
-            except Unavailable as error:
-                log.error("%s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._wanted.set()
+            missing = self._size + len(self._takers) - len(self._waiting) - len(self._opening)
+            for _ in range(min(missing, self._backend.at_once - len(self._opening))):
+                task = asyncio.create_task(self._open())
+                self._opening.add(task)
+                task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        self._wanted.set()
+
+    async def _open(self) -> None:
+        try:
+            self._hand_out(await self._backend.open())
+        except Unavailable as error:
+            log.error("%s", error)
+            takers, self._takers = self._takers, deque()
+            for taker in takers:
+                if not taker.done():
+                    taker.set_exception(Unavailable(str(error)))
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _look_after(self) -> None:
         while True:

@@ -1,7 +1,6 @@
 """Tries the walls from inside: sandboxes as the sessions get them run snippets that must fail, each in its own way."""
 
 import errno
-from collections.abc import Awaitable, Callable
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from services.executor.layers import Layer, from_status, seccomp_filters
@@ -25,21 +24,16 @@ modules["ctypes"].CDLL(None).socket(2, 1, 0)
 _TAKE_MEMORY = "bytes(1 << 30)"
 
 
-async def try_walls(open_sandbox: Callable[[], Awaitable[Sandbox]], prepared: list[Layer]) -> list[Layer]:
-    """Return the layers: those that the zygote prepared, corrected by what a snippet can do, and what else holds it.
+async def try_walls(sandbox: Sandbox, prepared: list[Layer]) -> list[Layer]:
+    """Return the layers around `sandbox`: those `prepared`, corrected by what a snippet can do, and what else holds it.
 
-    Raises:
-        Unavailable: no sandbox can be had.
+    The sandbox is dead after it.
     """
-    sandbox = await open_sandbox()
-    try:
-        status = sandbox.meter.status()
-        # EACCES is Landlock's answer; seccomp's would be EPERM.
-        landlock = (await sandbox.run(_snippet(1, _READ_THE_ROOT))).stdout.strip() == str(errno.EACCES)
-        memory = (await sandbox.run(_snippet(2, _TAKE_MEMORY))).outcome == pb.OUTCOME_OUT_OF_MEMORY
-        seccomp = (await sandbox.run(_snippet(3, _OPEN_A_SOCKET))).outcome == pb.OUTCOME_POLICY_VIOLATION
-    finally:
-        sandbox.close()
+    status = sandbox.meter.status()
+    # EACCES is Landlock's answer; seccomp's would be EPERM.
+    landlock = (await sandbox.run(_snippet(1, _READ_THE_ROOT))).stdout.strip() == str(errno.EACCES)
+    memory = (await sandbox.run(_snippet(2, _TAKE_MEMORY))).outcome == pb.OUTCOME_OUT_OF_MEMORY
+    seccomp = (await sandbox.run(_snippet(3, _OPEN_A_SOCKET))).outcome == pb.OUTCOME_POLICY_VIOLATION
     tried = {"landlock": landlock, "seccomp": seccomp and seccomp_filters(status)}
     layers = [_correct(layer, tried.get(layer["name"], True)) for layer in prepared]
     limits = Layer(name="resource_limits", in_force=memory, detail="address space, processor time, descriptors, files")

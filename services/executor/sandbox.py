@@ -9,9 +9,11 @@ three descriptors, and all that is believed is what the kernel says of it.
   one can only spoil the result of the snippet that forged it; if the process goes on computing behind it, `check_idle`
   sees its processor time grow and kills it.
 * Output is read as it is written, so that nothing is lost by a kill, and kept head and tail in bounded memory.
-* Wall time is a timer of the event loop; at its end the process gets SIGKILL through its pidfd, which cannot hit
-  another process. Processor time is read from the kernel's clock of the process: with one thread it cannot grow
-  faster than the wall's, so that a limit with L ms left need not be looked at for L ms.
+* Wall time is a timer of the event loop. At its end the process gets SIGALRM, which raises TimeoutError in the snippet,
+  again and again until the grace is over, because a library may swallow it; then SIGKILL. Both go through its pidfd,
+  which cannot hit another process. Only a process that was signalled can say that it was.
+* Processor time is read from the kernel's clock of the process: with one thread it cannot grow faster than the wall's,
+  so that a limit with L ms left need not be looked at for L ms.
 * Memory is RLIMIT_AS, set from outside for each snippet to what the process had before its first snippet and the limit.
 """
 
@@ -23,6 +25,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -42,6 +45,7 @@ _OUTPUT_KILL_BYTES = 8 << 20
 _CPU_BACKSTOP_SECONDS = 2.0  # beyond the limit, should the supervisor itself be stuck
 _IDLE_CPU_SECONDS = 0.05
 _SHORTEST_WATCH_SECONDS = 0.001
+_SIGNALS_IN_GRACE = 4
 _NEAR = 0.9  # of the memory limit: a process that is killed there was killed for its memory
 
 
@@ -56,9 +60,12 @@ class Snippet:
 
 
 class Sandbox:
-    """A locked-down process. Make one with `open`; `close` ends it, whatever it is doing."""
+    """A locked-down process. Make one with `open`; `close` ends it, whatever it is doing.
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int) -> None:
+    `on_kill`, if set, is told how many seconds after its limit a process that had to be killed for it was dead.
+    """
+
+    def __init__(self, control: socket.socket, stdout: int, stderr: int, grace_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._streams = (stdout, stderr)
@@ -68,7 +75,10 @@ class Sandbox:
         self._frame_limit = longest_frame(0)
         # Given the next frame, or None when the process is killed or hangs up.
         self._answer: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
+        self._interrupted_by: pb.Outcome.ValueType | None = None
         self._killed_by: pb.Outcome.ValueType | None = None
+        self._grace_s = grace_s
+        self.on_kill: Callable[[float], None] | None = None
         self._hung_up = self._closed = False
         self._pidfd = -1
         self._meter: Meter | None = None
@@ -82,8 +92,10 @@ class Sandbox:
         self._loop.add_reader(control, self._read_control)
 
     @classmethod
-    async def open(cls, server: ForkServer) -> Self:
+    async def open(cls, server: ForkServer, grace_s: float) -> Self:
         """Fork a sandbox and wait until it is locked down.
+
+        `grace_s` is how long a snippet may go on after it was told that its time is over.
 
         Raises:
             ForkFailed: it cannot be had.
@@ -97,7 +109,7 @@ class Sandbox:
             os.close(stdout)
             os.close(stdout_end)
             raise
-        sandbox = cls(ours, stdout, stderr)
+        sandbox = cls(ours, stdout, stderr, grace_s)
         try:
             try:
                 child = server.fork(theirs.fileno(), stdout_end, stderr_end)
@@ -139,6 +151,7 @@ class Sandbox:
         output_bytes = snippet.limits.output_bytes
         self._texts = {descriptor: HeadAndTail(output_bytes) for descriptor in self._streams}
         self._written = 0
+        self._interrupted_by = None
         self._cpu_at_start, self._peak = self._cpu, self._resident
         start = self._loop.time()
         answer = await self._exchange(snippet, start) if self.alive else None
@@ -148,7 +161,7 @@ class Sandbox:
         result = pb.SnippetResult(sequence=snippet.sequence)
         if answer is not None and self.alive:
             try:
-                result = to_result(answer, snippet.sequence, output_bytes)
+                result = to_result(answer, snippet.sequence, output_bytes, self._interrupted_by)
             except frames.MalformedFrame:
                 self._kill(pb.OUTCOME_CRASHED)
         if not self.alive:
@@ -193,20 +206,38 @@ class Sandbox:
         return answer
 
     def _watch(self, deadline: float, cpu_limit: float) -> None:
-        """Kill the process if a limit is reached, else come back when one may be."""
+        """Interrupt the snippet if a limit is reached, else come back when one may be."""
         now = self._loop.time()
         if now >= deadline:
-            self._kill(pb.OUTCOME_WALL_TIMEOUT)
+            self._interrupt(pb.OUTCOME_WALL_TIMEOUT, now)
             return
         try:
             left = cpu_limit - (self.meter.cpu_seconds() - self._cpu_at_start)
         except OSError:  # it is dead
             return
         if left <= 0:
-            self._kill(pb.OUTCOME_CPU_TIMEOUT)
+            self._interrupt(pb.OUTCOME_CPU_TIMEOUT, now)
             return
         again = min(deadline, now + max(left, _SHORTEST_WATCH_SECONDS))
         self._timer = self._loop.call_at(again, self._watch, deadline, cpu_limit)
+
+    def _interrupt(self, outcome: pb.Outcome.ValueType, limit: float) -> None:
+        """Tell the snippet that its time is over, and see to it until the grace is over too."""
+        now = self._loop.time()
+        self._interrupted_by = outcome
+        if now >= limit + self._grace_s:
+            self._kill(outcome)
+            if self.on_kill is not None:
+                told = self.on_kill
+                self._ended.add_done_callback(lambda _: told(self._loop.time() - limit))
+            return
+        self._signal(signal.SIGALRM)
+        again = min(limit + self._grace_s, now + self._grace_s / _SIGNALS_IN_GRACE)
+        self._timer = self._loop.call_at(again, self._interrupt, outcome, limit)
+
+    def evict(self) -> None:
+        """Kill the process for no fault of its own: the memory that it holds is wanted."""
+        self._kill(pb.OUTCOME_SANDBOX_FAILED)
 
     def check_idle(self) -> None:
         """Kill a process that computes although it has answered. Call it now and then between snippets."""
@@ -215,6 +246,13 @@ class Sandbox:
                 self._kill(pb.OUTCOME_CRASHED)
         except OSError:  # it is dead
             pass
+
+    def held_bytes(self) -> int:
+        """Memory that is the process's own, not shared with others; 0 where it is dead."""
+        try:
+            return self.meter.status_bytes("RssAnon")[0]
+        except OSError:
+            return 0
 
     def _measure(self) -> None:
         try:
@@ -228,26 +266,26 @@ class Sandbox:
             return
         self._measure()
         self._killed_by = outcome
-        self._signal()
+        self._signal(signal.SIGKILL)
         if not self._answer.done():
             self._answer.set_result(None)
 
-    def _signal(self) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self._pidfd, number)
 
     async def _post_mortem(self, limits: Limits) -> pb.Outcome.ValueType:
         """Return what the process died of."""
         if self._killed_by is not None:
             return self._killed_by
         if not await self._has_exited():
-            self._signal()  # it closed its socket and lives on
+            self._signal(signal.SIGKILL)  # it closed its socket and lives on
             return pb.OUTCOME_CRASHED
         try:
             end = await asyncio.wait_for(asyncio.shield(self._ended), _END_SECONDS)
         except TimeoutError:
             end = None
-        if end is None:  # the zygote has gone, and its sandboxes with it
+        if end is None:  # the reaper has gone, and its sandboxes with it
             return pb.OUTCOME_SANDBOX_FAILED
         self._cpu, self._peak = end.cpu_ms / 1e3, end.peak_memory_bytes
         return self._diagnose(end, limits)
@@ -327,7 +365,7 @@ class Sandbox:
         for descriptor in (*self._streams, self._control.fileno()):
             self._loop.remove_reader(descriptor)
         if self._pidfd >= 0:
-            self._signal()
+            self._signal(signal.SIGKILL)
             os.close(self._pidfd)
         if self._meter is not None:
             self._meter.close()

@@ -2,28 +2,32 @@
 
 Theory of operation
 -------------------
-The supervisor starts this process by exec, so that nothing of the supervisor's memory, environment or descriptors is
-in it. It has one thread, always. It enters its namespaces while it is small, becomes process 1 of the new pid
-namespace, loads the maths libraries, gives up the view of the file system and then every privilege, and from
-then on does two things: it forks a sandbox when asked to, and says how one ended. Being process 1 it takes all its
-sandboxes with it when it dies, and it dies when the supervisor does.
+The supervisor starts a launcher by exec, so that nothing of the supervisor's memory, environment or descriptors is
+in it. No process here ever has a second thread. The launcher enters the namespaces while it is small and forks the
+reaper, process 1 of the new pid namespace, which forks the zygote and from then on only reaps. The zygote loads the
+maths libraries, gives up the view of the file system and then every privilege, and forks a sandbox when asked to:
+not as its own child but as the reaper's, so that sandboxes live on when the zygote dies or is replaced.
 
-    supervisor -- exec --> launcher -- fork --> zygote (process 1) -- fork --> sandbox, sandbox, ...
+    supervisor -- exec --> launcher -- fork --> reaper (process 1) -- fork --> zygote
+                                                                   `-- fork by the zygote --> sandbox, sandbox, ...
 
-On the control socket (SOCK_SEQPACKET, JSON) travel
-    zygote      {"layers": [...], "versions": {...}} once, or {"unavailable": REASON} and it exits
+On the zygote's socket (SOCK_SEQPACKET, JSON) travel
+    zygote      {"layers": [...], "versions": {...}} with its pidfd once, or {"unavailable": REASON} and it exits
     supervisor  {"fork": ID} with the sandbox's ends of its control socket, stdout and stderr
-    zygote      {"forked": ID} with a pidfd, or {"refused": ID, "reason": ...}
-    zygote      {"ended": ID, "status": as of waitpid, "cpu_ms": ..., "peak_memory_bytes": ...}
+    zygote      {"forked": ID, "pid": PID} with a pidfd, or {"refused": ID, "reason": ...}
+and on the reaper's, how each sandbox ended (`reaper.py`). When the supervisor hangs up or dies, the reaper exits, and
+with process 1 all of the namespace dies.
 
-At level "pod", for kernels that refuse user namespaces, the launcher is the zygote: Landlock, seccomp and the resource
+At level "pod", for kernels that refuse user namespaces, the launcher is the reaper: Landlock, seccomp and the resource
 limits are the walls, and the parent-death signal takes the place of the pid namespace.
+In a container (`containers.py`) the launcher is the container's process 1. It connects to the supervisor's socket
+instead of inheriting its descriptors, and ends with the first sandbox.
 """
 
 import contextlib
 import json
 import os
-import select
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -33,6 +37,7 @@ from deepmath.modules import ALLOWED_MODULES
 from services.executor import hugepages, landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
 from services.executor.layers import Layer
 from services.executor.lockdown import Lockdown, drop_privileges
+from services.executor.reaper import Reaper
 
 MOST_MESSAGE_BYTES = 16 << 10
 _ENDS = 3  # descriptors that come with a request to fork
@@ -42,75 +47,73 @@ _TO_GOVERN_ANOTHER_USER = sum(1 << number for number in (5, 6, 7, 8, 24))
 
 
 class Zygote:
-    """Forks sandboxes on request and reports their ends."""
+    """Forks sandboxes on request."""
 
     def __init__(self, control: socket.socket, lockdown: Lockdown) -> None:
         self._control = control
         self._lockdown = lockdown
-        self._poll = select.poll()
-        self._poll.register(control, select.POLLIN)
-        self._children: dict[int, tuple[int, int]] = {}  # pidfd: (id, pid)
 
     def serve(self) -> None:
         """Serve until the supervisor hangs up."""
-        while True:
-            for descriptor, _ in self._poll.poll():
-                if descriptor != self._control.fileno():
-                    self._reap(descriptor)
-                elif not self._answer():
-                    return
+        while request := self._receive():
+            data, ends = request
+            self._fork(json.loads(data)["fork"], ends)
+            for end in ends:
+                os.close(end)
 
-    def _answer(self) -> bool:
+    def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
             data, ends, _, _ = socket.recv_fds(self._control, MOST_MESSAGE_BYTES, _ENDS)
         except ConnectionError:
-            return False
-        if not data:
-            return False
-        identity = json.loads(data)["fork"]
+            return None
+        return (data, ends) if data else None
+
+    def _fork(self, identity: int, ends: list[int]) -> None:
         try:
-            child = os.fork()
+            pid, pidfd = syscalls.fork_sibling()
         except OSError as error:
             self._send({"refused": identity, "reason": error.strerror})
-        else:
-            if child == 0:
-                self._become_sandbox(*ends)
-            pidfd = os.pidfd_open(child)
-            self._children[pidfd] = (identity, child)
-            self._poll.register(pidfd, select.POLLIN)
-            self._send({"forked": identity}, pidfd)
-        for end in ends:
-            os.close(end)
-        return True
+            return
+        if pid == 0:
+            self._become_sandbox(*ends)
+        self._send({"forked": identity, "pid": pid}, pidfd)
+        os.close(pidfd)
 
     def _become_sandbox(self, control: int, stdout: int, stderr: int) -> NoReturn:
         try:
             self._control.detach()  # lest the object close whatever gets its number
+            signal.signal(signal.SIGALRM, runner.interrupt)
             self._lockdown.enter(control, stdout, stderr)
             runner.serve(ALLOWED_MODULES)
         finally:
             os._exit(1)
 
-    def _reap(self, pidfd: int) -> None:
-        identity, child = self._children.pop(pidfd)
-        self._poll.unregister(pidfd)
-        os.close(pidfd)
-        _, status, usage = os.wait4(child, 0)
-        cpu_ms = 1e3 * (usage.ru_utime + usage.ru_stime)
-        self._send({"ended": identity, "status": status, "cpu_ms": cpu_ms, "peak_memory_bytes": usage.ru_maxrss << 10})
-
     def _send(self, message: dict[str, Any], *descriptors: int) -> None:
         socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
 
 
-def main(control: socket.socket, supervisor: int, refusal: str) -> None:
-    """Become the zygote and serve: at level "full", or at level "pod" where `refusal` says why there is no better."""
+def main(report: socket.socket, control: socket.socket, supervisor: int, refusal: str, once: bool = False) -> None:
+    """Become reaper and zygote: at level "full", or at level "pod" where `refusal` says why there is no better.
+
+    `supervisor` is the process id of the parent, 0 where that is outside of this pid namespace; `once` is for a tree
+    of one sandbox.
+    """
     syscalls.die_with_parent(supervisor)
     _offer_to_oom_killer()
     outside = namespaces.identities()
     if not refusal:
         namespaces.enter()
-        _become_first_process(control)
+        _become_first_process(report, control)
+        supervisor = 0
+    nobody = _may_become_nobody(own_namespace=not refusal)
+    reaper = os.getpid()
+    if zygote := os.fork():
+        control.close()
+        _give_up_privileges(nobody, parent=supervisor)
+        Reaper(report, zygote, once).serve()
+        os._exit(0)
+    report.close()
+    syscalls.die_with_parent(reaper)
     hugepages.reserve_arenas()
     versions = preload.load()
     preload.freeze()
@@ -118,16 +121,19 @@ def main(control: socket.socket, supervisor: int, refusal: str) -> None:
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
     layers = [*_namespace_layers(outside, refusal, paths), seccomp_layer]
-    nobody = _may_become_nobody(own_namespace=not refusal)
     if not refusal:
         rootfs.pivot(paths)
     rules, landlock_layer = _prepare_landlock(paths)
-    drop_privileges(nobody)
+    _give_up_privileges(nobody, parent=reaper)
+    hello = json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode()
+    socket.send_fds(control, [hello], [os.pidfd_open(os.getpid())])
+    Zygote(control, Lockdown(rules, program, reaper)).serve()
+
+
+def _give_up_privileges(become_nobody: bool, parent: int) -> None:
+    drop_privileges(become_nobody)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    syscalls.die_with_parent(supervisor if refusal else 0)  # a change of identity undoes it
-    zygote = Zygote(control, Lockdown(rules, program, os.getpid()))
-    control.send(json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode())
-    zygote.serve()
+    syscalls.die_with_parent(parent)  # a change of identity undoes it
 
 
 def _offer_to_oom_killer() -> None:
@@ -136,10 +142,11 @@ def _offer_to_oom_killer() -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _become_first_process(control: socket.socket) -> None:
+def _become_first_process(*sockets: socket.socket) -> None:
     child = os.fork()
     if child:
-        control.close()
+        for end in sockets:
+            end.close()
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     syscalls.die_with_parent(0)
@@ -183,12 +190,24 @@ def _namespace_layers(outside: dict[str, int], refusal: str, paths: list[Path]) 
 
 
 def _run() -> None:
-    descriptor, supervisor, refusal = sys.argv[1:]
-    control = socket.socket(fileno=int(descriptor))
+    if sys.argv[1] == "--connect":
+        report, control = (_connect(sys.argv[2]) for _ in range(2))
+        supervisor, refusal, once = 0, "this is a container", True
+    else:
+        report, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
+        supervisor, refusal, once = int(sys.argv[3]), sys.argv[4], False
     try:
-        main(control, int(supervisor), refusal)
+        main(report, control, supervisor, refusal, once)
     except OSError as error:
-        control.send(json.dumps({"unavailable": str(error)}).encode())
+        with contextlib.suppress(OSError):  # in the reaper it is closed
+            control.send(json.dumps({"unavailable": str(error)}).encode())
+        raise SystemExit(1) from None
+
+
+def _connect(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(path)
+    return connection
 
 
 if __name__ == "__main__":

@@ -85,9 +85,17 @@ class Executor:
     def audit(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
 
-    def zygote(self) -> int:
-        """The process that sandboxes are forked from: the only one with children that have none."""
+    def reaper(self) -> int:
+        """The parent of zygote and sandboxes: the only process with children that have none."""
         return next(pid for pid in descendants(self.process.pid) if (below := children(pid)) and not children(below[0]))
+
+    def zygote(self) -> int:
+        """The process that sandboxes are forked from."""
+        return children(self.reaper())[0]
+
+    def sandboxes(self) -> list[int]:
+        """The sandboxes that live."""
+        return children(self.reaper())[1:]
 
 
 def children(pid: int) -> list[int]:

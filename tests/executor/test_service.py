@@ -19,7 +19,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.modules import ALLOWED_MODULES
 from services.executor.meter import Meter
 
-from .conftest import SMALL_SESSIONS, children, descendants, kill, run_module, running
+from .conftest import SMALL_SESSIONS, descendants, kill, run_module, running
 
 
 async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(small_executor):
@@ -44,12 +44,24 @@ async def test_place_of_a_session_that_ended_is_free_again(small_executor):
         await small_executor.until(lambda load: load.live_sessions == 0)
 
 
-async def test_death_of_the_zygote_fails_what_runs_and_what_is_idle(small_executor):
+async def test_sessions_live_on_when_the_zygote_dies(doomed_executor):
+    executor = doomed_executor
+    async with executor.session() as running, executor.session() as idle:
+        await idle.run("x = 1")
+        await running.send("import random\nrandom._os.sys.modules['time'].sleep(1)\n'done'", sequence=1)
+        await executor.until(lambda load: load.running_snippets == 1)
+        kill(executor.zygote())
+        assert [(await running.read()).result.value, (await idle.run("x")).value] == ["'done'", "1"]
+        assert (await executor.execute("2")).value == "2"  # from a new zygote
+        assert (await idle.run("x")).value == "1"
+
+
+async def test_death_of_the_reaper_fails_what_runs_and_what_is_idle(small_executor):
     async with small_executor.session() as running, small_executor.session() as idle:
         await idle.run("x = 1")
         await running.send("while True: pass", sequence=1)
         await small_executor.until(lambda load: load.running_snippets == 1)
-        kill(small_executor.zygote())
+        kill(small_executor.reaper())
         failed = [(await running.read()).result, await idle.run("x")]
         assert [(result.outcome, result.state_lost) for result in failed] == [(pb.OUTCOME_SANDBOX_FAILED, True)] * 2
         assert (await idle.run("1 + 1")).value == "2"
@@ -59,7 +71,7 @@ async def test_sandbox_killed_from_outside_is_not_the_snippets_fault(small_execu
     async with small_executor.session() as session:
         await session.send("while True: pass", sequence=1)
         await small_executor.until(lambda load: load.running_snippets == 1)
-        for sandbox in children(small_executor.zygote()):
+        for sandbox in small_executor.sandboxes():
             kill(sandbox)
         assert (await session.read()).result.outcome == pb.OUTCOME_SANDBOX_FAILED
 
@@ -246,10 +258,10 @@ async def test_supervisor_never_loads_the_maths_libraries(executor):
 
 async def test_sandbox_is_born_before_its_session(small_executor):
     await small_executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == 1)
-    waiting = children(small_executor.zygote())
+    waiting = small_executor.sandboxes()
     async with small_executor.session() as session:
         await session.send("while True: pass", sequence=1)
         await small_executor.until(lambda load: load.running_snippets == 1)
         await asyncio.sleep(0.2)
-        busiest = max(children(small_executor.zygote()), key=lambda pid: sum(psutil.Process(pid).cpu_times()[:2]))
+        busiest = max(small_executor.sandboxes(), key=lambda pid: sum(psutil.Process(pid).cpu_times()[:2]))
         assert [busiest] == waiting
