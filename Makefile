@@ -2,14 +2,19 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-EXTRAS ?= executor,generator-cpu,dev
+EXTRAS ?= executor,executor-docker,generator-cpu,dev
 
 # uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
 # build of torch where there is none.
 find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
 uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
 
-.PHONY: help install run test lint protos released-protos tiny-model bench
+# `host`, because not every engine has a network of its own and package mirrors may be on this machine.
+PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
+EXECUTOR_IMAGE ?= deepmath-executor
+BUILD_NETWORK ?= host
+
+.PHONY: help install images run test lint protos released-protos tiny-model bench
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -33,6 +38,11 @@ run: install ## start the real stack and solve a dozen problems, live
 	@# Families come in turn: every eleventh gives a dozen from all subjects.
 	@.venv/bin/deepmath problems --count 132 --split test --seed 8 | awk 'NR % 11 == 1' > runs/demo/problems.jsonl
 	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
+
+images: ## build the executor's image; PYTHON_IMAGE, EXECUTOR_IMAGE and BUILD_NETWORK say from what, its name, and how
+	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+		--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown) \
+		--tag $(EXECUTOR_IMAGE) --file services/executor/Dockerfile .
 
 test: install ## every test, on the real stack
 	@$(python) -m pytest
