@@ -7,7 +7,7 @@ import inspect
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -119,6 +119,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then call `drain` (stop admitting there) and stop within `config.drain_seconds`.
 
+    Asked a second time, it stops at once.
+
     `broken` is set by a service that has lost what it needs: it stops as if asked to, but not in peace.
 
     Raises:
@@ -127,14 +129,21 @@ async def serve(
     server = await Server.start(config, services)
     print(f"serving on {server.address}", flush=True)
     asked = _asked_to_end()
-    ends = [asyncio.create_task(event.wait()) for event in (asked, broken) if event]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    for end in ends:
-        end.cancel()
+    await _first(event.wait() for event in (asked, broken) if event)
+    in_peace = asked.is_set()
+    asked.clear()
     await drain()
-    await server.stop(config.drain_seconds)
-    if not asked.is_set():
+    await _first([server.stop(config.drain_seconds), asked.wait()])  # asked again: at once
+    if not in_peace:
         raise Unavailable("the service has lost what it needs to work; the log above says what")
+
+
+async def _first(waits: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Wait for one of `waits` and cancel the others."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> str:

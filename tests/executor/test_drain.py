@@ -1,0 +1,81 @@
+"""The end of the service: what is under way finishes, but not for ever."""
+
+import asyncio
+import signal
+import time
+
+import grpc
+import pytest
+
+from .conftest import Executor, Session, running
+
+SLEEP = "import random\nrandom._os.sys.modules['time'].sleep({})\n'done'"
+
+
+async def ends_in_peace(executor: Executor) -> None:
+    async with asyncio.timeout(10):
+        assert await executor.process.wait() == 0
+
+
+async def busy(executor: Executor, session: Session, seconds: float) -> None:
+    await session.send(SLEEP.format(seconds), sequence=1)
+    await executor.until(lambda load: load.running_snippets == 1)
+
+
+async def open_more(executor: Executor) -> None:
+    while True:
+        await Session(executor.stub, 0, "late").open()
+
+
+async def test_sigterm_lets_a_queued_snippet_of_an_open_session_finish(tmp_path):
+    async with running(tmp_path, "--waiting-sandboxes=1", "--max-running-snippets=1") as executor:
+        async with executor.session() as first, executor.session() as second:
+            await busy(executor, first, 0.5)
+            await second.send("'also done'", sequence=1)
+            await executor.until(lambda load: load.queued_snippets == 1)
+            executor.process.send_signal(signal.SIGTERM)
+            assert (await first.read()).result.value == "'done'"
+            assert (await second.read()).result.value == "'also done'"
+        await ends_in_peace(executor)
+
+
+async def test_sigterm_admits_no_further_session(tmp_path):
+    async with running(tmp_path, "--waiting-sandboxes=1") as executor:
+        async with executor.session() as session:
+            await busy(executor, session, 1)
+            executor.process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await open_more(executor)
+            # The first is ours and that of a closed port, the second grpc's own while it closes the port.
+            assert failure.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            assert (await session.read()).result.value == "'done'"
+        await ends_in_peace(executor)
+
+
+async def test_snippet_that_runs_beyond_the_drain_deadline_is_killed(tmp_path):
+    async with running(tmp_path, "--waiting-sandboxes=1", "--drain-seconds=0.3") as executor:
+        async with executor.session() as session:
+            await busy(executor, session, 15)
+            start = time.monotonic()
+            executor.process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await session.read()
+            await ends_in_peace(executor)
+        assert 0.3 <= time.monotonic() - start < 5
+    (line,) = executor.audit()
+    assert line["outcome"] == "UNSPECIFIED"
+
+
+async def test_second_sigterm_ends_the_service_at_once(tmp_path):
+    async with (
+        running(tmp_path, "--waiting-sandboxes=1") as executor,
+        executor.session() as busy_session,
+        executor.session() as idle,
+    ):
+        await busy(executor, busy_session, 15)
+        executor.process.send_signal(signal.SIGTERM)
+        assert await idle.stream.code() is grpc.StatusCode.UNAVAILABLE  # it has heard the first
+        executor.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await executor.process.wait() == 0
+    assert "Traceback" not in executor.log.read_text()
