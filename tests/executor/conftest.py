@@ -15,6 +15,7 @@ import pytest
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.names import CLIENT_NAME
 
 LEVELS = ("full", "pod")
 SMALL_SESSIONS = 6
@@ -24,8 +25,10 @@ SECRET = "hunter2"
 class Session:
     """A session that counts its snippets. Attributes of the contract stay as they are: no replay, no retries."""
 
-    def __init__(self, stub: rpc.ExecutorServiceStub, seed: int, session_id: str) -> None:
-        self.stream = stub.Session()
+    def __init__(
+        self, stub: rpc.ExecutorServiceStub, seed: int = 0, session_id: str = "test", client: str = ""
+    ) -> None:
+        self.stream = stub.Session(metadata=((CLIENT_NAME, client),))
         self.sequence = 0
         self._opening = pb.OpenSession(seed=seed, session_id=session_id)
 
@@ -61,13 +64,13 @@ class Executor:
     def stub(self) -> rpc.ExecutorServiceStub:
         return rpc.ExecutorServiceStub(self.channel)
 
-    async def execute(self, code: str, seed: int = 0, **limits: int) -> pb.SnippetResult:
+    async def execute(self, code: str, seed: int = 0, client: str = "", **limits: int) -> pb.SnippetResult:
         request = pb.ExecuteRequest(code=code, seed=seed, limits=pb.Limits(**limits))
-        return (await self.stub.Execute(request)).result
+        return (await self.stub.Execute(request, metadata=((CLIENT_NAME, client),))).result
 
     @asynccontextmanager
-    async def session(self, seed: int = 0, session_id: str = "test") -> AsyncIterator[Session]:
-        session = Session(self.stub, seed, session_id)
+    async def session(self, seed: int = 0, session_id: str = "test", client: str = "") -> AsyncIterator[Session]:
+        session = Session(self.stub, seed, session_id, client)
         await session.open()
         try:
             yield session

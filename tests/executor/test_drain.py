@@ -24,7 +24,7 @@ async def busy(executor: Executor, session: Session, seconds: float) -> None:
 
 async def open_more(executor: Executor) -> None:
     while True:
-        await Session(executor.stub, 0, "late").open()
+        await Session(executor.stub).open()
 
 
 async def test_sigterm_lets_a_queued_snippet_of_an_open_session_finish(tmp_path):

@@ -1,0 +1,180 @@
+"""Who is let in, who waits, and what those are told who are not."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from deepmath.executor.v1 import executor_pb2 as pb
+
+from .conftest import Executor, Session, running
+
+SPIN = "while True: pass"
+
+
+@asynccontextmanager
+async def single_slot(folder: Path, *options: str) -> AsyncIterator[Executor]:
+    """An executor that runs one snippet at a time."""
+    async with running(folder, "--waiting-sandboxes=2", "--max-running-snippets=1", *options) as executor:
+        yield executor
+
+
+async def refusal(call: object) -> tuple[str, int]:
+    """Return what a refused call says, and after how many milliseconds to come again."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return failure.value.details(), int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"])
+
+
+async def one_runs_and_one_queues(executor: Executor, sessions: AsyncExitStack) -> list[Session]:
+    both = [await sessions.enter_async_context(executor.session()) for _ in range(2)]
+    for session in both:
+        await session.send(SPIN, sequence=1, wall_ms=600)
+    await executor.until(lambda load: (load.running_snippets, load.queued_snippets) == (1, 1))
+    return both
+
+
+@pytest.fixture(scope="module")
+async def short_queue(tmp_path_factory) -> AsyncIterator[Executor]:
+    async with single_slot(tmp_path_factory.mktemp("queue"), "--max-queued-snippets=1") as executor:
+        yield executor
+
+
+async def test_full_queue_refuses_sessions_and_executions_and_tells_when_to_return(short_queue):
+    async with AsyncExitStack() as sessions:
+        await one_runs_and_one_queues(short_queue, sessions)
+        for call in (short_queue.execute("1"), Session(short_queue.stub).open()):
+            details, retry_ms = await refusal(call)
+            assert "in the queue" in details
+            assert 100 <= retry_ms <= 12_000
+
+
+async def test_full_queue_never_ends_a_session_that_is_open(short_queue):
+    async with short_queue.session() as session, AsyncExitStack() as sessions:
+        await session.run("x = 6 * 7")
+        await one_runs_and_one_queues(short_queue, sessions)
+        result = await session.run("x")
+        assert (result.outcome, result.value) == (pb.OUTCOME_OK, "42")
+        assert result.usage.queue_ms > 300
+        assert result.usage.wall_ms < 300
+
+
+async def test_queue_takes_sessions_again_when_it_is_shorter(short_queue):
+    async with AsyncExitStack() as sessions:
+        first, _ = await one_runs_and_one_queues(short_queue, sessions)
+        await refusal(short_queue.execute("1"))
+        await first.read()
+        assert (await short_queue.execute("1")).value == "1"
+
+
+async def test_client_that_leaves_the_queue_frees_its_place(short_queue):
+    async with AsyncExitStack() as sessions:
+        first, second = await one_runs_and_one_queues(short_queue, sessions)
+        second.stream.cancel()
+        await short_queue.until(lambda load: load.queued_snippets == 0)
+        assert (await short_queue.execute("1")).value == "1"
+        assert (await first.read()).result.outcome == pb.OUTCOME_WALL_TIMEOUT
+
+
+async def test_info_tells_the_bound_of_the_queue_and_the_backend(short_queue):
+    info = await short_queue.stub.GetInfo(pb.GetInfoRequest())
+    assert info.load.maximum_queued_snippets == 1
+    assert info.backend == "native"
+
+
+async def test_client_with_many_queued_snippets_holds_up_another_for_one_turn(tmp_path):
+    async with single_slot(tmp_path) as executor:
+        calls = [asyncio.create_task(executor.execute(SPIN, client="greedy", wall_ms=100)) for _ in range(30)]
+        await executor.until(lambda load: load.queued_snippets >= 25)
+        before = sum(call.done() for call in calls)
+        assert (await executor.execute("1 + 1", client="modest")).value == "2"
+        assert sum(call.done() for call in calls) - before <= 3  # one that ran, one turn, and one for the way back
+        for call in calls:
+            call.cancel()
+
+
+async def test_snippets_of_one_client_run_in_the_order_of_their_arrival(tmp_path):
+    async with single_slot(tmp_path) as executor, AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(executor.session()) for _ in range(5)]
+        random.Random(7).shuffle(sessions)
+        for place, session in enumerate(sessions):
+            await session.send(SPIN, sequence=1, wall_ms=100)
+            await executor.until(lambda load, place=place: load.running_snippets + load.queued_snippets > place)
+        queued = [(await session.read()).result.usage.queue_ms for session in sessions]
+        assert queued == sorted(queued)
+
+
+async def test_client_at_its_limit_of_running_snippets_leaves_the_other_slots_to_others(tmp_path):
+    options = ("--waiting-sandboxes=3", "--max-running-snippets=2", "--max-running-per-client=1")
+    async with running(tmp_path, *options) as executor:
+        calls = [asyncio.create_task(executor.execute(SPIN, client="greedy", wall_ms=1000)) for _ in range(2)]
+        await executor.until(lambda load: (load.running_snippets, load.queued_snippets) == (1, 1))
+        assert (await executor.execute("1 + 1", client="modest")).usage.queue_ms < 900
+        assert not calls[0].done()
+        first, second = await asyncio.gather(*calls)
+        assert max(first.usage.queue_ms, second.usage.queue_ms) >= 900
+
+
+async def test_client_over_its_limit_of_sessions_is_refused_and_others_are_not(tmp_path):
+    async with single_slot(tmp_path, "--max-sessions-per-client=1") as executor:
+        async with executor.session(client="greedy"):
+            details, _ = await refusal(executor.execute("1", client="greedy"))
+            assert "greedy at unix has 1 sessions open" in details
+            assert (await executor.execute("1", client="modest")).value == "1"
+        await executor.until(lambda load: load.live_sessions == 0)
+        assert (await executor.execute("1", client="greedy")).value == "1"
+
+
+@pytest.fixture(scope="module")
+async def rated(tmp_path_factory) -> AsyncIterator[Executor]:
+    options = ("--snippets-per-second-per-client=2", "--burst=2")
+    async with single_slot(tmp_path_factory.mktemp("rated"), *options) as executor:
+        yield executor
+
+
+async def test_execution_over_the_rate_is_refused_with_the_time_to_wait(rated):
+    for _ in range(2):
+        await rated.execute("1", client="often")
+    details, retry_ms = await refusal(rated.execute("1", client="often"))
+    assert "often at unix starts too many snippets" in details
+    assert 0 < retry_ms <= 500
+    await asyncio.sleep(retry_ms / 1e3)
+    assert (await rated.execute("1", client="often")).value == "1"
+
+
+async def test_snippet_over_the_rate_in_an_open_session_waits_and_is_not_charged(rated):
+    async with rated.session(client="patient") as session:
+        results = [await session.run("1", wall_ms=200) for _ in range(4)]
+    assert [result.outcome for result in results] == [pb.OUTCOME_OK] * 4
+    assert results[3].usage.queue_ms > 300
+    assert results[3].usage.wall_ms < 200
+
+
+async def test_session_over_the_rate_is_refused_when_it_opens(rated):
+    for _ in range(2):
+        await rated.execute("1", client="opener")
+    _, retry_ms = await refusal(Session(rated.stub, client="opener").open())
+    assert 0 < retry_ms <= 500
+
+
+async def test_streams_that_open_no_session_are_bounded(tmp_path):
+    async with running(tmp_path, "--waiting-sandboxes=1", "--max-sessions=3") as executor:
+        streams = [executor.stub.Session() for _ in range(4)]
+        done, _ = await asyncio.wait(
+            [asyncio.create_task(stream.code()) for stream in streams], return_when=asyncio.FIRST_COMPLETED, timeout=5
+        )
+        assert [task.result() for task in done] == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        for stream in streams:
+            stream.cancel()
+
+
+async def test_long_name_of_a_client_is_an_invalid_argument(short_queue):
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await short_queue.execute("1", client="x" * 129)
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "deepmath-client" in failure.value.details()
