@@ -14,8 +14,8 @@ from services.executor import syscalls
 _ALLOWED = """
     read readv pread64 write writev lseek close close_range fstat newfstatat stat lstat statx getdents64
     access faccessat faccessat2 getcwd poll ppoll select pselect6
-    brk munmap mremap madvise
-    sched_yield sched_getaffinity set_robust_list rseq membarrier
+    brk munmap mremap
+    sched_yield set_robust_list rseq
     nanosleep gettimeofday time times getrusage getcpu
     getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
     rt_sigreturn sigaltstack restart_syscall exit exit_group
@@ -39,6 +39,9 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.
 _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
 _TCGETS, _FIONCLEX, _FIOCLEX = 0x5401, 0x5450, 0x5451
 _FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
+# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Of the rest, some reach beyond the process:
+# MERGEABLE tells by its timing what others hold in memory, PAGEOUT takes pages of shared libraries from all.
+_ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
 _CLOCK_OF_A_PROCESS = 1 << 31  # <linux/posix-timers.h>: the clocks of processes and threads are negative
 
 
@@ -93,8 +96,9 @@ def _conditions() -> list[tuple[str, *tuple[tuple[int, int, int], ...]]]:
         ("futex", (1, _FUTEX_PRIVATE_FLAG, _FUTEX_PRIVATE_FLAG)),
         # The processor time of others tells what they do. A process's own is CLOCK_PROCESS_CPUTIME_ID, positive.
         *((name, (0, _CLOCK_OF_A_PROCESS, 0)) for name in ("clock_gettime", "clock_getres", "clock_nanosleep")),
-        ("getpgid", (0, 0xFFFFFFFF, 0)),
-        ("getsid", (0, 0xFFFFFFFF, 0)),
+        # Asked with the number of another process, these tell whether it lives.
+        *((name, (0, 0xFFFFFFFF, 0)) for name in ("getpgid", "getsid", "sched_getaffinity")),
+        *(("madvise", (2, 0xFFFFFFFF, advice)) for advice in _ADVICE),
         *(("fcntl", (1, every_bit, command)) for command in (_F_GETFD, _F_SETFD, _F_GETFL)),
         *(("ioctl", (1, 0xFFFFFFFF, request)) for request in (_TCGETS, _FIONCLEX, _FIOCLEX)),
         ("prlimit64", (0, every_bit, 0), (2, every_bit, 0)),  # reads a limit of this process, sets none
