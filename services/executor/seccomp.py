@@ -39,7 +39,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.
 _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
 _TCGETS, _FIONCLEX, _FIOCLEX = 0x5401, 0x5450, 0x5451
 _FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
-# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Of the rest, some reach beyond the process:
+# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Some of the rest reach beyond a process:
 # MERGEABLE tells by its timing what others hold in memory, PAGEOUT takes pages of shared libraries from all.
 _ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
 _CLOCK_OF_A_PROCESS = 1 << 31  # <linux/posix-timers.h>: the clocks of processes and threads are negative
