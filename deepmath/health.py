@@ -1,6 +1,7 @@
 """`python -m deepmath.health ADDRESS`: exit status 0 where the service at ADDRESS says that it serves."""
 
 import sys
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -13,8 +14,9 @@ _SECONDS = 4.0
 def serves(address: str) -> bool:
     """Ask the service at `address` once, by grpc.health.v1."""
     with grpc.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types name no methods
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
         except grpc.RpcError:
             return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -19,14 +19,18 @@ from services.executor.zygote import MOST_MESSAGE_BYTES
 
 _START_SECONDS = 120  # on a cold disk the maths libraries take most of a minute
 _ROOT = Path(__file__).resolve().parents[2]
-# All that a sandbox's interpreter gets of an environment. One BLAS thread and a fixed hash seed make results repeat.
-_ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",  # ctypes.util.find_library asks ldconfig
+# What makes results repeat: a fixed hash seed, one BLAS thread.
+SETTINGS = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONSAFEPATH": "1",
-    "PYTHONPATH": str(_ROOT),
     **{f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR")},
+}
+# All that a sandbox's interpreter gets of an environment.
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",  # ctypes.util.find_library asks ldconfig
+    "PYTHONPATH": str(_ROOT),
+    **SETTINGS,
 }
 
 
