@@ -26,7 +26,7 @@ class Native:
     """
 
     name = "native"
-    at_once = 1  # a zygote forks one after the other
+    at_once = 2  # the zygote forks one while another locks itself down
 
     def __init__(
         self, level: AnyLevel, grace_s: float, memory_bytes: int, processes: int, growth_bytes: int = _GROWTH_BYTES
