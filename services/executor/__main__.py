@@ -49,11 +49,12 @@ async def _run(config: ExecutorConfig) -> None:
 
 
 def _backend(config: ExecutorConfig) -> "Backend":
-    from services.executor.cgroup import memory_here
+    from services.executor.cgroup import Cgroup, memory_here
     from services.executor.native import Native
 
     memory = config.max_total_memory_bytes or memory_here() * 9 // 10
-    return Native(config.level, config.grace_ms / 1e3, memory, _TREE + config.max_sessions + config.waiting_sandboxes)
+    processes = _TREE + config.max_sessions + config.waiting_sandboxes
+    return Native(config.level, config.grace_ms / 1e3, Cgroup(memory, processes, config.cgroup))
 
 
 async def _serve(config: ExecutorConfig, pool: "Pool") -> None:

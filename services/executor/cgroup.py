@@ -22,17 +22,17 @@ _END_SECONDS = 1.0  # for the kernel to take out the processes that were killed
 
 
 class Cgroup:
-    """Groups made for this supervisor; none where that is not possible, and then `layer` says why."""
+    """Groups made for this supervisor; none where that is not possible or not wanted, and then `layer` says why."""
 
-    def __init__(self, memory_bytes: int, processes: int) -> None:
+    def __init__(self, memory_bytes: int, processes: int, wanted: bool = True) -> None:
         self._groups: dict[str, Path] = {}
-        self._reasons: dict[str, str] = {}
-        for controller, limit in (("memory", memory_bytes), ("pids", processes)):
+        self._reasons: dict[str, str] = {} if wanted else {"memory and pids": "not asked for"}
+        for controller, limit in (("memory", memory_bytes), ("pids", processes)) if wanted else ():
             try:
                 self._groups[controller] = _make(controller, limit)
             except OSError as error:
                 self._reasons[controller] = error.strerror or str(error)
-        self._memory_bytes, self._processes = memory_bytes, processes
+        self.memory_bytes, self._processes = memory_bytes, processes
 
     @property
     def limits_memory(self) -> bool:
@@ -52,7 +52,7 @@ class Cgroup:
     def layer(self) -> Layer:
         """The layer as GetInfo tells it."""
         if not self._reasons:
-            detail = f"{self._memory_bytes >> 20} MiB and {self._processes} processes for all sandboxes together"
+            detail = f"{self.memory_bytes >> 20} MiB and {self._processes} processes for all sandboxes together"
             return Layer(name="cgroup", in_force=True, detail=detail)
         reasons = "; ".join(f"{controller}: {reason}" for controller, reason in self._reasons.items())
         return Layer(

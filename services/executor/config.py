@@ -44,6 +44,9 @@ class ExecutorConfig(ServiceConfig):
     grace_ms: int = Field(
         50, ge=0, description="After a time limit the snippet has so long to end by its TimeoutError before SIGKILL."
     )
+    cgroup: bool = Field(
+        True, description="Put sandboxes into a control group where one can be made (native); else memory is watched."
+    )
     max_total_memory_bytes: int = Field(
         0, ge=0, description="Memory of all sandboxes (0: nine tenths of what this machine or its cgroup has)."
     )

@@ -20,21 +20,15 @@ _GROWTH_BYTES = 256 << 20
 
 
 class Native:
-    """The backend without an engine. `memory_bytes` and `processes` are for all sandboxes together.
-
-    A zygote that has grown by `growth_bytes` is replaced.
-    """
+    """The backend without an engine. A zygote that has grown by `growth_bytes` is replaced."""
 
     name = "native"
     at_once = 2  # the zygote forks one while another locks itself down
 
-    def __init__(
-        self, level: AnyLevel, grace_s: float, memory_bytes: int, processes: int, growth_bytes: int = _GROWTH_BYTES
-    ) -> None:
+    def __init__(self, level: AnyLevel, grace_s: float, cgroup: Cgroup, growth_bytes: int = _GROWTH_BYTES) -> None:
         self._level = level
         self._grace_s = grace_s
-        self._memory_bytes = memory_bytes
-        self._processes = processes
+        self._cgroup = cgroup
         self._growth_bytes = growth_bytes
         self._refusal = ""
         self._server: ForkServer | None = None
@@ -52,7 +46,6 @@ class Native:
         Raises:
             Unavailable: it cannot be had; the message says why.
         """
-        self._cgroup = Cgroup(self._memory_bytes, self._processes)
         server = await self._start_first_server()
         self.layers = [*server.layers, self._cgroup.layer]
         self.versions = server.versions
@@ -135,9 +128,9 @@ class Native:
     def _relieve(self) -> None:
         """Where all sandboxes together hold too much, kill the largest."""
         held = {sandbox: sandbox.held_bytes() for sandbox in self._sandboxes if sandbox.alive}
-        if sum(held.values()) > self._memory_bytes:
+        if sum(held.values()) > self._cgroup.memory_bytes:
             largest = max(held, key=lambda sandbox: held[sandbox])
-            log.error("all sandboxes together hold over %d MiB; the largest is killed", self._memory_bytes >> 20)
+            log.error("all sandboxes together hold over %d MiB; the largest is killed", self._cgroup.memory_bytes >> 20)
             largest.evict()
 
 

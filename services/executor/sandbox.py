@@ -84,7 +84,7 @@ class Sandbox:
         self._meter: Meter | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cpu = self._cpu_at_start = 0.0
-        self._peak = self._base = self._resident = 0
+        self._peak = self._base = self._resident = self._inherited = 0
         for descriptor in self._streams:
             os.set_blocking(descriptor, False)
             self._loop.add_reader(descriptor, self._read_output, descriptor)
@@ -130,7 +130,7 @@ class Sandbox:
             answer = await asyncio.wait_for(asyncio.shield(self._answer), _READY_SECONDS)
             if answer != {"ready": True}:
                 raise ForkFailed("the sandbox died while it locked itself down")
-            self._base, self._resident = self._meter.status_bytes("VmSize", "VmHWM")
+            self._base, self._resident, self._inherited = self._meter.status_bytes("VmSize", "VmHWM", "RssAnon")
             self._cpu = self._meter.cpu_seconds()
         except (OSError, TimeoutError) as error:
             raise ForkFailed(f"the sandbox did not come up: {error}") from error
@@ -248,11 +248,12 @@ class Sandbox:
             pass
 
     def held_bytes(self) -> int:
-        """Memory that is the process's own, not shared with others; 0 where it is dead."""
+        """Memory that its snippets have taken; 0 where it is dead."""
         try:
-            return self.meter.status_bytes("RssAnon")[0]
+            (held,) = self.meter.status_bytes("RssAnon")
         except OSError:
             return 0
+        return held - self._inherited  # what it was forked with is shared with all others
 
     def _measure(self) -> None:
         try:

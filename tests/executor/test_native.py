@@ -1,0 +1,107 @@
+"""Where sandboxes come from: zygotes that are replaced, and the memory of all sandboxes together."""
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from services.executor.cgroup import Cgroup
+from services.executor.limits import Limits
+from services.executor.native import Native
+from services.executor.sandbox import Sandbox, Snippet
+
+from .conftest import run_module, running
+
+LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=512 << 20, output_bytes=1 << 10)
+TAKE = "x = bytearray(b'x' * ({} << 20))\nlen(x) >> 20"
+
+
+async def run(sandbox: Sandbox, code: str, sequence: int = 1) -> pb.SnippetResult:
+    return await sandbox.run(Snippet(sequence, code, LIMITS, 0))
+
+
+def groups_of(supervisor: int) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").rglob(f"deepmath-executor-{supervisor}"))
+
+
+@asynccontextmanager
+async def native(cgroup: Cgroup, **options: int):
+    backend = Native("full", 0.05, cgroup, **options)
+    try:
+        await backend.start()
+        yield backend
+    finally:
+        await backend.close()
+
+
+@pytest.fixture
+def writable_cgroup():
+    cgroup = Cgroup(1 << 30, 64)
+    layer = cgroup.layer
+    cgroup.close()
+    if not layer["in_force"]:
+        pytest.skip(f"no control group can be made here: {layer['detail']}")
+
+
+async def test_zygote_that_has_grown_is_replaced_and_its_session_goes_on():
+    async with native(Cgroup(1 << 30, 64), growth_bytes=0) as backend:
+        sandbox = await backend.open()
+        assert (await run(sandbox, "x = 7\nx")).value == "7"
+        async with asyncio.timeout(30):
+            while not backend.replacements:  # noqa: ASYNC110 - the backend looks now and then
+                await asyncio.sleep(0.1)
+        assert (await run(sandbox, "x", 2)).value == "7"
+        sandbox.close()
+
+
+async def test_sandboxes_that_hold_too_much_together_are_thinned_out_by_the_supervisor_without_a_cgroup():
+    async with native(Cgroup(300 << 20, 64, wanted=False)) as backend:
+        small, large = await backend.open(), await backend.open()
+        assert (await run(small, TAKE.format(100))).value == "100"
+        killed = await run(large, TAKE.format(250) + "\nimport random\nrandom._os.sys.modules['time'].sleep(9)")
+        assert (killed.outcome, killed.state_lost) == (pb.OUTCOME_SANDBOX_FAILED, True)
+        assert (await run(small, "len(x) >> 20", 2)).value == "100"
+        small.close()
+        large.close()
+
+
+async def test_kernel_kills_one_that_takes_too_much_where_there_is_a_cgroup(writable_cgroup):
+    async with native(Cgroup(500 << 20, 64)) as backend:
+        small, large = await backend.open(), await backend.open()
+        assert (await run(small, "x = 1\nx")).value == "1"
+        killed = await run(large, TAKE.format(450))
+        assert (killed.outcome, killed.state_lost) == (pb.OUTCOME_SANDBOX_FAILED, True)
+        assert (await run(small, "x", 2)).value == "1"
+        small.close()
+        large.close()
+
+
+async def test_no_group_is_left_behind(writable_cgroup):
+    cgroup = Cgroup(1 << 30, 64)
+    async with native(cgroup) as backend:
+        sandbox = await backend.open()
+        assert (await run(sandbox, "1")).value == "1"
+        sandbox.close()
+    assert groups_of(os.getpid()) == []
+
+
+async def test_service_without_a_cgroup_still_has_level_full_and_says_what_watches(tmp_path):
+    ended = await run_module("--check", "--require", "full", "--no-cgroup")
+    assert ended.status == 0
+    assert '"name": "cgroup", "in_force": false, "detail": "memory and pids: not asked for; the supervisor' in ended.out
+
+
+async def test_leftover_groups_of_a_killed_supervisor_are_removed_by_the_next(writable_cgroup, tmp_path):
+    folder = tmp_path / "first"
+    folder.mkdir()
+    async with running(folder, "--waiting-sandboxes", "1") as executor:
+        killed = executor.process.pid
+        assert groups_of(killed)
+        executor.process.kill()
+        await executor.process.wait()
+    await asyncio.sleep(0.5)  # for the kernel to have ended what was below it
+    Cgroup(1 << 30, 64).close()
+    assert groups_of(killed) == []
