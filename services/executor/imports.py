@@ -30,13 +30,17 @@ class ImportPolicy:
         level: int = 0,
     ) -> ModuleType:
         """Import `name` if its top-level module is allowed."""
-        root = name.partition(".")[0]
-        if level == 0 and root not in self._allowed:
-            self.refusal = ImportError(
-                f"module {root!r} may not be imported here; allowed modules: {self._listing}", name=root
-            )
-            raise self.refusal
+        if level == 0 and (refusal := self.refuse(name)):
+            self.refusal = refusal
+            raise refusal
         return self._import(name, globals, locals, fromlist or (), level)
+
+    def refuse(self, name: str) -> ImportError | None:
+        """Return what `import name` is refused with; None where it is allowed."""
+        root = name.partition(".")[0]
+        if root in self._allowed:
+            return None
+        return ImportError(f"module {root!r} may not be imported here; allowed modules: {self._listing}", name=root)
 
     def builtins(self) -> dict[str, Any]:
         """A fresh copy of Python's builtins with this policy as `__import__`."""
