@@ -6,6 +6,8 @@ import resource
 import time
 from pathlib import Path
 
+from services.executor import rlimits
+
 _CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock of a whole process is ~pid << 3 with this
 
 
@@ -17,8 +19,8 @@ class Meter:
         # Kept open: it stays this process's and never becomes that of a later one with the same number.
         self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         self._clock = (~self.pid << 3) | _CPUCLOCK_SCHED
-        _, self._hard_address_space = resource.prlimit(self.pid, resource.RLIMIT_AS)
-        _, self._hard_cpu = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+        _, self._hard_address_space = rlimits.exchange(self.pid, resource.RLIMIT_AS)
+        _, self._hard_cpu = rlimits.exchange(self.pid, resource.RLIMIT_CPU)
         self._address_space = 0
 
     def cpu_seconds(self) -> float:
@@ -45,12 +47,12 @@ class Meter:
         """Set RLIMIT_AS in bytes. The process cannot change it: seccomp denies the call."""
         if limit != self._address_space:
             soft = limit if self._hard_address_space == resource.RLIM_INFINITY else min(limit, self._hard_address_space)
-            resource.prlimit(self.pid, resource.RLIMIT_AS, (soft, self._hard_address_space))
+            rlimits.exchange(self.pid, resource.RLIMIT_AS, (soft, self._hard_address_space))
             self._address_space = limit
 
     def limit_cpu(self, seconds: float) -> None:
         """Set RLIMIT_CPU, which counts whole seconds from the start of the process."""
-        resource.prlimit(self.pid, resource.RLIMIT_CPU, (math.ceil(seconds), self._hard_cpu))
+        rlimits.exchange(self.pid, resource.RLIMIT_CPU, (math.ceil(seconds), self._hard_cpu))
 
     def close(self) -> None:
         """Let go of the process."""

@@ -23,10 +23,10 @@ FLAGS = {
 NOBODY = 65534
 
 
-def identities() -> dict[str, int]:
-    """The namespaces this process is in, by name."""
+def identities(process: int | str = "self") -> dict[str, int]:
+    """The namespaces that `process` is in, by name."""
     files = {"network": "net", "mount": "mnt"}
-    return {name: Path("/proc/self/ns", files.get(name, name)).stat().st_ino for name in FLAGS}
+    return {name: Path(f"/proc/{process}/ns", files.get(name, name)).stat().st_ino for name in FLAGS}
 
 
 def enter() -> None:
