@@ -59,9 +59,10 @@ def from_rpc(error: grpc.aio.AioRpcError, target: str) -> DeepMathError:
     """Return the error that the call to `target` failed with as one of ours."""
     details = error.details() or error.code().name
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        pushback = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+        pushback = str(dict(error.trailing_metadata() or ()).get(PUSHBACK, ""))
         # Without a pushback it is not load but a message over the server's size limit: the same again fails again.
-        return Overloaded(details, int(pushback)) if pushback else InvalidRequest(details)
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        # A pushback that is no number, or negative, means the same (gRFC A6).
+        return Overloaded(details, int(pushback)) if pushback.isdecimal() else InvalidRequest(details)
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return Unavailable(f"{target} cannot be reached or is going down: {details}")
     return _BY_STATUS.get(error.code(), DeepMathError)(details)

@@ -1,6 +1,7 @@
 """Clients of the services: what people use is what the services use among themselves."""
 
-from deepmath.clients.executor import ExecutorClient, ExecutorSession
+from deepmath.clients.executor import ExecutorClient
+from deepmath.clients.executor_session import ExecutorSession
 from deepmath.clients.generator import GeneratorClient
 
 __all__ = ["ExecutorClient", "ExecutorSession", "GeneratorClient"]

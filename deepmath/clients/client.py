@@ -1,11 +1,16 @@
-"""What the clients of all services have in common: a channel, and its end."""
+"""What the clients of all services have in common: a channel, its end, and how a question is put."""
 
-from typing import Self
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
 
 import grpc
 
+from deepmath.clients.backoff import pauses
 from deepmath.clients.channel import open_channel
-from deepmath.errors import DeepMathError, from_rpc
+from deepmath.errors import DeepMathError, Overloaded, Unavailable, from_rpc
+
+Answer = TypeVar("Answer")
 
 
 class Client:
@@ -26,6 +31,26 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def ask(self, call: Callable[[float], Awaitable[Answer]], deadline_s: float) -> Answer:
+        """Return the answer to `call(timeout_s)`, which changes nothing at the server and so may be tried again.
+
+        Raises:
+            Unavailable: none came within `deadline_s`.
+            DeepMathError: the server refused.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        again = pauses()
+        while True:
+            try:
+                return await call(end - loop.time())
+            except grpc.aio.AioRpcError as error:
+                reason = self.explained(error)
+            pause = next(again)
+            if not isinstance(reason, Unavailable | Overloaded) or loop.time() + pause > end:
+                raise reason
+            await asyncio.sleep(pause)
 
     def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
         """Return the error of a call as one of ours."""

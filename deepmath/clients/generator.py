@@ -8,6 +8,8 @@ from deepmath.clients.client import Client
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 
+_INFO_DEADLINE_S = 5.0
+
 
 class GeneratorClient(Client):
     """A channel to one or many generators.
@@ -60,9 +62,10 @@ class GeneratorClient(Client):
         finally:
             call.cancel()
 
-    async def get_info(self) -> pb.GetInfoResponse:
-        """Return what the generator says of itself."""
-        try:
-            return await self.stub.GetInfo(pb.GetInfoRequest())
-        except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
+    async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
+        """Return what one generator says of itself.
+
+        Raises:
+            Unavailable: none could be reached within `deadline_s`.
+        """
+        return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from tokenizers.decoders import DecodeStream
 
-from deepmath.clients.executor import ExecutorClient, ExecutorSession
+from deepmath.clients import ExecutorClient, ExecutorSession
 from deepmath.errors import DeepMathError, Unavailable
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb

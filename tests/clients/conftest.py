@@ -1,0 +1,26 @@
+"""Real executors to be clients of."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from executor.conftest import Executor, running
+
+from deepmath.clients import ExecutorClient
+
+
+def client_of(executor: Executor, **options: object) -> ExecutorClient:
+    """Return a client of `executor`, or of whatever serves at its address later."""
+    return ExecutorClient(f"unix:{executor.log.parent}/socket", **options)
+
+
+@pytest.fixture(scope="session")
+async def plain(tmp_path_factory) -> AsyncIterator[Executor]:
+    """An executor as it is by default."""
+    async with running(tmp_path_factory.mktemp("plain"), "--waiting-sandboxes=2") as executor:
+        yield executor
+
+
+@pytest.fixture(scope="session")
+async def client(plain) -> AsyncIterator[ExecutorClient]:
+    async with client_of(plain) as client:
+        yield client
