@@ -31,7 +31,11 @@ class ExecutorServiceStub(object):
     Errors of the call itself, never of a snippet, are gRPC statuses:
     INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
     `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining; open the session elsewhere).
+    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
+    replay its snippets).
+
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
+    the clients that wait for one, and limits are counted for each.
     """
 
     def __init__(self, channel):
@@ -63,7 +67,11 @@ class ExecutorServiceServicer(object):
     Errors of the call itself, never of a snippet, are gRPC statuses:
     INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
     `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining; open the session elsewhere).
+    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
+    replay its snippets).
+
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
+    the clients that wait for one, and limits are counted for each.
     """
 
     def Session(self, request_iterator, context):
@@ -120,7 +128,11 @@ class ExecutorService(object):
     Errors of the call itself, never of a snippet, are gRPC statuses:
     INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
     `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining; open the session elsewhere).
+    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
+    replay its snippets).
+
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
+    the clients that wait for one, and limits are counted for each.
     """
 
     @staticmethod

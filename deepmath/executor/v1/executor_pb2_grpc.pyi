@@ -18,7 +18,11 @@ class ExecutorServiceStub:
     Errors of the call itself, never of a snippet, are gRPC statuses:
     INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
     `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining; open the session elsewhere).
+    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
+    replay its snippets).
+
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
+    the clients that wait for one, and limits are counted for each.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -37,7 +41,11 @@ class ExecutorServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors of the call itself, never of a snippet, are gRPC statuses:
     INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
     `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining; open the session elsewhere).
+    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
+    replay its snippets).
+
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
+    the clients that wait for one, and limits are counted for each.
     """
 
     @_abc_1.abstractmethod
