@@ -50,20 +50,31 @@ async def _run(config: ExecutorConfig) -> None:
 
 def _backend(config: ExecutorConfig) -> "Backend":
     from services.executor.cgroup import Cgroup, memory_here
+    from services.executor.containers import Containers
     from services.executor.native import Native
 
     memory = config.max_total_memory_bytes or memory_here() * 9 // 10
+    if config.backend == "docker":
+        grace_s = config.grace_ms / 1e3
+        return Containers(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory)
     processes = _TREE + config.max_sessions + config.waiting_sandboxes
     return Native(config.level, config.grace_ms / 1e3, Cgroup(memory, processes, config.cgroup))
 
 
 async def _serve(config: ExecutorConfig, pool: "Pool") -> None:
-    from services.executor import audit
+    from services.executor.audit import Audit
+    from services.executor.gate import Gate
+    from services.executor.metrics import Metrics, serving
+    from services.executor.records import Records
     from services.executor.service import SERVICE_NAME, ExecutorServicer
 
-    audit.set_up()
-    servicer = ExecutorServicer(config, pool)
-    await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain)
+    gate = Gate(config)
+    records = Records(Audit(config.audit_file, config.audit_code), Metrics())
+    records.metrics.watch(gate, pool, records.audit)
+    pool.on_kill = records.metrics.killed
+    servicer = ExecutorServicer(config, pool, gate, records)
+    async with serving(records.metrics.registry, config.metrics_listen):
+        await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain)
 
 
 def _print_layers(pool: "Pool") -> None:

@@ -1,9 +1,10 @@
 """What the executor can be told: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags, later ones win."""
 
 import os
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from deepmath.config import ServiceConfig
@@ -71,6 +72,13 @@ class ExecutorConfig(ServiceConfig):
     idle_seconds: float = Field(600.0, gt=0, description="A session that is sent nothing for so long is ended.")
     lifetime_seconds: float = Field(3600.0, gt=0, description="A session is ended at this age, after what it runs.")
 
+    preflight: bool = Field(True, description="Tell of syntax errors and refused imports without a sandbox.")
+    audit_file: str = Field("", description="Append the audit log to this file (default: write it to stderr).")
+    audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not its hash only.")
+    metrics_listen: str = Field(
+        "", description="Serve metrics for Prometheus on HOST:PORT (port 0: any free one; default: nowhere)."
+    )
+
     @property
     def default_limits(self) -> Limits:
         """Limits of a snippet that asks for none."""
@@ -80,6 +88,14 @@ class ExecutorConfig(ServiceConfig):
     def maximum_limits(self) -> Limits:
         """The most that a snippet may ask for."""
         return Limits(self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes)
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _is_host_and_port(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address and not (host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 1 << 16):
+            raise ValueError("give HOST:PORT, such as 127.0.0.1:9464")
+        return address
 
     @model_validator(mode="after")
     def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from deepmath.errors import Overloaded, Unavailable
+from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
 from services.executor.fair_queue import FairQueue
@@ -19,6 +19,7 @@ from services.executor.rate_limit import RateLimit
 _DRAINING = "this executor is shutting down; open the session on another"
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 10.0
 _JITTER = 0.2  # those refused together shall not come back together
+_REASONS = ("draining", "streams", "client_sessions", "sessions", "queue", "rate")
 
 Message = TypeVar("Message")
 
@@ -38,6 +39,7 @@ class Gate:
         self._rate: RateLimit[Caller] = RateLimit(config.snippets_per_second_per_client, config.burst)
         self._sessions: Counter[Caller] = Counter()
         self._opening = 0
+        self.refusals = dict.fromkeys(_REASONS, 0)
         self._run_time, self._session_time = Pace(1.0), Pace(10.0)
         self._draining = False
         self._idle: set[asyncio.Task[Any]] = set()
@@ -71,7 +73,8 @@ class Gate:
             Overloaded: there is none.
         """
         if self._opening >= self._config.max_sessions:
-            raise Overloaded(f"{self._opening} streams have yet to open their session", _retry_ms(_SHORTEST_RETRY_S))
+            message = f"{self._opening} streams have yet to open their session"
+            raise self._refusal("streams", Overloaded(message, _retry_ms(_SHORTEST_RETRY_S)))
         self._opening += 1
         try:
             yield
@@ -100,20 +103,24 @@ class Gate:
     def _admit(self, caller: Caller) -> None:
         config, own = self._config, self._sessions[caller]
         if self._draining:
-            raise Unavailable(_DRAINING)
+            raise self._refusal("draining", Unavailable(_DRAINING))
         if own >= (config.max_sessions_per_client or math.inf):
-            raise Overloaded(f"{caller} has {own} sessions open and may have no more: end one", self._next_end_ms(own))
+            message = f"{caller} has {own} sessions open and may have no more: end one"
+            raise self._refusal("client_sessions", Overloaded(message, self._next_end_ms(own)))
         if self.sessions >= config.max_sessions:
-            raise Overloaded(
-                f"all {config.max_sessions} sessions are taken; come again later", self._next_end_ms(self.sessions)
-            )
+            message = f"all {config.max_sessions} sessions are taken; come again later"
+            raise self._refusal("sessions", Overloaded(message, self._next_end_ms(self.sessions)))
         if self.queued >= config.max_queued_snippets:
-            raise Overloaded(
-                f"{self.queued} snippets are in the queue; come again later",
-                _retry_ms(self.queued * self._run_time.mean / config.max_running_snippets),
-            )
+            message = f"{self.queued} snippets are in the queue; come again later"
+            retry_ms = _retry_ms(self.queued * self._run_time.mean / config.max_running_snippets)
+            raise self._refusal("queue", Overloaded(message, retry_ms))
         if delay := self._rate.delay(caller, time.monotonic()):
-            raise Overloaded(f"{caller} starts too many snippets; come again later", math.ceil(1e3 * delay))
+            message = f"{caller} starts too many snippets; come again later"
+            raise self._refusal("rate", Overloaded(message, math.ceil(1e3 * delay)))
+
+    def _refusal(self, reason: str, error: DeepMathError) -> DeepMathError:
+        self.refusals[reason] += 1
+        return error
 
     def _next_end_ms(self, sessions: int) -> int:
         """Return when the first of so many sessions may have ended."""
@@ -141,8 +148,7 @@ class Gate:
 
     @asynccontextmanager
     async def slot(self, caller: Caller) -> AsyncIterator[None]:
-        """Wait until the caller's rate allows for a snippet, then queue for the right to run it and hold that."""
-        await self._keep_to_rate(caller)
+        """Queue for the right to run a snippet and hold it."""
         turn = asyncio.Event()
         self._queue.push(caller, turn)
         self._give_turns()
@@ -161,7 +167,8 @@ class Gate:
             self._run_time.add(time.monotonic() - start)
             self._free_slot(caller)
 
-    async def _keep_to_rate(self, caller: Caller) -> None:
+    async def keep_to_rate(self, caller: Caller) -> None:
+        """Wait until the caller's rate allows for a snippet."""
         if delay := self._rate.take(caller, time.monotonic()):
             try:
                 await asyncio.sleep(delay)

@@ -1,6 +1,7 @@
 """The contract's calls."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import grpc
@@ -16,6 +17,7 @@ from services.executor.gate import Gate
 from services.executor.lifetime import Lifetime
 from services.executor.pool import Pool
 from services.executor.preload import digest
+from services.executor.records import Records
 from services.executor.session import Session
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
@@ -24,10 +26,11 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
 class ExecutorServicer(rpc.ExecutorServiceServicer):
     """Serves sessions out of a pool of sandboxes."""
 
-    def __init__(self, config: ExecutorConfig, pool: Pool) -> None:
+    def __init__(self, config: ExecutorConfig, pool: Pool, gate: Gate, records: Records) -> None:
         self._config = config
         self._pool = pool
-        self._gate = Gate(config)
+        self._gate = gate
+        self._new_session = partial(Session, pool, gate, records, config)
         self._digest = digest(pool.versions)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -45,7 +48,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         opening = await self._opening(context)
         if opening is None:
             return
-        with self._gate.session(caller), Session(self._pool, self._gate, self._config, caller, opening) as session:
+        with self._gate.session(caller), self._new_session(caller, opening) as session:
             lifetime = Lifetime(self._config.idle_seconds, self._config.lifetime_seconds)
             await session.open()
             opened = pb.SessionOpened(versions_digest=self._digest)
@@ -74,9 +77,9 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
         """Run one snippet in a session of its own."""
         caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
-        with self._gate.session(caller), Session(self._pool, self._gate, self._config, caller, opening) as session:
+        with self._gate.session(caller), self._new_session(caller, opening) as session:
             snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
-            return pb.ExecuteResponse(result=await session.run(snippet))
+            return pb.ExecuteResponse(result=await session.run(snippet, alone=True))
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
         """Say what this service is and how busy."""

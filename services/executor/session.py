@@ -7,13 +7,14 @@ from typing import Self
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.names import check_name
-from services.executor import audit
 from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
 from services.executor.gate import Gate
 from services.executor.limits import Limits, resolve
 from services.executor.pool import Pool
+from services.executor.records import Records
 from services.executor.sandbox import Sandbox, Snippet
+from services.executor.validation import can_speak_for, refuse
 
 MAX_CODE_BYTES = 256 << 10
 
@@ -21,13 +22,23 @@ MAX_CODE_BYTES = 256 << 10
 class Session:
     """A context manager, at whose end the sandbox dies. The sandbox is taken by `open`, or by the first snippet."""
 
-    def __init__(self, pool: Pool, gate: Gate, config: ExecutorConfig, caller: Caller, opening: pb.OpenSession) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        gate: Gate,
+        records: Records,
+        config: ExecutorConfig,
+        caller: Caller,
+        opening: pb.OpenSession,
+    ) -> None:
         check_name(opening.session_id, "open.session_id")
         self._pool = pool
         self._gate = gate
+        self._records = records
         self._config = config
         self._caller = caller
         self._name = opening.session_id
+        self._validates = config.preflight and can_speak_for(pool.versions)
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
         self._fresh = True
@@ -47,12 +58,16 @@ class Session:
         Raises:
             Unavailable: none can be had.
         """
+        start = time.monotonic()
         self._sandbox = await self._pool.acquire()
+        self._records.metrics.opened(time.monotonic() - start)
         self._fresh = True
         return self._sandbox
 
-    async def run(self, request: pb.RunSnippet) -> pb.SnippetResult:
+    async def run(self, request: pb.RunSnippet, alone: bool = False) -> pb.SnippetResult:
         """Run the next snippet, or return the result of the last again where its number is sent again.
+
+        `alone` says that it is the session's only one.
 
         Raises:
             InvalidRequest: code or limits are out of bounds.
@@ -65,12 +80,19 @@ class Session:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
         limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
+        await self._gate.keep_to_rate(self._caller)
+        kept = (self._caller, self._name, request.code, limits)
+        if self._validates and (refusal := refuse(request.code, request.sequence, limits.output_bytes, alone)):
+            refusal.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
+            self._records.refused(*kept, refusal)
+            self._last = refusal
+            return refusal
         async with self._gate.slot(self._caller):
             result = pb.SnippetResult(sequence=request.sequence)
             try:
                 self._last = result = await self._run(request, limits, arrived)
             finally:  # a client that goes at once shall not run code unseen
-                audit.record(self._name, request.code, limits, result)
+                self._records.ran(*kept, result)
         return self._last
 
     async def _run(self, request: pb.RunSnippet, limits: Limits, arrived: float) -> pb.SnippetResult:

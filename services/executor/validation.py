@@ -55,7 +55,7 @@ class _Warned(Exception):
     """Python has something to say that is no error."""
 
 
-def fits(versions: Mapping[str, str]) -> bool:
+def can_speak_for(versions: Mapping[str, str]) -> bool:
     """Whether sandboxes with these versions report errors in the words of this process: a patch release may not."""
     return versions["python"] == platform.python_version()
 
