@@ -59,6 +59,8 @@ class Executor:
     process: asyncio.subprocess.Process
     channel: grpc.aio.Channel
     log: Path
+    said: list[str]
+    """What it printed before it served."""
 
     @property
     def stub(self) -> rpc.ExecutorServiceStub:
@@ -125,10 +127,12 @@ async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
             *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
         )
     try:
-        line = await process.stdout.readline()
-        assert line.startswith(b"serving on"), log.read_text()
+        said = []
+        while not (line := await process.stdout.readline()).startswith(b"serving on"):
+            assert line, log.read_text()
+            said.append(line.decode().strip())
         async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
-            yield Executor(process, channel, log)
+            yield Executor(process, channel, log, said)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
