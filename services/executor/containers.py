@@ -19,6 +19,7 @@ again, stops its containers; what ran in them is SANDBOX_FAILED.
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ import struct
 import tempfile
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from deepmath.errors import Unavailable
 from services.executor import janitor
@@ -36,11 +38,14 @@ from services.executor.layers import Layer
 from services.executor.namespaces import NOBODY
 from services.executor.sandbox import Sandbox
 
+log = logging.getLogger(__name__)
+
 _PROFILE = Path(__file__).resolve().parents[2] / "deploy" / "seccomp" / "executor.json"
 _FOLDER = "/run/supervisor"  # in the container
 _SOCKET = "socket"
 _CONNECT_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+_WATCH_SECONDS = 0.2
 # Above what a snippet may have: the interpreter, the libraries, and the zygote that the sandbox shares its pages with.
 _OVERHEAD_BYTES = 512 << 20
 _PROCESSES = 32  # three of ours, and the threads of the runtime before it becomes the first of them
@@ -51,15 +56,20 @@ class Containers:
     """Makes containers out of `image` by the engine's `runtime`, or by its own choice where that is empty.
 
     `memory_bytes` is the most that a snippet may have; a container is allowed what the interpreter takes on top.
+    `total_bytes` is what all containers may hold together: there is no new one where it would be too much, and the
+    largest is killed where it is.
     """
 
     name = "docker"
 
-    def __init__(self, image: str, runtime: str, grace_s: float, memory_bytes: int) -> None:
+    def __init__(self, image: str, runtime: str, grace_s: float, memory_bytes: int, total_bytes: int) -> None:
         self._image = image
         self._runtime = runtime
         self._grace_s = grace_s
         self._memory_bytes = memory_bytes + _OVERHEAD_BYTES
+        self._total_bytes = total_bytes
+        self._sandboxes: WeakSet[Sandbox] = WeakSet()
+        self._watching: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
         self._folder: Path | None = None
         self._made = 0
@@ -80,6 +90,7 @@ class Containers:
         self._image = await self._engine.find_image(self._image)
         self._folder = Path(tempfile.mkdtemp(prefix="deepmath-executor-"))
         await self._engine.remove(janitor.LABEL, janitor.is_of_dead)
+        self._watching = asyncio.create_task(self._watch())
 
     async def open(self) -> Sandbox:
         """Start a container and make the one sandbox in it.
@@ -87,20 +98,27 @@ class Containers:
         Raises:
             Unavailable: none can be had at the moment.
         """
+        if sum(self._held().values()) + _OVERHEAD_BYTES > self._total_bytes:
+            raise Unavailable(f"the containers hold all of the {self._total_bytes >> 20} MiB they may have together")
         try:
             server = await self._start_server()
         except (OSError, IndexError) as error:  # IndexError: the greeting came without a process of this kernel
             raise Unavailable(f"no container can be had: {error}") from error
         try:
-            return await Sandbox.open(server, self._grace_s)
+            sandbox = await Sandbox.open(server, self._grace_s)
         except BaseException as error:
             server.stop()
             if isinstance(error, ForkFailed | OSError):
                 raise Unavailable(f"no sandbox can be had in a container: {error}") from error
             raise
+        self._sandboxes.add(sandbox)
+        return sandbox
 
     async def close(self) -> None:
         """End every container."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         if self._folder is not None:  # first: a container that is just being made cannot start without it
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._engine is not None:
@@ -186,6 +204,23 @@ class Containers:
             return accepting.result()[0]
         finally:
             accepting.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            held = self._held()
+            if sum(held.values()) > self._total_bytes:
+                log.error("all containers together hold over %d MiB; the largest is killed", self._total_bytes >> 20)
+                max(held, key=lambda sandbox: held[sandbox]).evict()
+
+    def _held(self) -> dict[Sandbox, int]:
+        """Bytes of memory of each container, libraries included: nothing is shared between them but files."""
+        held = {}
+        for sandbox in self._sandboxes:
+            with contextlib.suppress(OSError):  # it is dead
+                if sandbox.alive:
+                    (held[sandbox],) = sandbox.meter.status_bytes("RssAnon")
+        return held
 
     def _cgroup_layer(self) -> Layer:
         assert self._engine is not None

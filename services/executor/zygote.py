@@ -114,10 +114,12 @@ def main(report: socket.socket, control: socket.socket, supervisor: int, refusal
         os._exit(0)
     report.close()
     syscalls.die_with_parent(reaper)
-    hugepages.reserve_arenas()
+    if not once:  # large pages cost more than they save a single sandbox
+        hugepages.reserve_arenas()
     versions = preload.load()
     preload.freeze()
-    hugepages.collapse()
+    if not once:
+        hugepages.collapse()
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
     layers = [*_namespace_layers(outside, refusal, paths), seccomp_layer]
