@@ -13,6 +13,10 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", 256 << 20),  # a rollout of long trajectories
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # A server whose machine went without a word is noticed within half a minute, however long a call may take.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
 
 
