@@ -41,7 +41,7 @@ _NESTING = ("(", "[", "{", *"+-~*/%@&|^<>.", "not", "lambda", "if", "else", "awa
 _MAX_NESTING = 1000  # 4 KiB of ordinary code have 400
 # Sandboxes set no bound to the digits of a number, the supervisor's Python has one, which is never below 640.
 _LONG_NUMBER = re.compile(r"[0-9_]{600}")
-_IMPORTED = re.compile(r"^(?:import|from)[ \t]+(\w+)", re.MULTILINE)
+_IMPORTED = re.compile(r"(?:^|;)[ \t]*(?:import|from)[ \t]+(\w+)", re.MULTILINE)
 _MAX_COMPILED = 2 << 10  # compiling and then parsing takes twice as long
 # Whose number the time grows with faster than linearly, each with how often it may be there. `*` repeats constants.
 _HARD_TO_COMPILE = {"finally": 0, "case": 0, "lambda": 10, "*": 50}
