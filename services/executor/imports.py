@@ -30,7 +30,10 @@ class ImportPolicy:
         level: int = 0,
     ) -> ModuleType:
         """Import `name` if its top-level module is allowed."""
-        if level == 0 and (refusal := self.refuse(name)):
+        # C code that the snippet calls imports by the hook too (`date.strftime` wants `time`), but with a list where
+        # the import statement has a tuple or nothing: PyImport_Import in Python/import.c.
+        by_statement = level == 0 and not isinstance(fromlist, list)
+        if by_statement and (refusal := self.refuse(name)):
             self.refusal = refusal
             raise refusal
         return self._import(name, globals, locals, fromlist or (), level)
