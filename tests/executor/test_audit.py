@@ -1,0 +1,142 @@
+"""The audit log: what it says, where it is written, and what happens when it cannot be."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deepmath.errors import Unavailable
+from deepmath.executor.v1 import executor_pb2 as pb
+from services.executor.audit import Audit
+from services.executor.caller import Caller
+from services.executor.limits import Limits
+
+from .conftest import run_module, running
+
+CALLER = Caller("10.0.0.1", "trainer")
+LIMITS = Limits(1000, 900, 1 << 20, 4096)
+CODE = "secret = 41"
+
+
+def record(audit: Audit, code: str = CODE, sequence: int = 1) -> None:
+    audit.record(CALLER, "trajectory-7", code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=pb.OUTCOME_OK))
+
+
+def lines(file: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def pipe(tmp_path) -> Iterator[tuple[Path, int]]:
+    """A named pipe and the descriptor of the one who reads it."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield path, reader
+    os.close(reader)
+
+
+async def test_line_says_who_ran_what_under_which_limits_and_how_it_ended(executor):
+    async with executor.session(session_id="said", client="trainer-3") as session:
+        result = await session.run("sum(range(10**6))", wall_ms=900)
+    (line,) = [line for line in executor.audit() if line["session"] == "said"]
+    assert (line["client"], line["host"], line["sequence"], line["outcome"]) == ("trainer-3", "unix", 1, "OK")
+    assert line["code_sha256"] == hashlib.sha256(b"sum(range(10**6))").hexdigest()
+    assert line["limits"] == {"wall_ms": 900, "cpu_ms": 20_000, "memory_bytes": 512 << 20, "output_bytes": 16 << 10}
+    for name in ("queue_ms", "wall_ms", "cpu_ms"):
+        assert line[name] == pytest.approx(getattr(result.usage, name), abs=0.001)
+    assert line["peak_memory_bytes"] == result.usage.peak_memory_bytes
+
+
+async def test_snippet_that_is_refused_before_it_runs_leaves_a_line(executor):
+    async with executor.session(session_id="refused") as session:
+        await session.run("x = = 1")
+    (line,) = [line for line in executor.audit() if line["session"] == "refused"]
+    assert (line["sequence"], line["outcome"], line["cpu_ms"]) == (1, "EXCEPTION", 0)
+
+
+async def test_file_gets_the_lines_and_stderr_does_not(tmp_path):
+    file = tmp_path / "audit.jsonl"
+    file.write_text('{"time":1}\n')
+    async with running(tmp_path, f"--audit-file={file}", "--audit-code", "--waiting-sandboxes=1") as executor:
+        await executor.execute(CODE)
+        assert executor.audit() == []
+    before, line = lines(file)
+    assert before == {"time": 1}
+    assert line["code"] == CODE
+
+
+def test_code_is_not_written_unless_asked_for(tmp_path):
+    record(Audit(str(tmp_path / "audit"), with_code=False))
+    assert "secret" not in (tmp_path / "audit").read_text()
+
+
+def test_code_cannot_forge_a_line(tmp_path):
+    record(Audit(str(tmp_path / "audit"), with_code=True), code='1\n{"time":0}\r\u2028{"time":0}')
+    (line,) = lines(tmp_path / "audit")
+    assert line["client"] == "trainer"
+
+
+def test_file_is_for_the_eyes_of_its_owner(tmp_path):
+    record(Audit(str(tmp_path / "audit"), with_code=False))
+    assert (tmp_path / "audit").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/", "Is a directory"), ("/nowhere/audit", "No such file"), ("/dev/full", "No space left on device")],
+)
+def test_file_that_cannot_be_written_is_told_with_the_reason(path, reason):
+    with pytest.raises(Unavailable, match=f"cannot write the audit log {path}: {reason}"):
+        Audit(path, with_code=False)
+
+
+async def test_service_does_not_start_without_its_audit_log():
+    ended = await run_module("--audit-file=/dev/full")
+    assert (ended.status, ended.out) == (1, "")
+    assert "cannot write the audit log /dev/full: No space left on device" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unavailable, match="No such device"):
+        Audit(str(tmp_path / "pipe"), with_code=False)
+
+
+def test_lines_that_cannot_be_written_are_counted_and_told_once(pipe, caplog):
+    path, reader = pipe
+    audit = Audit(str(path), with_code=False)
+    while not audit.lost:  # until the pipe is full
+        record(audit)
+    for _ in range(5):
+        record(audit)
+    assert audit.lost == 6
+    (told,) = [entry.message for entry in caplog.records]
+    assert told.startswith(f"cannot write to the audit log {path}: Resource temporarily unavailable")
+    os.read(reader, 1 << 20)
+    record(audit, sequence=99)
+    assert json.loads(os.read(reader, 1 << 20))["sequence"] == 99
+
+
+def test_line_that_was_torn_does_not_spoil_the_next(pipe):
+    path, reader = pipe
+    audit = Audit(str(path), with_code=True)
+    record(audit, code="x" * (1 << 17))  # twice of what a pipe holds
+    assert audit.lost == 1
+    os.read(reader, 1 << 20)
+    record(audit, sequence=2)
+    rest, line = os.read(reader, 1 << 20).split(b"\n")[:2]
+    assert (rest, json.loads(line)["sequence"]) == (b"", 2)
+
+
+async def test_snippet_has_its_result_though_its_line_is_lost(pipe, tmp_path):
+    path, _ = pipe
+    options = (f"--audit-file={path}", "--audit-code", "--waiting-sandboxes=1")
+    async with running(tmp_path, *options) as executor:
+        results = [await executor.execute("'" + "x" * (1 << 17) + "'\n6 * 7") for _ in range(3)]
+        assert [result.value for result in results] == ["42"] * 3
+        assert executor.log.read_text().count("cannot write to the audit log") == 1
