@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict
+from dataclasses import fields
 
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -19,6 +19,8 @@ _STDERR = 2
 # A named pipe that is full or that nobody reads shall cost a line, not hold up the service.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _OWNER_ONLY = 0o600
+_LIMITS = tuple(field.name for field in fields(Limits))
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Audit:
@@ -49,7 +51,7 @@ class Audit:
             "sequence": result.sequence,
             "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
             "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
-            "limits": asdict(limits),
+            "limits": {name: getattr(limits, name) for name in _LIMITS},
             "queue_ms": round(usage.queue_ms, 3),
             "wall_ms": round(usage.wall_ms, 3),
             "cpu_ms": round(usage.cpu_ms, 3),
@@ -57,7 +59,7 @@ class Audit:
         }
         if self._with_code:
             line["code"] = code
-        self._write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self._write(_encode(line).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
         line = self._torn + line
