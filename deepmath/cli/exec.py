@@ -49,7 +49,7 @@ async def _exec(cells: list[str], address: str | None, as_json: bool, seed: int,
     failed = False
     async with (
         LocalStack(executor=address) as stack,
-        ExecutorClient(stack.executor, patience_s=10) as client,
+        ExecutorClient(stack.executor, patience_s=10, client_name="deepmath exec") as client,
         client.session(seed) as session,
     ):
         for cell in cells:

@@ -40,7 +40,7 @@ class Gate:
         self._sessions: Counter[Caller] = Counter()
         self._opening = 0
         self.refusals = dict.fromkeys(_REASONS, 0)
-        self._run_time, self._session_time = Pace(1.0), Pace(10.0)
+        self._run_time, self._session_time = Pace(1.0), Pace(1.0)
         self._draining = False
         self._idle: set[asyncio.Task[Any]] = set()
 

@@ -30,7 +30,7 @@ async def _serve(config: GeneratorConfig) -> None:
     from services.generator.service import SERVICE_NAME, GeneratorServicer
 
     template = PromptTemplate.load(config.model, config.prompt)
-    client = ExecutorClient(config.executor, config.executor_patience_s) if config.executor else None
+    client = ExecutorClient(config.executor, config.executor_patience_s, "generator") if config.executor else None
     engine = Engine.start(config)
     try:
         await engine.warm_up()

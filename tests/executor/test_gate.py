@@ -15,6 +15,7 @@ def gate(**options: object) -> Gate:
 
 
 async def hold(gate: Gate, caller: Caller, seconds: float = 0.0) -> None:
+    await gate.keep_to_rate(caller)
     async with gate.slot(caller):
         await asyncio.sleep(seconds)
 

@@ -172,6 +172,10 @@ async def test_start_below_the_required_level_is_refused_with_a_reason(checked_b
         ("--wall-ms", "999999999", "wall_ms is over maximum_wall_ms"),
         ("--require", "best", "full"),
         ("--max-sessions", "many", "integer"),
+        ("--max-queued-snippets", "0", "greater than 0"),
+        ("--snippets-per-second-per-client", "nan", "finite number"),
+        ("--idle-seconds", "-1", "greater than 0"),
+        ("--backend", "podman", "'native' or 'docker'"),
     ],
 )
 async def test_wrong_option_is_a_usage_error_that_names_it(option, value, reason):
