@@ -14,7 +14,7 @@ PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
 EXECUTOR_IMAGE ?= deepmath-executor
 BUILD_NETWORK ?= host
 
-.PHONY: help install images run test lint protos released-protos tiny-model bench
+.PHONY: help install images run test lint protos released-protos tiny-model bench soak
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -57,5 +57,10 @@ lint: install ## ruff, mypy, buf
 tiny-model: install ## train the embedded model again, score it, write its card (up to 45 minutes on two cores)
 	@$(python) models/tiny-math/build
 
-bench: install ## measure, and write benchmarks/results/
+bench: install ## measure, and write benchmarks/results/ (20 minutes on two cores)
+	@$(uv) --editable '.[bench]'
 	@$(python) -m benchmarks.agent_loop
+	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
+
+soak: install ## 20 000 sessions through one executor: does anything pile up? (15 minutes)
+	@$(python) -m benchmarks.soak

@@ -6,7 +6,7 @@
 
 in a fresh session each, with one client and with four, and one-line snippets in sessions that are open:
 
-    full, pod, docker  this executor over gRPC, at its two levels and with containers (where an engine answers)
+    full, pod, docker  this executor over gRPC, at its two levels and with containers (where an engine has the image)
     bare_fork          fork, run, wait in a process with the zygote's libraries and memory, nothing else: the limit
     subprocess         a fresh `python -c`
     docker_run         `docker run` of the executor's image for each snippet, which is then plain Python
@@ -25,6 +25,7 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -84,7 +85,11 @@ async def main(rounds: int, image: str) -> dict[str, Any]:
 def executors(image: str) -> dict[str, list[str]]:
     """Return the options of each executor that can be had here."""
     options = {level: ["--level", level, "--require", level] for level in ("full", "pod")}
-    if image and shutil.which("docker"):
+    found = (
+        shutil.which("docker")
+        and not subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode
+    )
+    if found:
         options["docker"] = ["--backend", "docker", "--image", image, "--waiting-sandboxes", "12"]
     return options
 
@@ -285,7 +290,7 @@ async def ask(worker: asyncio.subprocess.Process) -> Figures:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    parser.add_argument("--image", default="", help="the executor's image (`make images`); empty: nothing of docker")
+    parser.add_argument("--image", default="deepmath-executor", help="made by `make images`; without it, no docker")
     options = parser.parse_args()
     results = asyncio.run(main(options.rounds, options.image))
     RESULTS.parent.mkdir(exist_ok=True)
