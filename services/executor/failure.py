@@ -24,12 +24,11 @@ def describe(error: BaseException, limit: int, own_prefix: str) -> dict[str, str
 
 
 def _type_name(kind: type[BaseException]) -> str:
-    # From the type itself, past any metaclass that the snippet may have made.
-    name = str(type.__dict__["__qualname__"].__get__(kind))
+    # From the type itself, past any metaclass that the snippet may have made; and past any subclass of `str`.
+    name = str.__str__(type.__dict__["__qualname__"].__get__(kind))
     module = type.__dict__["__module__"].__get__(kind)
-    if not isinstance(module, str) or module in ("builtins", "__main__"):
-        return name
-    return f"{module}.{name}"
+    module = str.__str__(module) if isinstance(module, str) else "__main__"
+    return name if module in ("builtins", "__main__") else f"{module}.{name}"
 
 
 def _message(error: BaseException) -> str:

@@ -46,5 +46,5 @@ class HeadAndTail:
 def cut(text: str, limit: int) -> tuple[str, int]:
     """Return `text` as valid Unicode in at most `limit` bytes, head and tail, and how many bytes were cut."""
     pieces = HeadAndTail(limit)
-    pieces.feed(text.encode("utf-8", "backslashreplace"))
+    pieces.feed(str.encode(text, "utf-8", "backslashreplace"))  # of `str` itself: the text may be of a snippet's class
     return pieces.result()
