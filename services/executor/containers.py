@@ -102,7 +102,11 @@ class Containers:
             raise Unavailable(f"the containers hold all of the {self._total_bytes >> 20} MiB they may have together")
         try:
             server = await self._start_server()
-        except (OSError, IndexError) as error:  # IndexError: the greeting came without a process of this kernel
+        except IndexError:  # the zygote's greeting came without its process
+            raise Unavailable(
+                "a container's processes are not of this machine's kernel: name a --runtime that shares it, such as runc"
+            ) from None
+        except OSError as error:  # no descriptor is free, or the folder for temporary files is full
             raise Unavailable(f"no container can be had: {error}") from error
         try:
             sandbox = await Sandbox.open(server, self._grace_s)

@@ -312,7 +312,9 @@ async def test_image_whose_python_does_not_start_is_told(image, tmp_path) -> Non
 @pytest.mark.skipif(os.getuid() != 0, reason="takes a root that becomes somebody else")
 async def test_socket_of_somebody_else_is_told_with_the_group_to_join(tmp_path) -> None:
     stranger = (
-        "import asyncio, concurrent.futures.thread, os, docker; from services.executor.engine import Engine; from deepmath import errors\n"
+        "import asyncio, concurrent.futures.thread, os, docker\n"
+        "from deepmath import errors\n"
+        "from services.executor.engine import Engine\n"
         "os.setgroups([]); os.setuid(65534)\n"
         "try: asyncio.run(Engine.reach())\n"
         "except errors.Unavailable as error: print(error)"
