@@ -104,7 +104,7 @@ class Containers:
             server = await self._start_server()
         except IndexError:  # the zygote's greeting came without its process
             raise Unavailable(
-                "a container's processes are not of this machine's kernel: name a --runtime that shares it, such as runc"
+                "the processes of a container are not of this machine's kernel: name a --runtime that shares it (runc)"
             ) from None
         except OSError as error:  # no descriptor is free, or the folder for temporary files is full
             raise Unavailable(f"no container can be had: {error}") from error
