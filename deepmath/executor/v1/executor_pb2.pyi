@@ -451,7 +451,9 @@ Global___DroppedBytes: _TypeAlias = DroppedBytes  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """What a snippet used, measured from outside the sandbox."""
+    """What a snippet used, measured from outside the sandbox. One that was refused before it ran, because it does not
+    parse or imports what is not allowed, used time in the queue only.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
