@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from services.executor.output import cut
 
 _MOST_FRAMES = 100  # of a traceback, half from each end
+_TYPE_BYTES = 256
 _TRACEBACK_BYTES = 16 << 10
 
 
@@ -17,7 +18,7 @@ def describe(error: BaseException, limit: int, own_prefix: str) -> dict[str, str
     The exception may be hostile: whatever its methods do short of not returning, there is a description.
     """
     return {
-        "type": _type_name(type(error)),
+        "type": cut(_type_name(type(error)), _TYPE_BYTES)[0],
         "message": cut(_message(error), limit)[0],
         "traceback": cut(_traceback(error, own_prefix), min(limit, _TRACEBACK_BYTES))[0],
     }
