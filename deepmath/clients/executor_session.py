@@ -46,6 +46,7 @@ class ExecutorSession:
         self._stream: ExecutorStream | None = None
         self._digest = ""
         self._history: list[_Step] = []
+        self._trouble = ""  # what the last attempt at the snippet under way failed by
 
     async def run(
         self, code: str, limits: pb.Limits | None = None, deadline_s: float | None = None
@@ -61,12 +62,15 @@ class ExecutorSession:
             Unavailable: no executor ran it within the client's patience or `deadline_s`.
         """
         snippet = _snippet(code, limits)
+        self._trouble = ""
         try:
             async with asyncio.timeout(deadline_s):
                 result = await self._run_somewhere(snippet, self._patience_s if deadline_s is None else deadline_s)
         except TimeoutError:
             await self.close()
-            raise Unavailable(f"no executor ran the snippet by its deadline of {deadline_s:g} s") from None
+            raise Unavailable(
+                f"no executor ran the snippet by its deadline of {deadline_s:g} s{self._trouble}"
+            ) from None
         except BaseException:  # a stream that was left in the midst of a snippet is of no use
             await self.close()
             raise
@@ -136,6 +140,7 @@ class ExecutorSession:
             )
 
     async def _leave(self, error: DeepMathError) -> None:
+        self._trouble = f": {error}"
         if self._stream and self._stream.sequence > 0:  # it had taken us: worth telling
             replayed = f"; replaying {len(self._history)} snippets" if self._history else ""
             self._on_note(f"executor lost ({error}){replayed} on another")

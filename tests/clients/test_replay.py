@@ -75,14 +75,14 @@ async def test_replay_that_loses_the_variables_is_our_failure(tmp_path):
     async with moved(tmp_path, stubborn, then=("--wall-ms=100", "--grace-ms=1")) as (session, _, results, _):
         assert results[0].outcome == pb.OUTCOME_OK
         with pytest.raises(Unavailable, match="snippet 1 ended with WALL_TIMEOUT when it was replayed"):
-            await session.run("end", deadline_s=3)
+            await session.run("end", deadline_s=8)
 
 
 async def test_replay_that_another_executor_refuses_is_our_failure(tmp_path):
     long = ("x = 1", pb.Limits(wall_ms=100_000))
     async with moved(tmp_path, long, then=("--maximum-wall-ms=30000",)) as (session, _, _, _):
         with pytest.raises(Unavailable, match="snippet 1 was refused when it was replayed"):
-            await session.run("x", deadline_s=2)
+            await session.run("x", deadline_s=8)
 
 
 async def test_executor_that_dies_under_a_snippet_is_replaced(tmp_path):
