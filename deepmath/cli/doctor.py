@@ -25,7 +25,7 @@ def doctor() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    findings = [_python(), *_layers(), *_packages(), _model()]
+    findings = [_python(), *_layers(), _containers(), *_packages(), _model()]
     table = Table("", "what", "detail", box=None, pad_edge=False)
     for finding in findings:
         mark = "[green]ok[/]" if finding.good else "[red]missing[/]" if finding.needed else "[yellow]missing[/]"
@@ -40,16 +40,30 @@ def _python() -> Finding:
 
 def _layers() -> list[Finding]:
     """Return the executor's own findings: it tries each layer in a process of its own."""
-    check = subprocess.run(
-        [sys.executable, "-m", "services.executor", "--check"], capture_output=True, text=True, timeout=120, check=False
-    )
+    check = _check()
     try:
         layers = [json.loads(line) for line in check.stdout.splitlines()]
         findings = [Finding(layer["name"], layer["in_force"], layer["detail"], needed=False) for layer in layers]
     except (ValueError, KeyError):
         layers, findings = [], []
-    reason = check.stderr.strip().splitlines()[-1:] or ["the layers above are enough to run snippets"]
-    return [*findings, Finding("executor", check.returncode == 0 and bool(layers), reason[0])]
+    detail = _last_word(check, "the layers above are enough to run snippets")
+    return [*findings, Finding("executor", check.returncode == 0 and bool(layers), detail)]
+
+
+def _containers() -> Finding:
+    check = _check("--backend", "docker")
+    detail = _last_word(check, "a container for each session can be had (--backend docker)")
+    return Finding("docker backend", check.returncode == 0, detail, needed=False)
+
+
+def _check(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.executor", "--check", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+
+
+def _last_word(check: subprocess.CompletedProcess[str], otherwise: str) -> str:
+    *_, last = [otherwise, *check.stderr.strip().splitlines()]
+    return last.removeprefix("deepmath serve executor: ")
 
 
 def _packages() -> list[Finding]:
