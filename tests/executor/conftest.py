@@ -17,7 +17,11 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.names import CLIENT_NAME
 
-LEVELS = ("full", "pod")
+from .attacks import Attacker, Bystander
+from .engine import engine, image  # noqa: F401  (fixtures)
+
+SANDBOXES = ("full", "pod", "docker")  # the native backend at each of its levels, and containers
+GRACE_MS = 250  # longer than the default: on a busy machine a snippet may not get to run for a while
 SMALL_SESSIONS = 6
 SECRET = "hunter2"
 
@@ -61,6 +65,7 @@ class Executor:
     log: Path
     said: list[str]
     """What it printed before it served."""
+    sandboxes_are_cheap: bool = True
 
     @property
     def stub(self) -> rpc.ExecutorServiceStub:
@@ -140,12 +145,38 @@ async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
             await process.wait()
 
 
-@pytest.fixture(scope="session", params=LEVELS)
+@pytest.fixture(scope="session", params=SANDBOXES)
 async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor at each level of isolation."""
+    """An executor of each kind."""
+    if request.param == "docker":
+        image = request.getfixturevalue("image")
+        options = ["--backend=docker", f"--image={image}", "--waiting-sandboxes=6"]
+    else:
+        options = [f"--level={request.param}", "--waiting-sandboxes=3"]
     folder = tmp_path_factory.mktemp(request.param)
-    async with running(folder, "--level", request.param, "--waiting-sandboxes", "3") as executor:
+    async with running(folder, *options, f"--grace-ms={GRACE_MS}") as executor:
+        executor.sandboxes_are_cheap = request.param != "docker"
         yield executor
+
+
+@pytest.fixture(scope="module")
+async def bystander(executor) -> AsyncIterator[Bystander]:
+    """Somebody else's session, open over all tests of a module."""
+    async with executor.session(session_id="bystander") as session:
+        bystander = Bystander(session)
+        await bystander.arrive()
+        yield bystander
+
+
+@pytest.fixture(scope="module")
+async def attacker(executor, bystander) -> AsyncIterator[Attacker]:
+    """Runs attacks next to the bystander. In the end no process may be left of them."""
+    async with executor.session(session_id="attacker") as session:
+        yield Attacker(executor, bystander, session)
+    if executor.sandboxes_are_cheap:
+        async with asyncio.timeout(10):
+            while len(executor.sandboxes()) != 1 + (await executor.load()).waiting_sandboxes:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

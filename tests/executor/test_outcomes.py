@@ -113,6 +113,20 @@ async def test_every_allowed_module_can_be_imported(executor):
     assert result.outcome == pb.OUTCOME_OK, result
 
 
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("datetime.datetime.strptime('2024-02-29', '%Y-%m-%d').day", "29"),
+        ("datetime.date(2024, 2, 29).strftime('%A')", "'Thursday'"),
+        ("f'{datetime.date(2024, 2, 29):%j}'", "'060'"),
+        ("datetime.date(2024, 2, 29).timetuple().tm_yday", "60"),
+        ("datetime.date.today() > datetime.date(2024, 2, 29)", "True"),
+    ],
+)
+async def test_allowed_module_whose_c_code_imports_others_works(executor, expression, value):
+    assert (await executor.execute(f"import datetime\n{expression}")).value == value
+
+
 async def test_libraries_import_what_they_like(executor):
     code = "from __future__ import annotations\nimport scipy.cluster.hierarchy, sympy.physics.units, numpy.ctypeslib"
     assert (await executor.execute(code)).outcome == pb.OUTCOME_OK

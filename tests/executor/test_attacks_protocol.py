@@ -1,0 +1,158 @@
+"""Attacks on the protocol: what a snippet sends in the runner's name spoils its own result and nothing else."""
+
+import asyncio
+
+import pytest
+
+from .attacks import CRASHED, EXCEPTION, FORGE, MEMORY, OK, PRELUDE, WALL
+
+FORGERIES = {
+    "garbage": "os.write(3, b'\\xff' * 64)",
+    "header_of_an_endless_frame": "os.write(3, b'\\xff\\xff\\xff\\xff' + b'x' * 1000)",
+    "endless_stream": "while True: os.write(3, bytes(1 << 16))",
+    "frame_of_no_json": "send(b'abc')",
+    "frame_of_a_list": "send(b'[]')",
+    "frame_of_nothing": "send(b'')",
+    "frame_of_null": "send(b'null')",
+    "frame_of_nested_lists": "send(b'[' * 10000)",
+    "frame_of_nested_objects": "send(b'{\"a\":' * 10000)",
+    "frame_of_no_utf8": 'send(b\'{"sequence": 1, "outcome": "\\xff"}\')',
+    "frame_in_another_encoding": 'send(\'{"sequence": 1, "outcome": "OK"}\'.encode(\'utf-16\'))',
+    "frame_and_a_byte": 'body = b\'{"sequence": 1, "outcome": "OK"}\'\n'
+    "os.write(3, len(body).to_bytes(4, 'big') + body + b'x')",
+    "object_without_parts": "forge({})",
+    "no_sequence": "forge({'outcome': 'OK'})",
+    "no_outcome": "forge({'sequence': 1})",
+    "outcome_that_is_not_there": "forge({'sequence': 1, 'outcome': 'SPLENDID'})",
+    "outcome_that_is_a_number": "forge({'sequence': 1, 'outcome': 1})",
+    "outcome_of_our_fault": "forge({'sequence': 1, 'outcome': 'SANDBOX_FAILED'})",
+    "outcome_of_a_timeout": "forge({'sequence': 1, 'outcome': 'WALL_TIMEOUT'})",
+    "outcome_of_an_interruption_that_was_none": "forge({'sequence': 1, 'outcome': 'INTERRUPTED'})",
+    "very_many_parts": "forge({'sequence': 1, 'outcome': 'OK', 'junk': [[]] * 50_000})",
+    "very_many_texts": "forge({'sequence': 1, 'outcome': 'OK', 'junk': [''] * 50_000})",
+    "sequence_of_another_snippet": "forge({'sequence': 7, 'outcome': 'OK'})",
+    "sequence_that_is_a_text": "forge({'sequence': '1', 'outcome': 'OK'})",
+    "sequence_without_end": "send(b'{\"outcome\": \"OK\", \"sequence\": 1' + b'0' * 10000 + b'}')",
+    "value_that_is_a_number": "forge({'sequence': 1, 'outcome': 'OK', 'value': 3, 'dropped': 0})",
+    "value_over_every_limit": "forge({'sequence': 1, 'outcome': 'OK', 'value': 'x' * 10**7, 'dropped': 0})",
+    "value_without_a_count": "forge({'sequence': 1, 'outcome': 'OK', 'value': ''})",
+    "negative_count": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': -1})",
+    "count_over_64_bits": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': 1 << 63})",
+    "count_that_is_a_fraction": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': 0.5})",
+    "count_that_is_infinite": 'send(b\'{"sequence": 1, "outcome": "OK", "value": "", "dropped": Infinity}\')',
+    "count_that_is_a_boolean": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': True})",
+    "exception_without_parts": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': {}})",
+    "exception_that_is_a_text": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': 'x'})",
+    "exception_of_numbers": "parts = dict.fromkeys(('type', 'message', 'traceback'), 1)\n"
+    "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': parts})",
+    "second_ready": "forge({'ready': True})",
+    "closed_descriptor": "os.close(3)",
+    "all_descriptors_closed": "os.closerange(0, 64)",
+    "another_file_in_the_place_of_the_socket": "os.close(3)\nos.open(os.__file__, 0)",
+    "half_a_header": "os.write(3, b'\\0\\0')",
+    "half_a_frame": "os.write(3, b'\\0\\0\\0\\x40{')",
+    "bytes_that_drip": "for _ in range(8):\n    os.write(3, b'\\0')\n    sleep(0.01)",
+}
+# Then the snippet waits, or the runner's own answer would race with what was sent.
+WAIT = "\nwhile True: sleep(1)"
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+async def test_forged_answer_is_a_crash_of_the_forger(executor, bystander, name):
+    result = await executor.execute(PRELUDE + FORGE + FORGERIES[name] + WAIT, wall_ms=500)
+    assert (result.outcome, result.state_lost) == (CRASHED, True), result
+    await bystander.is_as_before()
+
+
+# What could be the runner's own is believed, for it concerns nobody but the snippet.
+BELIEVED = {
+    "success": ("{'sequence': 1, 'outcome': 'OK'}", OK),
+    "failure": ("{'sequence': 1, 'outcome': 'EXCEPTION'}", EXCEPTION),
+    "no_memory": ("{'sequence': 1, 'outcome': 'OUT_OF_MEMORY'}", MEMORY),
+    "measurements": ("{'sequence': 1, 'outcome': 'OK', 'usage': {'cpu_ms': 0}, 'state_lost': True, 'stdout': 'x'}", OK),
+}
+
+
+@pytest.mark.parametrize("name", BELIEVED)
+async def test_forged_answer_says_nothing_of_output_and_usage(executor, bystander, name):
+    answer, outcome = BELIEVED[name]
+    spin = "clock = sys.modules['time'].process_time\nend = clock() + 0.02\nwhile clock() < end: pass\nprint('mine')\n"
+    result = await executor.execute(PRELUDE + FORGE + spin + f"forge({answer})" + WAIT)
+    assert (result.outcome, result.state_lost, result.stdout) == (outcome, False, "mine\n"), result
+    assert result.usage.cpu_ms >= 20
+    await bystander.is_as_before()
+
+
+async def test_forged_value_is_cut_to_the_limit(executor):
+    code = "forge({'sequence': 1, 'outcome': 'OK', 'value': 'x' * 3000, 'dropped': 5})"
+    result = await executor.execute(PRELUDE + FORGE + code + WAIT, output_bytes=1000)
+    assert (len(result.value), result.dropped_bytes.value) == (1000, 2005)
+
+
+async def test_forged_surrogates_are_escaped(executor):
+    code = 'send(b\'{"sequence": 1, "outcome": "OK", "value": "\\\\ud800", "dropped": 0}\')'
+    assert (await executor.execute(PRELUDE + FORGE + code + WAIT)).value == "\\ud800"
+
+
+async def test_forged_exception_is_cut_to_the_limit(executor):
+    texts = "{'type': 'T' * 10**4, 'message': 'm' * 10**4, 'traceback': 't' * 10**4}"
+    code = f"forge({{'sequence': 1, 'outcome': 'EXCEPTION', 'exception': {texts}}})"
+    exception = (await executor.execute(PRELUDE + FORGE + code + WAIT, output_bytes=2000)).exception
+    assert (len(exception.type), len(exception.message)) == (256, 2000)
+    assert len(exception.traceback) <= 16 << 10
+
+
+async def test_snippet_that_computes_behind_a_forged_answer_is_killed(executor, bystander):
+    async with executor.session() as session:
+        spin = "forge({'sequence': 1, 'outcome': 'OK'})\nwhile True: pass"
+        assert (await session.run(PRELUDE + FORGE + spin)).outcome == OK
+        await asyncio.sleep(1.5)
+        dead = await session.run("'alive'", wall_ms=3000)
+        assert (dead.outcome, dead.state_lost) == (CRASHED, True)
+        assert (await session.run("1")).value == "1"
+    await bystander.is_as_before()
+
+
+async def test_snippet_that_begins_a_frame_behind_its_answer_is_killed(executor):
+    async with executor.session() as session:
+        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.3)\nos.write(3, b'\\0')\nsleep(60)"
+        assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
+        await asyncio.sleep(1)
+        dead = await session.run("'alive'", wall_ms=3000)
+        assert (dead.outcome, dead.state_lost) == (CRASHED, True)
+
+
+async def test_snippet_that_answers_in_advance_is_killed(executor):
+    async with executor.session() as session:
+        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.2)\nforge({'sequence': 2, 'outcome': 'OK'})\nsleep(60)"
+        assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
+        await asyncio.sleep(0.8)
+        assert (await session.run("'mine'", wall_ms=3000)).outcome == CRASHED
+
+
+async def test_output_written_behind_a_forged_answer_is_not_the_next_snippets(executor):
+    async with executor.session() as session:
+        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.2)\nos.write(1, b'late')\nsleep(60)"
+        assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
+        await asyncio.sleep(0.8)
+        assert (await session.run("'mine'", wall_ms=300)).stdout == ""
+
+
+async def test_snippet_that_takes_the_place_of_the_runner_serves_its_own_session_only(executor, bystander):
+    impostor = """
+forge({"sequence": 1, "outcome": "OK"})
+while True:
+    request = sys.modules["json"].loads(os.read(3, int.from_bytes(os.read(3, 4), "big")))
+    forge({"sequence": request["sequence"], "outcome": "OK", "value": "'fake'", "dropped": 0})
+"""
+    async with executor.session() as session:
+        await session.run(PRELUDE + FORGE + impostor)
+        assert (await session.run("'real'")).value == "'fake'"
+    await bystander.is_as_before()
+    assert (await executor.execute("'real'")).value == "'real'"
+
+
+async def test_interruption_is_not_waited_for_by_a_snippet_that_reads_the_runners_requests(executor):
+    async with executor.session() as session:
+        assert (await session.run(PRELUDE + "os.read(3, 10)", wall_ms=200)).outcome == WALL
+        assert (await session.run("1 + 1")).value == "2"
