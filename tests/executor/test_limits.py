@@ -8,44 +8,61 @@ import pytest
 
 from deepmath.executor.v1 import executor_pb2 as pb
 
-FROM_OS = "import random\nos = random._os\nsignal = os.sys.modules['signal']\n"
-KILL_MS = 100  # how long after a limit a snippet may still be there
+from .conftest import GRACE_MS
 
-STUBBORN = {
+LATE_MS = 100  # how long after a limit a snippet may still be there
+
+ENDLESS = {
     "loop": "while True: pass",
-    "loop_that_catches_everything": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
     "power_in_c": "10 ** 10 ** 9",
     "catastrophic_regex": "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
     "hard_factorisation": "import sympy\nsympy.factorint(2 ** 521 * (2 ** 607 - 1) + 2 ** 1279 - 1)",
-    "iteration_in_c": "import itertools\nsum(itertools.repeat(1))",
     "hostile_repr": "class A:\n    def __repr__(self):\n        while True: pass\nA()",
-    "hostile_str_of_exception": "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E",
-    "hostile_flush": "import random\nrandom._os.sys.stdout.flush = lambda: f()\ndef f():\n    while True: pass\nf()",
-    "signals_ignored": FROM_OS
-    + "for n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except Exception: pass\nwhile True: pass",
-    "stdout_closed": FROM_OS + "os.close(1)\nos.close(2)\nwhile True: pass",
+}
+STUBBORN = {
+    "loop_that_catches_everything": "n = 0\nwhile True:\n    try:\n        n = 0\n        while True: n += 1\n"
+    "    except BaseException: pass",
+    "iteration_in_c": "import itertools\nsum(itertools.repeat(1))",
+    "hostile_text_of_an_exception": "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E",
 }
 
 
+@pytest.mark.parametrize("code", ENDLESS.values(), ids=ENDLESS)
+async def test_snippet_that_does_not_end_is_stopped_at_the_wall_limit(executor, code):
+    result = await executor.execute("print('so far')\n" + code, wall_ms=250)
+    assert (result.outcome, result.state_lost, result.exception.type) == (
+        pb.OUTCOME_WALL_TIMEOUT,
+        False,
+        "TimeoutError",
+    )
+    assert result.stdout == "so far\n"
+    assert 250 <= result.usage.wall_ms < 250 + LATE_MS
+
+
 @pytest.mark.parametrize("code", STUBBORN.values(), ids=STUBBORN)
-async def test_snippet_that_does_not_end_is_killed_at_the_wall_limit(executor, code):
+async def test_snippet_that_does_not_stop_is_killed_when_the_grace_is_over(executor, code):
     result = await executor.execute("print('so far')\n" + code, wall_ms=250)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_WALL_TIMEOUT, True)
     assert result.stdout == "so far\n"
-    assert 250 <= result.usage.wall_ms < 250 + KILL_MS
+    assert 250 + GRACE_MS <= result.usage.wall_ms < 250 + GRACE_MS + LATE_MS
 
 
-async def test_snippet_that_sleeps_is_killed_at_the_wall_limit(executor):
+async def test_snippet_that_sleeps_is_woken_at_the_wall_limit(executor):
     result = await executor.execute("import random\nrandom._os.sys.modules['time'].sleep(60)", wall_ms=250)
-    assert result.outcome == pb.OUTCOME_WALL_TIMEOUT
-    assert result.usage.wall_ms < 250 + KILL_MS
+    assert (result.outcome, result.state_lost) == (pb.OUTCOME_WALL_TIMEOUT, False)
+    assert result.usage.wall_ms < 250 + LATE_MS
 
 
-@pytest.mark.parametrize("name", ["loop", "power_in_c", "signals_ignored"])
-async def test_snippet_that_computes_is_killed_at_the_processor_limit(executor, name):
-    result = await executor.execute(STUBBORN[name], cpu_ms=200, wall_ms=10_000)
+async def test_snippet_that_computes_is_stopped_at_the_processor_limit(executor):
+    result = await executor.execute(ENDLESS["loop"], cpu_ms=200, wall_ms=10_000)
+    assert (result.outcome, result.state_lost) == (pb.OUTCOME_CPU_TIMEOUT, False)
+    assert 200 <= result.usage.cpu_ms < 200 + LATE_MS
+
+
+async def test_snippet_that_computes_on_is_killed_when_the_grace_is_over(executor):
+    result = await executor.execute(STUBBORN["iteration_in_c"], cpu_ms=200, wall_ms=10_000)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_CPU_TIMEOUT, True)
-    assert 200 <= result.usage.cpu_ms < 200 + KILL_MS
+    assert 200 <= result.usage.cpu_ms < 200 + GRACE_MS + LATE_MS
 
 
 async def test_sleep_does_not_count_against_the_processor_limit(executor):
@@ -64,7 +81,7 @@ async def test_processor_time_of_earlier_snippets_is_not_charged_to_later_ones(e
 async def test_eight_snippets_that_time_out_together_all_end_in_time(executor):
     results = await asyncio.gather(*(executor.execute("while True: pass", wall_ms=200) for _ in range(8)))
     late = [result.usage.wall_ms - 200 for result in results]
-    assert statistics.quantiles(late, n=100)[-1] < KILL_MS, late
+    assert statistics.quantiles(late, n=100)[-1] < LATE_MS, late
 
 
 async def test_time_in_the_queue_is_told_and_not_charged(small_executor):
