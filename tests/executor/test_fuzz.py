@@ -98,7 +98,7 @@ token_soup = st.lists(st.sampled_from(TOKENS), max_size=40).map("".join)
 def mutants(draw: st.DrawFn) -> str:
     """A real snippet with pieces taken out, doubled, or replaced."""
     code = draw(st.sampled_from(SEEDS))
-    for _ in range(draw(st.integers(1, 2))):
+    for _ in range(draw(st.integers(0, 2))):
         start = draw(st.integers(0, len(code)))
         end = start + draw(st.sampled_from([0, 0, 1, 2, 20]))
         code = code[:start] + draw(st.sampled_from(["", code[start:end], *TOKENS])) + code[end:]
