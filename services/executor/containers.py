@@ -134,9 +134,10 @@ class Containers:
         assert self._engine is not None
         assert self._folder is not None
         self._made += 1
-        folder = self._folder / str(self._made)  # the one above is for this user alone; the container's may be another
+        folder = self._folder / str(self._made)
         folder.mkdir()
         try:
+            folder.chmod(0o755)  # the one above is for this user alone; the container's may be another
             with _listen(folder / _SOCKET) as listener:
                 container = await self._engine.start_container(self._host_options(folder), **self._options())
                 report, control = await self._connections(listener, container)
