@@ -44,7 +44,7 @@ class LocalStack:
         self._model = model
         self._own_executor = executor is None
         # Short and private: a socket's path may have 107 bytes, and who can reach it can run code in our sandbox.
-        self._folder = Path(tempfile.mkdtemp(prefix="deepmath-"))
+        self._folder = _private_folder() if self._own_executor or model else None
         listen = listen or {}
         self.executor = executor or listen.get("executor", f"unix:{self._folder}/executor.sock")
         self.generator = listen.get("generator", f"unix:{self._folder}/generator.sock")
@@ -76,7 +76,8 @@ class LocalStack:
                 process.send_signal(signal.SIGTERM)
         await asyncio.gather(*map(_ended, self.processes))
         await asyncio.gather(*self._readers)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     async def wait(self) -> None:
         """Wait until a service ends, which it should not.
@@ -90,6 +91,7 @@ class LocalStack:
 
     async def _start(self, name: str, *options: str) -> str:
         """Start a service and return the address that it serves on."""
+        assert self._folder is not None
         log = self._folder / f"{name}.log"
         with log.open("wb") as file:
             process = await _spawn(name, [*options, *self._arguments.get(name, ())], None if self._show_logs else file)
@@ -101,6 +103,13 @@ class LocalStack:
                 return line.removeprefix(_READY).strip()
         await process.wait()
         raise Unavailable(f"the {name} did not start: {_last_words(log)}")
+
+
+def _private_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="deepmath-"))
+    except OSError as error:
+        raise Unavailable(f"no folder for the stack's sockets can be made: {error}; set TMPDIR") from error
 
 
 async def _spawn(name: str, options: Sequence[str], errors: IO[bytes] | None) -> asyncio.subprocess.Process:
