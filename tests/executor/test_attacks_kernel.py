@@ -102,3 +102,13 @@ async def test_limit_is_not_changed(attacker, name):
 @pytest.mark.parametrize("name", KILLED)
 async def test_call_for_privileges_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
+
+
+async def test_interrupt_of_the_32_bit_interface_kills(attacker):
+    """Its numbers are others, so that a filter for the 64-bit numbers would let it through."""
+    code = """
+start = ctypes.cast(libc.getpid, ctypes.c_void_p).value & ~4095
+at = ctypes.string_at(start, 0x60000).index(b"\\xcd\\x80")
+ctypes.CFUNCTYPE(ctypes.c_long)(start + at)()
+"""
+    is_killed(await attacker.run(code))

@@ -56,6 +56,7 @@ STUBBORN = {
     "    def __str__(self):\n"
     "        while True: pass\n"
     "raise E",
+    "blocks_the_alarm_while_it_polls": "checked(libc.ppoll(0, 0, b'\\x3c' + bytes(15), b'\\xff' * 8))",
     "disarms_the_alarm": "load('services.executor.runner')._Alarm.armed = False\nwhile True: pass",
     "empties_the_handler": "r = load('services.executor.runner')\n"
     "r.interrupt.__code__ = (lambda *_: None).__code__\n"
