@@ -63,15 +63,15 @@ class Attacker:
         self.executor, self.bystander = executor, bystander
         self._session = session
 
-    async def run(self, code: str, **limits: int) -> pb.SnippetResult:
+    async def run(self, code: str, prelude: str = PRELUDE, **limits: int) -> pb.SnippetResult:
         """Run what is refused or kills its sandbox, so that nothing is left of it for the next attack.
 
         Each has a sandbox of its own where that is cheap.
         """
         if self.executor.sandboxes_are_cheap:
-            result = await self.executor.execute(PRELUDE + code, **limits)
+            result = await self.executor.execute(prelude + code, **limits)
         else:
-            result = await self._session.run(PRELUDE + code, **limits)
+            result = await self._session.run(prelude + code, **limits)
         await self.bystander.is_as_before()
         return result
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,28 @@ SANDBOXES = ("full", "pod", "docker")  # the native backend at each of its level
 GRACE_MS = 250  # longer than the default: on a busy machine a snippet may not get to run for a while
 SMALL_SESSIONS = 6
 SECRET = "hunter2"
+ALL_CASES = "DEEPMATH_TEST_ALL_CASES"
+
+
+def pytest_configure(config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "sampled_in_containers: a table of which containers, at seconds each, run one case in three, "
+        f"and all where {ALL_CASES} is set",
+    )
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if os.environ.get(ALL_CASES):
+        return
+    tables = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sampled_in_containers") and item.callspec.params.get("executor") == "docker":
+            tables[item.function].append(item)
+    left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % 3}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 class Session:

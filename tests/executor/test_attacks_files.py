@@ -135,6 +135,7 @@ async def test_change_of_files_is_not_permitted(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
+@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", KILLED)
 async def test_call_that_changes_file_systems_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
