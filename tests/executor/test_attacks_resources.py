@@ -68,7 +68,6 @@ SPINS = {
 SPINS_WITHIN_C = {
     "text_to_integer": "int('7' * 10 ** 7)",
     "iteration_within_c": "import itertools\nsum(itertools.repeat(1))",
-    "large_matrix": "import numpy\nnumpy.linalg.eigvals(numpy.random.rand(2500, 2500))",
 }
 # Expressions for code that is hard to parse, and what comes of it.
 PROGRAMS = {
