@@ -72,6 +72,7 @@ class Attacker:
             result = await self.executor.execute(prelude + code, **limits)
         else:
             result = await self._session.run(prelude + code, **limits)
+            await self._session.run("globals().clear()")  # memory that is held would fail the next
         await self.bystander.is_as_before()
         return result
 
