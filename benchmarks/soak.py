@@ -63,7 +63,7 @@ async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]
     ):
         stub = rpc.ExecutorServiceStub(channel)
         supervisor = psutil.Process(stack.processes[0].pid)
-        zygotes = tree(supervisor)[:3]  # launcher, reaper, zygote
+        zygotes = tree(supervisor)[:3]  # launcher, reaper, zygote: the first to be started
 
         async def client() -> None:
             for number in numbers:
@@ -74,13 +74,13 @@ async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]
                     wrong.append(f"{kind}: {pb.Outcome.Name(outcome)}")
 
         clients = asyncio.gather(*(client() for _ in range(CLIENTS)))
-        looks = [look(supervisor)]
+        looks = [look(supervisor, zygotes[-1])]
         while not clients.done():
             await asyncio.wait([clients], timeout=LOOK_SECONDS)
-            looks.append(look(supervisor) | {"sessions": outcomes.total()})
+            looks.append(look(supervisor, zygotes[-1]) | {"sessions": outcomes.total()})
         await clients
         await asyncio.sleep(2)
-        last = look(supervisor)
+        last = look(supervisor, zygotes[-1])
         same_zygote = all(process.is_running() for process in zygotes)
         same_supervisor = stack.processes[0].returncode is None
     warm = [seen for seen in looks if seen.get("sessions", 0) >= sessions // 100] or looks
@@ -121,7 +121,7 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
     return process.children(recursive=True)
 
 
-def look(supervisor: psutil.Process) -> dict[str, float]:
+def look(supervisor: psutil.Process, zygote: psutil.Process) -> dict[str, float]:
     """Return what the executor holds at this moment."""
     below = tree(supervisor)
     zombies = 0
@@ -133,7 +133,7 @@ def look(supervisor: psutil.Process) -> dict[str, float]:
     return {
         "descriptors": supervisor.num_fds(),
         "supervisor_mib": round(supervisor.memory_info().rss / 2**20, 1),
-        "zygote_mib": round(below[2].memory_info().rss / 2**20, 1),
+        "zygote_mib": round(zygote.memory_info().rss / 2**20, 1),
         "processes": len(below),
         "zombies": zombies,
     }
