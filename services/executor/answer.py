@@ -34,7 +34,8 @@ def to_result(
     """
     told = _text(message, "outcome")
     outcome = interrupted_by if told == "INTERRUPTED" else _OUTCOMES.get(told)
-    if outcome is None or message.get("sequence") != sequence:
+    numbered = message.get("sequence")
+    if outcome is None or type(numbered) is not int or numbered != sequence:
         raise MalformedFrame("no answer to this snippet")
     result = pb.SnippetResult(sequence=sequence, outcome=outcome)
     if "value" in message:

@@ -40,7 +40,7 @@ class ExecutorConfig(ServiceConfig):
     maximum_wall_ms: int = Field(120_000, gt=0, description="The longest wall-clock limit a snippet may ask for.")
     maximum_cpu_ms: int = Field(120_000, gt=0, description="The longest processor-time limit a snippet may ask for.")
     maximum_memory_bytes: int = Field(4 << 30, gt=0, description="The highest memory limit a snippet may ask for.")
-    maximum_output_bytes: int = Field(1 << 20, gt=0, description="The most bytes of each text a snippet may ask for.")
+    maximum_output_bytes: int = Field(256 << 10, gt=0, description="The most bytes of each text a snippet may ask for.")
 
     grace_ms: int = Field(
         50, ge=0, description="After a time limit the snippet has so long to end by its TimeoutError before SIGKILL."

@@ -19,7 +19,6 @@ again, stops its containers; what ran in them is SANDBOX_FAILED.
 
 import asyncio
 import contextlib
-import logging
 import os
 import shutil
 import socket
@@ -37,8 +36,7 @@ from services.executor.fork_server import SETTINGS, ForkFailed, ForkServer
 from services.executor.layers import Layer
 from services.executor.namespaces import NOBODY
 from services.executor.sandbox import Sandbox
-
-log = logging.getLogger(__name__)
+from services.executor.watchdog import relieve
 
 _PROFILE = Path(__file__).resolve().parents[2] / "deploy" / "seccomp" / "executor.json"
 _FOLDER = "/run/supervisor"  # in the container
@@ -213,10 +211,7 @@ class Containers:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            held = self._held()
-            if sum(held.values()) > self._total_bytes:
-                log.error("all containers together hold over %d MiB; the largest is killed", self._total_bytes >> 20)
-                max(held, key=lambda sandbox: held[sandbox]).evict()
+            relieve(self._held(), self._total_bytes)
 
     def _held(self) -> dict[Sandbox, int]:
         """Bytes of memory of each container, libraries included: nothing is shared between them but files."""

@@ -24,6 +24,7 @@ SETTINGS = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONSAFEPATH": "1",
+    "PYTHONBREAKPOINT": "0",  # a debugger would ask for a terminal, and for somebody's home
     **{f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR")},
 }
 # All that a sandbox's interpreter gets of an environment.

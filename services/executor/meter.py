@@ -9,6 +9,7 @@ from pathlib import Path
 from services.executor import rlimits
 
 _CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock of a whole process is ~pid << 3 with this
+_FLAGS, _PF_EXITING = 6, 0x4  # number 9 of /proc/PID/stat, counted behind the name: proc(5); <linux/sched.h>
 
 
 class Meter:
@@ -42,6 +43,14 @@ class Meter:
         """All fields of /proc/PID/status."""
         lines = os.pread(self._status, 4096, 0).decode().splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def exiting(self) -> bool:
+        """Whether the process is dead or dying: it lets go of its descriptors before it is dead."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return True
+        return bool(int(fields[_FLAGS]) & _PF_EXITING)
 
     def limit_address_space(self, limit: int) -> None:
         """Set RLIMIT_AS in bytes. The process cannot change it: seccomp denies the call."""

@@ -11,6 +11,7 @@ from services.executor.config import AnyLevel
 from services.executor.fork_server import ForkFailed, ForkServer
 from services.executor.layers import Layer
 from services.executor.sandbox import Sandbox
+from services.executor.watchdog import relieve
 
 log = logging.getLogger(__name__)
 
@@ -123,15 +124,8 @@ class Native:
                 if _grown_by(server) >= self._growth_bytes:
                     await self._replace(server)
             if not self._cgroup.limits_memory:
-                self._relieve()
-
-    def _relieve(self) -> None:
-        """Where all sandboxes together hold too much, kill the largest."""
-        held = {sandbox: sandbox.held_bytes() for sandbox in self._sandboxes if sandbox.alive}
-        if sum(held.values()) > self._cgroup.memory_bytes:
-            largest = max(held, key=lambda sandbox: held[sandbox])
-            log.error("all sandboxes together hold over %d MiB; the largest is killed", self._cgroup.memory_bytes >> 20)
-            largest.evict()
+                held = {sandbox: sandbox.held_bytes() for sandbox in self._sandboxes if sandbox.alive}
+                relieve(held, self._cgroup.memory_bytes)
 
 
 def _grown_by(server: ForkServer) -> int:

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable
@@ -39,7 +38,6 @@ from services.executor.output import HeadAndTail
 
 _READY_SECONDS = 30.0
 _END_SECONDS = 5.0
-_HANG_UP_SECONDS = 0.02  # between the last descriptor of a dying process and its end
 _READ_BYTES = 1 << 16  # a pipe holds no more
 _OUTPUT_KILL_BYTES = 8 << 20
 _CPU_BACKSTOP_SECONDS = 2.0  # beyond the limit, should the supervisor itself be stuck
@@ -127,7 +125,8 @@ class Sandbox:
         self._pidfd, self._ended = pidfd, ended
         try:
             self._meter = Meter(pidfd)
-            answer = await asyncio.wait_for(asyncio.shield(self._answer), _READY_SECONDS)
+            async with asyncio.timeout(_READY_SECONDS):
+                answer = await asyncio.shield(self._answer)
             if answer != {"ready": True}:
                 raise ForkFailed("the sandbox died while it locked itself down")
             self._base, self._resident, self._inherited = self._meter.status_bytes("VmSize", "VmHWM", "RssAnon")
@@ -279,24 +278,18 @@ class Sandbox:
         """Return what the process died of."""
         if self._killed_by is not None:
             return self._killed_by
-        if not await self._has_exited():
+        if not self.meter.exiting():
             self._signal(signal.SIGKILL)  # it closed its socket and lives on
             return pb.OUTCOME_CRASHED
         try:
-            end = await asyncio.wait_for(asyncio.shield(self._ended), _END_SECONDS)
+            async with asyncio.timeout(_END_SECONDS):
+                end = await asyncio.shield(self._ended)
         except TimeoutError:
             end = None
         if end is None:  # the reaper has gone, and its sandboxes with it
             return pb.OUTCOME_SANDBOX_FAILED
         self._cpu, self._peak = end.cpu_ms / 1e3, end.peak_memory_bytes
         return self._diagnose(end, limits)
-
-    async def _has_exited(self) -> bool:
-        end = select.poll()
-        end.register(self._pidfd, select.POLLIN)
-        if not end.poll(0):
-            await asyncio.sleep(_HANG_UP_SECONDS)
-        return bool(end.poll(0))
 
     def _diagnose(self, end: Exit, limits: Limits) -> pb.Outcome.ValueType:
         by_signal = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else None

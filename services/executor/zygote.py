@@ -198,6 +198,7 @@ def _run() -> None:
     else:
         report, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
         supervisor, refusal, once = int(sys.argv[3]), sys.argv[4], False
+    sys.argv[:] = sys.orig_argv[:] = [""]  # they tell a snippet about the host
     try:
         main(report, control, supervisor, refusal, once)
     except OSError as error:

@@ -18,6 +18,10 @@ async def test_environment_of_a_snippet_holds_no_secret(attacker):
     assert SECRET not in result.value
 
 
+async def test_arguments_of_the_process_are_not_told(attacker):
+    assert (await attacker.run("sys.argv, sys.orig_argv")).value == "([''], [''])"
+
+
 async def test_memory_of_a_snippet_holds_no_secret_of_the_service(attacker):
     search = f"""
 g = load("gc")

@@ -327,3 +327,17 @@ async def test_socket_of_somebody_else_is_told_with_the_group_to_join(tmp_path) 
     )
     out, _ = await process.communicate()
     assert b"permission denied" in out
+
+
+async def test_container_that_takes_too_much_of_the_whole_is_killed(image, tmp_path):
+    options = ("--backend=docker", f"--image={image}", "--waiting-sandboxes=1", f"--max-total-memory-bytes={1 << 30}")
+    async with running(tmp_path, *options) as executor, executor.session() as session:
+        take = "x = bytearray(b'x' * (1 << 30))\nimport random\nrandom._os.sys.modules['time'].sleep(9)"
+        result = await session.run(take, memory_bytes=2 << 30)
+        assert (result.outcome, result.state_lost) == (pb.OUTCOME_SANDBOX_FAILED, True)
+
+
+async def test_service_whose_whole_memory_is_too_little_for_a_container_says_so(image):
+    ended = await serve(f"--image={image}", f"--max-total-memory-bytes={100 << 20}", "--check")
+    assert ended.status == 1
+    assert "the containers hold all of the 100 MiB they may have together" in ended.err

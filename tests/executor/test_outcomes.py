@@ -25,6 +25,10 @@ async def test_exception_is_told_with_the_snippets_own_lines_only(executor):
     )
 
 
+async def test_breakpoint_is_passed_over(executor):
+    assert (await executor.execute("breakpoint()\n1 + 1")).value == "2"
+
+
 async def test_chained_exceptions_name_no_path_of_the_server(executor):
     code = "import sympy\ntry: sympy.sympify('1 +')\nexcept Exception as error: raise ValueError('no') from error"
     trace = (await executor.execute(code)).exception.traceback

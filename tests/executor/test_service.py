@@ -127,7 +127,9 @@ async def test_info_tells_limits_modules_and_load(executor):
     assert info.default_limits == pb.Limits(
         wall_ms=20_000, cpu_ms=20_000, memory_bytes=512 << 20, output_bytes=16 << 10
     )
-    assert info.maximum_limits == pb.Limits(wall_ms=120_000, cpu_ms=120_000, memory_bytes=4 << 30, output_bytes=1 << 20)
+    assert info.maximum_limits == pb.Limits(
+        wall_ms=120_000, cpu_ms=120_000, memory_bytes=4 << 30, output_bytes=256 << 10
+    )
     assert tuple(info.allowed_modules) == ALLOWED_MODULES
     assert info.load.maximum_sessions == 512
     assert info.load.maximum_running_snippets == len(os.sched_getaffinity(0))
