@@ -51,10 +51,10 @@ async def test_line_says_who_ran_what_under_which_limits_and_how_it_ended(execut
     assert line["peak_memory_bytes"] == result.usage.peak_memory_bytes
 
 
-async def test_snippet_that_is_refused_before_it_runs_leaves_a_line(executor):
-    async with executor.session(session_id="refused") as session:
+async def test_snippet_that_is_refused_before_it_runs_leaves_a_line(small_executor):
+    async with small_executor.session(session_id="refused") as session:
         await session.run("x = = 1")
-    (line,) = [line for line in executor.audit() if line["session"] == "refused"]
+    (line,) = [line for line in small_executor.audit() if line["session"] == "refused"]
     assert (line["sequence"], line["outcome"], line["cpu_ms"]) == (1, "EXCEPTION", 0)
 
 
