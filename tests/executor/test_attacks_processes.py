@@ -23,7 +23,8 @@ REFUSED = {
     "opens_a_command": "os.popen('true')",
     "starts_a_process_pool": "load('multiprocessing').Pool(2)",
     "starts_a_forked_process": "load('multiprocessing').get_context('fork').Process(target=print).start()",
-    "starts_a_fork_server": "load('multiprocessing').get_context('forkserver').Process(target=print).start()",
+    "starts_a_fork_server": "sys.modules['__main__'].__spec__ = None\n"
+    "load('multiprocessing').get_context('forkserver').Process(target=print).start()",
     "makes_a_pipe": "os.pipe()",
     "copies_a_descriptor": "os.dup(1)",
     "puts_a_descriptor_over_another": "os.dup2(1, 3)",

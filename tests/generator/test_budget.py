@@ -64,11 +64,11 @@ async def test_wall_clock_budget_ends_a_trajectory_with_what_was_drawn(solve) ->
     assert run.seconds < 5
 
 
-async def test_snippets_together_get_no_more_time_than_the_executor_budget(solve, two_step) -> None:
+async def test_no_snippet_is_started_when_the_executor_budget_is_spent(solve, two_step) -> None:
     runs = await asyncio.gather(*(solve(question, seed=2, executor_ms=1) for question in two_step[:16]))
-    outcomes = [snippet.result.outcome for run in runs for snippet in run.snippets]
-    assert outcomes.count(executor_pb.OUTCOME_WALL_TIMEOUT) > len(outcomes) / 2
-    assert all(sum(snippet.result.usage.wall_ms for snippet in run.snippets) < 1 + KILL_MS for run in runs)
+    times = [[snippet.result.usage.wall_ms for snippet in run.snippets] for run in runs]
+    assert any(times)
+    assert all(sum(before_the_last[:-1]) < 1 for before_the_last in times)
 
 
 @pytest.mark.parametrize("field", [field.name for field in pb.Budget.DESCRIPTOR.fields])
