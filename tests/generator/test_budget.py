@@ -5,12 +5,9 @@ import asyncio
 import pytest
 
 from deepmath.errors import InvalidRequest
-from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.problems import generate
 from services.generator.budget import Budget
-
-KILL_MS = 500  # a snippet has ended this long after its limit: the grace, and what a busy machine adds
 
 QUESTIONS = [problem.problem for problem in generate(24, "test", 2)]
 
