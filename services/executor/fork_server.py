@@ -168,11 +168,9 @@ class ForkServer:
 
     def _read_control(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._control, MOST_MESSAGE_BYTES, 1)
+            data, descriptors = _hear(self._control)
         except BlockingIOError:
             return
-        except ConnectionError:
-            data = b""
         if not data:
             self.retire()
             return
@@ -193,11 +191,9 @@ class ForkServer:
 
     def _read_report(self) -> None:
         try:
-            data = self._report.recv(MOST_MESSAGE_BYTES)
+            data, _ = _hear(self._report)
         except BlockingIOError:
             return
-        except ConnectionError:
-            data = b""
         if not data:
             self.stop()
             return
@@ -244,6 +240,15 @@ class ForkServer:
         self._living.clear()
 
 
+def _hear(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next message and its descriptor if it has one; an empty one where the other side has hung up."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, MOST_MESSAGE_BYTES, 1)
+    except ConnectionError:
+        return b"", []
+    return data, descriptors
+
+
 async def _hear_hello(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
@@ -252,10 +257,7 @@ async def _hear_hello(control: socket.socket) -> tuple[dict[str, Any], list[int]
         await readable.wait()
     finally:
         loop.remove_reader(control)
-    try:
-        data, pidfds, _, _ = socket.recv_fds(control, MOST_MESSAGE_BYTES, 1)
-    except ConnectionError:
-        data, pidfds = b"", []
+    data, pidfds = _hear(control)
     return json.loads(data) if data else {"unavailable": "the zygote ended while it started; see above"}, pidfds
 
 
