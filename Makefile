@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-EXTRAS ?= executor,executor-docker,generator-cpu,dev
+EXTRAS ?= executor,executor-docker,generator-cpu,trainer,dev
 
 # uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
 # build of torch where there is none.

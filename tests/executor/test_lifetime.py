@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -67,11 +68,12 @@ async def test_snippet_longer_than_the_idle_time_is_not_cut_short(impatient):
 
 async def test_client_that_takes_no_results_loses_its_session(impatient):
     async with impatient.session() as session:
-        for sequence in range(1, 9):
-            await session.send("print('x' * 1_000_000)", sequence, output_bytes=1 << 20)
+        with suppress(asyncio.InvalidStateError):  # the stream may be over before all is sent
+            for sequence in range(1, 65):
+                await session.send("print('x' * 250_000)", sequence, output_bytes=1 << 18)
         await impatient.until(lambda load: load.live_sessions == 0)
         results, _ = await read_to_the_end(session)
-        assert results < 8
+        assert results < 64
 
 
 async def test_old_session_is_ended_after_what_it_runs(short_lived):
@@ -85,8 +87,9 @@ async def test_old_session_is_ended_after_what_it_runs(short_lived):
 
 async def test_old_session_is_ended_though_it_is_never_idle(short_lived):
     async with short_lived.session() as session:
-        for sequence in range(1, 31):  # sent ahead: there is always a next one
-            await session.send("while True: pass", sequence, wall_ms=100)
+        with suppress(asyncio.InvalidStateError):
+            for sequence in range(1, 31):  # sent ahead: there is always a next one
+                await session.send("while True: pass", sequence, wall_ms=100)
         results, reason = await read_to_the_end(session)
         assert 1 <= results < 30
         assert "was 0.5 s old" in reason
