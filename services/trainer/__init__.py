@@ -1,0 +1,1 @@
+"""The trainer service: GRPO on what the generators roll out."""
