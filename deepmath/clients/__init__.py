@@ -3,5 +3,6 @@
 from deepmath.clients.executor import ExecutorClient
 from deepmath.clients.executor_session import ExecutorSession
 from deepmath.clients.generator import GeneratorClient
+from deepmath.clients.trainer import TrainerClient
 
-__all__ = ["ExecutorClient", "ExecutorSession", "GeneratorClient"]
+__all__ = ["ExecutorClient", "ExecutorSession", "GeneratorClient", "TrainerClient"]

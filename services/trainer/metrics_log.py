@@ -57,6 +57,10 @@ class RunFolder:
         self._state = path / "state.json"
         self._evaluation = path / "evaluation.json"
 
+    def write_config(self, text: str) -> None:
+        """Keep the whole configuration, as YAML."""
+        _replace(self.config, text)
+
     def write_state(self, **changes: Any) -> State:
         """Change fields of the state, all at once for every reader, and return it. Written by one process at a time."""
         state = replace(self.read_state(), **{"updated": time.time(), **changes})

@@ -16,9 +16,10 @@ class TrainerServiceStub:
     """Starts runs of training, tells how they go and stops them. A run is a folder with all that is known of it, and a
     worker of its own; it outlives the calls and, where the worker goes on, the service too.
 
-    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do, also for a run
-    that does not exist), FAILED_PRECONDITION (the name is taken, or the run is at work) and UNAVAILABLE (a generator
-    cannot be reached, or the folder of the runs cannot be written to). What goes wrong within a run is in its `error`.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do; also a run that
+    does not exist, a generator that does not fit or cannot be reached), FAILED_PRECONDITION (the name is taken, or the
+    run is at work) and INTERNAL (the folder of the runs cannot be written to; says why). What goes wrong within a run
+    is in its `error`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -39,9 +40,10 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts runs of training, tells how they go and stops them. A run is a folder with all that is known of it, and a
     worker of its own; it outlives the calls and, where the worker goes on, the service too.
 
-    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do, also for a run
-    that does not exist), FAILED_PRECONDITION (the name is taken, or the run is at work) and UNAVAILABLE (a generator
-    cannot be reached, or the folder of the runs cannot be written to). What goes wrong within a run is in its `error`.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do; also a run that
+    does not exist, a generator that does not fit or cannot be reached), FAILED_PRECONDITION (the name is taken, or the
+    run is at work) and INTERNAL (the folder of the runs cannot be written to; says why). What goes wrong within a run
+    is in its `error`.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,34 @@
+"""`python -m services.trainer --runs FOLDER`: the trainer as a process. It loads no model; its workers do."""
+
+import asyncio
+import sys
+
+from deepmath.config import load
+from deepmath.errors import DeepMathError
+from deepmath.serving import serve, set_up_logging
+from services.trainer.settings import ServiceSettings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service until it is told to end; return its exit status."""
+    settings = load(ServiceSettings, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
+    set_up_logging(settings.log_level)
+    try:
+        asyncio.run(_serve(settings))
+    except DeepMathError as error:
+        print(f"deepmath serve trainer: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: ServiceSettings) -> None:
+    from services.trainer.runs import Runs
+    from services.trainer.service import SERVICE_NAME, TrainerServicer
+
+    runs = Runs(settings.runs, settings.stop_seconds)
+    servicer = TrainerServicer(runs)
+    await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

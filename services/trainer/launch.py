@@ -1,0 +1,57 @@
+"""The worker of a run as a process, or as many as it has devices."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import IO
+
+from deepmath.errors import InvalidRequest
+from services.trainer.config import LaunchConfig
+from services.trainer.metrics_log import RunFolder
+
+ACCELERATE = Path(__file__).resolve().parent / "accelerate"
+_WORKER = "services.trainer.worker"
+
+
+def command(launch: LaunchConfig, folder: Path) -> list[str]:
+    """Return the command line of the worker of the run in `folder`.
+
+    Raises:
+        InvalidRequest: there is no such configuration of accelerate.
+    """
+    worker = ["-m", _WORKER, str(folder)]
+    if launch.processes == 1 and not launch.accelerate:
+        return [sys.executable, *worker]
+    if launch.cpu:  # accelerate starts several processes on GPUs only, or by MPI
+        return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}", *worker]
+    options = [f"--num_processes={launch.processes}", f"--mixed_precision={_precision(launch)}"]
+    if launch.accelerate:
+        options.append(f"--config_file={_configuration(launch.accelerate)}")
+    elif launch.processes > 1:
+        options.append("--multi_gpu")
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *worker]
+
+
+async def spawn(command: list[str], folder: RunFolder, lock: IO[bytes]) -> asyncio.subprocess.Process:
+    """Start `command`, which logs to the run's worker.log and keeps `lock` for as long as it lives."""
+    with folder.worker_log.open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,  # Ctrl-C is for the command line, which asks for a checkpoint
+        )
+
+
+def _precision(launch: LaunchConfig) -> str:
+    return "bf16" if launch.dtype == "bfloat16" else "no"
+
+
+def _configuration(accelerate: str) -> Path:
+    names = sorted(path.stem for path in ACCELERATE.glob("*.yaml"))
+    path = ACCELERATE / f"{accelerate}.yaml" if accelerate in names else Path(accelerate)
+    if not path.is_file():
+        raise InvalidRequest(f"launch.accelerate: no file {accelerate}; give one, or one of {', '.join(names)}")
+    return path

@@ -1,0 +1,136 @@
+"""The trainer's contract: runs are checked and started here; each trains in a worker process of its own."""
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from deepmath.errors import InvalidRequest, WrongOrder
+from deepmath.trainer.v1 import trainer_pb2 as pb
+from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
+from services.trainer import messages
+from services.trainer.check import check
+from services.trainer.config import RECIPES, TrainConfig, load, read
+from services.trainer.metrics_log import RunFolder, Tail
+from services.trainer.runs import Runs
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
+
+_POLL_S = 0.2  # a step takes longer
+
+
+class TrainerServicer(rpc.TrainerServiceServicer):
+    """Starts, tells of and stops `runs`."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this servicer to `server`."""
+        rpc.add_TrainerServiceServicer_to_server(self, server)
+
+    async def StartRun(self, request: pb.StartRunRequest, context: Any) -> pb.StartRunResponse:
+        """Check the run, and start it unless that was all that was asked for."""
+        config, folder = self._resumed(request) if request.resume else self._new(request)
+        notes = await check(config)
+        if not request.dry_run:
+            if not config.generators:
+                raise InvalidRequest("generators: give the address of at least one")
+            await self._runs.start(folder, config)
+        run = messages.run(folder, self._runs.state(folder), config.to_yaml()) if folder.path.exists() else None
+        return pb.StartRunResponse(run=run or _planned(folder, config), needs=_needs(config), notes=notes)
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
+        """Say how a run goes and what it was told."""
+        folder = self._runs.find(request.name)
+        return pb.GetRunResponse(run=messages.run(folder, self._runs.state(folder), folder.config.read_text()))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
+        """Say how all runs go."""
+        return pb.ListRunsResponse(runs=[messages.run(folder, self._runs.state(folder)) for folder in self._runs.all()])
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Any) -> AsyncIterator[pb.WatchRunResponse]:
+        """Stream what the run's folder says until the run has ended."""
+        folder = self._runs.find(request.name)
+        metrics, traces = Tail(folder.metrics), Tail(folder.traces)
+        known = None
+        while True:
+            state = self._runs.state(folder)  # before the logs: nothing is added to them after its end
+            run = messages.run(folder, state)
+            if run != known:
+                yield pb.WatchRunResponse(run=run)
+                known = run
+            updates = [pb.WatchRunResponse(metrics=messages.metrics(line)) for line in metrics.read()]
+            updates += [pb.WatchRunResponse(trace=messages.trace(line)) for line in traces.read()]
+            for update in sorted(updates, key=_step):
+                if _step(update) >= request.from_step:
+                    yield update
+            if state.ended:
+                yield pb.WatchRunResponse(run=run)
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def StopRun(self, request: pb.StopRunRequest, context: Any) -> pb.StopRunResponse:
+        """Stop a run and wait for its end."""
+        folder = self._runs.find(request.name)
+        return pb.StopRunResponse(run=messages.run(folder, await self._runs.stop(folder)))
+
+    def _new(self, request: pb.StartRunRequest) -> tuple[TrainConfig, RunFolder]:
+        if not request.WhichOneof("source"):
+            raise InvalidRequest("give a configuration or the name of a recipe")
+        config = load(_text(request), request.overrides)
+        if name := request.name or config.name:
+            return config, self._runs.free(name)
+        return config, self._runs.fresh(f"{request.recipe or Path(config.model).name}-{config.seed}")
+
+    def _resumed(self, request: pb.StartRunRequest) -> tuple[TrainConfig, RunFolder]:
+        """Return the run to go on with; what would make it another run may not be changed."""
+        if not request.name:
+            raise InvalidRequest("say which run to go on with: --resume --name NAME")
+        folder = self._runs.find(request.name)
+        if not self._runs.state(folder).ended:
+            raise WrongOrder(f"the run {folder.name} is at work; stop it first")
+        kept = load(folder.config.read_text())
+        text = _text(request) if request.WhichOneof("source") else folder.config.read_text()
+        config = load(text, request.overrides)
+        for setting in ("model", "seed", "data", "lora"):
+            if getattr(config, setting) != getattr(kept, setting):
+                raise InvalidRequest(f"{setting} is not what the run {folder.name} began with; start a new run")
+        return config, folder
+
+
+def _text(request: pb.StartRunRequest) -> str:
+    if request.WhichOneof("source") == "config_yaml":
+        return request.config_yaml
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    if request.recipe not in names:
+        near = difflib.get_close_matches(request.recipe, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+        raise InvalidRequest(f"there is no file and no recipe {request.recipe!r}{hint}")
+    return read(request.recipe)
+
+
+def _planned(folder: RunFolder, config: TrainConfig) -> pb.Run:
+    return pb.Run(
+        name=folder.name,
+        steps=config.optimizer.steps,
+        folder=str(folder.path.absolute()),
+        config_yaml=config.to_yaml(),
+    )
+
+
+def _needs(config: TrainConfig) -> pb.GeneratorNeeds:
+    return pb.GeneratorNeeds(
+        addresses=config.generators,
+        model=config.model_path,
+        lora_rank=config.lora.rank if config.lora else 0,
+        prompt=config.prompt or "",
+        checkpoint_root=config.checkpoint_root or "",
+    )
+
+
+def _step(update: pb.WatchRunResponse) -> int:
+    return update.metrics.step if update.HasField("metrics") else update.trace.step
