@@ -15,7 +15,7 @@ async def check(config: TrainConfig) -> list[str]:
     """Check the launch, the model's files, the data and the generators; return what is worth knowing.
 
     Raises:
-        InvalidRequest: something does not fit, or a generator cannot be reached; the message says what and how to mend it.
+        InvalidRequest: something does not fit, or a generator cannot be reached; the message says what to do.
     """
     command(config.launch, Path())
     check_model(config.model_path)
