@@ -665,7 +665,7 @@ class Segment(_message.Message):
     source: Global___Segment.Source.ValueType
     """Who wrote the tokens."""
     policy_version: _builtins.int
-    """Version of the policy that sampled the segment: 0 is the model as loaded."""
+    """Version of the policy that sampled the whole segment: 0 is the model as loaded."""
     temperature: _builtins.float
     """Temperature that it was sampled at."""
     @_builtins.property
@@ -770,7 +770,7 @@ class AdapterHeader(_message.Message):
     """The model that it belongs to, as in GetInfoResponse."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdapterFile]:
-        """The files, as peft writes them."""
+        """The two files, as peft writes them."""
 
     def __init__(
         self,
@@ -819,7 +819,7 @@ Global___AdapterFile: _TypeAlias = AdapterFile  # noqa: Y015
 
 @_typing.final
 class AdapterChunk(_message.Message):
-    """Bytes of one file, in order."""
+    """Bytes of one file, in order. Files follow each other in the header's order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -866,6 +866,56 @@ class UpdateAdapterResponse(_message.Message):
 Global___UpdateAdapterResponse: _TypeAlias = UpdateAdapterResponse  # noqa: Y015
 
 @_typing.final
+class LoadCheckpointRequest(_message.Message):
+    """Asks for the weights to be read again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """The new policy version, larger than every one before."""
+    directory: _builtins.str
+    """Directory with the weights as safetensors, with the names and shapes of the model that is served. It has to lie
+    below the generator's `--checkpoint-root`.
+    """
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.int = ...,
+        directory: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadCheckpointRequest: _TypeAlias = LoadCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class LoadCheckpointResponse(_message.Message):
+    """The weights are loaded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    """The version now served to all segments."""
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadCheckpointResponse: _TypeAlias = LoadCheckpointResponse  # noqa: Y015
+
+@_typing.final
 class GetInfoRequest(_message.Message):
     """Asks for GetInfoResponse."""
 
@@ -899,6 +949,8 @@ class GetInfoResponse(_message.Message):
     LIVE_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     MAXIMUM_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     WAITING_FOR_EXECUTOR_FIELD_NUMBER: _builtins.int
+    MAX_LORA_RANK_FIELD_NUMBER: _builtins.int
+    TAKES_CHECKPOINTS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -915,6 +967,10 @@ class GetInfoResponse(_message.Message):
     """The most trajectories in flight before RESOURCE_EXHAUSTED."""
     waiting_for_executor: _builtins.int
     """Trajectories waiting for an executor at this moment."""
+    max_lora_rank: _builtins.int
+    """The largest rank of an adapter that UpdateAdapter takes; 0 where it takes none."""
+    takes_checkpoints: _builtins.bool
+    """Whether LoadCheckpoint takes anything."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Policy versions that are loaded."""
@@ -941,10 +997,12 @@ class GetInfoResponse(_message.Message):
         live_trajectories: _builtins.int = ...,
         maximum_trajectories: _builtins.int = ...,
         waiting_for_executor: _builtins.int = ...,
+        max_lora_rank: _builtins.int = ...,
+        takes_checkpoints: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "version", b"version", "waiting_for_executor", b"waiting_for_executor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

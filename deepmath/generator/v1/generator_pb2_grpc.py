@@ -29,8 +29,9 @@ class GeneratorServiceStub(object):
     """One model, served by vLLM, and the agent loop around it.
 
     Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight) and UNAVAILABLE (the engine has
-    died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
+    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
+    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
+    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
     Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -55,6 +56,11 @@ class GeneratorServiceStub(object):
                 request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterRequest.SerializeToString,
                 response_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterResponse.FromString,
                 _registered_method=True)
+        self.LoadCheckpoint = channel.unary_unary(
+                '/deepmath.generator.v1.GeneratorService/LoadCheckpoint',
+                request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointRequest.SerializeToString,
+                response_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointResponse.FromString,
+                _registered_method=True)
         self.GetInfo = channel.unary_unary(
                 '/deepmath.generator.v1.GeneratorService/GetInfo',
                 request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.GetInfoRequest.SerializeToString,
@@ -66,8 +72,9 @@ class GeneratorServiceServicer(object):
     """One model, served by vLLM, and the agent loop around it.
 
     Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight) and UNAVAILABLE (the engine has
-    died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
+    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
+    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
+    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
     Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -86,8 +93,18 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAdapter(self, request_iterator, context):
-        """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version.
-        Not served yet: UNIMPLEMENTED. It comes with the trainer.
+        """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
+        it was begun with; a version that no segment uses any more is unloaded. Whatever goes wrong, the version before is
+        served on. The same version with the same files may be sent again, and is answered as if it were new.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadCheckpoint(self, request, context):
+        """Reads the weights again, all of them, from a directory that the generator can see, and serves them as a new policy
+        version. It waits for the segments in flight and holds new ones meanwhile, so that none mixes two policies. All
+        adapters are unloaded: they belong to the weights before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,6 +135,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     request_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterRequest.FromString,
                     response_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterResponse.SerializeToString,
             ),
+            'LoadCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadCheckpoint,
+                    request_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointRequest.FromString,
+                    response_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointResponse.SerializeToString,
+            ),
             'GetInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInfo,
                     request_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.GetInfoRequest.FromString,
@@ -135,8 +157,9 @@ class GeneratorService(object):
     """One model, served by vLLM, and the agent loop around it.
 
     Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight) and UNAVAILABLE (the engine has
-    died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
+    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
+    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
+    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
     Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -211,6 +234,33 @@ class GeneratorService(object):
             '/deepmath.generator.v1.GeneratorService/UpdateAdapter',
             deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterRequest.SerializeToString,
             deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/deepmath.generator.v1.GeneratorService/LoadCheckpoint',
+            deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointRequest.SerializeToString,
+            deepmath_dot_generator_dot_v1_dot_generator__pb2.LoadCheckpointResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,8 +16,9 @@ class GeneratorServiceStub:
     """One model, served by vLLM, and the agent loop around it.
 
     Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight) and UNAVAILABLE (the engine has
-    died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
+    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
+    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
+    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
     Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -27,8 +28,14 @@ class GeneratorServiceStub:
     Rollout: _aio.UnaryStreamMultiCallable[_generator_pb2.RolloutRequest, _generator_pb2.RolloutResponse]
     """Runs many questions at once and streams each trajectory when it ends, in order of ending."""
     UpdateAdapter: _aio.StreamUnaryMultiCallable[_generator_pb2.UpdateAdapterRequest, _generator_pb2.UpdateAdapterResponse]
-    """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version.
-    Not served yet: UNIMPLEMENTED. It comes with the trainer.
+    """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
+    it was begun with; a version that no segment uses any more is unloaded. Whatever goes wrong, the version before is
+    served on. The same version with the same files may be sent again, and is answered as if it were new.
+    """
+    LoadCheckpoint: _aio.UnaryUnaryMultiCallable[_generator_pb2.LoadCheckpointRequest, _generator_pb2.LoadCheckpointResponse]
+    """Reads the weights again, all of them, from a directory that the generator can see, and serves them as a new policy
+    version. It waits for the segments in flight and holds new ones meanwhile, so that none mixes two policies. All
+    adapters are unloaded: they belong to the weights before.
     """
     GetInfo: _aio.UnaryUnaryMultiCallable[_generator_pb2.GetInfoRequest, _generator_pb2.GetInfoResponse]
     """Says which model this is, what it allows and how busy it is."""
@@ -37,8 +44,9 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     """One model, served by vLLM, and the agent loop around it.
 
     Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight) and UNAVAILABLE (the engine has
-    died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
+    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
+    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
+    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
     Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -64,8 +72,20 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_generator_pb2.UpdateAdapterRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_generator_pb2.UpdateAdapterRequest], _abc.Awaitable[_generator_pb2.UpdateAdapterResponse]],
     ) -> _abc.Awaitable[_generator_pb2.UpdateAdapterResponse]:
-        """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version.
-        Not served yet: UNIMPLEMENTED. It comes with the trainer.
+        """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
+        it was begun with; a version that no segment uses any more is unloaded. Whatever goes wrong, the version before is
+        served on. The same version with the same files may be sent again, and is answered as if it were new.
+        """
+
+    @_abc_1.abstractmethod
+    def LoadCheckpoint(
+        self,
+        request: _generator_pb2.LoadCheckpointRequest,
+        context: _aio.ServicerContext[_generator_pb2.LoadCheckpointRequest, _abc.Awaitable[_generator_pb2.LoadCheckpointResponse]],
+    ) -> _abc.Awaitable[_generator_pb2.LoadCheckpointResponse]:
+        """Reads the weights again, all of them, from a directory that the generator can see, and serves them as a new policy
+        version. It waits for the segments in flight and holds new ones meanwhile, so that none mixes two policies. All
+        adapters are unloaded: they belong to the weights before.
         """
 
     @_abc_1.abstractmethod
