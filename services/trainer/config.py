@@ -195,6 +195,12 @@ class TrainConfig(_Section):
                 f"cannot be cut into launch.processes {processes} x optimizer.micro_batch {optimizer.micro_batch} x "
                 f"optimizer.updates {optimizer.updates} = {share}; make it a multiple"
             )
+        for name, every in (("optimizer.steps", optimizer.steps), ("checkpoint.every", self.checkpoint.every)):
+            if every % optimizer.updates:
+                raise ValueError(
+                    f"{name} is {every} and optimizer.updates {optimizer.updates}: give a multiple, so that it falls "
+                    "between two batches"
+                )
         if self.lora is None and not self.checkpoint_root:
             raise ValueError(
                 "lora is off, so all weights have to reach the generators: set checkpoint_root to a folder that they "

@@ -1,0 +1,162 @@
+"""Batches of rollouts: sampled, journalled, judged, and ready for the loss."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from deepmath.generator.v1 import generator_pb2 as pb
+from services.trainer.busy import BusyClock
+from services.trainer.config import TrainConfig
+from services.trainer.data import Order, Problem
+from services.trainer.journal import BatchJournal, Journal
+from services.trainer.replicas import Replicas
+from services.trainer.rewards import Outcome, Reward, outcome, reward
+from services.trainer.verifier import Verifier
+
+log = logging.getLogger(__name__)
+
+_MOST_ATTEMPTS = 4  # at a trajectory that fails for reasons of ours
+_SEED_BITS = 62
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A trajectory and what it is worth."""
+
+    trajectory: pb.Trajectory
+    outcome: Outcome
+    reward: Reward
+
+
+@dataclass(frozen=True)
+class Group:
+    """A problem and its samples."""
+
+    problem: Problem
+    samples: list[Sample]
+
+    @property
+    def flat(self) -> bool:
+        """Whether all rewards are equal, so that there is nothing to learn from it."""
+        return len({sample.reward.total for sample in self.samples} - {None}) < 2
+
+
+@dataclass
+class Batch:
+    """The groups that one process trains on at a time."""
+
+    index: int
+    temperature: float
+    groups: list[Group] = field(default_factory=list)
+    offset: int = 0
+    """What was added to optimizer steps to make the policy versions in it."""
+    began: float = 0.0
+    ended: float = 0.0
+    resampled: int = 0
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All samples, group after group."""
+        return [sample for group in self.groups for sample in group.samples]
+
+
+class Rollouts:
+    """Makes batches. Batch `i` has the same problems, seeds and temperature whenever and however often it is made.
+
+    `rank` is the process that asks: each trains on groups of its own.
+    """
+
+    def __init__(
+        self, config: TrainConfig, problems: Sequence[Problem], replicas: Replicas, journal: Journal, rank: int = 0
+    ) -> None:
+        self._config, self._problems, self._replicas, self.journal = config, problems, replicas, journal
+        self._order = Order(len(problems), config.seed)
+        self._groups = config.rollout.groups // config.launch.processes
+        self._first_group = rank * self._groups
+        self.verifier = Verifier(config.reward.verify_workers, config.reward.verify_seconds)
+        self._judge = ThreadPoolExecutor(1, "judge")
+        self.busy = BusyClock()
+        limits = config.rollout.model_dump(include=set(pb.Budget.DESCRIPTOR.fields_by_name))
+        self._budget = pb.Budget(**limits)
+        self._mode = pb.MODE_PLAIN if config.rollout.mode == "plain" else pb.MODE_AGENT
+
+    async def batch(self, index: int, temperature: float) -> Batch:
+        """Sample and judge batch `index`.
+
+        Raises:
+            Unavailable: there is no generator to be had.
+            InvalidRequest: the generator refuses what it is asked.
+        """
+        loop = asyncio.get_running_loop()
+        batch = Batch(index, temperature, offset=self._replicas.offset, began=loop.time())
+        journal = self.journal.open(index, self._replicas.offset)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                groups = [tasks.create_task(self._group(batch, place, journal)) for place in range(self._groups)]
+        except* Exception as errors:  # the first says why; the others were cancelled for it
+            raise errors.exceptions[0] from None
+        finally:
+            journal.close()
+        batch.groups = [group.result() for group in groups]
+        batch.ended = loop.time()
+        return batch
+
+    def close(self) -> None:
+        """End the processes that judge."""
+        self._judge.shutdown(cancel_futures=True)
+        self.verifier.close()
+
+    async def _group(self, batch: Batch, place: int, journal: BatchJournal) -> Group:
+        """Return the group at `place` of the batch; a flat one is replaced as often as the configuration says."""
+        for attempt in range(self._config.rollout.resample_flat + 1):
+            problem = self._problem(batch.index, place, attempt)
+            samples = await self._samples(batch, place, attempt, problem, journal)
+            group = Group(problem, samples)
+            if not group.flat:
+                break
+            batch.resampled += attempt < self._config.rollout.resample_flat
+        return group
+
+    def _problem(self, batch: int, place: int, attempt: int) -> Problem:
+        # Replacements come from positions of their own, so that a batch never depends on the one before.
+        rounds = self._config.rollout.resample_flat + 1
+        position = (batch * rounds + attempt) * self._config.rollout.groups + self._first_group + place
+        (at,) = self._order.indices(position, 1)
+        return self._problems[at]
+
+    async def _samples(
+        self, batch: Batch, place: int, attempt: int, problem: Problem, journal: BatchJournal
+    ) -> list[Sample]:
+        prompts = {
+            f"{self._first_group + place}.{attempt}.{number}": pb.RolloutPrompt(question=problem.text)
+            for number in range(self._config.rollout.samples)
+        }
+        for name, prompt in prompts.items():
+            prompt.id, prompt.seed = name, self._seed(batch.index, name)
+        ended = {name: journal.found[name].trajectory for name in prompts if name in journal.found}
+        sampling = pb.Sampling(temperature=batch.temperature, top_p=1.0, top_k=0)
+        failures: dict[str, int] = {}
+        while missing := [prompt for name, prompt in prompts.items() if name not in ended]:
+            with self.busy:
+                responses = await self._replicas.rollout(missing, self._mode, sampling, self._budget)
+            for response in responses:
+                failed = response.trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+                failures[response.id] = failures.get(response.id, 0) + failed
+                if not failed or failures[response.id] == _MOST_ATTEMPTS:
+                    ended[response.id] = response.trajectory
+                    journal.append(response)
+        trajectories = [ended[name] for name in prompts]
+        return await asyncio.get_running_loop().run_in_executor(self._judge, self._judged, problem, trajectories)
+
+    def _judged(self, problem: Problem, trajectories: list[pb.Trajectory]) -> list[Sample]:
+        right = self.verifier.verify([(problem.answer, trajectory.answer) for trajectory in trajectories])
+        outcomes = [outcome(trajectory, correct) for trajectory, correct in zip(trajectories, right, strict=True)]
+        rewards = [reward(one, self._config.reward) for one in outcomes]
+        return [Sample(*parts) for parts in zip(trajectories, outcomes, rewards, strict=True)]
+
+    def _seed(self, batch: int, name: str) -> int:
+        digest = hashlib.sha256(f"{self._config.seed}:{batch}:{name}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
