@@ -16,12 +16,13 @@ class Service(StrEnum):
 
     EXECUTOR = "executor"
     GENERATOR = "generator"
+    TRAINER = "trainer"
 
 
 def serve(
     context: typer.Context,
     service: Annotated[Service, typer.Argument(help="`deepmath serve executor --help` lists its options.")],
 ) -> None:
-    """Serve the executor or the generator in the foreground."""
+    """Serve the executor, the generator or the trainer in the foreground."""
     command = [sys.executable, "-m", f"services.{service.value}", *context.args]
     os.execv(sys.executable, command)

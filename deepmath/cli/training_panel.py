@@ -1,0 +1,137 @@
+"""A run of training as a live panel: where it is, how each metric has moved, and what the model writes."""
+
+import itertools
+import math
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel as Frame
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from deepmath.trainer.v1 import trainer_pb2 as pb
+
+# Metric, label, format, and the colour of its curve.
+_ROWS = (
+    ("reward", "reward", "{:.3f}", "green"),
+    ("accuracy", "accuracy", "{:.1%}", "green"),
+    ("code_executed_rate", "code use", "{:.1%}", "green"),
+    ("model_tokens", "tokens", "{:.0f}", "cyan"),
+    ("kl", "KL", "{:.4f}", "cyan"),
+    ("temperature", "temperature", "{:.2f}", "cyan"),
+    ("staleness", "staleness", "{:.1f}", "blue"),
+    ("generator_idle", "generator idle", "{:.0%}", "blue"),
+    ("trainer_idle", "trainer idle", "{:.0%}", "blue"),
+    ("step_seconds", "seconds a step", "{:.1f}", "blue"),
+)
+_BARS = "▁▂▃▄▅▆▇█"
+_KEPT = 400  # steps of each metric
+_TRACE_LINES = 8
+_REFRESHES_PER_S = 4
+
+
+class Panel:
+    """Shows the updates of a run in place, while its block lasts."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._run = pb.Run()
+        self._history: dict[str, deque[float]] = {}
+        self._trace: pb.SampleTrace | None = None
+        self._told = ""
+        self._began = time.monotonic()
+        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=_REFRESHES_PER_S)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, update: pb.WatchRunResponse) -> None:
+        """Take in what has happened; the screen follows by itself."""
+        match update.WhichOneof("update"):
+            case "run":
+                self._run = update.run
+            case "metrics":
+                for name, value in update.metrics.metrics.items():
+                    if math.isfinite(value):
+                        self._history.setdefault(name, deque(maxlen=_KEPT)).append(value)
+            case "trace":
+                self._trace = update.trace
+
+    def tell(self, text: str) -> None:
+        """Show a sentence below all else."""
+        self._told = text
+
+    def render(self) -> RenderableType:
+        """Return what is on the screen now."""
+        parts: list[RenderableType] = [self._progress(), self._metrics()]
+        if self._trace:
+            parts.append(_sample(self._trace))
+        if self._told:
+            parts.append(Text(self._told, style="yellow"))
+        return Frame(Group(*parts), title=Text(self._run.name), title_align="left", border_style="dim")
+
+    def _progress(self) -> RenderableType:
+        run, seconds = self._run, time.monotonic() - self._began
+        status = pb.Status.Name(run.status).removeprefix("STATUS_").lower()
+        line = Table.grid(padding=(0, 2), expand=True)
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        bar = ProgressBar(total=max(run.steps, 1), completed=run.step)
+        line.add_row(f"{status}, step {run.step} of {run.steps}", bar, f"{_clock(seconds)}{self._remaining()}")
+        return line
+
+    def _remaining(self) -> str:
+        seconds = self._history.get("step_seconds")
+        left = self._run.steps - self._run.step
+        return f", {_clock(left * sum(seconds) / len(seconds))} to go" if seconds and left > 0 else ""
+
+    def _metrics(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=False)
+        table.add_column(no_wrap=True, style="dim")
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(ratio=1, no_wrap=True)
+        table.add_column(no_wrap=True, style="dim")
+        room = max(8, self._console.width - 52)
+        for name, label, form, colour in _ROWS:
+            if values := self._history.get(name):
+                span = f"{form.format(min(values))} to {form.format(max(values))}"
+                table.add_row(label, form.format(values[-1]), Text(sparkline(list(values), room), colour), span)
+        return table
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """Return `values` as bars, from their least to their greatest; each bar of at most `width` is a mean."""
+    columns = min(width, len(values))
+    edges = [at * len(values) // columns for at in range(columns + 1)] if columns else []
+    means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
+    least, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
+    heights = (round((mean - least) / span * (len(_BARS) - 1)) if span else 0 for mean in means)
+    return "".join(_BARS[height] for height in heights)
+
+
+def _sample(trace: pb.SampleTrace) -> RenderableType:
+    reward = f"reward {trace.reward:.2f}" if trace.HasField("reward") else "no reward"
+    verdict = f"step {trace.step}: answer {trace.answer or 'none'}, right is {trace.gold}, {reward}"
+    lines = [line for line in trace.text.splitlines() if line.strip()]
+    shown = lines if len(lines) <= _TRACE_LINES else [*lines[: _TRACE_LINES // 2], "...", *lines[-_TRACE_LINES // 2 :]]
+    body = [Text(line, no_wrap=True, overflow="ellipsis", style="dim") for line in shown]
+    problem = Text(trace.problem, no_wrap=True, overflow="ellipsis", style="bold")
+    return Group(Text(""), problem, *body, Text(verdict, no_wrap=True, overflow="ellipsis"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
