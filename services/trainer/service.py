@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ class TrainerServicer(rpc.TrainerServiceServicer):
             raise WrongOrder(f"the run {folder.name} is at work; stop it first")
         kept = load(folder.config.read_text())
         text = _text(request) if request.WhichOneof("source") else folder.config.read_text()
-        config = load(text, request.overrides)
+        # `deepmath train` starts generators of its own only where there are none; those that it had are gone.
+        listening = [address for address in kept.generators if _may_listen(address)]
+        config = load(text, [f"generators={listening}", *request.overrides])
         for setting in ("model", "seed", "data", "lora"):
             if getattr(config, setting) != getattr(kept, setting):
                 raise InvalidRequest(f"{setting} is not what the run {folder.name} began with; start a new run")
@@ -111,6 +114,14 @@ def _text(request: pb.StartRunRequest) -> str:
         hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
         raise InvalidRequest(f"there is no file and no recipe {request.recipe!r}{hint}")
     return read(request.recipe)
+
+
+def _may_listen(address: str) -> bool:
+    """Whether a generator may be found at `address`; not where it is a socket file that nobody listens on."""
+    if not address.startswith("unix:"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address.removeprefix("unix:")) == 0
 
 
 def _planned(folder: RunFolder, config: TrainConfig) -> pb.Run:
