@@ -38,4 +38,5 @@ def trace(line: dict[str, Any]) -> pb.SampleTrace:
 
 
 def _evaluation(figures: dict[str, Any] | None) -> pb.Evaluation | None:
-    return pb.Evaluation(**figures) if figures else None
+    known = pb.Evaluation.DESCRIPTOR.fields_by_name
+    return pb.Evaluation(**{name: value for name, value in figures.items() if name in known}) if figures else None
