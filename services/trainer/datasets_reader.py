@@ -1,0 +1,88 @@
+"""Rows of a dataset, wherever it lies: a file, a folder, the hub's cache or the hub. The one user of `datasets`."""
+
+import csv
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from deepmath.errors import InvalidRequest, Unavailable
+
+Row = dict[str, Any]
+
+_LOADERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+_BATCH = 10_000  # rows
+
+
+class Dataset:
+    """One split of the dataset `name`; `subset` is what the hub calls a configuration.
+
+    A file has one split, whatever it is called.
+
+    Raises:
+        InvalidRequest: there is no such dataset or split, or it cannot be read.
+        Unavailable: the hub cannot be reached, and its cache does not have it.
+    """
+
+    def __init__(self, name: str, subset: str | None, split: str) -> None:
+        self._rows = _loaded(name, subset, split)
+        self.columns: list[str] = list(self._rows.column_names)
+
+    def rows(self, columns: list[str]) -> Iterator[Row]:
+        """Yield the rows, with these columns and no other."""
+        for batch in self._rows.select_columns(columns).iter(batch_size=_BATCH):
+            for values in zip(*(batch[column] for column in columns), strict=True):
+                yield dict(zip(columns, values, strict=True))
+
+
+def _loaded(name: str, subset: str | None, split: str) -> Any:
+    try:
+        import datasets  # here: it takes seconds, and is not needed for synthetic problems
+    except ImportError as error:
+        raise InvalidRequest(f"the dataset {name} needs the extra `trainer`: {error}") from None
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try to reach the hub is a warning
+    try:
+        return _load(datasets, name, subset, split)
+    except ConnectionError:
+        raise Unavailable(
+            f"the dataset {name} is no file here, not in the hub's cache, and the hub cannot be reached: give the "
+            "path of a file or folder, or fetch it where there is a network"
+        ) from None
+    except FileNotFoundError as error:  # datasets' own "not found", on the hub as well
+        raise InvalidRequest(f"there is no dataset {name}: {_first_line(error)}") from None
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
+    except datasets.exceptions.DatasetsError as error:
+        raise InvalidRequest(f"cannot read {name}: {_first_line(error.__cause__ or error)}") from None
+
+
+def _load(datasets: Any, name: str, subset: str | None, split: str) -> Any:
+    path = Path(name).expanduser()
+    if path.is_file():
+        if (loader := _LOADERS.get(path.suffix)) is None:
+            raise InvalidRequest(f"cannot read {name}: give a file that ends in {', '.join(_LOADERS)}")
+        options = _csv_options(datasets, path) if loader == "csv" else {}
+        return datasets.load_dataset(loader, data_files={split: str(path)}, split=split, **options)
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        saved = datasets.load_from_disk(str(path))
+        if not isinstance(saved, dict):
+            return saved
+        if split not in saved:
+            raise InvalidRequest(f"{name} has no split {split}; there are {', '.join(saved)}")
+        return saved[split]
+    if not path.exists() and (path.suffix in _LOADERS or name.startswith((".", "/", "~"))):
+        raise InvalidRequest(f"there is no dataset {name}: no such file")
+    return datasets.load_dataset(str(path) if path.exists() else name, subset, split=split)
+
+
+def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
+    """Everything in a CSV is text: as a number, an answer of many digits would lose some."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header = next(csv.reader(file), [])
+    features = datasets.Features({column: datasets.Value("string") for column in header})
+    return {"features": features, "keep_default_na": False}
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
