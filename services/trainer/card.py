@@ -37,6 +37,10 @@ def _base_model(config: TrainConfig) -> str:
     return _public(config.model_path)
 
 
+def _title(config: TrainConfig) -> str:
+    return config.name or f"{_public(Path(config.model).name)}-grpo"
+
+
 def _public(name: str) -> str:
     return Path(name).name if Path(name).exists() else name
 
@@ -50,7 +54,7 @@ def _name_base(peft_config: Path, base: str) -> None:
 def _portable(config: TrainConfig) -> str:
     """Return the configuration without this machine's addresses and folders."""
     data = config.data.model_copy(update={"dataset": _public(config.data.dataset)})
-    public = {"generators": [], "checkpoint_root": None, "model": _base_model(config), "data": data}
+    public: dict[str, Any] = {"generators": [], "checkpoint_root": None, "model": _base_model(config), "data": data}
     return config.model_copy(update=public).to_yaml()
 
 
@@ -81,14 +85,14 @@ def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> dict[str, An
     dataset = {"name": name, "type": name}
     metric = {"type": "accuracy", "value": round(evaluation["after"]["accuracy"], 4)}
     result = {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": [metric]}
-    return {"model-index": [{"name": config.name or _base_model(config), "results": [result]}]}
+    return {"model-index": [{"name": _title(config), "results": [result]}]}
 
 
 def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
     kind = f"LoRA adapter of rank {config.lora.rank} for" if config.lora else "Fine-tuned weights of"
     serve = "deepmath solve --model BASE --adapter FOLDER" if config.lora else "deepmath solve --model FOLDER"
     parts = [
-        f"# {config.name or _base_model(config)}",
+        f"# {_title(config)}",
         f"{kind} {_base_model(config)}, trained with GRPO (TRL) by DeepMath services {__version__} to solve maths "
         "problems with short Python snippets, which a sandbox runs.",
         _figures(config, evaluation),
@@ -108,8 +112,8 @@ def _figures(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
         rows.append(f"| {label} | {' | '.join(form.format(evaluation[side][name]) for side in sides)} |")
     data, one = config.evaluation.data, evaluation[sides[-1]]
     head = (
-        f"## Results\n\n{one['problems']} problems of `{_public(data.dataset)}` ({data.split}), one sample each at temperature "
-        f"{config.evaluation.temperature}, mode {config.rollout.mode}:\n\n"
+        f"## Results\n\n{one['problems']} problems of `{_public(data.dataset)}` ({data.split}), one sample each at "
+        f"temperature {config.evaluation.temperature}, mode {config.rollout.mode}:\n\n"
     )
     return head + "\n".join(rows)
 
@@ -117,10 +121,10 @@ def _figures(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
 def _training(config: TrainConfig) -> str:
     rollout, reward, optimizer = config.rollout, config.reward, config.optimizer
     return (
-        f"{optimizer.steps} optimizer steps on `{_public(config.data.dataset)}` ({config.data.split}), seed {config.seed}: "
-        f"{rollout.groups} problems x {rollout.samples} samples a batch, learning rate {optimizer.learning_rate:g} "
-        f"({optimizer.schedule}), temperature {_temperature(config)}, loss {config.loss.type}, beta {config.loss.beta}; reward: accuracy "
-        f"{reward.accuracy} + code ({reward.code_use}) {reward.code}."
+        f"{optimizer.steps} optimizer steps on `{_public(config.data.dataset)}` ({config.data.split}), seed "
+        f"{config.seed}: {rollout.groups} problems x {rollout.samples} samples a batch, learning rate {optimizer.learning_rate:g} "
+        f"({optimizer.schedule}), temperature {_temperature(config)}, loss {config.loss.type}, beta "
+        f"{config.loss.beta}; reward: accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}."
     )
 
 
