@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from deepmath.cli import doctor, exec, problems, serve, solve, train, up
+from deepmath.cli import doctor, exec, problems, push, serve, solve, train, up
 from deepmath.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command()(solve.solve)
 app.command("exec")(exec.exec_)
 app.command()(train.train)
+app.command()(push.push)
 app.command()(up.up)
 app.command(context_settings=serve.PASS_ON)(serve.serve)
 app.command()(problems.problems)

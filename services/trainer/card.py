@@ -122,9 +122,9 @@ def _training(config: TrainConfig) -> str:
     rollout, reward, optimizer = config.rollout, config.reward, config.optimizer
     return (
         f"{optimizer.steps} optimizer steps on `{_public(config.data.dataset)}` ({config.data.split}), seed "
-        f"{config.seed}: {rollout.groups} problems x {rollout.samples} samples a batch, learning rate {optimizer.learning_rate:g} "
-        f"({optimizer.schedule}), temperature {_temperature(config)}, loss {config.loss.type}, beta "
-        f"{config.loss.beta}; reward: accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}."
+        f"{config.seed}: {rollout.groups} problems x {rollout.samples} samples a batch, learning rate "
+        f"{optimizer.learning_rate:g} ({optimizer.schedule}), temperature {_temperature(config)}, loss "
+        f"{config.loss.type}, beta {config.loss.beta}; reward: accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}."
     )
 
 
