@@ -119,13 +119,16 @@ def _figures(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
 
 
 def _training(config: TrainConfig) -> str:
-    rollout, reward, optimizer = config.rollout, config.reward, config.optimizer
-    return (
-        f"{optimizer.steps} optimizer steps on `{_public(config.data.dataset)}` ({config.data.split}), seed "
-        f"{config.seed}: {rollout.groups} problems x {rollout.samples} samples a batch, learning rate "
-        f"{optimizer.learning_rate:g} ({optimizer.schedule}), temperature {_temperature(config)}, loss "
-        f"{config.loss.type}, beta {config.loss.beta}; reward: accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}."
+    data, rollout, reward, optimizer = config.data, config.rollout, config.reward, config.optimizer
+    parts = (
+        f"{optimizer.steps} optimizer steps on `{_public(data.dataset)}` ({data.split}), seed {config.seed}",
+        f"batches of {rollout.groups} problems x {rollout.samples} samples",
+        f"learning rate {optimizer.learning_rate:g} ({optimizer.schedule})",
+        f"temperature {_temperature(config)}",
+        f"loss {config.loss.type}, beta {config.loss.beta}",
+        f"reward accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}",
     )
+    return "; ".join(parts) + "."
 
 
 def _temperature(config: TrainConfig) -> str:
