@@ -27,8 +27,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
-from trl.experimental.async_grpo.async_grpo_trainer import save_lora_adapter, validate_lora_for_vllm_sync
+from trl import import_utils
 
 from deepmath.errors import Unavailable
 from services.trainer.config import TrainConfig
@@ -38,6 +37,15 @@ from services.trainer.pipeline import Pipeline
 from services.trainer.reference import move_reference
 from services.trainer.rollouts import Batch
 from services.trainer.rows import row
+
+# Where one environment has both, TRL would import vLLM: half a minute, for nothing. A trainer never loads it.
+import_utils.is_vllm_available = lambda *_, **__: False
+
+from trl import GRPOConfig, GRPOTrainer  # noqa: E402
+from trl.experimental.async_grpo.async_grpo_trainer import (  # noqa: E402
+    save_lora_adapter,
+    validate_lora_for_vllm_sync,
+)
 
 log = logging.getLogger(__name__)
 
@@ -142,12 +150,11 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         self._waited = time.monotonic() - began
         self._batch = batch
         set_loss_temperature(self.accelerator.unwrap_model(self.model), batch.temperature)
-        masked = self._config.reward.overlong == "mask"
-        rows, values = [], []
-        for sample in batch.samples:
-            in_loss = sample.reward.total is not None and not (masked and sample.outcome.truncated)
-            rows.append(row(sample.trajectory, in_loss, self._tokenizer.pad_token_id))
-            values.append(sample.reward.total)
+        values = [sample.reward.total for sample in batch.samples]
+        rows = [
+            row(sample.trajectory, value is not None, self._tokenizer.pad_token_id)
+            for sample, value in zip(batch.samples, values, strict=True)
+        ]
         assert len(rows) == len(prompts), "TRL asked for another number of trajectories than the configuration says"
         return {
             "prompt_ids": [one.prompt_ids for one in rows],

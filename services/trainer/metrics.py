@@ -29,7 +29,7 @@ def of_trl(logs: Mapping[str, float]) -> dict[str, float]:
 
 def of_batch(batch: Batch) -> dict[str, float]:
     """Return what a batch says. Shares and means are over the trajectories that did not fail for reasons of ours."""
-    sound = [sample for sample in batch.samples if sample.reward.total is not None]
+    sound = [sample for sample in batch.samples if not sample.failed]
     outcomes = [sample.outcome for sample in sound]
     return {
         "temperature": batch.temperature,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepmath.clients import GeneratorClient
@@ -20,10 +20,7 @@ _PATIENCE_S = 600.0  # without any generator; a big model takes minutes to load
 class _Replica:
     client: GeneratorClient
     busy: int = 0
-    turn: asyncio.Lock = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.turn = asyncio.Lock()
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Replicas:
@@ -35,18 +32,20 @@ class Replicas:
     """
 
     def __init__(self, addresses: list[str], adapters: bool = True) -> None:
-        self._replicas = [_Replica(GeneratorClient(address)) for address in addresses]
+        self._addresses = addresses
         self._adapters = adapters
+        self._replicas: list[_Replica] = []
         self._policy: Path | None = None
         self.offset = 0
         self.step = 0
 
     async def start(self, step: int) -> None:
-        """Choose the versions of a run that begins, or goes on, at optimizer step `step`.
+        """Choose the versions of a run that begins, or goes on, at optimizer step `step`. Call it once.
 
         Raises:
             Unavailable: a generator cannot be reached.
         """
+        self._replicas = [_Replica(GeneratorClient(address)) for address in self._addresses]
         newest = [info.policy_version for info in await asyncio.gather(*(r.client.get_info() for r in self._replicas))]
         self.offset = max(newest) + 1 - step if any(newest) else 0
         self.step = step

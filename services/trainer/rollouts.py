@@ -30,6 +30,11 @@ class Sample:
     outcome: Outcome
     reward: Reward
 
+    @property
+    def failed(self) -> bool:
+        """Whether it failed for reasons of ours."""
+        return self.trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+
 
 @dataclass(frozen=True)
 class Group:
@@ -154,7 +159,7 @@ class Rollouts:
     def _judged(self, problem: Problem, trajectories: list[pb.Trajectory]) -> list[Sample]:
         right = self.verifier.verify([(problem.answer, trajectory.answer) for trajectory in trajectories])
         outcomes = [outcome(trajectory, correct) for trajectory, correct in zip(trajectories, right, strict=True)]
-        rewards = [reward(one, self._config.reward) for one in outcomes]
+        rewards = [reward(one, self._config.reward, self._config.rollout.max_tokens) for one in outcomes]
         return [Sample(*parts) for parts in zip(trajectories, outcomes, rewards, strict=True)]
 
     def _seed(self, batch: int, name: str) -> int:
