@@ -104,7 +104,7 @@ def _uses_an_output(trajectory: pb.Trajectory) -> bool:
 def _written_after(trajectory: pb.Trajectory) -> list[str]:
     """For each snippet, what the model wrote from its output to the end of the next call."""
     text, calls = trajectory.text, list(_calls(trajectory))
-    ends = [end for end, _ in calls[1:]] + [len(text)]
+    ends = [end for end, _ in calls[1:]] + [len(text)] * bool(calls)
     return [text[start:end] for (_, start), end in zip(calls, ends, strict=True)]
 
 
