@@ -4,6 +4,9 @@ from pathlib import Path
 
 from deepmath.errors import InvalidRequest
 
+# As peft writes them.
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
 
 def check_model(model: str) -> None:
     """Refuse a model that is named as a directory and is none; a hub name can be judged by loading it only.
@@ -22,5 +25,6 @@ def check_adapter(adapter: str) -> None:
     Raises:
         InvalidRequest: there is no adapter at that path.
     """
-    if not (Path(adapter) / "adapter_config.json").is_file():
-        raise InvalidRequest(f"no adapter at {adapter}: an adapter directory has an adapter_config.json")
+    for name in ADAPTER_FILES:
+        if not (Path(adapter) / name).is_file():
+            raise InvalidRequest(f"no adapter at {adapter}: an adapter directory has {' and '.join(ADAPTER_FILES)}")

@@ -14,7 +14,9 @@ class GeneratorConfig(ServiceConfig):
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_GENERATOR_")
 
     model: str = Field(description="Directory of a model, or its hub name.")
-    adapter: str | None = Field(None, description="Directory of a LoRA adapter, as peft writes it.")
+    adapter: str | None = Field(
+        None, description="Directory of a LoRA adapter, as peft writes it: policy version 1. Else version 0, the model."
+    )
     executor: str | None = Field(
         None, description="Address of the executors: HOST:PORT, unix:PATH, dns:///NAME:PORT, or IP:PORT,IP:PORT,..."
     )
@@ -50,3 +52,11 @@ class GeneratorConfig(ServiceConfig):
     )
     eager: bool = Field(False, description="Do not compile graphs: starts sooner, runs slower.")
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(32, description="Largest rank of an adapter.")
+    adapters: bool = Field(True, description="Take LoRA adapters from a trainer; costs some memory for each.")
+    max_adapters: int = Field(
+        3, ge=2, description="Adapters loaded at once: the current one and those that segments in flight still use."
+    )
+    max_adapter_bytes: int = Field(2 << 30, gt=0, description="Longest file of an adapter that is taken.")
+    checkpoint_root: str | None = Field(
+        None, description="Directory below which a trainer may name checkpoints to load; default: none are taken."
+    )

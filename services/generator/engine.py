@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.model_files import check_adapter, check_model
+from services.generator.architecture import Architecture
 from services.generator.config import GeneratorConfig
+from services.generator.policies import Policies, Policy
 from services.generator.prompt import END_OF_TOOL_CALL
 from services.generator.sampling import Sampling
 
-_BASE_POLICY, _ADAPTER_POLICY = 0, 1
+_adapter_numbers = itertools.count(1)  # never twice: vLLM's caches of adapters and of prefixes go by them
 
 
 class Finish(Enum):
@@ -35,28 +38,30 @@ class Finish(Enum):
 
 @dataclass(frozen=True)
 class Sample:
-    """Tokens that were drawn, and the natural logarithm of the probability of each, as it was drawn."""
+    """Tokens that were drawn, the natural logarithm of the probability of each, as it was drawn, and who drew them."""
 
     token_ids: list[int]
     logprobs: list[float]
     finish: Finish
+    policy_version: int
 
 
 class Engine:
     """vLLM's asynchronous engine. Any number of `generate` may be in flight; it batches them.
 
-    `died` is set when it has died, which is for good.
+    `died` is set when it has died, which is for good. `policies` says which versions of the policy are loaded.
     """
 
-    def __init__(self, llm: Any, model: str, adapter: Any | None) -> None:
+    def __init__(self, llm: Any, model: str, config: GeneratorConfig) -> None:
         self._llm = llm
-        self._adapter = adapter
+        self._config = config
         self._requests = itertools.count()
+        self.policies = Policies(self._unload, config.max_adapters)
         self.died = asyncio.Event()
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length: int = llm.vllm_config.model_config.max_model_len
-        self.policy_version = _BASE_POLICY if adapter is None else _ADAPTER_POLICY
+        self.max_lora_rank: int = config.max_lora_rank if config.adapters else 0
         self._tool_stop = _stop_at(self.tokenizer, END_OF_TOOL_CALL)
 
     @classmethod
@@ -72,14 +77,79 @@ class Engine:
         try:
             llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InvalidRequest(f"vLLM cannot serve {config.model}: {reason}") from error
-        adapter = LoRARequest("adapter-1", _ADAPTER_POLICY, config.adapter) if config.adapter else None
-        return cls(llm, Path(config.model).name if Path(config.model).is_dir() else config.model, adapter)
+            raise InvalidRequest(f"vLLM cannot serve {config.model}: {_reason(error)}") from error
+        return cls(llm, Path(config.model).name if Path(config.model).is_dir() else config.model, config)
 
     async def warm_up(self) -> None:
-        """Draw a token, so that no user waits for what the engine does only once."""
+        """Load the adapter that it was started with and draw a token: no user waits for what is done only once.
+
+        Raises:
+            InvalidRequest: the adapter does not fit the model.
+        """
+        if self._config.adapters and current_platform.is_cpu():
+            await self._llm.collective_rpc("group_lora")
+        if self._config.adapter:
+            await self.load_adapter(1, self._config.adapter, Path(self._config.adapter))
         await self.generate(self.tokenizer.encode("1"), Sampling(1.0, 1.0, 0), max_tokens=1, tools=False)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """What the model is made of. Seconds for a large one at first."""
+        return Architecture(self.model, self._llm.vllm_config.model_config.hf_config)
+
+    async def load_adapter(self, version: int, content: str, folder: Path) -> None:
+        """Make the adapter in `folder` the policy of new segments. `content` tells it from another of that version.
+
+        The folder is not needed any more after that: vLLM keeps all that is in use.
+
+        Raises:
+            InvalidRequest: it does not fit the model.
+            WrongOrder: `version` is not larger than every one before.
+            Overloaded: segments in flight use as many adapters as may be loaded.
+            Unavailable: the engine has died.
+        """
+        await asyncio.to_thread(lambda: self.architecture.check_adapter(folder, self.max_lora_rank))
+        number = next(_adapter_numbers)
+        adapter = LoRARequest(f"adapter-{number}", number, str(folder))
+
+        async def load() -> None:
+            try:
+                await self._llm.add_lora(adapter)
+            except EngineDeadError as error:
+                raise self._dead() from error
+            except Exception as error:
+                raise InvalidRequest(f"vLLM cannot serve the adapter: {_reason(error)}") from error
+
+        await self.policies.adopt(Policy(version, content, adapter), load)
+
+    async def load_checkpoint(self, version: int, folder: Path) -> None:
+        """Make the weights in `folder` the policy of all segments, once those in flight have ended.
+
+        Raises:
+            InvalidRequest: they are not those of this model.
+            WrongOrder: `version` is not larger than every one before.
+            Unavailable: the engine has died, or died of the weights.
+        """
+        await asyncio.to_thread(self.architecture.check_checkpoint, folder)
+
+        async def load() -> None:
+            try:
+                await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+                await self._llm.reset_prefix_cache()
+            except Exception as error:  # half of the weights may be new
+                raise self._dead() from error
+
+        await self.policies.replace(Policy(version, str(folder)), load)
+
+    async def _unload(self, policy: Policy) -> None:
+        try:
+            await self._llm.remove_lora(policy.adapter.lora_int_id)  # type: ignore[union-attr]
+        except EngineDeadError:
+            self._dead()
+
+    def _dead(self) -> Unavailable:
+        self.died.set()
+        return Unavailable("the engine has died; the generator's log says why")
 
     async def generate(
         self,
@@ -97,9 +167,25 @@ class Engine:
         The token that ends the turn or the call is part of the sample. At `deadline` (in the event loop's time) what
         has been drawn by then is returned. `on_tokens` gets the tokens as they come. Cancelling aborts the request.
 
+        All tokens are drawn from one version of the policy: the one that is current when it begins.
+
         Raises:
             Unavailable: the engine has died.
         """
+        async with self.policies.segment() as policy:
+            return await self._generate(policy, prompt_ids, sampling, max_tokens, tools, seed, deadline, on_tokens)
+
+    async def _generate(
+        self,
+        policy: Policy,
+        prompt_ids: list[int],
+        sampling: Sampling,
+        max_tokens: int,
+        tools: bool,
+        seed: int | None,
+        deadline: float | None,
+        on_tokens: Callable[[list[int]], None] | None,
+    ) -> Sample:
         stop = self._tool_stop if tools else {}
         params = SamplingParams(
             temperature=sampling.temperature,
@@ -122,7 +208,7 @@ class Engine:
         )
         try:
             prompt = TokensPrompt(prompt_token_ids=prompt_ids)
-            async for output in self._llm.generate(prompt, params, request, lora_request=self._adapter):
+            async for output in self._llm.generate(prompt, params, request, lora_request=policy.adapter):
                 completion = output.outputs[0]
                 token_ids += completion.token_ids
                 logprobs += _drawn(completion.logprobs)
@@ -130,14 +216,13 @@ class Engine:
                 if on_tokens and completion.token_ids:
                     on_tokens(list(completion.token_ids))
         except EngineDeadError as error:
-            self.died.set()
-            raise Unavailable("the engine has died; the generator's log says why") from error
+            raise self._dead() from error
         except EngineGenerateError as error:
             raise Unavailable(f"the engine failed: {error}") from error
         finally:
             if timer:
                 timer.cancel()
-        return Sample(token_ids, logprobs, self._finish(reason, token_ids, tools))
+        return Sample(token_ids, logprobs, self._finish(reason, token_ids, tools), policy.version)
 
     def _finish(self, reason: str | None, token_ids: list[int], tools: bool) -> Finish:
         if reason == "length":
@@ -164,13 +249,18 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         gpu_memory_utilization=config.gpu_memory,
         enforce_eager=config.eager,
         logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k
-        enable_lora=config.adapter is not None,
+        enable_lora=config.adapters,
         max_lora_rank=config.max_lora_rank,
+        max_loras=config.max_adapters,
         disable_log_stats=True,
     )
     if config.context_length:
         arguments.max_model_len = config.context_length
     if current_platform.is_cpu():
+        arguments.worker_extension_cls = "services.generator.grouped_lora.GroupedLora"
+        # On a CPU vLLM 0.32 gives tokens without an adapter the one in the last slot: one slot more leaves that empty.
+        arguments.max_loras += 1
+        arguments.max_cpu_loras = arguments.max_loras
         # A prompt cut in two steps would have vLLM 0.32 rewind the request's generator, which no CPU generator can: a
         # request with a seed would take the engine down.
         arguments.enable_chunked_prefill = False
@@ -178,6 +268,10 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
         arguments.block_size = 32
     return arguments
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _stop_at(tokenizer: Any, text: str) -> dict[str, Any]:

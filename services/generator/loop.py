@@ -117,7 +117,7 @@ class _Run:
             on_tokens=self.text_events() if self.emit else None,
         )
         text = self.engine.tokenizer.decode(sample.token_ids, skip_special_tokens=False)
-        trajectory.append_sample(sample, text, self.engine.policy_version, self.sampling.temperature)
+        trajectory.append_sample(sample, text, self.sampling.temperature)
         match sample.finish:
             case Finish.TOOL_CALL:
                 self.code = snippet_of(text) or ""

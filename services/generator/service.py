@@ -8,7 +8,7 @@ import grpc
 
 from deepmath import __version__
 from deepmath.clients import ExecutorClient
-from deepmath.errors import InvalidRequest, NotServed
+from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 from deepmath.grading import majority
@@ -17,6 +17,7 @@ from services.generator.budget import Budget
 from services.generator.config import GeneratorConfig
 from services.generator.engine import Engine
 from services.generator.loop import AgentLoop, Emit
+from services.generator.policy_changes import PolicyChanges
 from services.generator.prompt import Mode, PromptTemplate
 from services.generator.sampling import Sampling
 
@@ -38,7 +39,7 @@ Send = Callable[[Message], None]
 
 
 class GeneratorServicer(rpc.GeneratorServiceServicer):
-    """Solve, Rollout and GetInfo over one agent loop."""
+    """Solve, Rollout and GetInfo over one agent loop, and the changes of its policy."""
 
     def __init__(
         self, config: GeneratorConfig, engine: Engine, client: ExecutorClient | None, template: PromptTemplate
@@ -47,6 +48,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         self._loop = AgentLoop(engine, client, config.tool_output_bytes)
         self._sampling, self._budget = Sampling.default(config), Budget.default(config)
         self._admission = Admission(config.max_trajectories, config.max_waiting)
+        self._changes = PolicyChanges(config, engine)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this servicer to `server`."""
@@ -97,8 +99,13 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     async def UpdateAdapter(
         self, request_iterator: AsyncIterator[pb.UpdateAdapterRequest], context: Any
     ) -> pb.UpdateAdapterResponse:
-        """Refuse: in the contract, not served yet."""
-        raise NotServed("UpdateAdapter comes with the trainer; until then start the generator with --adapter DIRECTORY")
+        """Take an adapter and serve it to new segments."""
+        return pb.UpdateAdapterResponse(policy_version=await self._changes.update_adapter(request_iterator))
+
+    async def LoadCheckpoint(self, request: pb.LoadCheckpointRequest, context: Any) -> pb.LoadCheckpointResponse:
+        """Read all weights again and serve them to all segments."""
+        await self._changes.load_checkpoint(request.policy_version, request.directory)
+        return pb.LoadCheckpointResponse(policy_version=request.policy_version)
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
         """Say what this generator is and does."""
@@ -106,14 +113,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             version=__version__,
             model=self._engine.model,
             context_length=self._engine.context_length,
-            policy_version=self._engine.policy_version,
-            loaded_policy_versions=sorted({0, self._engine.policy_version}),
+            policy_version=self._engine.policies.current.version,
+            loaded_policy_versions=self._engine.policies.versions,
             default_sampling=self._sampling.message(),
             default_budget=self._budget.message(),
             prompt_template=self._template.name,
             live_trajectories=self._admission.live,
             maximum_trajectories=self._admission.slots,
             waiting_for_executor=self._loop.executing,
+            max_lora_rank=self._engine.max_lora_rank,
+            takes_checkpoints=self._changes.checkpoint_root is not None,
         )
 
     async def _run(

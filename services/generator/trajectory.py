@@ -33,7 +33,7 @@ class Trajectory:
     def __post_init__(self) -> None:
         self.ids = list(self.prompt_ids)
 
-    def append_sample(self, sample: Sample, text: str, policy_version: int, temperature: float) -> None:
+    def append_sample(self, sample: Sample, text: str, temperature: float) -> None:
         """Append what the model wrote in one step."""
         self.steps += 1
         self.model_tokens += len(sample.token_ids)
@@ -45,7 +45,7 @@ class Trajectory:
                 source=pb.Segment.SOURCE_MODEL,
                 token_ids=sample.token_ids,
                 logprobs=sample.logprobs,
-                policy_version=policy_version,
+                policy_version=sample.policy_version,
                 temperature=temperature,
             )
         )

@@ -1,16 +1,20 @@
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from deepmath.clients import ExecutorClient
+from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.problems import generate
+from deepmath.serving import Server
 from services.generator.budget import Budget
 from services.generator.config import GeneratorConfig
 from services.generator.engine import Engine, Sample
 from services.generator.loop import AgentLoop
 from services.generator.prompt import PromptTemplate
 from services.generator.sampling import Sampling
+from services.generator.service import SERVICE_NAME, GeneratorServicer
 
 
 class RecordingEngine:
@@ -63,3 +67,42 @@ def two_step() -> list[str]:
 
     names = {family.name for family in FAMILIES}
     return [problem.problem for problem in generate(400, "test", 5) if problem.family in names]
+
+
+@dataclass
+class Learner:
+    """A generator of its own, at version 0, around the engine that all tests share."""
+
+    engine: Engine
+    client: GeneratorClient
+
+    async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> Sample:
+        """Sample greedily, to `max_tokens` or the end of the turn."""
+        return await self.engine.generate(
+            prompt_ids, Sampling(0.0, 1.0, 0), max_tokens=max_tokens, tools=False, **options
+        )
+
+    async def loaded_adapters(self) -> int:
+        return len(await self.engine._llm.list_loras())
+
+
+@pytest.fixture(scope="session")
+def checkpoint_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture
+async def learner(engine: Engine, config: GeneratorConfig, template, executor, checkpoint_root):
+    changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 1 << 20})
+    own = Engine(engine._llm, engine.model, changed)
+    server = await Server.start(config, {SERVICE_NAME: GeneratorServicer(changed, own, executor, template).register})
+    async with GeneratorClient(server.address) as client:
+        yield Learner(own, client)
+    await server.stop(0)
+    for adapter in await engine._llm.list_loras():
+        await engine._llm.remove_lora(adapter)
+
+
+@pytest.fixture(scope="session")
+def prompt_ids(engine: Engine, template: PromptTemplate) -> list[int]:
+    return template.encode(engine.tokenizer, next(generate(1, "test", 0)).problem, "plain")

@@ -1,0 +1,109 @@
+"""Versions of the policy: who waits for whom. The engine's part is a list of what is loaded."""
+
+import asyncio
+
+import pytest
+
+from deepmath.errors import InvalidRequest, Overloaded, WrongOrder
+from services.generator.policies import Policies, Policy
+
+
+class Loaded(list):
+    """The versions that were loaded and not yet unloaded."""
+
+    def adapter(self, version: int):
+        async def load() -> None:
+            self.append(version)
+
+        return Policy(version, str(version), adapter=object()), load
+
+    async def unload(self, policy: Policy) -> None:
+        self.remove(policy.version)
+
+
+@pytest.fixture
+def loaded() -> Loaded:
+    return Loaded()
+
+
+async def test_adapter_waits_for_a_segment_to_make_room(loaded) -> None:
+    policies = Policies(loaded.unload, most=2)
+    await policies.adopt(*loaded.adapter(1))
+    async with policies.segment():
+        await policies.adopt(*loaded.adapter(2))
+        waiting = asyncio.create_task(policies.adopt(*loaded.adapter(3)))
+        await asyncio.sleep(0.05)
+        assert loaded == [1, 2]
+    await waiting
+    await asyncio.sleep(0)
+    assert (policies.current.version, loaded) == (3, [3])
+
+
+async def test_adapter_without_room_is_told_to_come_again(loaded) -> None:
+    policies = Policies(loaded.unload, most=1, patience_s=0.05)
+    await policies.adopt(*loaded.adapter(1))
+    with pytest.raises(Overloaded, match="--max-adapters"):
+        await policies.adopt(*loaded.adapter(2))
+
+
+async def test_adapter_that_fails_to_load_leaves_the_version_before(loaded) -> None:
+    policies = Policies(loaded.unload, most=3)
+    await policies.adopt(*loaded.adapter(1))
+    policy, load = loaded.adapter(2)
+
+    async def half() -> None:
+        await load()
+        raise InvalidRequest("broken")
+
+    with pytest.raises(InvalidRequest):
+        await policies.adopt(policy, half)
+    await asyncio.sleep(0)
+    assert (policies.current.version, policies.versions, loaded) == (1, [0, 1], [1])
+
+
+async def test_weights_change_while_no_segment_is_in_flight_and_none_begins(loaded) -> None:
+    policies = Policies(loaded.unload, most=3)
+    in_flight, order = asyncio.Event(), []
+
+    async def segment(name: str) -> None:
+        async with policies.segment() as policy:
+            order.append((name, policy.version))
+            await in_flight.wait()
+
+    async def load() -> None:
+        order.append("weights")
+
+    first = asyncio.create_task(segment("first"))
+    await asyncio.sleep(0)
+    change = asyncio.create_task(policies.replace(Policy(7, "x"), load))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(segment("second"))
+    await asyncio.sleep(0.02)
+    assert order == [("first", 0)]
+    in_flight.set()
+    await asyncio.gather(first, change, second)
+    assert order == [("first", 0), "weights", ("second", 7)]
+
+
+async def test_change_goes_on_when_its_caller_leaves(loaded) -> None:
+    policies = Policies(loaded.unload, most=3)
+    policy, load = loaded.adapter(1)
+
+    async def slowly() -> None:
+        await asyncio.sleep(0.02)
+        await load()
+
+    call = asyncio.create_task(policies.adopt(policy, slowly))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.sleep(0.05)
+    assert policies.current is policy
+
+
+async def test_of_two_changes_at_once_the_older_version_is_refused(loaded) -> None:
+    policies = Policies(loaded.unload, most=3)
+    ended = await asyncio.gather(
+        *(policies.adopt(*loaded.adapter(version)) for version in (2, 1)), return_exceptions=True
+    )
+    assert ended[0] is None
+    assert isinstance(ended[1], WrongOrder)
