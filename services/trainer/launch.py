@@ -22,12 +22,12 @@ def command(launch: LaunchConfig, folder: Path) -> list[str]:
     worker = ["-m", _WORKER, str(folder)]
     if launch.processes == 1 and not launch.accelerate:
         return [sys.executable, *worker]
-    if launch.cpu:  # accelerate starts several processes on GPUs only, or by MPI
-        return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}", *worker]
     options = [f"--num_processes={launch.processes}", f"--mixed_precision={_precision(launch)}"]
     if launch.accelerate:
         options.append(f"--config_file={_configuration(launch.accelerate)}")
-    elif launch.processes > 1:
+    elif launch.cpu:  # where accelerate starts several processes by MPI only
+        return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}", *worker]
+    else:
         options.append("--multi_gpu")
     return [sys.executable, "-m", "accelerate.commands.launch", *options, *worker]
 

@@ -121,8 +121,7 @@ class Runs:
         self._asked.add(folder.name)
         told = 0
         while not (state := self.state(folder)).ended:
-            worker = self._workers.get(folder.name)
-            pid = state.pid or (worker.pid if worker else 0)
+            pid = self.worker_pid(folder)
             if pid and pid != told:
                 _signal(pid, signal.SIGTERM)
                 told = pid
@@ -130,6 +129,11 @@ class Runs:
                 _kill_group(pid)
             await asyncio.sleep(_POLL_S)
         return state
+
+    def worker_pid(self, folder: RunFolder) -> int:
+        """Return the process id of a run's worker, the one to ask for a checkpoint; 0 while it is not known."""
+        worker = self._workers.get(folder.name)
+        return folder.read_state().pid or (worker.pid if worker else 0)
 
     async def stop_all(self) -> None:
         """Stop the runs whose workers this process has started."""
