@@ -17,7 +17,7 @@ _BATCH = 10_000  # rows
 class Dataset:
     """One split of the dataset `name`; `subset` is what the hub calls a configuration.
 
-    A file has one split, whatever it is called.
+    A file has one split, whatever it is called; `train[:1000]` is a part of one.
 
     Raises:
         InvalidRequest: there is no such dataset or split, or it cannot be read.
@@ -52,6 +52,8 @@ def _loaded(name: str, subset: str | None, split: str) -> Any:
     except FileNotFoundError as error:  # datasets' own "not found", on the hub as well
         raise InvalidRequest(f"there is no dataset {name}: {_first_line(error)}") from None
     except (ValueError, TypeError, OSError, KeyError) as error:
+        if "corresponds to no data" in str(error):
+            raise InvalidRequest(f"the dataset {name} is empty") from None
         raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
     except datasets.exceptions.DatasetsError as error:
         raise InvalidRequest(f"cannot read {name}: {_first_line(error.__cause__ or error)}") from None
@@ -62,8 +64,11 @@ def _load(datasets: Any, name: str, subset: str | None, split: str) -> Any:
     if path.is_file():
         if (loader := _LOADERS.get(path.suffix)) is None:
             raise InvalidRequest(f"cannot read {name}: give a file that ends in {', '.join(_LOADERS)}")
+        if not path.stat().st_size:
+            raise InvalidRequest(f"the dataset {name} is empty")
         options = _csv_options(datasets, path) if loader == "csv" else {}
-        return datasets.load_dataset(loader, data_files={split: str(path)}, split=split, **options)
+        _, bracket, rows = split.partition("[")  # `test[:100]`
+        return datasets.load_dataset(loader, data_files={"train": str(path)}, split=f"train{bracket}{rows}", **options)
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(path))
         if not isinstance(saved, dict):

@@ -1,0 +1,195 @@
+"""Answers are compared by value, and no answer stops the comparing of others."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deepmath.errors import Unavailable
+from services.trainer import verifier as module
+from services.trainer.verifier import Verifier
+
+# Neither ends in any time that a test could wait for.
+ENDLESS = r"10^{10^{10}}"
+ENDLESS_BRACES = "{" * 450 + "x" + "}" * 450
+
+
+def workers(verifier: Verifier) -> list[int]:
+    return [worker._process.pid for worker in verifier._workers if worker._process is not None]
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Verifier]:
+    with Verifier(1, 60.0) as verifier:
+        yield verifier
+
+
+@pytest.fixture
+def hurried() -> Iterator[Verifier]:
+    with Verifier(1, 10.0) as verifier:
+        yield verifier
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("1/2", "0.5"),
+        ("0.5", r"\frac12"),
+        (r"\frac{1}{2}", r"\dfrac{1}{2}"),
+        (r"$\frac{1}{2}$", "1/2"),
+        (r"\(3\)", "3"),
+        (r"\sqrt{8}", r"2\sqrt2"),
+        (r"2\sqrt{2}", "2.828427"),
+        ("1/3", "0.333333"),
+        (r"\{1,2\}", r"\{2,1\}"),
+        ("1, 2", "2,1"),
+        ("(1,2,3)", "(1, 2, 3)"),
+        ("[1,2)", "[1, 2)"),
+        (r"x \in [1,2]", "[1,2]"),
+        ("x^2+2x+1", "(x+1)^2"),
+        ("x=5", "5"),
+        ("n>2", "2<n"),
+        (r"5\text{ cm}", "5"),
+        ("5", "5 cm"),
+        (r"12^\circ", "12"),
+        (r"\text{Yes}", "Yes"),
+        ("1,000", "1000"),
+        # math-verify takes a percentage for either of the two numbers that it may stand for.
+        (r"50\%", "1/2"),
+        (r"50\%", "50"),
+    ],
+)
+def test_equal_answers_are_right_however_they_are_written(patient: Verifier, gold: str, answer: str) -> None:
+    assert patient.verify([(gold, answer)]) == [True]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("1/2", "1/3"),
+        ("1/3", "0.333"),
+        ("(1,2)", "(2,1)"),
+        ("(1,2,3)", "(1,3,2)"),
+        ("[1,2)", "[1,2]"),
+        (r"\sqrt{8}", r"\sqrt{7}"),
+        (r"\infty", r"-\infty"),
+        ("Yes", "No"),
+        ("7", ""),
+        ("7", "  "),
+        (r"\frac{1}{0}", "1"),
+        ("1", r"\frac{1}{0}"),
+        ("1", "1e999999999"),
+        (r"\sqrt{2}", "2\x00"),
+        (r"\sqrt{2}", "½∑五\ud800"),
+        (r"\sqrt{2}", "1" * 100_000),
+        (r"\sqrt{2}", "\\" * 900),
+        (r"\sqrt{2}", "$" * 900),
+    ],
+)
+def test_other_answers_are_wrong(patient: Verifier, gold: str, answer: str) -> None:
+    assert patient.verify([(gold, answer)]) == [False]
+
+
+def test_verdicts_come_in_the_order_of_the_pairs(patient: Verifier) -> None:
+    pairs = [("2", "2"), (r"\sqrt{8}", "3"), ("2", "3"), (r"\sqrt{8}", r"2\sqrt{2}"), ("2", "2")]
+    assert patient.verify(pairs) == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("gold", ["7", "-3/4", r"\frac{3}{4}", r"$\frac{3}{4}$", "x^2 + 1", "[1, 2)", r"\text{Yes}"])
+def test_mathematics_is_a_gold_answer(patient: Verifier, gold: str) -> None:
+    assert patient.check_gold(gold)
+
+
+@pytest.mark.parametrize("gold", ["", " ", "???", r"\frac{", "x" * 5000])
+def test_anything_else_is_no_gold_answer(patient: Verifier, gold: str) -> None:
+    assert not patient.check_gold(gold)
+
+
+def test_answer_to_a_gold_answer_that_is_no_mathematics_has_no_verdict(patient: Verifier) -> None:
+    assert patient.verify([("???", "5")]) == [None]
+    assert patient.timeouts == 0
+
+
+def test_numbers_need_no_worker() -> None:
+    with Verifier(2, 1.0) as verifier:
+        assert verifier.verify([("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", "")]) == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert verifier.check_golds(["42", r"\frac12", ""]) == [True, True, False]
+        assert workers(verifier) == []
+
+
+@pytest.mark.parametrize("answer", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
+def test_endless_comparison_is_killed_counted_and_the_next_one_answered(hurried: Verifier, answer: str) -> None:
+    assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
+    (before,) = workers(hurried)
+    assert hurried.verify([(r"\sqrt{2}", answer)]) == [None]
+    assert not is_running(before)
+    assert hurried.timeouts == 1
+    assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
+
+
+def test_worker_that_was_killed_from_outside_is_replaced(patient: Verifier) -> None:
+    patient.verify([(r"\sqrt{3}", "y")])
+    (pid,) = workers(patient)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert patient.verify([(r"\sqrt{3}", r"3^{1/2}")]) == [True]
+
+
+def test_worker_that_dies_of_an_answer_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its alarm, for when the verifier is gone, set to before the verifier's own time, which no test would wait for.
+    monkeypatch.setattr(module, "_GRACE_S", 3 - 1_000_000)
+    with Verifier(1, 1_000_000.0) as verifier:
+        assert verifier.verify([(r"\sqrt{2}", ENDLESS)]) == [None]
+        assert verifier.timeouts == 1
+
+
+def test_worker_has_a_memory_limit_and_neither_our_environment_nor_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    with Verifier(1, 60.0) as verifier:
+        verifier.verify([(r"\sqrt{3}", "y")])
+        (pid,) = workers(verifier)
+        process = Path(f"/proc/{pid}")
+        assert re.search(rf"Max address space +{1 << 30} ", (process / "limits").read_text())
+        assert b"secret" not in (process / "environ").read_bytes()
+        assert "libtorch" not in (process / "maps").read_text()
+
+
+def test_closed_verifier_leaves_no_process() -> None:
+    verifier = Verifier(2, 60.0)
+    verifier.verify([(r"\sqrt{3}", "y"), (r"\sqrt{3}", "z")])
+    pids = workers(verifier)
+    verifier.close()
+    assert pids
+    assert not any(map(is_running, pids))
+
+
+def test_closing_from_another_thread_frees_the_one_that_waits() -> None:
+    verifier = Verifier(1, 1_000_000.0)
+    with ThreadPoolExecutor() as threads:
+        verdicts = threads.submit(verifier.verify, [(r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES)])
+        while not workers(verifier):
+            time.sleep(0.01)
+        verifier.close()
+        assert verdicts.result() == [None, None]
+
+
+def test_missing_math_verify_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "verifier_worker.py"
+    program.write_text("raise SystemExit(1)")
+    monkeypatch.setattr(module, "_PROGRAM", program)
+    with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match="extra `trainer`"):
+        verifier.verify([(r"\sqrt{3}", "y")])
