@@ -7,9 +7,7 @@ import pytest
 
 from deepmath.executor.v1 import executor_pb2 as pb
 
-from .conftest import GRACE_MS
-
-LATE_MS = 3000  # ended by the limit and not by chance; how late exactly is for benchmarks/executor.py to measure
+from .conftest import GRACE_MS, LATE_MS
 
 ENDLESS = {
     "loop": "while True: pass",
