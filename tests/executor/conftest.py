@@ -22,8 +22,8 @@ from .attacks import Attacker, Bystander
 from .engine import engine, image  # noqa: F401  (fixtures)
 
 SANDBOXES = ("full", "pod", "docker")  # the native backend at each of its levels, and containers
-# Long, both of them, because on a busy machine nothing may get to run for a while. How late exactly a snippet ends is for
-# benchmarks/executor.py to measure.
+# Long, both of them, because on a busy machine nothing may get to run for a while. How late exactly a snippet ends is
+# for benchmarks/executor.py to measure.
 GRACE_MS = 750  # the default is shorter
 LATE_MS = 3000  # ended by the limit and not by chance
 SMALL_SESSIONS = 6
