@@ -1,0 +1,186 @@
+"""The other side of `benchmarks.training`: TRL's own GRPOTrainer with its own tools, generating through transformers.
+
+`python -m benchmarks.training_trl FOLDER` trains as FOLDER/config.yaml says, a configuration of our trainer, and writes
+FOLDER/metrics.jsonl under our trainer's names. Model, problems and their order, batch, LoRA, optimizer, loss and
+rewards are the same. The tool is given by `environment_factory`, TRL's form of `tools=` in which a trajectory has
+variables of its own: two-step questions need them. There is no service, no sandbox and no log-probability of the
+sampler.
+"""
+
+import importlib
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from trl import GRPOConfig, GRPOTrainer
+
+from benchmarks.training_trl_tool import CHAT_TEMPLATE, END_OF_CALL, RESPONSE_TEMPLATE, Session, succeeded
+from deepmath.grading import extract_boxed, same
+from services.trainer.config import TrainConfig, load
+from services.trainer.data import Order, load_problems
+from services.trainer.metrics_log import RunFolder
+
+Messages = list[dict[str, Any]]
+
+
+def main(folder: RunFolder) -> None:
+    config = load(folder.config.read_text())
+    if config.launch.threads:
+        torch.set_num_threads(config.launch.threads)
+    agent = config.rollout.mode == "agent"
+    trainer = TimedTrainer(
+        model=AutoModelForCausalLM.from_pretrained(config.model_path, dtype=torch.float32),
+        processing_class=tokenizer(config.model_path, agent),
+        args=arguments(config, folder.path),
+        train_dataset=dataset(config),
+        reward_funcs=[accuracy_reward, code_reward],
+        environment_factory=Session if agent else None,
+        peft_config=lora(config),
+    )
+    trainer.folder = folder
+    importlib.import_module("sympy")  # is no step's work
+    trainer.train()
+
+
+class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer with a clock around its parts."""
+
+    folder: RunFolder
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.seconds = {"generate": 0.0, "reward": 0.0, "batch": 0.0}
+        self.ended = time.perf_counter()
+        super().__init__(*args, **options)
+
+    def _generate(self, *args: Any) -> Any:
+        return self._timed("generate", super()._generate, *args)
+
+    def _calculate_rewards(self, *args: Any) -> Any:
+        return self._timed("reward", super()._calculate_rewards, *args)
+
+    def _generate_and_score_completions(self, *args: Any) -> Any:
+        return self._timed("batch", super()._generate_and_score_completions, *args)
+
+    def _timed(self, name: str, call: Callable[..., Any], *args: Any) -> Any:
+        started = time.perf_counter()
+        result = call(*args)
+        self.seconds[name] += time.perf_counter() - started
+        return result
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        values = {name: sum(given) / len(given) for name, given in self._metrics["train"].items() if given}
+        super().log(logs, start_time)
+        if "loss" not in logs:  # the summary at the end
+            return
+        now = time.perf_counter()
+        step_seconds, self.ended = now - self.ended, now
+        metrics = {
+            "step_seconds": step_seconds,
+            "generate_seconds": self.seconds["generate"],
+            "reward_seconds": self.seconds["reward"],
+            "train_seconds": step_seconds - self.seconds["batch"],
+            "accuracy": values["rewards/accuracy_reward/mean"],
+            "code_executed_rate": values["rewards/code_reward/mean"],
+            "code_rate": values.get("tools/call_frequency", 0.0),
+            "model_tokens": values["completions/mean_length"],
+            "loss": logs["loss"],
+        }
+        self.folder.append_metrics(self.state.global_step, metrics)
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+
+
+def tokenizer(path: str, agent: bool) -> PreTrainedTokenizerBase:
+    loaded = AutoTokenizer.from_pretrained(path)
+    if agent:
+        loaded.chat_template, loaded.response_template = CHAT_TEMPLATE, RESPONSE_TEMPLATE
+        loaded.eos_token = END_OF_CALL
+    return loaded
+
+
+def dataset(config: TrainConfig) -> Dataset:
+    """Return the problems in the order in which our trainer takes them."""
+    problems = load_problems(config.data, config.seed)
+    order = Order(len(problems), config.seed).indices(0, config.optimizer.steps * config.rollout.groups)
+    system = tomllib.loads((Path(config.model_path) / "prompt.toml").read_text())[config.rollout.mode]
+    return Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "system", "content": system}, {"role": "user", "content": problems[index].text}],
+                "gold": problems[index].answer,
+            }
+            for index in order
+        ]
+    )
+
+
+def arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
+    rollout, optimizer, loss = config.rollout, config.optimizer, config.loss
+    return GRPOConfig(
+        output_dir=str(folder / "trl"),
+        seed=config.seed,
+        use_cpu=config.launch.cpu,
+        bf16=False,
+        gradient_checkpointing=False,  # it would drop the cache in generation
+        shuffle_dataset=False,
+        per_device_train_batch_size=optimizer.micro_batch,
+        gradient_accumulation_steps=config.accumulation,
+        num_generations=rollout.samples,
+        max_completion_length=rollout.max_tokens,
+        max_tool_calling_iterations=rollout.max_steps - 1,
+        temperature=rollout.temperature.start,
+        top_p=1.0,
+        top_k=0,
+        max_steps=optimizer.steps,
+        learning_rate=optimizer.learning_rate,
+        lr_scheduler_type=optimizer.schedule,
+        warmup_steps=optimizer.warmup,  # below 1: a share
+        adam_beta1=optimizer.beta1,
+        adam_beta2=optimizer.beta2,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        loss_type=loss.type,
+        epsilon=loss.epsilon,
+        beta=loss.beta,
+        scale_rewards=loss.scale_rewards,
+        reward_weights=[config.reward.accuracy, config.reward.code],
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def lora(config: TrainConfig) -> LoraConfig:
+    assert config.lora
+    return LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        use_rslora=config.lora.rslora,
+        lora_dropout=config.lora.dropout,
+        target_modules=config.lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def accuracy_reward(completions: list[Messages], gold: list[str], **_: object) -> list[float]:
+    return [float(same(answer(messages), right)) for messages, right in zip(completions, gold, strict=True)]
+
+
+def code_reward(completions: list[Messages], **_: object) -> list[float]:
+    """Return 1 for each completion in which a snippet ran to its end."""
+    return [float(any(m["role"] == "tool" and succeeded(m["content"]) for m in one)) for one in completions]
+
+
+def answer(messages: Messages) -> str:
+    return extract_boxed("".join(m["content"] for m in messages if m["role"] == "assistant"))
+
+
+if __name__ == "__main__":
+    main(RunFolder(Path(sys.argv[1])))
