@@ -51,8 +51,8 @@ def _loaded(name: str, subset: str | None, split: str) -> Any:
         ) from None
     except FileNotFoundError as error:  # datasets' own "not found", on the hub as well
         raise InvalidRequest(f"there is no dataset {name}: {_first_line(error)}") from None
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        if "corresponds to no data" in str(error):
+    except (ValueError, TypeError, OSError, LookupError) as error:
+        if isinstance(error, IndexError) or "corresponds to no data" in str(error):  # how it trips over no rows
             raise InvalidRequest(f"the dataset {name} is empty") from None
         raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
     except datasets.exceptions.DatasetsError as error:
