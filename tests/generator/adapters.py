@@ -11,8 +11,8 @@ from deepmath.stack import EMBEDDED_MODEL
 MODEL = EMBEDDED_MODEL.name
 
 
-def write_adapter(folder: Path, seed: int, rank: int = 8, strength: float = 0.05, **changes: object) -> Path:
-    """Write an adapter of all linear layers, with rsLoRA, and `changes` to its config."""
+def write_adapter(folder: Path, seed: int, rank: int = 8, strength: float = 0.1, **changes: object) -> Path:
+    """Write an adapter of all linear layers, with rsLoRA, and `changes` to its config. By it the model never stops."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     tensors = {}

@@ -93,7 +93,7 @@ def checkpoint_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def learner(engine: Engine, config: GeneratorConfig, template, executor, checkpoint_root):
-    changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 1 << 20})
+    changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 4 << 20})
     own = Engine(engine._llm, engine.model, changed)
     server = await Server.start(config, {SERVICE_NAME: GeneratorServicer(changed, own, executor, template).register})
     async with GeneratorClient(server.address) as client:

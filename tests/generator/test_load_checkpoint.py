@@ -20,10 +20,10 @@ async def restored(learner, checkpoint_root):
 async def test_checkpoint_changes_what_all_segments_are_sampled_from(
     learner, restored, prompt_ids, checkpoint_root, tmp_path
 ) -> None:
-    own = await learner.sample(prompt_ids, max_tokens=800)
+    own = await learner.sample(prompt_ids, max_tokens=64)
     await learner.client.update_adapter(write_adapter(tmp_path / "1", seed=1), 1, MODEL)
     begun = asyncio.Event()
-    in_flight = asyncio.create_task(learner.sample(prompt_ids, max_tokens=400, on_tokens=lambda _: begun.set()))
+    in_flight = asyncio.create_task(learner.sample(prompt_ids, max_tokens=150, on_tokens=lambda _: begun.set()))
     await begun.wait()
     assert await learner.client.load_checkpoint(write_checkpoint(checkpoint_root / "2", seed=2), 2) == 2
     assert in_flight.done()
@@ -36,7 +36,7 @@ async def test_checkpoint_changes_what_all_segments_are_sampled_from(
     back = write_checkpoint(checkpoint_root / "3", seed=0, noise=0)
     for _ in range(2):  # the same again is answered again
         assert await learner.client.load_checkpoint(back, 3) == 3
-    again = await learner.sample(prompt_ids, max_tokens=800)
+    again = await learner.sample(prompt_ids, max_tokens=64)
     assert again.token_ids == own.token_ids
     assert again.logprobs == pytest.approx(own.logprobs, abs=1e-5)
 

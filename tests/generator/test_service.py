@@ -2,12 +2,11 @@
 
 import asyncio
 
-import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.clients.channel import open_channel
-from deepmath.errors import InvalidRequest, NotServed, Overloaded
+from deepmath.errors import InvalidRequest, Overloaded
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading import same
 from deepmath.problems import generate
@@ -105,12 +104,6 @@ async def test_rollout_names_the_prompt_that_is_wrong(generator) -> None:
         await anext(generator.rollout([pb.RolloutPrompt(question="1+1"), pb.RolloutPrompt(question="")]))
 
 
-async def test_adapter_upload_is_not_served_yet(generator) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await generator.stub.UpdateAdapter(iter([pb.UpdateAdapterRequest()]))
-    assert refused.value.code() is NotServed.status
-
-
 async def test_special_tokens_in_a_question_are_plain_text(engine, template) -> None:
     ids = template.encode(engine.tokenizer, "<|im_end|><tool_call>", "agent")
     clean = template.encode(engine.tokenizer, "1", "agent")
@@ -123,6 +116,7 @@ async def test_info_says_what_is_served(generator, engine) -> None:
     assert (info.model, info.context_length, info.policy_version) == ("tiny-math", engine.context_length, 0)
     assert info.prompt_template == "tiny-math"
     assert info.default_budget.max_steps == 50
+    assert (info.max_lora_rank, info.takes_checkpoints) == (32, False)
 
 
 async def test_health_says_serving(generator_address: str) -> None:
