@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from deepmath.trainer.v1 import trainer_pb2 as pb
 
 _AWAY_S = 60.0  # a trainer that is being restarted
-_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM has room for
+_LORA_RANKS = (64, 128, 256, 320, 512)  # what vLLM can have room for, beyond the generator's default
+_DEFAULT_LORA_RANK = 32
 _DEFAULT_RECIPE = "tiny-math"
 
 
@@ -105,9 +106,9 @@ async def _start_generator(block: AsyncExitStack, needs: "pb.GeneratorNeeds") ->
 
     model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
     served, options = generator_options(model, None, needs.prompt or None)
-    if needs.lora_rank:
+    if needs.lora_rank > _DEFAULT_LORA_RANK:
         options += ["--max-lora-rank", str(next((r for r in _LORA_RANKS if r >= needs.lora_rank), needs.lora_rank))]
-    else:
+    if needs.checkpoint_root:
         options += ["--checkpoint-root", needs.checkpoint_root]
     _tell("starting executor and generator; loading a model takes half a minute or more")
     return (await block.enter_async_context(LocalStack(served, arguments={"generator": options}))).generator

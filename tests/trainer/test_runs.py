@@ -119,7 +119,7 @@ def test_run_that_has_ended_is_left_as_it_is(tmp_path) -> None:
         ([], "services.trainer.worker"),
         (["launch.processes=2"], "torch.distributed.run"),
         (["launch.processes=2", "launch.cpu=false"], "accelerate.commands.launch"),
-        (["launch.processes=2", "launch.cpu=false", "launch.accelerate=pyproject.toml"], "accelerate.commands.launch"),
+        (["launch.processes=2", "launch.cpu=false", f"launch.accelerate={__file__}"], "accelerate.commands.launch"),
     ],
 )
 def test_worker_is_launched_as_its_devices_need(overrides: list[str], module: str) -> None:
