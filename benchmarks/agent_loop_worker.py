@@ -27,6 +27,7 @@ async def main(executor: str, cores: str) -> None:
 
     template = PromptTemplate.load(config.model)
     engine = Engine.start(config)
+    await engine.warm_up()
     questions = json.loads(sys.stdin.readline())
     prompts = [template.encode(engine.tokenizer, question, "agent") for question in questions]
     client = ExecutorClient(executor)

@@ -19,19 +19,29 @@ _PEFT_PREFIX = "base_model.model."
 
 
 class Architecture:
-    """What a model called `name` is made of: `linear` maps its linear layers, `parameters` all its parameters."""
+    """What a model called `name` is made of.
+
+    `linear` has the weights of its linear layers, the output layer left out as by peft's "all-linear"; `parameters` has
+    all its parameters.
+
+    Raises:
+        InvalidRequest: transformers has no such model.
+    """
 
     def __init__(self, name: str, hf_config: Any) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(hf_config)
+        try:
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(hf_config)
+        except ValueError as error:
+            raise InvalidRequest(f"no adapter or checkpoint can be checked for {name}: {error}") from error
         self.name = name
         self.linear: Shapes = {
             name: tuple(module.weight.shape)
             for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear)
+            if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
         }
         self.parameters: Shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         self._required = {name for name, _ in model.named_parameters()}  # of tied ones the first
@@ -58,7 +68,10 @@ class Architecture:
         for name in shapes:
             layer, _, matrix = name.removeprefix(_PEFT_PREFIX).rpartition(".lora_")
             if layer not in self.linear or matrix not in ("A.weight", "B.weight"):
-                raise InvalidRequest(f"the adapter has {name}, and {self.name} has no linear layer {layer or name}")
+                raise InvalidRequest(
+                    f"the adapter has {name}; only matrices A and B of the linear layers of {self.name} are taken, "
+                    "without the output layer"
+                )
         for layer in {name.rpartition(".lora_")[0] for name in shapes}:
             outputs, inputs = self.linear[layer.removeprefix(_PEFT_PREFIX)]
             for matrix, fitting in (("A", (rank, inputs)), ("B", (outputs, rank))):

@@ -61,7 +61,6 @@ class Engine:
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length: int = llm.vllm_config.model_config.max_model_len
-        self.max_lora_rank: int = config.max_lora_rank if config.adapters else 0
         self._tool_stop = _stop_at(self.tokenizer, END_OF_TOOL_CALL)
 
     @classmethod
@@ -86,7 +85,7 @@ class Engine:
         Raises:
             InvalidRequest: the adapter does not fit the model.
         """
-        if self._config.adapters and current_platform.is_cpu():
+        if _takes_lora(self._config) and current_platform.is_cpu():
             await self._llm.collective_rpc("group_lora")
         if self._config.adapter:
             await self.load_adapter(1, self._config.adapter, Path(self._config.adapter))
@@ -108,7 +107,7 @@ class Engine:
             Overloaded: segments in flight use as many adapters as may be loaded.
             Unavailable: the engine has died.
         """
-        await asyncio.to_thread(lambda: self.architecture.check_adapter(folder, self.max_lora_rank))
+        await asyncio.to_thread(lambda: self.architecture.check_adapter(folder, self._config.max_lora_rank))
         number = next(_adapter_numbers)
         adapter = LoRARequest(f"adapter-{number}", number, str(folder))
 
@@ -249,7 +248,7 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         gpu_memory_utilization=config.gpu_memory,
         enforce_eager=config.eager,
         logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k
-        enable_lora=config.adapters,
+        enable_lora=_takes_lora(config),
         max_lora_rank=config.max_lora_rank,
         max_loras=config.max_adapters,
         disable_log_stats=True,
@@ -268,6 +267,10 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         # leave most of a short trajectory to be computed again; 32 is the least its CPU kernels take.
         arguments.block_size = 32
     return arguments
+
+
+def _takes_lora(config: GeneratorConfig) -> bool:
+    return config.adapters or config.adapter is not None
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,8 @@ class GroupedLora:
         for wrapper in manager.punica_wrapper_mapping.values():
             grouped = _Products(wrapper)
             wrapper.update_metadata, wrapper.add_lora_linear = grouped.update, grouped.add
+            # Those of the embedding and of the output layer are always zero: no such adapters are taken.
+            wrapper.add_lora_embedding = wrapper.add_lora_logits = _add_nothing
 
 
 class _Products:
@@ -53,6 +55,10 @@ class _Products:
                 product = (inputs @ a_slice[slot, 0].T) @ b_slice[slot, 0].T
                 y[rows, column : column + width] += product.mul_(scale) if scale != 1 else product
                 column += width
+
+
+def _add_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def _rows(ids: tuple[int, ...], slots: list[int | None]) -> list[tuple[int, slice | torch.Tensor]]:

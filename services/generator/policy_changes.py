@@ -18,6 +18,7 @@ class PolicyChanges:
 
     def __init__(self, config: GeneratorConfig, engine: Engine) -> None:
         self._engine = engine
+        self.max_lora_rank: int = config.max_lora_rank if config.adapters else 0
         self._max_bytes = config.max_adapter_bytes
         self.checkpoint_root = Path(config.checkpoint_root).resolve() if config.checkpoint_root else None
         self._uploading = asyncio.Lock()
@@ -31,7 +32,7 @@ class PolicyChanges:
             Overloaded: no room; come again.
             Unavailable: the engine has died.
         """
-        if not self._engine.max_lora_rank:
+        if not self.max_lora_rank:
             raise WrongOrder("this generator takes no adapters: it was started with --no-adapters")
         header = await read_header(requests, self._max_bytes)
         if header.model != self._engine.model:

@@ -121,7 +121,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             live_trajectories=self._admission.live,
             maximum_trajectories=self._admission.slots,
             waiting_for_executor=self._loop.executing,
-            max_lora_rank=self._engine.max_lora_rank,
+            max_lora_rank=self._changes.max_lora_rank,
             takes_checkpoints=self._changes.checkpoint_root is not None,
         )
 

@@ -9,6 +9,7 @@ import grpc
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from deepmath.clients.generator import _describe, _messages
@@ -103,6 +104,15 @@ async def test_adapter_that_does_not_fit_is_refused(learner, tmp_path, options: 
 async def test_adapter_of_another_model_is_refused(learner, tmp_path) -> None:
     with pytest.raises(InvalidRequest, match=rf"'other', and this generator serves '{MODEL}'"):
         await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1, "other")
+
+
+async def test_adapter_of_a_layer_that_the_model_lacks_is_refused(learner, tmp_path) -> None:
+    adapter = write_adapter(tmp_path / "a", seed=1)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    layer = "base_model.model.model.layers.4.self_attn.q_proj.lora_A.weight"
+    save_file(tensors | {layer: torch.zeros(8, 192)}, adapter / "adapter_model.safetensors")
+    with pytest.raises(InvalidRequest, match=rf"{layer}; only matrices A and B of the linear layers of {MODEL}"):
+        await learner.client.update_adapter(adapter, 1, MODEL)
 
 
 async def test_folder_without_an_adapter_is_refused_before_anything_is_sent(learner, tmp_path) -> None:
