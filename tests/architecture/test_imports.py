@@ -49,8 +49,18 @@ def test_vllm_is_imported_in_one_file() -> None:
     assert importers("vllm") == {"services/generator/engine.py"}
 
 
+def test_trl_is_imported_in_one_file() -> None:
+    assert importers("trl") == {"services/trainer/grpo.py"}
+
+
 def test_executor_imports_no_torch() -> None:
     assert importers("torch", "vllm", "transformers", within="services/executor/") == set()
+
+
+def test_service_of_the_trainer_loads_no_torch() -> None:
+    modules = "services.trainer.__main__, services.trainer.service, services.trainer.runs, services.trainer.check"
+    code = f"import sys, {modules}; print(sorted({{'torch', 'trl', 'transformers', 'datasets'}} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 @pytest.mark.parametrize("module", ["deepmath.cli.main", "deepmath.clients", "deepmath.serving", "deepmath.stack"])
