@@ -1,5 +1,6 @@
 """Models and adapters on disk: what can be said of them without loading them."""
 
+import json
 from pathlib import Path
 
 from deepmath.errors import InvalidRequest
@@ -28,3 +29,21 @@ def check_adapter(adapter: str) -> None:
     for name in ADAPTER_FILES:
         if not (Path(adapter) / name).is_file():
             raise InvalidRequest(f"no adapter at {adapter}: an adapter directory has {' and '.join(ADAPTER_FILES)}")
+
+
+def model_name(model: str) -> str:
+    """Return what a model is called: the last part of a directory's path, or its hub name."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def model_of_adapter(adapter: str) -> str:
+    """Return the name of the model that an adapter says it belongs to.
+
+    Raises:
+        InvalidRequest: there is no adapter at that path, or it does not say.
+    """
+    check_adapter(adapter)
+    try:
+        return model_name(json.loads((Path(adapter) / ADAPTER_CONFIG).read_text())["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidRequest(f"{ADAPTER_CONFIG} in {adapter} has no base_model_name_or_path; add it") from error

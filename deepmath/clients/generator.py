@@ -10,7 +10,7 @@ import grpc
 from deepmath.clients.client import Client
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
-from deepmath.model_files import ADAPTER_FILES, check_adapter
+from deepmath.model_files import ADAPTER_FILES, model_of_adapter
 
 _INFO_DEADLINE_S = 5.0
 _ADAPTER_DEADLINE_S = 120.0
@@ -78,12 +78,13 @@ class GeneratorClient(Client):
         return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)
 
     async def update_adapter(
-        self, directory: Path, version: int, model: str, *, deadline_s: float = _ADAPTER_DEADLINE_S
+        self, directory: Path, version: int, model: str | None = None, *, deadline_s: float = _ADAPTER_DEADLINE_S
     ) -> int:
         """Upload the LoRA adapter in `directory`, as peft writes it, as policy `version`; return the version served.
 
-        `model` is the one it belongs to, by the name that GetInfo has. It is sent to one generator: use a client for
-        each replica. Sent again it changes nothing, so a lost answer or a busy generator is tried again.
+        `model` is the one it belongs to, by the name that GetInfo has; by default what its config says. It is sent to
+        one generator: use a client for each replica. Sent again it changes nothing, so a lost answer or a busy
+        generator is tried again.
 
         Raises:
             InvalidRequest: the adapter is not whole, or the generator refuses it: another model, rank or kind.
@@ -91,7 +92,7 @@ class GeneratorClient(Client):
             Unavailable: it was not served within `deadline_s`.
             Overloaded: there was no room for it within `deadline_s`.
         """
-        check_adapter(str(directory))
+        model = model or model_of_adapter(str(directory))
         files = await asyncio.to_thread(_describe, directory)
         header = pb.AdapterHeader(policy_version=version, model=model, files=files)
         response = await self.ask(

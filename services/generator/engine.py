@@ -17,7 +17,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.model_files import check_adapter, check_model
+from deepmath.model_files import check_adapter, check_model, model_name
 from services.generator.architecture import Architecture
 from services.generator.config import GeneratorConfig
 from services.generator.policies import Policies, Policy
@@ -77,7 +77,7 @@ class Engine:
             llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
             raise InvalidRequest(f"vLLM cannot serve {config.model}: {_reason(error)}") from error
-        return cls(llm, Path(config.model).name if Path(config.model).is_dir() else config.model, config)
+        return cls(llm, model_name(config.model), config)
 
     async def warm_up(self) -> None:
         """Load the adapter that it was started with and draw a token: no user waits for what is done only once.

@@ -21,7 +21,7 @@ async def test_checkpoint_changes_what_all_segments_are_sampled_from(
     learner, restored, prompt_ids, checkpoint_root, tmp_path
 ) -> None:
     own = await learner.sample(prompt_ids, max_tokens=64)
-    await learner.client.update_adapter(write_adapter(tmp_path / "1", seed=1), 1, MODEL)
+    await learner.client.update_adapter(write_adapter(tmp_path / "1", seed=1), 1)
     begun = asyncio.Event()
     in_flight = asyncio.create_task(learner.sample(prompt_ids, max_tokens=150, on_tokens=lambda _: begun.set()))
     await begun.wait()
@@ -61,7 +61,7 @@ async def test_checkpoint_that_does_not_fit_is_refused_and_nothing_is_loaded(
 
 
 async def test_checkpoint_of_a_version_that_is_not_new_is_refused(learner, checkpoint_root, tmp_path) -> None:
-    await learner.client.update_adapter(write_adapter(tmp_path / "5", seed=1), 5, MODEL)
+    await learner.client.update_adapter(write_adapter(tmp_path / "5", seed=1), 5)
     with pytest.raises(WrongOrder, match=r"policy_version 4 .* at 5"):
         await learner.client.load_checkpoint(checkpoint_root, 4)
 

@@ -30,7 +30,7 @@ async def test_new_version_changes_what_is_sampled_and_segments_say_so(learner, 
     samples = [await learner.sample(prompt_ids)]
     for version in (1, 2):
         adapter = write_adapter(tmp_path / str(version), seed=version)
-        assert await learner.client.update_adapter(adapter, version, MODEL) == version
+        assert await learner.client.update_adapter(adapter, version) == version
         samples.append(await learner.sample(prompt_ids))
     assert [sample.policy_version for sample in samples] == [0, 1, 2]
     assert len({tuple(sample.token_ids) for sample in samples}) == 3
@@ -38,12 +38,12 @@ async def test_new_version_changes_what_is_sampled_and_segments_say_so(learner, 
 
 async def test_segment_in_flight_keeps_its_version_beside_the_next(learner, prompt_ids, tmp_path) -> None:
     adapters = [write_adapter(tmp_path / str(version), seed=version) for version in (1, 2)]
-    await learner.client.update_adapter(adapters[0], 1, MODEL)
+    await learner.client.update_adapter(adapters[0], 1)
     alone = await learner.sample(prompt_ids, max_tokens=400)
     begun = asyncio.Event()
     in_flight = asyncio.create_task(learner.sample(prompt_ids, max_tokens=400, on_tokens=lambda token_ids: begun.set()))
     await begun.wait()
-    await learner.client.update_adapter(adapters[1], 2, MODEL)
+    await learner.client.update_adapter(adapters[1], 2)
     next_one = await learner.sample(prompt_ids)
     assert not in_flight.done()
     assert (await versions(learner)) == (2, [0, 1, 2])
@@ -56,7 +56,7 @@ async def test_segment_in_flight_keeps_its_version_beside_the_next(learner, prom
 
 async def test_versions_that_no_segment_uses_are_unloaded(learner, tmp_path) -> None:
     for version in range(1, 6):
-        await learner.client.update_adapter(write_adapter(tmp_path / str(version), seed=version), version, MODEL)
+        await learner.client.update_adapter(write_adapter(tmp_path / str(version), seed=version), version)
     async with asyncio.timeout(5):
         while await learner.loaded_adapters() > 1:  # noqa: ASYNC110  (the engine's own process has no event for us)
             await asyncio.sleep(0.02)
@@ -66,7 +66,7 @@ async def test_versions_that_no_segment_uses_are_unloaded(learner, tmp_path) -> 
 async def test_same_version_with_the_same_files_is_answered_again(learner, prompt_ids, tmp_path) -> None:
     adapter = write_adapter(tmp_path / "1", seed=1)
     for _ in range(2):
-        assert await learner.client.update_adapter(adapter, 1, MODEL) == 1
+        assert await learner.client.update_adapter(adapter, 1) == 1
     assert await learner.loaded_adapters() == 1
 
 
@@ -74,9 +74,9 @@ async def test_same_version_with_the_same_files_is_answered_again(learner, promp
     ("version", "message"), [(2, r"policy_version 2 .* is at 3;"), (3, "policy_version 3 .* with another content")]
 )
 async def test_version_that_is_not_new_is_refused(learner, tmp_path, version: int, message: str) -> None:
-    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 3, MODEL)
+    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 3)
     with pytest.raises(WrongOrder, match=message):
-        await learner.client.update_adapter(write_adapter(tmp_path / "b", seed=2), version, MODEL)
+        await learner.client.update_adapter(write_adapter(tmp_path / "b", seed=2), version)
     assert await versions(learner) == (3, [0, 3])
 
 
@@ -94,7 +94,7 @@ async def test_version_that_is_not_new_is_refused(learner, tmp_path, version: in
     ],
 )
 async def test_adapter_that_does_not_fit_is_refused(learner, tmp_path, options: dict, message: str) -> None:
-    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1, MODEL)
+    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1)
     with pytest.raises(InvalidRequest, match=message):
         await learner.client.update_adapter(write_adapter(tmp_path / "b", seed=2, **options), 2, MODEL)
     assert await versions(learner) == (1, [0, 1])
@@ -112,12 +112,18 @@ async def test_adapter_of_a_layer_that_the_model_lacks_is_refused(learner, tmp_p
     layer = "base_model.model.model.layers.4.self_attn.q_proj.lora_A.weight"
     save_file(tensors | {layer: torch.zeros(8, 192)}, adapter / "adapter_model.safetensors")
     with pytest.raises(InvalidRequest, match=rf"{layer}; only matrices A and B of the linear layers of {MODEL}"):
-        await learner.client.update_adapter(adapter, 1, MODEL)
+        await learner.client.update_adapter(adapter, 1)
+
+
+async def test_adapter_that_does_not_say_its_model_is_refused_before_anything_is_sent(learner, tmp_path) -> None:
+    adapter = write_adapter(tmp_path / "a", seed=1, base_model_name_or_path=None)
+    with pytest.raises(InvalidRequest, match="base_model_name_or_path"):
+        await learner.client.update_adapter(adapter, 1)
 
 
 async def test_folder_without_an_adapter_is_refused_before_anything_is_sent(learner, tmp_path) -> None:
     with pytest.raises(InvalidRequest, match="no adapter at"):
-        await learner.client.update_adapter(tmp_path, 1, MODEL)
+        await learner.client.update_adapter(tmp_path, 1)
 
 
 async def whole(adapter: Path, version: int = 2) -> list[pb.UpdateAdapterRequest]:
@@ -173,7 +179,7 @@ def no_version(messages: list[pb.UpdateAdapterRequest]) -> None:
 async def test_spoilt_upload_is_refused_and_the_version_before_is_served(
     learner, prompt_ids, tmp_path, spoil, message: str
 ) -> None:
-    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1, MODEL)
+    await learner.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1)
     before = await learner.sample(prompt_ids)
     messages = await whole(write_adapter(tmp_path / "b", seed=2))
     spoil(messages)
@@ -197,7 +203,7 @@ async def test_upload_whose_client_goes_away_leaves_the_next_one_free(learner, t
     call = learner.client.stub.UpdateAdapter(forever())
     await sent.wait()
     call.cancel()
-    assert await learner.client.update_adapter(write_adapter(tmp_path / "b", seed=2), 1, MODEL) == 1
+    assert await learner.client.update_adapter(write_adapter(tmp_path / "b", seed=2), 1) == 1
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.2])
@@ -205,7 +211,7 @@ async def test_log_probabilities_are_those_of_transformers_and_peft(
     solve, learner, tmp_path, temperature: float
 ) -> None:
     adapter = write_adapter(tmp_path / "a", seed=1, rank=32, strength=0.02)
-    await learner.client.update_adapter(adapter, 1, MODEL)
+    await learner.client.update_adapter(adapter, 1)
     runs = await asyncio.gather(
         *(
             solve(question, seed=9, temperature=temperature, engine=learner.engine, max_tokens=256)
