@@ -28,7 +28,7 @@ _NAMED = 20  # problems left out that the log names
 
 # Parsing an answer takes math-verify 20 ms, and OpenMathReasoning has some ten thousand that are no plain numbers. So
 # many, drawn by the seed, are parsed here; one of the others that turns out bad gets no verdict from the verifier.
-_MOST_PARSED = 2000
+_MOST_PARSED = 500
 _PARSE_S = 5.0
 _MOST_WORKERS = 8
 

@@ -19,13 +19,15 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import import_utils
 
@@ -82,6 +84,8 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         self._ended = time.monotonic()  # the step before
         self._waited = 0.0  # seconds for the batch, in this step
         self._busy_before = pipeline.busy_seconds
+        if config.launch.threads:
+            torch.set_num_threads(config.launch.threads)
         tokenizer = AutoTokenizer.from_pretrained(config.model_path)
         model = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=config.launch.dtype)
         if config.lora:
@@ -170,7 +174,8 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         if self._published is not None and step - self._published < self._config.publish_every:
             return None
         folder = self._policies / f"step-{step}"
-        self.save_policy(folder)
+        with _room_for(f"the policy of step {step}"):
+            self.save_policy(folder)
         self._published = step
         self._forget_policies()
         return self._unless_fresh(folder)
@@ -199,19 +204,16 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         writing = Path(self._get_output_dir())
         if self.accelerator.is_main_process:
             shutil.rmtree(writing, ignore_errors=True)
+        made = writing / f"checkpoint-{step}"
         try:
-            super()._save_checkpoint(model, trial)
-            made = writing / f"checkpoint-{step}"
-            if self.accelerator.is_main_process and self._config.rollout.staleness and self._config.lora:
-                sampler = f"step-{self._published}"  # samples the batch that is under way
-                shutil.copytree(self._policies / sampler, made / _SAMPLER / sampler)
-        except Exception as error:  # torch, safetensors and the system each have their own for a full disk
+            with _room_for(f"the checkpoint of step {step}"):
+                super()._save_checkpoint(model, trial)
+                if self.accelerator.is_main_process and self._config.rollout.staleness and self._config.lora:
+                    sampler = f"step-{self._published}"  # samples the batch that is under way
+                    shutil.copytree(self._policies / sampler, made / _SAMPLER / sampler)
+        except Unavailable:
             shutil.rmtree(writing, ignore_errors=True)
-            reason = " ".join(str(error).split())[:200]
-            raise Unavailable(
-                f"the checkpoint of step {step} could not be written: {reason}. The one before it is whole: make room "
-                "and resume the run"
-            ) from error
+            raise
         if self.accelerator.is_main_process:
             place = self._folder.checkpoints / made.name
             shutil.rmtree(place, ignore_errors=True)
@@ -285,6 +287,18 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         """Called with what TRL logged."""
         if "loss" in logs:  # and not the summary at the end
             self._trainer.finish_step(logs)
+
+
+@contextmanager
+def _room_for(what: str) -> Iterator[None]:
+    """Tell of a file that could not be written: torch, safetensors and the system each have an error of their own."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Unavailable(
+            f"{what} could not be written: {reason}. The last checkpoint is whole: make room and resume the run"
+        ) from error
 
 
 def step_of(path: Path) -> int:

@@ -119,6 +119,6 @@ class Replicas:
             if self._policy is None:
                 raise InvalidRequest(f"a generator is at policy {info.policy_version}, which is none of this run")
             if self._adapters:
-                await replica.client.update_adapter(self._policy, self.version, info.model)
+                await replica.client.update_adapter(self._policy, self.version)
             else:
                 await replica.client.load_checkpoint(self._policy, self.version)

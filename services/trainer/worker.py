@@ -17,7 +17,6 @@ from services.trainer.config import TrainConfig, load
 from services.trainer.metrics_log import RunFolder
 
 if TYPE_CHECKING:
-    from services.trainer.data import Problem
     from services.trainer.grpo import Trainer
     from services.trainer.pipeline import Pipeline
     from services.trainer.rollouts import Batch
@@ -42,7 +41,6 @@ class Worker:
         Raises:
             DeepMathError: the run cannot go on.
         """
-        from services.trainer.data import load_problems
         from services.trainer.grpo import Trainer, checkpoints, first_published, step_of
 
         signal.signal(signal.SIGTERM, self._stop)
@@ -51,8 +49,7 @@ class Worker:
         if self.rank == 0:
             self.folder.rewind(step)
             self.folder.write_state(step=step, pid=os.getpid(), steps=self.config.optimizer.steps)
-        problems = load_problems(self.config.data, self.config.seed)
-        pipeline = self._pipeline(problems)
+        pipeline = self.pipeline()
         trainer = None
         try:
             pipeline.start(first_published(checkpoint) if checkpoint else 0)
@@ -73,7 +70,9 @@ class Worker:
         finally:
             pipeline.close()
 
-    def _pipeline(self, problems: "Sequence[Problem]") -> "Pipeline":
+    def pipeline(self) -> "Pipeline":
+        """Return what the trainer gets its batches from."""
+        from services.trainer.data import load_problems
         from services.trainer.journal import Journal
         from services.trainer.pipeline import Pipeline
         from services.trainer.replicas import Replicas
@@ -81,6 +80,7 @@ class Worker:
         from services.trainer.temperature import Schedule
 
         config = self.config
+        problems = load_problems(config.data, config.seed)
         replicas = Replicas(config.generators, adapters=config.lora is not None)
         journal = Journal(self.folder.path / "journal" / str(self.rank))
         schedule = Schedule(**config.rollout.temperature.model_dump())

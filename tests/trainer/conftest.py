@@ -1,0 +1,156 @@
+"""Training for real: generators at their first policy around the engine that all tests share, and runs on them."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepmath.serving import Server
+from services.generator.engine import Engine
+from services.generator.prompt import PromptTemplate
+from services.generator.service import SERVICE_NAME, GeneratorServicer
+from services.trainer.config import TrainConfig, load, read
+from services.trainer.metrics_log import RunFolder
+
+# Two problems, four times each: as small as a batch can be that still has something to learn from.
+SMALL = (
+    "rollout.groups=2",
+    "rollout.samples=4",
+    "rollout.max_tokens=160",
+    "optimizer.micro_batch=8",
+    "optimizer.warmup=0",
+    "evaluation.problems=0",
+    "data.limit=64",
+    "launch.threads=1",
+)
+
+
+@asynccontextmanager
+async def fresh(engine: Engine, config, executor) -> AsyncIterator[str]:
+    own = Engine(engine._llm, engine.model, config)
+    servicer = GeneratorServicer(config, own, executor, PromptTemplate.load(config.model))
+    server = await Server.start(config, {SERVICE_NAME: servicer.register})
+    yield server.address
+    await server.stop(0)
+    for adapter in await engine._llm.list_loras():
+        await engine._llm.remove_lora(adapter)
+
+
+@pytest.fixture
+async def fresh_generator(engine: Engine, config, executor) -> AsyncIterator[str]:
+    """The address of a generator that has no policy but the model itself."""
+    async with fresh(engine, config, executor) as address:
+        yield address
+
+
+@pytest.fixture
+async def generator_without_executor(engine: Engine, config) -> AsyncIterator[str]:
+    """The address of one that fails with every trajectory that calls Python."""
+    async with fresh(engine, config, None) as address:
+        yield address
+
+
+def small(generator: str, *overrides: str) -> TrainConfig:
+    return load(read("tiny-math"), [*SMALL, f"generators=['{generator}']", *overrides])
+
+
+@dataclass
+class Recorded:
+    """A training in this process, and what its loss got."""
+
+    trainer: Any
+    folder: RunFolder
+    losses: list[dict[str, Any]] = field(default_factory=list)
+    """The tensors of each call of the loss."""
+    batches: list[Any] = field(default_factory=list)
+    metrics: list[dict[str, float]] = field(default_factory=list)
+
+
+@pytest.fixture
+async def train(fresh_generator: str, tmp_path: Path) -> AsyncIterator[Callable]:
+    """Trains in this process: `await train("optimizer.steps=2", ...)` returns what was recorded."""
+    pipelines = []
+
+    async def run(*overrides: str) -> Recorded:
+        from services.trainer.grpo import Trainer
+        from services.trainer.worker import Worker
+
+        config = small(fresh_generator, *overrides)
+        folder = RunFolder(tmp_path / "run")
+        folder.path.mkdir()
+        pipeline = Worker(folder, config, 0).pipeline()
+        pipelines.append(pipeline)
+
+        def work() -> Recorded:
+            pipeline.start(0)
+            recorded = Recorded(None, folder)
+
+            def on_step(step, metrics, batch) -> None:
+                recorded.metrics.append(metrics)
+                recorded.batches.append(batch)
+
+            class RecordingTrainer(Trainer):
+                def _compute_loss(self, model, inputs):
+                    recorded.losses.append({name: value.clone() for name, value in inputs.items()})
+                    return super()._compute_loss(model, inputs)
+
+            recorded.trainer = RecordingTrainer(config, folder, pipeline, on_step)
+            recorded.trainer.go(None)
+            return recorded
+
+        return await asyncio.to_thread(work)
+
+    yield run
+    for pipeline in pipelines:
+        await asyncio.to_thread(pipeline.close)
+
+
+@dataclass
+class RunningWorker:
+    """A run in a process of its own."""
+
+    folder: RunFolder
+    process: asyncio.subprocess.Process
+
+    async def until_step(self, step: int) -> None:
+        async with asyncio.timeout(240):
+            while self.folder.read_state().step < step:
+                assert self.process.returncode is None, self.folder.worker_log.read_text()[-3000:]
+                await asyncio.sleep(0.02)
+
+    async def ended(self) -> str:
+        async with asyncio.timeout(240):
+            await self.process.wait()
+        return self.folder.read_state().status
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Callable]:
+    """Starts or goes on with a run: `await worker(folder, config)`."""
+    processes = []
+
+    async def start(path: Path, config: TrainConfig) -> RunningWorker:
+        folder = RunFolder(path)
+        path.mkdir(exist_ok=True)  # noqa: ASYNC240
+        folder.write_config(config.to_yaml())
+        with folder.worker_log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "services.trainer.worker", str(path)), stdout=log, stderr=log
+            )
+        processes.append(process)
+        return RunningWorker(folder, process)
+
+    yield start
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
