@@ -39,12 +39,8 @@ UPDATES = [
     ("arguments", "reason"),
     [
         (["--config", "tiny-mth"], "did you mean tiny-math"),
-        (["--config", "no/such/file.yaml"], "no file and no recipe"),
         (["optimizer.stps=3"], "did you mean optimizer.steps"),
-        (["optimizer.steps"], "write KEY=VALUE"),
         (["--resume"], "--name NAME"),
-        (["--resume", "--name", "none"], "there is no run 'none'"),
-        (["--name", "../up"], "no name for a run"),
         (["data.dataset=./none.jsonl"], "none.jsonl"),
         (["--trainer", "nowhere"], "is no address"),
     ],
