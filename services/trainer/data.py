@@ -26,9 +26,10 @@ SYNTHETIC_PROBLEMS = 4096
 _ID_CHARACTERS = 16
 _NAMED = 20  # problems left out that the log names
 
-# Parsing an answer takes math-verify 20 ms, and OpenMathReasoning has some ten thousand that are no plain numbers. So
-# many, drawn by the seed, are parsed here; one of the others that turns out bad gets no verdict from the verifier.
-_MOST_PARSED = 500
+# Parsing an answer takes math-verify 10 to 20 ms, and OpenMathReasoning has tens of thousands that are no plain
+# numbers. So many, drawn by the seed, are parsed here; if another one is bad, the verifier gives no verdict on answers
+# to it.
+_MOST_PARSED = 1000
 _PARSE_S = 5.0
 _MOST_WORKERS = 8
 

@@ -149,6 +149,24 @@ def test_worker_that_was_killed_from_outside_is_replaced(patient: Verifier) -> N
     assert patient.verify([(r"\sqrt{3}", r"3^{1/2}")]) == [True]
 
 
+def test_worker_is_kept_though_its_verifier_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SPENT", 256 << 20)
+    ballast = b"x" * (512 << 20)
+    with Verifier(1, 60.0) as verifier:
+        verifier.verify([(r"\sqrt{3}", "y")])
+        before = workers(verifier)
+        verifier.verify([(r"\sqrt{3}", "z")])
+        assert before == workers(verifier) != []
+    assert len(ballast) > module._SPENT
+
+
+def test_worker_that_has_used_much_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SPENT", 1 << 20)
+    with Verifier(1, 60.0) as verifier:
+        assert verifier.verify([(r"\sqrt{3}", "3^{1/2}")]) == [True]
+        assert workers(verifier) == []
+
+
 def test_worker_that_dies_of_an_answer_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its alarm, for when the verifier is gone, set to before the verifier's own time, which no test would wait for.
     monkeypatch.setattr(module, "_GRACE_S", 3 - 1_000_000)
