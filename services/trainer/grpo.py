@@ -32,6 +32,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import import_utils
 
 from deepmath.errors import Unavailable
+from services.trainer.buckets import buckets
 from services.trainer.config import TrainConfig
 from services.trainer.metrics import of_batch, of_trl
 from services.trainer.metrics_log import RunFolder
@@ -167,6 +168,35 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
             "env_mask": [one.mask for one in rows],
             "value": values,
         }
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *rest: Any, **options: Any
+    ) -> tuple[Any, Any, Any]:
+        """TRL's scoring, on rows of like length at a time, without their padding.
+
+        TRL pads a batch to its longest trajectory, and in a batch a few are often many times as long as most. The
+        values and gradients are those of the padded batch.
+        """
+        score = super()._get_per_token_logps_and_entropies
+        # Several processes have to call the model equally often; a balancing loss is over all rows.
+        if self.accelerator.num_processes > 1 or rest or options.get("compute_aux_loss"):
+            return score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
+        options.pop("batch_size", None)
+        logprobs = input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32)
+        entropies = logprobs.clone()
+        for bucket in buckets(attention_mask.sum(dim=1).tolist()):
+            rows = torch.tensor(bucket, device=input_ids.device)
+            columns = attention_mask[rows].any(dim=0).nonzero()
+            start, end = int(columns.min()), int(columns.max()) + 1
+            kept = end - (input_ids.shape[1] - logits_to_keep)
+            scored, entropy, _ = score(
+                model, input_ids[rows, start:end], attention_mask[rows, start:end], kept, **options
+            )
+            place = rows[:, None], torch.arange(kept, device=rows.device)
+            logprobs = logprobs.index_put(place, scored.float())
+            if entropy is not None:
+                entropies = entropies.index_put(place, entropy.float())
+        return logprobs, entropies if options.get("compute_entropy") else None, None
 
     def _policy(self) -> Path | None:
         """Write the current policy and return its folder; None where it need not be published."""

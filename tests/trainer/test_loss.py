@@ -107,3 +107,23 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(train, generator_with
     in_loss = (loss["completion_mask"] * loss["tool_mask"]).sum(dim=1)
     assert (in_loss == 0).sum() == len(failed)
     assert loss["advantages"][in_loss == 0].abs().max() == 0
+
+
+async def test_values_and_gradients_are_those_of_the_padded_batch(train) -> None:
+    from trl import GRPOTrainer
+
+    from services.trainer.grpo import Trainer
+
+    run = await train("optimizer.steps=1", STALE)
+    (loss,) = run.losses
+    gradients, values = [], []
+    for scoring in (Trainer, GRPOTrainer):
+        run.trainer.model.zero_grad()
+        run.trainer._get_per_token_logps_and_entropies = scoring._get_per_token_logps_and_entropies.__get__(run.trainer)
+        value = run.trainer._compute_loss(run.trainer.model, loss)
+        value.backward()
+        values.append(value.detach())
+        gradients.append([weight.grad.clone() for weight in run.trainer.model.parameters() if weight.grad is not None])
+    torch.testing.assert_close(*values)
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
