@@ -20,7 +20,7 @@ class InvalidRequest(DeepMathError):
 
 
 class WrongOrder(DeepMathError):
-    """The request is well formed but does not fit what came before it on the same stream."""
+    """The request is well formed but does not fit what came before it."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
 

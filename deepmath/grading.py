@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 _BOX = "\\boxed{"
-_FRACTION = re.compile(r"\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?")
+_FRACTION = re.compile(r"(?<!\d)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?")
 # Bounded, because `Fraction("1e999999999")` and its like would never return.
 _RATIONAL = re.compile(r"[+-]?\d{1,200}(\.\d{1,200})?(/\d{1,200})?")
 

@@ -99,7 +99,8 @@ class Worker:
         known = self.folder.read_evaluation()
         if self.rank or not self.config.evaluation.problems or when in known:
             return
-        problems = load_problems(self.config.evaluation.data, self.config.seed)[: self.config.evaluation.problems]
+        # The same for every seed, or runs could not be compared.
+        problems = load_problems(self.config.evaluation.data, seed=0)[: self.config.evaluation.problems]
         figures = pipeline.run(evaluate(self.config, problems, pipeline.replicas, pipeline.rollouts.verifier))
         self.folder.write_evaluation(known | {when: figures})
 

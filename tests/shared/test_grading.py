@@ -32,7 +32,9 @@ def test_equal_answers_are_same(left: str, right: str) -> None:
     assert same(left, right)
 
 
-@pytest.mark.parametrize(("left", "right"), [("1/2", "1/3"), ("", ""), ("12", "1,2"), ("1/0", "0"), ("x", "y")])
+@pytest.mark.parametrize(
+    ("left", "right"), [("1/2", "1/3"), ("", ""), ("12", "1,2"), ("1/0", "0"), ("x", "y"), (r"1\frac{1}{2}", "11/2")]
+)
 def test_other_answers_are_not_same(left: str, right: str) -> None:
     assert not same(left, right)
 

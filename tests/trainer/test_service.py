@@ -94,6 +94,19 @@ async def test_generator_that_is_not_there_is_told_before_anything_is_made(train
     assert not (runs / "no-generator").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("model=Qwen/Qwen3-4B", "serves tiny-math, and the run trains Qwen/Qwen3-4B"),
+        ("lora.rank=64", "takes adapters up to rank 32; start it with --max-lora-rank 64"),
+    ],
+)
+async def test_generator_that_does_not_fit_is_refused(trainer, generator_address, override: str, reason: str) -> None:
+    overrides = [f"generators=['{generator_address}']", override]
+    with pytest.raises(InvalidRequest, match=reason):
+        await trainer.start_run(recipe="tiny-math", overrides=overrides)
+
+
 async def test_run_without_a_generator_is_refused_beyond_a_dry_run(trainer) -> None:
     with pytest.raises(InvalidRequest, match="generators"):
         await trainer.start_run(recipe="tiny-math")
