@@ -77,6 +77,7 @@ async def test_trainer_that_is_not_there_is_told(deepmath, free_port) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_run_ends_with_before_and_after_and_an_adapter(deepmath, generator_address, tmp_path) -> None:
     runs = tmp_path / "runs"
     ended = await deepmath(
