@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from deepmath.trainer.v1 import trainer_pb2 as pb
 
 _AWAY_S = 60.0  # a trainer that is being restarted
-_LORA_RANKS = (64, 128, 256, 320, 512)  # what vLLM can have room for, beyond the generator's default
 _DEFAULT_LORA_RANK = 32
 _DEFAULT_RECIPE = "tiny-math"
 
@@ -107,7 +106,7 @@ async def _start_generator(block: AsyncExitStack, needs: "pb.GeneratorNeeds") ->
     model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
     served, options = generator_options(model, None, needs.prompt or None)
     if needs.lora_rank > _DEFAULT_LORA_RANK:
-        options += ["--max-lora-rank", str(next((r for r in _LORA_RANKS if r >= needs.lora_rank), needs.lora_rank))]
+        options += ["--max-lora-rank", str(needs.lora_rank)]
     if needs.checkpoint_root:
         options += ["--checkpoint-root", needs.checkpoint_root]
     _tell("starting executor and generator; loading a model takes half a minute or more")

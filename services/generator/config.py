@@ -1,7 +1,5 @@
 """What the generator can be told."""
 
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -51,7 +49,7 @@ class GeneratorConfig(ServiceConfig):
         1, gt=0, description="Memory for the key-value cache on a machine without a GPU, in GiB."
     )
     eager: bool = Field(False, description="Do not compile graphs: starts sooner, runs slower.")
-    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(32, description="Largest rank of an adapter.")
+    max_lora_rank: int = Field(32, ge=1, le=512, description="Largest rank of an adapter.")
     adapters: bool = Field(True, description="Take LoRA adapters from a trainer; costs some memory for each.")
     max_adapters: int = Field(
         3, ge=2, description="Adapters loaded at once: the current one and those that segments in flight still use."

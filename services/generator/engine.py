@@ -26,6 +26,8 @@ from services.generator.sampling import Sampling
 
 _adapter_numbers = itertools.count(1)  # never twice: vLLM's caches of adapters and of prefixes go by them
 
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM can make room for
+
 
 class Finish(Enum):
     """Why the engine stopped."""
@@ -249,7 +251,7 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         enforce_eager=config.eager,
         logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k
         enable_lora=_takes_lora(config),
-        max_lora_rank=config.max_lora_rank,
+        max_lora_rank=next(rank for rank in _LORA_RANKS if rank >= config.max_lora_rank),
         max_loras=config.max_adapters,
         disable_log_stats=True,
     )

@@ -180,7 +180,8 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         score = super()._get_per_token_logps_and_entropies
         # Several processes have to call the model equally often; a balancing loss is over all rows.
         if self.accelerator.num_processes > 1 or rest or options.get("compute_aux_loss"):
-            return score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
+            scored: tuple[Any, Any, Any] = score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
+            return scored
         options.pop("batch_size", None)
         logprobs = input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32)
         entropies = logprobs.clone()
@@ -189,11 +190,11 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
             columns = attention_mask[rows].any(dim=0).nonzero()
             start, end = int(columns.min()), int(columns.max()) + 1
             kept = end - (input_ids.shape[1] - logits_to_keep)
-            scored, entropy, _ = score(
+            logprob, entropy, _ = score(
                 model, input_ids[rows, start:end], attention_mask[rows, start:end], kept, **options
             )
             place = rows[:, None], torch.arange(kept, device=rows.device)
-            logprobs = logprobs.index_put(place, scored.float())
+            logprobs = logprobs.index_put(place, logprob.float())
             if entropy is not None:
                 entropies = entropies.index_put(place, entropy.float())
         return logprobs, entropies if options.get("compute_entropy") else None, None
@@ -291,14 +292,14 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _staleness(self, batch: Batch) -> float:
         """Return how many optimizer steps the policies in `batch` are behind, on average over its segments."""
-        base = self.state.global_step - 1 + batch.offset
+        base: int = self.state.global_step - 1 + batch.offset
         versions = [
             segment.policy_version
             for sample in batch.samples
             for segment in sample.trajectory.segments
             if segment.logprobs
         ]
-        return sum(base - version for version in versions) / max(len(versions), 1)
+        return float(sum(base - version for version in versions)) / max(len(versions), 1)
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]

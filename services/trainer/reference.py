@@ -13,13 +13,12 @@ from peft.tuners.lora import LoraLayer
 POLICY, REFERENCE = "default", "ref"
 
 
-@torch.no_grad()
 def move_reference(model: PeftModel, mixup: float) -> None:
     """Move the adapter `ref` of `model` by the share `mixup` towards its adapter `default`, which has the same rank."""
     for layer in model.modules():
         if isinstance(layer, LoraLayer) and REFERENCE in layer.lora_A:
-            ups = [layer.lora_B[name].weight for name in (POLICY, REFERENCE)]  # out x r
-            downs = [layer.lora_A[name].weight for name in (POLICY, REFERENCE)]  # r x in
+            ups = [layer.lora_B[name].weight.detach() for name in (POLICY, REFERENCE)]  # out x r
+            downs = [layer.lora_A[name].weight.detach() for name in (POLICY, REFERENCE)]  # r x in
             up = torch.cat([mixup * ups[0], (1 - mixup) * ups[1]], dim=1).float()
             low_up, low_down = nearest_product(up, torch.cat(downs).float(), rank=downs[0].shape[0])
             ups[1].copy_(low_up)

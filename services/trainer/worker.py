@@ -145,6 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the worker of the run in the folder that `arguments` name; return its exit status."""
     folder = RunFolder(Path(arguments[0]))
     set_up_logging("info")
+    _lock = None if folder.is_held() else folder.hold()  # held already by the service that started us
     config = load(folder.config.read_text())
     try:
         Worker(folder, config, int(os.environ.get("RANK", "0"))).run()
