@@ -43,6 +43,7 @@ from services.trainer.rows import row
 
 # Where one environment has both, TRL would import vLLM: half a minute, for nothing. A trainer never loads it.
 import_utils.is_vllm_available = lambda *_, **__: False
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # it warns of `rollout_func`; its version is pinned
 
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 from trl.experimental.async_grpo.async_grpo_trainer import (  # noqa: E402

@@ -31,10 +31,22 @@ SMALL = (
 )
 
 
+class RecordingServicer(GeneratorServicer):
+    """The real one, with a record of the trajectories that it was asked for."""
+
+    asked: list[str]
+
+    async def Rollout(self, request, context):  # noqa: N802
+        self.asked += [f"{prompt.id} {prompt.seed}" for prompt in request.prompts]
+        async for response in super().Rollout(request, context):
+            yield response
+
+
 @asynccontextmanager
-async def fresh(engine: Engine, config, executor) -> AsyncIterator[str]:
+async def fresh(engine: Engine, config, executor, asked: list[str] | None = None) -> AsyncIterator[str]:
     own = Engine(engine._llm, engine.model, config)
-    servicer = GeneratorServicer(config, own, executor, PromptTemplate.load(config.model))
+    servicer = RecordingServicer(config, own, executor, PromptTemplate.load(config.model))
+    servicer.asked = [] if asked is None else asked
     server = await Server.start(config, {SERVICE_NAME: servicer.register})
     yield server.address
     await server.stop(0)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deepmath.generator.v1 import generator_pb2 as pb
 from services.trainer.journal import Journal
 from services.trainer.metrics_log import RunFolder
 
@@ -76,24 +75,22 @@ async def test_killed_run_goes_on_as_if_it_had_not_been(engine, config, executor
         assert_same(one, other)
 
 
-async def test_completed_trajectories_are_not_asked_for_again(fresh_generator, worker, tmp_path, engine) -> None:
-    run = await worker(tmp_path / "run", small(fresh_generator, "optimizer.steps=3", "checkpoint.every=9"))
-    await run.until_step(1)
-    run.kill()
-    await run.process.wait()
-    journal = Journal(tmp_path / "run" / "journal" / "0")
-    kept = {batch: dict(journal.open(batch, offset=0).found) for batch in (0, 1)}
-    assert len(kept[0]) == 8
-    again = await worker(tmp_path / "run", small(fresh_generator, "optimizer.steps=3", "checkpoint.every=9"))
-    assert await again.ended() == "done"
-    for batch, found in kept.items():
-        now = journal.open(batch, offset=0).found
-        assert len(now) == 8
-        assert {name: ids(now[name]) for name in found} == {name: ids(found[name]) for name in found}
-
-
-def ids(response: pb.RolloutResponse) -> list[list[int]]:
-    return [list(segment.token_ids) for segment in response.trajectory.segments]
+async def test_completed_trajectories_are_not_asked_for_again(engine, config, executor, worker, tmp_path) -> None:
+    asked: list[str] = []
+    async with fresh(engine, config, executor, asked) as address:
+        settings = small(address, "optimizer.steps=2", "checkpoint.every=9")
+        run = await worker(tmp_path / "run", settings)
+        await run.until_step(1)
+        run.kill()
+        await run.process.wait()
+        journal = Journal(tmp_path / "run" / "journal" / "0")
+        ended = {batch: set(journal.open(batch, offset=0).found) for batch in (0, 1)}
+        before, asked[:] = list(asked), []
+        assert await (await worker(tmp_path / "run", settings)).ended() == "done"
+    assert len(ended[0]) == 8
+    assert len(before) == 16
+    assert len(asked) == 8 - len(ended[1])
+    assert set(asked) <= set(before), "another seed"
 
 
 async def test_sigterm_leaves_a_checkpoint_to_go_on_from(fresh_generator, worker, tmp_path) -> None:
@@ -123,5 +120,3 @@ async def test_full_disk_at_a_checkpoint_leaves_the_one_before(fresh_generator, 
     assert "make room and resume" in reason
     assert state(first)
     assert not list(run.folder.checkpoints.glob("checkpoint-[4-9]"))
-    again = await worker(tmp_path / "run", small(fresh_generator, "optimizer.steps=6", "checkpoint.every=2"))
-    assert await again.ended() == "done"
