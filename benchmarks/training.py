@@ -5,7 +5,7 @@ loss and rewards:
 
     trl          TRL alone, in one process: Python runs in that process, without a sandbox (`training_trl`)
     staleness_0  trainer, generator and executor, three services: a batch is sampled, then trained on
-    staleness_1  the same; the next batch is sampled while one is trained on
+    staleness_1  the same; the next batch is sampled while one is trained on, by half of the cores
     pinned       staleness 1 with the generator on one core, the trainer on another: how well do they overlap?
 
 on the embedded model with tools, then on a larger one with random weights, without tools, whose completions nearly all
@@ -46,6 +46,8 @@ Figures = dict[str, Any]
 
 
 async def main(steps: int, rounds: int, lengths: tuple[int, ...], work: Path) -> Figures:
+    # For all: where threads that wait keep their core, two processes that share cores hardly get on.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config = settings(EMBEDDED_MODEL, steps)
     return {
         EMBEDDED_MODEL.name: await compare(config, rounds, work / "tiny"),
@@ -137,7 +139,10 @@ def build_larger(folder: Path) -> int:
 
 def ours(config: TrainConfig, stack: LocalStack, staleness: int) -> TrainConfig:
     rollout = config.rollout.model_copy(update={"staleness": staleness})
-    return config.model_copy(update={"generators": [stack.generator], "rollout": rollout})
+    # At the same time as the generator the trainer gets by with half of the cores: more threads wait for each other.
+    threads = len(os.sched_getaffinity(0)) // 2 or 1 if staleness else None
+    launch = config.launch.model_copy(update={"threads": threads})
+    return config.model_copy(update={"generators": [stack.generator], "rollout": rollout, "launch": launch})
 
 
 async def train(module: str, config: TrainConfig, folder: Path) -> Figures:
