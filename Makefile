@@ -33,11 +33,12 @@ protos: install ## the stubs from the contracts
 released-protos: install ## what `buf breaking` compares with: only when a version is released
 	@.venv/bin/buf build -o protos/released.binpb
 
-run: install ## start the real stack and solve a dozen problems, live
+run: install ## start the real stack, solve a dozen problems live, then teach the model and compare
 	@mkdir -p runs/demo
 	@# Families come in turn: every eleventh gives a dozen from all subjects.
 	@.venv/bin/deepmath problems --count 132 --split test --seed 8 | awk 'NR % 11 == 1' > runs/demo/problems.jsonl
 	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
+	@.venv/bin/deepmath train --config tiny-math
 
 images: ## build the executor's image; PYTHON_IMAGE, EXECUTOR_IMAGE and BUILD_NETWORK say from what, its name, and how
 	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \

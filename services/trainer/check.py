@@ -1,6 +1,7 @@
 """What can be found wrong with a run before anything is loaded."""
 
 import asyncio
+from importlib.util import find_spec
 from pathlib import Path
 
 from deepmath.clients import GeneratorClient
@@ -19,6 +20,9 @@ async def check(config: TrainConfig) -> list[str]:
     """
     command(config.launch, Path())
     check_model(config.model_path)
+    for tracker in config.report_to:
+        if find_spec(tracker) is None:
+            raise InvalidRequest(f"report_to: {tracker} is not installed; run `pip install {tracker}` or leave it out")
     generators = await asyncio.gather(*(_check_generator(config, address) for address in config.generators))
     problems = await asyncio.to_thread(_count, config.data, config.seed)
     if problems < config.rollout.groups:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
@@ -104,6 +105,8 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         )
         if config.lora:
             validate_lora_for_vllm_sync(self._plain_model())
+        if self._together:  # what the generators were at, when the first process asked
+            pipeline.replicas.offset = broadcast_object_list([pipeline.replicas.offset])[0]
         if config.loss.importance_correction:
             self.use_vllm, self.vllm_mode = True, "server"
             self.vllm_generation, self._last_loaded_step = _NoVllm(), -1
@@ -150,7 +153,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         self = trainer
         began = time.monotonic()
         step = self.state.global_step
-        self.may_stop = True
+        self.may_stop = not self._together
         batch = self._pipeline.next(step // self._config.optimizer.updates, self._policy, step)
         self.may_stop = False
         self._waited = time.monotonic() - began
@@ -180,7 +183,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         """
         score = super()._get_per_token_logps_and_entropies
         # Several processes have to call the model equally often; a balancing loss is over all rows.
-        if self.accelerator.num_processes > 1 or rest or options.get("compute_aux_loss"):
+        if self._together or rest or options.get("compute_aux_loss"):
             scored: tuple[Any, Any, Any] = score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
             return scored
         options.pop("batch_size", None)
@@ -208,6 +211,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         folder = self._policies / f"step-{step}"
         with _room_for(f"the policy of step {step}"):
             self.save_policy(folder)
+        self.accelerator.wait_for_everyone()  # the first process has written it, all publish it
         self._published = step
         self._forget_policies()
         return self._unless_fresh(folder)
@@ -264,9 +268,16 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
             move_reference(self._plain_model(), loss.reference_mixup)
 
     @property
+    def _together(self) -> bool:
+        """Whether this is one of several processes."""
+        return bool(self.accelerator.num_processes > 1)
+
     def at_stop(self) -> bool:
-        """Whether to stop here: asked to, and between two batches."""
-        return self._stop_asked and self.state.global_step % self._config.optimizer.updates == 0
+        """Whether to stop here: any process was asked to, and it is between two batches."""
+        if self.state.global_step % self._config.optimizer.updates:
+            return False
+        asked = torch.tensor(float(self._stop_asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked) > 0)
 
     def finish_step(self, logs: Mapping[str, float]) -> None:
         """Tell of the optimizer step that TRL has just logged."""
@@ -312,7 +323,7 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, *seen: Any, **_: Any) -> None:
         """Called with arguments, state and control."""
         self._trainer.move_reference()
-        if self._trainer.at_stop:
+        if self._trainer.at_stop():
             seen[2].should_save = seen[2].should_training_stop = True
 
     def on_log(self, *_: Any, logs: Mapping[str, float], **__: Any) -> None:

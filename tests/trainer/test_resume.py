@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from services.trainer.journal import Journal
 from services.trainer.metrics_log import RunFolder
 
-from .conftest import fresh, small
+from .conftest import SECRET, fresh, small
 
 pytestmark = pytest.mark.slow
 STEPS = 5
@@ -104,6 +104,8 @@ async def test_sigterm_leaves_a_checkpoint_to_go_on_from(fresh_generator, worker
     again = await worker(tmp_path / "run", settings)
     assert await again.ended() == "done"
     assert [line["step"] for line in again.folder.read_metrics()] == [1, 2, 3, 4]
+    files = [path for path in again.folder.path.rglob("*") if path.is_file()]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()], "a secret of the environment is kept"
 
 
 async def test_full_disk_at_a_checkpoint_leaves_the_one_before(fresh_generator, worker, tmp_path) -> None:

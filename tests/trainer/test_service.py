@@ -75,6 +75,7 @@ async def test_dry_run_says_what_a_generator_has_to_be(trainer) -> None:
         ({"recipe": "tiny-math", "overrides": ["model=./no-such-model"]}, "no model at"),
         ({"recipe": "tiny-math", "overrides": ["data.limit=4"]}, "rollout.groups = 8"),
         ({"recipe": "tiny-math", "overrides": ["launch.accelerate=fsdb"]}, "launch.accelerate"),
+        ({"recipe": "tiny-math", "overrides": ["report_to=[wandb]"]}, "pip install wandb"),
         ({"name": "x", "resume": True}, "there is no run 'x'"),
         ({"resume": True}, "which run to go on with"),
     ],
