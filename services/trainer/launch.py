@@ -1,6 +1,7 @@
 """The worker of a run as a process, or as many as it has devices."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import IO
@@ -42,6 +43,8 @@ async def spawn(command: list[str], folder: RunFolder, lock: IO[bytes]) -> async
             stderr=log,
             pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for the command line, which asks for a checkpoint
+            # Threads that spin while they wait take the core from those that they wait for.
+            env={"OMP_WAIT_POLICY": "passive", **os.environ},
         )
 
 

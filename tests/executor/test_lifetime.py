@@ -14,15 +14,15 @@ from .conftest import Executor, Session, descendants, running
 
 @pytest.fixture(scope="module")
 async def impatient(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor that ends idle sessions after half a second."""
-    async with running(tmp_path_factory.mktemp("idle"), "--waiting-sandboxes=0", "--idle-seconds=0.5") as executor:
+    """An executor that ends idle sessions after two seconds."""
+    async with running(tmp_path_factory.mktemp("idle"), "--waiting-sandboxes=0", "--idle-seconds=2") as executor:
         yield executor
 
 
 @pytest.fixture(scope="module")
 async def short_lived(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor that ends sessions at the age of half a second."""
-    async with running(tmp_path_factory.mktemp("old"), "--waiting-sandboxes=0", "--lifetime-seconds=0.5") as executor:
+    """An executor that ends sessions at the age of two seconds."""
+    async with running(tmp_path_factory.mktemp("old"), "--waiting-sandboxes=0", "--lifetime-seconds=2") as executor:
         yield executor
 
 
@@ -48,7 +48,7 @@ async def test_idle_session_is_ended_and_its_sandbox_is_gone(impatient):
         await session.run("1")
         assert len(descendants(impatient.process.pid)) == before + 1
         _, reason = await read_to_the_end(session)
-        assert reason == "the session was idle for 0.5 s and was ended; open another and run its snippets again there"
+        assert reason == "the session was idle for 2 s and was ended; open another and run its snippets again there"
     await impatient.until(lambda load: load.live_sessions == 0)
     await asyncio.sleep(0.2)
     assert len(descendants(impatient.process.pid)) == before
@@ -57,13 +57,13 @@ async def test_idle_session_is_ended_and_its_sandbox_is_gone(impatient):
 async def test_session_that_is_used_is_not_idle(impatient):
     async with impatient.session() as session:
         for _ in range(8):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             assert (await session.run("1")).value == "1"
 
 
 async def test_snippet_longer_than_the_idle_time_is_not_cut_short(impatient):
     async with impatient.session() as session:
-        assert (await session.run("while True: pass", wall_ms=900)).outcome == pb.OUTCOME_WALL_TIMEOUT
+        assert (await session.run("while True: pass", wall_ms=2500)).outcome == pb.OUTCOME_WALL_TIMEOUT
 
 
 async def test_client_that_takes_no_results_loses_its_session(impatient):
@@ -78,10 +78,10 @@ async def test_client_that_takes_no_results_loses_its_session(impatient):
 
 async def test_old_session_is_ended_after_what_it_runs(short_lived):
     async with short_lived.session() as session:
-        assert (await session.run("while True: pass", wall_ms=900)).outcome == pb.OUTCOME_WALL_TIMEOUT
+        assert (await session.run("while True: pass", wall_ms=2500)).outcome == pb.OUTCOME_WALL_TIMEOUT
         assert await read_to_the_end(session) == (
             0,
-            "the session was 0.5 s old and was ended; open another and run its snippets again there",
+            "the session was 2 s old and was ended; open another and run its snippets again there",
         )
 
 
@@ -89,7 +89,7 @@ async def test_old_session_is_ended_though_it_is_never_idle(short_lived):
     async with short_lived.session() as session:
         with suppress(asyncio.InvalidStateError):
             for sequence in range(1, 31):  # sent ahead: there is always a next one
-                await session.send("while True: pass", sequence, wall_ms=100)
+                await session.send("while True: pass", sequence, wall_ms=300)
         results, reason = await read_to_the_end(session)
         assert 1 <= results < 30
-        assert "was 0.5 s old" in reason
+        assert "was 2 s old" in reason
