@@ -1,8 +1,10 @@
 """What the clients of all services have in common: a channel, its end, and how a question is put."""
 
+from __future__ import annotations  # grpc's classes are generic in their stubs only
+
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Self, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -51,6 +53,21 @@ class Client:
             if not isinstance(reason, Unavailable | Overloaded) or loop.time() + pause > end:
                 raise reason
             await asyncio.sleep(pause)
+
+    async def stream(self, begin: Callable[[], grpc.aio.UnaryStreamCall[Any, Answer]]) -> AsyncIterator[Answer]:
+        """Yield what the call that `begin` makes answers; leaving early cancels it.
+
+        Raises:
+            DeepMathError: the call has failed.
+        """
+        call = begin()
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise self.explained(error) from None
+        finally:
+            call.cancel()
 
     def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
         """Return the error of a call as one of ours."""

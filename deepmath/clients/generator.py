@@ -5,8 +5,6 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-import grpc
-
 from deepmath.clients.client import Client
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
@@ -31,7 +29,7 @@ class GeneratorClient(Client):
         super().__init__(target)
         self.stub = rpc.GeneratorServiceStub(self.channel)
 
-    async def solve(
+    def solve(
         self,
         question: str,
         *,
@@ -42,16 +40,9 @@ class GeneratorClient(Client):
     ) -> AsyncIterator[pb.SolveResponse]:
         """Solve `question` and yield what happens while it happens; the last event is the vote."""
         request = pb.SolveRequest(question=question, samples=samples, mode=mode, sampling=sampling, budget=budget)
-        call = self.stub.Solve(request)
-        try:
-            async for event in call:
-                yield event
-        except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
-        finally:
-            call.cancel()
+        return self.stream(lambda: self.stub.Solve(request))
 
-    async def rollout(
+    def rollout(
         self,
         prompts: Iterable[pb.RolloutPrompt],
         *,
@@ -60,14 +51,8 @@ class GeneratorClient(Client):
         budget: pb.Budget | None = None,
     ) -> AsyncIterator[pb.RolloutResponse]:
         """Run every prompt once, all at the same time, and yield the trajectories as they end."""
-        call = self.stub.Rollout(pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget))
-        try:
-            async for response in call:
-                yield response
-        except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
-        finally:
-            call.cancel()
+        request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget)
+        return self.stream(lambda: self.stub.Rollout(request))
 
     async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
         """Return what one generator says of itself.

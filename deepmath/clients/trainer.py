@@ -56,16 +56,9 @@ class TrainerClient(Client):
         request = pb.ListRunsRequest()
         return list((await self.ask(lambda timeout: self.stub.ListRuns(request, timeout=timeout), _DEADLINE_S)).runs)
 
-    async def watch_run(self, name: str, from_step: int = 0) -> AsyncIterator[pb.WatchRunResponse]:
+    def watch_run(self, name: str, from_step: int = 0) -> AsyncIterator[pb.WatchRunResponse]:
         """Yield what happens in a run, from `from_step` on, until it has ended; the last update is the run."""
-        call = self.stub.WatchRun(pb.WatchRunRequest(name=name, from_step=from_step))
-        try:
-            async for update in call:
-                yield update
-        except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
-        finally:
-            call.cancel()
+        return self.stream(lambda: self.stub.WatchRun(pb.WatchRunRequest(name=name, from_step=from_step)))
 
     async def stop_run(self, name: str) -> pb.Run:
         """Stop a run, wait until its checkpoint is written, and return it."""

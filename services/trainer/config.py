@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from deepmath.errors import InvalidRequest
+from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.stack import EMBEDDED_MODEL
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
@@ -55,6 +56,12 @@ class RolloutConfig(_Section):
     snippet_ms: int = Field(20_000, gt=0)
     executor_ms: int = Field(300_000, gt=0)
     wall_ms: int = Field(1_800_000, gt=0)
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Mode and budget as generators are told them."""
+        mode = pb.MODE_PLAIN if self.mode == "plain" else pb.MODE_AGENT
+        return {"mode": mode, "budget": pb.Budget(**self.model_dump(include=set(pb.Budget.DESCRIPTOR.fields_by_name)))}
 
 
 class RewardConfig(_Section):
@@ -216,19 +223,18 @@ class TrainConfig(_Section):
         return text
 
 
-def read(file: str) -> str:
-    """Return the text of a configuration file or of a recipe by its name.
+def read(recipe: str) -> str:
+    """Return the text of a recipe.
 
     Raises:
-        InvalidRequest: it cannot be read.
+        InvalidRequest: there is none of that name.
     """
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    path = RECIPES / f"{file}.yaml" if file in names else Path(file)
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"cannot read {file}: {reason}; give a YAML file or one of {', '.join(names)}") from None
+    if recipe not in names:
+        near = difflib.get_close_matches(recipe, names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+        raise InvalidRequest(f"there is no file and no recipe {recipe!r}{hint}")
+    return (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8")
 
 
 def load(text: str, overrides: Sequence[str] = ()) -> TrainConfig:

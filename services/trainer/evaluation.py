@@ -27,15 +27,13 @@ async def evaluate(
         Unavailable: there is no generator to be had.
     """
     trajectories: dict[str, pb.Trajectory] = {}
-    sampling = pb.Sampling(temperature=config.evaluation.temperature, top_p=1.0, top_k=0)
-    budget = pb.Budget(**config.rollout.model_dump(include=set(pb.Budget.DESCRIPTOR.fields_by_name)))
-    mode = pb.MODE_PLAIN if config.rollout.mode == "plain" else pb.MODE_AGENT
+    temperature, request = config.evaluation.temperature, config.rollout.request
     prompts = [
         pb.RolloutPrompt(id=str(number), question=problem.text, seed=number) for number, problem in enumerate(problems)
     ]
     for _ in range(_MOST_ATTEMPTS):
         missing = [prompt for prompt in prompts if prompt.id not in trajectories]
-        calls = (replicas.rollout(part, mode, sampling, budget) for part in _parts(missing))
+        calls = (replicas.rollout(part, temperature, **request) for part in _parts(missing))
         for responses in await asyncio.gather(*calls):
             for response in responses:
                 if response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED:

@@ -38,7 +38,7 @@ from services.trainer.config import TrainConfig
 from services.trainer.metrics import of_batch, of_trl
 from services.trainer.metrics_log import RunFolder
 from services.trainer.pipeline import Pipeline
-from services.trainer.reference import move_reference
+from services.trainer.reference import POLICY, move_reference
 from services.trainer.rollouts import Batch
 from services.trainer.rows import row
 
@@ -54,7 +54,6 @@ from trl.experimental.async_grpo.async_grpo_trainer import (  # noqa: E402
 
 log = logging.getLogger(__name__)
 
-_ADAPTER = "default"
 _SAMPLER = "sampler"  # in a checkpoint: the policy that the batch under way is sampled by
 
 
@@ -114,11 +113,11 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
     def go(self, checkpoint: Path | None) -> bool:
         """Train from the beginning or from `checkpoint`; return whether to the end, and not only until told to stop."""
         if checkpoint and (sampler := sampler_of(checkpoint)):
-            policy, self._published = sampler
-            kept = self._policies / policy.name
-            shutil.copytree(policy, kept, dirs_exist_ok=True)
+            self._published = step_of(sampler)
+            kept = self._policies / sampler.name
+            shutil.copytree(sampler, kept, dirs_exist_ok=True)
             batch = step_of(checkpoint) // self._config.optimizer.updates
-            self._pipeline.sample_behind(batch, self._unless_fresh(kept), self._published)
+            self._pipeline.begin(batch, self._unless_fresh(kept), self._published)
         self._ended = time.monotonic()
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return bool(self.state.global_step >= self._config.optimizer.steps)
@@ -140,7 +139,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
     def save_policy(self, folder: Path) -> None:
         """Write the policy as generators take it: a LoRA adapter as peft writes it, or the whole model."""
         if self._config.lora:
-            save_lora_adapter(self._plain_model(), self.accelerator, _ADAPTER, str(folder))
+            save_lora_adapter(self._plain_model(), self.accelerator, POLICY, str(folder))
         else:
             self.save_model(str(folder), _internal_call=True)
 
@@ -356,13 +355,12 @@ def checkpoints(folder: RunFolder) -> list[Path]:
 
 def first_published(checkpoint: Path) -> int:
     """Return the optimizer step of the policy that a run which goes on from `checkpoint` publishes first."""
-    sampler = sampler_of(checkpoint)
-    return sampler[1] if sampler else step_of(checkpoint)
+    return step_of(sampler_of(checkpoint) or checkpoint)
 
 
-def sampler_of(checkpoint: Path) -> tuple[Path, int] | None:
-    """Return the policy that sampled the batch under way when `checkpoint` was written, and its optimizer step."""
-    return next(((path, step_of(path)) for path in (checkpoint / _SAMPLER).glob("step-*")), None)
+def sampler_of(checkpoint: Path) -> Path | None:
+    """Return the policy that sampled the batch under way when `checkpoint` was written."""
+    return next((checkpoint / _SAMPLER).glob("step-*"), None)
 
 
 def value_of(value: list[float | None], **_: Any) -> list[float | None]:

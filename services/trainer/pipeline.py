@@ -70,10 +70,6 @@ class Pipeline:
         """Run `work` on the thread of the rollouts and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def sample_behind(self, index: int, policy: Path | None, step: int) -> None:
-        """Begin with batch `index` from an older policy, as the run did that this one goes on from."""
-        self._begin(index, policy, step)
-
     def next(self, index: int, policy: Callable[[], Path | None], step: int) -> Batch:
         """Return batch `index`, and see to it that the next one is begun in time.
 
@@ -81,11 +77,11 @@ class Pipeline:
         published; it is called when the generators can take it.
         """
         if index not in self._pending:
-            self._begin(index, policy(), step)
+            self.begin(index, policy(), step)
             policy = _nothing
         batch = self._pending.pop(index).result()
         if self._staleness and index + 1 < self._batches:
-            self._begin(index + 1, policy(), step)
+            self.begin(index + 1, policy(), step)
         return batch
 
     def close(self) -> None:
@@ -97,7 +93,9 @@ class Pipeline:
         self._thread.join()
         self.rollouts.close()
 
-    def _begin(self, index: int, policy: Path | None, step: int) -> None:
+    def begin(self, index: int, policy: Path | None, step: int) -> None:
+        """Begin to sample batch `index`, once the generators have `policy`, of `step`, where one is given."""
+
         async def publish_and_sample() -> Batch:
             if policy is not None:
                 await self.replicas.publish(policy, step)

@@ -69,7 +69,7 @@ class Replicas:
                 raise result
 
     async def rollout(
-        self, prompts: Iterable[pb.RolloutPrompt], mode: pb.Mode.ValueType, sampling: pb.Sampling, budget: pb.Budget
+        self, prompts: Iterable[pb.RolloutPrompt], temperature: float, mode: pb.Mode.ValueType, budget: pb.Budget
     ) -> list[pb.RolloutResponse]:
         """Return what came of `prompts` in one call to one replica: all trajectories, or those before it broke off.
 
@@ -77,6 +77,8 @@ class Replicas:
             InvalidRequest: the generator refuses the request.
             Unavailable: no replica could be reached for a long time.
         """
+        # Top-p and top-k off: probabilities that a sampler cut are not those of the loss.
+        sampling = pb.Sampling(temperature=temperature, top_p=1.0, top_k=0)
         replica = await self._ready()
         replica.busy += 1
         responses = []

@@ -84,9 +84,7 @@ class Rollouts:
         self.verifier = Verifier(config.reward.verify_workers, config.reward.verify_seconds)
         self._judge = ThreadPoolExecutor(1, "judge")
         self.busy = BusyClock()
-        limits = config.rollout.model_dump(include=set(pb.Budget.DESCRIPTOR.fields_by_name))
-        self._budget = pb.Budget(**limits)
-        self._mode = pb.MODE_PLAIN if config.rollout.mode == "plain" else pb.MODE_AGENT
+        self._request = config.rollout.request
 
     async def batch(self, index: int, temperature: float) -> Batch:
         """Sample and judge batch `index`.
@@ -142,11 +140,10 @@ class Rollouts:
         for name, prompt in prompts.items():
             prompt.id, prompt.seed = name, self._seed(batch.index, name)
         ended = {name: journal.found[name].trajectory for name in prompts if name in journal.found}
-        sampling = pb.Sampling(temperature=batch.temperature, top_p=1.0, top_k=0)
         failures: dict[str, int] = {}
         while missing := [prompt for name, prompt in prompts.items() if name not in ended]:
             with self.busy:
-                responses = await self._replicas.rollout(missing, self._mode, sampling, self._budget)
+                responses = await self._replicas.rollout(missing, batch.temperature, **self._request)
             for response in responses:
                 failed = response.trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
                 failures[response.id] = failures.get(response.id, 0) + failed

@@ -1,7 +1,6 @@
 """The trainer's contract: runs are checked and started here; each trains in a worker process of its own."""
 
 import asyncio
-import difflib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
 from services.trainer import messages
 from services.trainer.check import check
-from services.trainer.config import RECIPES, TrainConfig, load, read
+from services.trainer.config import TrainConfig, load, read
 from services.trainer.metrics_log import RunFolder, Tail
 from services.trainer.runs import Runs
 
@@ -106,14 +105,7 @@ class TrainerServicer(rpc.TrainerServiceServicer):
 
 
 def _text(request: pb.StartRunRequest) -> str:
-    if request.WhichOneof("source") == "config_yaml":
-        return request.config_yaml
-    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    if request.recipe not in names:
-        near = difflib.get_close_matches(request.recipe, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-        raise InvalidRequest(f"there is no file and no recipe {request.recipe!r}{hint}")
-    return read(request.recipe)
+    return read(request.recipe) if request.WhichOneof("source") == "recipe" else request.config_yaml
 
 
 def _may_listen(address: str) -> bool:

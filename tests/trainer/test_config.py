@@ -71,9 +71,10 @@ def test_override_that_sets_nothing_is_refused(override: str) -> None:
     assert override in mistakes(override)
 
 
-def test_file_that_is_not_there_is_refused_with_the_recipes() -> None:
+@pytest.mark.parametrize("recipe", ["tiny-maths", "x", "../recipes/tiny-math", ""])
+def test_recipe_that_is_not_there_is_refused_with_what_is(recipe: str) -> None:
     with pytest.raises(InvalidRequest, match="tiny-math"):
-        read("tiny-maths")
+        read(recipe)
 
 
 def test_whole_configuration_says_the_same_again() -> None:
