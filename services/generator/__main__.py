@@ -5,6 +5,7 @@ import sys
 
 from deepmath.config import load
 from deepmath.errors import DeepMathError
+from deepmath.model_files import check_adapter, check_model
 from deepmath.serving import serve, set_up_logging
 from services.generator.config import GeneratorConfig
 from services.generator.environment import tell_vllm
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     set_up_logging(config.log_level)
     tell_vllm(config)
     try:
+        check_model(config.model)
+        if config.adapter:
+            check_adapter(config.adapter)
         asyncio.run(_serve(config))
     except DeepMathError as error:
         print(f"deepmath serve generator: {error}", file=sys.stderr)

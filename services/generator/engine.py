@@ -17,7 +17,8 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.model_files import check_adapter, check_model, model_name
+from deepmath.model_files import model_name
+from services.generator import lifeline
 from services.generator.architecture import Architecture
 from services.generator.config import GeneratorConfig
 from services.generator.policies import Policies, Policy
@@ -70,11 +71,9 @@ class Engine:
         """Load the model. Takes from half a minute to many.
 
         Raises:
-            InvalidRequest: the model or the adapter is not there, or vLLM cannot serve it.
+            InvalidRequest: vLLM cannot serve the model.
         """
-        check_model(config.model)
-        if config.adapter:
-            check_adapter(config.adapter)
+        lifeline.hold()
         try:
             llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
