@@ -135,6 +135,8 @@ class Engine:
         async def load() -> None:
             try:
                 await self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+                if current_platform.is_cpu():
+                    await self._llm.collective_rpc("pack_output_layer")
                 await self._llm.reset_prefix_cache()
             except Exception as error:  # half of the weights may be new
                 raise self._dead() from error
@@ -257,7 +259,7 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
     if config.context_length:
         arguments.max_model_len = config.context_length
     if current_platform.is_cpu():
-        arguments.worker_extension_cls = "services.generator.grouped_lora.GroupedLora"
+        arguments.worker_extension_cls = "services.generator.cpu_worker.CpuWorker"
         # On a CPU vLLM 0.32 gives tokens without an adapter the one in the last slot: one slot more leaves that empty.
         arguments.max_loras += 1
         arguments.max_cpu_loras = arguments.max_loras

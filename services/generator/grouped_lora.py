@@ -10,7 +10,7 @@ import torch
 
 
 class GroupedLora:
-    """What the engine's workers get in addition (vLLM's `worker_extension_cls`)."""
+    """A worker of vLLM that can be told to multiply so."""
 
     def group_lora(self) -> None:
         """Put the grouped products in the place of vLLM's. Graphs that are compiled already keep vLLM's."""

@@ -3,11 +3,16 @@
 import asyncio
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.stack import EMBEDDED_MODEL
 
 from .adapters import MODEL, write_adapter, write_checkpoint
+from .test_trajectory_ids import QUESTIONS, largest_difference
 
 
 @pytest.fixture
@@ -39,6 +44,21 @@ async def test_checkpoint_changes_what_all_segments_are_sampled_from(
     again = await learner.sample(prompt_ids, max_tokens=64)
     assert again.token_ids == own.token_ids
     assert again.logprobs == pytest.approx(own.logprobs, abs=1e-5)
+
+
+async def test_log_probabilities_are_those_of_transformers_with_the_weights_of_the_checkpoint(
+    solve, learner, restored, checkpoint_root
+) -> None:
+    folder = write_checkpoint(checkpoint_root / "noisy", seed=4, noise=0.02)
+    await learner.client.load_checkpoint(folder, 1)
+    runs = await asyncio.gather(
+        *(solve(question, seed=9, engine=learner.engine, max_tokens=256) for question in QUESTIONS[:16])
+    )
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL, dtype=torch.float32)
+    without = max(largest_difference(model, run, 1.0) for run in runs)
+    model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)  # the output layer is the embedding
+    assert max(largest_difference(model, run, 1.0) for run in runs) < 1e-3
+    assert without > 0.1, "the checkpoint changes nothing: the comparison says nothing"
 
 
 async def test_checkpoint_that_does_not_fit_is_refused_and_nothing_is_loaded(
