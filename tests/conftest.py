@@ -4,7 +4,8 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -60,16 +61,51 @@ async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F
     engine.stop()
 
 
+@dataclass
+class Served:
+    """A generator around the engine that all tests share."""
+
+    engine: "Engine"  # noqa: F821
+    """Its own view of that engine, at its own version of the policy."""
+    address: str
+
+
 @pytest.fixture(scope="session")
-async def generator_address(config, engine, executor) -> AsyncIterator[str]:
-    """The address of a generator that all tests share."""
+def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
+    """Serves one more generator, at its first policy, for a block: `async with serve_generator(config, ...)`.
+
+    What a test teaches it ends with the block: all others have the model itself.
+    """
+    from services.generator.engine import Engine
     from services.generator.prompt import PromptTemplate
     from services.generator.service import SERVICE_NAME, GeneratorServicer
 
-    servicer = GeneratorServicer(config, engine, executor, PromptTemplate.load(config.model))
-    server = await Server.start(config, {SERVICE_NAME: servicer.register})
-    yield server.address
-    await server.stop(0)
+    template = PromptTemplate.load(config.model)
+
+    @asynccontextmanager
+    async def serve(config=config, executor=executor, servicer=GeneratorServicer) -> AsyncIterator[Served]:
+        own = Engine(engine._llm, engine.model, config)
+        server = await Server.start(config, {SERVICE_NAME: servicer(config, own, executor, template).register})
+        yield Served(own, server.address)
+        await server.stop(0)
+        for adapter in await engine._llm.list_loras():
+            await engine._llm.remove_lora(adapter)
+
+    return serve
+
+
+@pytest.fixture
+async def fresh_generator(serve_generator) -> AsyncIterator[str]:
+    """The address of a generator that may be taught."""
+    async with serve_generator() as served:
+        yield served.address
+
+
+@pytest.fixture(scope="session")
+async def generator_address(serve_generator) -> AsyncIterator[str]:
+    """The address of a generator that all tests share, and none may teach."""
+    async with serve_generator() as served:
+        yield served.address
 
 
 @pytest.fixture(scope="session")

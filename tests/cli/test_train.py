@@ -78,11 +78,9 @@ async def test_trainer_that_is_not_there_is_told(deepmath, free_port) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_run_ends_with_before_and_after_and_an_adapter(deepmath, generator_address, tmp_path) -> None:
+async def test_run_ends_with_before_and_after_and_an_adapter(deepmath, fresh_generator, tmp_path) -> None:
     runs = tmp_path / "runs"
-    ended = await deepmath(
-        "train", *SMALL, f"generators=['{generator_address}']", "--runs", str(runs), "--name", "short"
-    )
+    ended = await deepmath("train", *SMALL, f"generators=['{fresh_generator}']", "--runs", str(runs), "--name", "short")
     assert ended.status == 0, ended.err + (runs / "short" / "worker.log").read_text()
     assert "before" in ended.out
     assert "after" in ended.out

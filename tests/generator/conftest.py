@@ -7,14 +7,12 @@ import pytest
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.problems import generate
-from deepmath.serving import Server
 from services.generator.budget import Budget
 from services.generator.config import GeneratorConfig
 from services.generator.engine import Engine, Sample
 from services.generator.loop import AgentLoop
 from services.generator.prompt import PromptTemplate
 from services.generator.sampling import Sampling
-from services.generator.service import SERVICE_NAME, GeneratorServicer
 
 
 class RecordingEngine:
@@ -92,15 +90,10 @@ def checkpoint_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def learner(engine: Engine, config: GeneratorConfig, template, executor, checkpoint_root):
+async def learner(config: GeneratorConfig, serve_generator, checkpoint_root):
     changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 4 << 20})
-    own = Engine(engine._llm, engine.model, changed)
-    server = await Server.start(config, {SERVICE_NAME: GeneratorServicer(changed, own, executor, template).register})
-    async with GeneratorClient(server.address) as client:
-        yield Learner(own, client)
-    await server.stop(0)
-    for adapter in await engine._llm.list_loras():
-        await engine._llm.remove_lora(adapter)
+    async with serve_generator(changed) as served, GeneratorClient(served.address) as client:
+        yield Learner(served.engine, client)
 
 
 @pytest.fixture(scope="session")

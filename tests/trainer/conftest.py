@@ -1,21 +1,16 @@
-"""Training for real: generators at their first policy around the engine that all tests share, and runs on them."""
+"""Training for real: runs on generators around the engine that all tests share."""
 
 import asyncio
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepmath.serving import Server
-from services.generator.engine import Engine
-from services.generator.prompt import PromptTemplate
-from services.generator.service import SERVICE_NAME, GeneratorServicer
 from services.trainer.config import TrainConfig, load, read
 from services.trainer.metrics_log import RunFolder
 
@@ -33,41 +28,11 @@ SMALL = (
 )
 
 
-class RecordingServicer(GeneratorServicer):
-    """The real one, with a record of the trajectories that it was asked for."""
-
-    asked: list[str]
-
-    async def Rollout(self, request, context):  # noqa: N802
-        self.asked += [f"{prompt.id} {prompt.seed}" for prompt in request.prompts]
-        async for response in super().Rollout(request, context):
-            yield response
-
-
-@asynccontextmanager
-async def fresh(engine: Engine, config, executor, asked: list[str] | None = None) -> AsyncIterator[str]:
-    own = Engine(engine._llm, engine.model, config)
-    servicer = RecordingServicer(config, own, executor, PromptTemplate.load(config.model))
-    servicer.asked = [] if asked is None else asked
-    server = await Server.start(config, {SERVICE_NAME: servicer.register})
-    yield server.address
-    await server.stop(0)
-    for adapter in await engine._llm.list_loras():
-        await engine._llm.remove_lora(adapter)
-
-
 @pytest.fixture
-async def fresh_generator(engine: Engine, config, executor) -> AsyncIterator[str]:
-    """The address of a generator that has no policy but the model itself."""
-    async with fresh(engine, config, executor) as address:
-        yield address
-
-
-@pytest.fixture
-async def generator_without_executor(engine: Engine, config) -> AsyncIterator[str]:
+async def generator_without_executor(serve_generator) -> AsyncIterator[str]:
     """The address of one that fails with every trajectory that calls Python."""
-    async with fresh(engine, config, None) as address:
-        yield address
+    async with serve_generator(executor=None) as served:
+        yield served.address
 
 
 def small(generator: str, *overrides: str) -> TrainConfig:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from services.generator.service import GeneratorServicer
 from services.trainer.journal import Journal
 from services.trainer.metrics_log import RunFolder
 
-from .conftest import SECRET, fresh, small
+from .conftest import SECRET, small
 
 pytestmark = pytest.mark.slow
 STEPS = 5
@@ -51,17 +52,17 @@ def assert_same(one: object, other: object) -> None:
         assert one == other
 
 
-async def test_killed_run_goes_on_as_if_it_had_not_been(engine, config, executor, worker, tmp_path) -> None:
-    async with fresh(engine, config, executor) as address:
-        unkilled = await worker(tmp_path / "unkilled", small(address, *SETTINGS))
+async def test_killed_run_goes_on_as_if_it_had_not_been(serve_generator, worker, tmp_path) -> None:
+    async with serve_generator() as served:
+        unkilled = await worker(tmp_path / "unkilled", small(served.address, *SETTINGS))
         assert await unkilled.ended() == "done"
-    async with fresh(engine, config, executor) as address:
-        killed = await worker(tmp_path / "killed", small(address, *SETTINGS))
+    async with serve_generator() as served:
+        killed = await worker(tmp_path / "killed", small(served.address, *SETTINGS))
         await killed.until_step(3)
         before = metrics(killed.folder, 3)
         killed.kill()
         await killed.process.wait()
-        again = await worker(tmp_path / "killed", small(address, *SETTINGS))
+        again = await worker(tmp_path / "killed", small(served.address, *SETTINGS))
         assert await again.ended() == "done"
     # Step 3, after the last checkpoint, was taken again, on what the journal had of it: to the same numbers.
     assert metrics(again.folder, 3) == before
@@ -75,10 +76,17 @@ async def test_killed_run_goes_on_as_if_it_had_not_been(engine, config, executor
         assert_same(one, other)
 
 
-async def test_completed_trajectories_are_not_asked_for_again(engine, config, executor, worker, tmp_path) -> None:
+async def test_completed_trajectories_are_not_asked_for_again(serve_generator, worker, tmp_path) -> None:
     asked: list[str] = []
-    async with fresh(engine, config, executor, asked) as address:
-        settings = small(address, "optimizer.steps=2", "checkpoint.every=9")
+
+    class RecordingServicer(GeneratorServicer):
+        async def Rollout(self, request, context):  # noqa: N802
+            asked.extend(f"{prompt.id} {prompt.seed}" for prompt in request.prompts)
+            async for response in super().Rollout(request, context):
+                yield response
+
+    async with serve_generator(servicer=RecordingServicer) as served:
+        settings = small(served.address, "optimizer.steps=2", "checkpoint.every=9")
         run = await worker(tmp_path / "run", settings)
         await run.until_step(1)
         run.kill()
