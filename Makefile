@@ -63,6 +63,7 @@ bench: install ## measure, and write benchmarks/results/ (35 minutes on two core
 	@$(python) -m benchmarks.agent_loop
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
 	@$(python) -m benchmarks.training
+	@$(python) -m benchmarks.lora_cpu
 
 soak: install ## 20 000 sessions through one executor: does anything pile up? (15 minutes)
 	@$(python) -m benchmarks.soak

@@ -16,10 +16,10 @@ from .test_trajectory_ids import QUESTIONS, largest_difference
 
 
 @pytest.fixture
-async def restored(learner, checkpoint_root):
+async def restored(request, learner, checkpoint_root):
     """Gives all tests after this one the model's own weights again."""
     yield
-    await learner.engine.load_checkpoint(1000, write_checkpoint(checkpoint_root / "own", seed=0, noise=0))
+    await learner.engine.load_checkpoint(1000, write_checkpoint(checkpoint_root / request.node.name, seed=0, noise=0))
 
 
 async def test_checkpoint_changes_what_all_segments_are_sampled_from(

@@ -1,0 +1,101 @@
+"""LoRA on a CPU: what the linear layers of the embedded model cost in one step of the engine, in three ways.
+
+`python -m benchmarks.lora_cpu` times them without LoRA, with vLLM's own products and with the grouped ones of
+services/generator/grouped_lora.py, on one thread, and writes benchmarks/results/lora_cpu.json: medians in milliseconds.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from vllm.lora.layers import LoRAMapping
+from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+from deepmath.stack import EMBEDDED_MODEL
+from services.generator.grouped_lora import GroupedLora
+
+RESULTS = Path(__file__).parent / "results" / "lora_cpu.json"
+RANK = 32
+SLOTS = [1, 2]  # the ids of the adapters that are loaded
+# Tokens of the step, and the adapter of each.
+STEPS = {
+    "96 tokens, one adapter": [1] * 96,
+    "96 tokens, two adapters in turn": [1, 2] * 48,
+    "96 tokens, none": [0] * 96,
+    "2048 tokens, one adapter": [1] * 2048,
+}
+
+
+def layers() -> list[tuple[int, tuple[int, ...]]]:
+    """Return inputs and outputs of the linear layers, as vLLM merges them."""
+    config = json.loads((EMBEDDED_MODEL / "config.json").read_text())
+    width, middle, head = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    block = [(width, (queries, keys, keys)), (queries, (width,)), (width, (middle, middle)), (middle, (width,))]
+    return block * config["num_hidden_layers"]
+
+
+def median_ms(step: Callable[[], None], rounds: int) -> float:
+    """Return the median of the processor time of a step, after one that is not counted."""
+    step()
+    times = []
+    for _ in range(rounds):
+        begun = time.process_time()
+        step()
+        times.append(time.process_time() - begun)
+    return round(1000 * statistics.median(times), 1)
+
+
+def measure(ids: list[int], rounds: int) -> dict[str, float]:
+    """Return the milliseconds of one step whose tokens have the adapters `ids`, 0 for none."""
+    wrapper = PunicaWrapperCPU(len(ids), len(ids), "cpu")
+    own = wrapper.update_metadata, wrapper.add_lora_linear
+    worker: Any = GroupedLora()
+    manager = SimpleNamespace(punica_wrapper_mapping={"language_model": wrapper})
+    worker.model_runner = SimpleNamespace(lora_manager=SimpleNamespace(_adapter_manager=manager))
+    worker.group_lora()
+    grouped = wrapper.update_metadata, wrapper.add_lora_linear
+    linear = []
+    for inputs, widths in layers():
+        a = tuple(torch.randn(len(SLOTS), 1, RANK, inputs) for _ in widths)
+        b = tuple(torch.randn(len(SLOTS), 1, width, RANK) for width in widths)
+        linear.append((torch.randn(len(ids), inputs), torch.randn(sum(widths), inputs), a, b, widths))
+    mapping = LoRAMapping(tuple(ids), tuple(ids), is_prefill=True)  # as vLLM always says on a CPU
+
+    def step(ways: tuple[Callable[..., Any], Callable[..., Any]] | None) -> None:
+        if ways:
+            ways[0](mapping, SLOTS, len(SLOTS), 0)
+        for x, weight, a, b, widths in linear:
+            y = x @ weight.T
+            if ways:
+                ways[1](y, x, a, b, 1.0, widths)
+
+    return {
+        "without_ms": median_ms(lambda: step(None), rounds),
+        "vllm_ms": median_ms(lambda: step(own), rounds),
+        "grouped_ms": median_ms(lambda: step(grouped), rounds),
+    }
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="steps of each kind")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        results = {name: measure(ids, arguments.rounds) for name, ids in STEPS.items()}
+    for name, figures in results.items():
+        print(f"{name:34}" + "".join(f"{key} {value:8}  " for key, value in figures.items()))
+    RESULTS.write_text(json.dumps({"rank": RANK, "threads": 1, "steps": results}, indent=2) + "\n")
+    print(f"written to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
