@@ -18,7 +18,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.model_files import model_name
-from services.generator import lifeline
+from services.generator import vllm_process
 from services.generator.architecture import Architecture
 from services.generator.config import GeneratorConfig
 from services.generator.policies import Policies, Policy
@@ -73,7 +73,7 @@ class Engine:
         Raises:
             InvalidRequest: vLLM cannot serve the model.
         """
-        lifeline.hold()
+        vllm_process.claim()
         try:
             llm = AsyncLLM.from_engine_args(_arguments(config))
         except Exception as error:
