@@ -81,6 +81,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         self._policies = folder.path / "policies"
         self._published: int | None = None  # optimizer step of the policy that was last published
         self._batch: Batch | None = None
+        self._taught: torch.Tensor | None = None  # which rows have a gradient; None for all
         self.may_stop = False  # at this moment, because a batch is waited for
         self._stop_asked = False
         self._ended = time.monotonic()  # the step before
@@ -172,6 +173,17 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
             "value": values,
         }
 
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss. Trajectories without an advantage, as those of a flat group, are scored without a gradient.
+
+        It is zero, unless the loss has a divergence too.
+        """
+        taught = inputs["advantages"] != 0
+        self._taught = taught if self.beta == 0 and taught.any() else None
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._taught = None
+        return loss
+
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *rest: Any, **options: Any
     ) -> tuple[Any, Any, Any]:
@@ -188,18 +200,23 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         options.pop("batch_size", None)
         logprobs = input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32)
         entropies = logprobs.clone()
-        for bucket in buckets(attention_mask.sum(dim=1).tolist()):
-            rows = torch.tensor(bucket, device=input_ids.device)
-            columns = attention_mask[rows].any(dim=0).nonzero()
-            start, end = int(columns.min()), int(columns.max()) + 1
-            kept = end - (input_ids.shape[1] - logits_to_keep)
-            logprob, entropy, _ = score(
-                model, input_ids[rows, start:end], attention_mask[rows, start:end], kept, **options
-            )
-            place = rows[:, None], torch.arange(kept, device=rows.device)
-            logprobs = logprobs.index_put(place, logprob.float())
-            if entropy is not None:
-                entropies = entropies.index_put(place, entropy.float())
+        lengths = attention_mask.sum(dim=1)
+        taught = self._taught if torch.is_grad_enabled() and self._taught is not None else lengths > 0
+        for part, teaches in ((taught, True), (~taught, False)):
+            indices = part.nonzero().flatten()
+            for bucket in buckets(lengths[indices].tolist()):
+                rows = indices[bucket]
+                columns = attention_mask[rows].any(dim=0).nonzero()
+                start, end = int(columns.min()), int(columns.max()) + 1
+                kept = end - (input_ids.shape[1] - logits_to_keep)
+                with torch.set_grad_enabled(teaches and torch.is_grad_enabled()):
+                    logprob, entropy, _ = score(
+                        model, input_ids[rows, start:end], attention_mask[rows, start:end], kept, **options
+                    )
+                place = rows[:, None], torch.arange(kept, device=rows.device)
+                logprobs = logprobs.index_put(place, logprob.float())
+                if entropy is not None:
+                    entropies = entropies.index_put(place, entropy.float())
         return logprobs, entropies if options.get("compute_entropy") else None, None
 
     def _policy(self) -> Path | None:

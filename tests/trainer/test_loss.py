@@ -109,13 +109,16 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(train, generator_with
     assert loss["advantages"][in_loss == 0].abs().max() == 0
 
 
-async def test_values_and_gradients_are_those_of_the_padded_batch(train) -> None:
+@pytest.mark.parametrize("flat", [0, 5, 8])
+async def test_values_and_gradients_are_those_of_the_padded_batch(train, flat: int) -> None:
     from trl import GRPOTrainer
 
     from services.trainer.grpo import Trainer
 
     run = await train("optimizer.steps=1", STALE)
     (loss,) = run.losses
+    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
+    loss["advantages"][:flat] = 0  # ours has no gradient to compute for these
     gradients, values = [], []
     for scoring in (Trainer, GRPOTrainer):
         run.trainer.model.zero_grad()
