@@ -1,0 +1,179 @@
+"""An evaluation on disk: what was asked for, and a line for each sample that ended, so that a killed one goes on.
+
+A folder with `settings.json`, `samples.jsonl` and `failures.jsonl`. Lines are appended whole; the last one of a process
+that was killed may be torn, and is cut off by the next. What failed by a fault of ours is no sample: it goes to
+`failures.jsonl`, and is tried again.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any, Self
+
+from deepmath.errors import InvalidRequest, WrongOrder
+
+_SETTINGS, _SAMPLES, _FAILURES = "settings.json", "samples.jsonl", "failures.jsonl"
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One trajectory and its verdict."""
+
+    configuration: str
+    """What was evaluated: `Baseline`, `DeepMath`, or a name of the user's."""
+    benchmark: str
+    problem_id: str
+    sample: int
+    """From 0, of the samples of this problem."""
+    mode: str
+    """`plain` or `agent`."""
+    gold: str
+    answer: str
+    correct: bool | None
+    """None: the comparison took too long."""
+    status: str
+    text: str
+    model_tokens: int
+    tool_tokens: int
+    snippets: list[dict[str, Any]]
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes it this sample and no other."""
+        return self.configuration, self.benchmark, self.problem_id, self.sample
+
+
+class Run:
+    """The evaluation in `folder`, open for writing; a context manager. One process at a time.
+
+    `settings` are whatever decides what a sample is (model, adapter, mode, sampling, limits, benchmarks); a folder that
+    was begun with others is refused.
+
+    Raises:
+        InvalidRequest: the folder cannot be written to, was begun with other settings, or is damaged.
+        WrongOrder: another process is at work on it.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._samples = (folder / _SAMPLES).open("a+b")
+            self._failures = (folder / _FAILURES).open("a+b")
+        except OSError as error:
+            raise InvalidRequest(f"cannot write to {folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._samples, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise WrongOrder(f"another process is at work on {folder}") from None
+        try:
+            self._begin(settings)
+        except InvalidRequest:
+            self.close()
+            raise
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        place = self.folder / _SETTINGS
+        if place.exists():
+            kept = _settings(self.folder)
+            changed = sorted(key for key in settings.keys() | kept.keys() if settings.get(key) != kept.get(key))
+            if changed:
+                told = ", ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in changed)
+                raise InvalidRequest(f"{self.folder} is another evaluation: it has {told}; give another folder")
+        else:
+            writing = place.with_suffix(".writing")
+            writing.write_text(json.dumps(settings, indent=2) + "\n")
+            writing.replace(place)
+        for file in (self._samples, self._failures):
+            _cut_torn_line(file)
+        self.done = {sample.key for sample in read(self.folder)}
+        """Keys of the samples that there are."""
+
+    def add(self, sample: Sample) -> None:
+        """Write a sample that ended.
+
+        Raises:
+            ValueError: there is one of its key.
+        """
+        if sample.key in self.done:
+            raise ValueError(f"the sample {sample.key} is there")
+        _write(self._samples, asdict(sample))
+        self.done.add(sample.key)
+
+    def add_failure(self, key: tuple[str, str, str, int], reason: str) -> None:
+        """Write that a sample failed by a fault of ours."""
+        _write(
+            self._failures,
+            dict(zip(("configuration", "benchmark", "problem_id", "sample"), key, strict=True)) | {"reason": reason},
+        )
+
+    def close(self) -> None:
+        """Let another process go on."""
+        self._samples.close()
+        self._failures.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read(folder: Path) -> Iterator[Sample]:
+    """Yield the samples in `folder`, in the order in which they ended. A torn last line is left out.
+
+    Raises:
+        InvalidRequest: there is no evaluation, or a line of it is damaged.
+    """
+    _settings(folder)
+    names = [field.name for field in fields(Sample)]
+    with (folder / _SAMPLES).open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                values = json.loads(line)
+                yield Sample(**{name: values[name] for name in names})
+            except (ValueError, TypeError, KeyError) as error:
+                raise InvalidRequest(f"{folder / _SAMPLES}, line {number}, is no sample: {error!r}") from None
+
+
+def failures(folder: Path) -> int:
+    """Return how often a sample failed by a fault of ours."""
+    return (folder / _FAILURES).read_bytes().count(b"\n")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / _SETTINGS).read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"no evaluation in {folder}: cannot read {_SETTINGS} ({error})") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest(f"no evaluation in {folder}: {_SETTINGS} is no object")
+    return found
+
+
+def _write(file: IO[bytes], values: dict[str, Any]) -> None:
+    # In one call, so that lines of what was killed are whole but for the last.
+    os.write(file.fileno(), json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    while end:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)

@@ -1,0 +1,130 @@
+"""What the samples of a benchmark say, each number with an interval where it is an estimate. Pure functions.
+
+A problem's samples are its verdicts: a list of booleans, one for each sample that got one. pass@k is the unbiased
+estimate of Chen et al., "Evaluating Large Language Models Trained on Code" (2021), section 2.1; intervals are the
+percentile bootstrap over problems (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13); the test of
+two runs is McNemar's, exact (binomial).
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from random import Random
+from typing import TypeVar
+
+Class = TypeVar("Class", bound=Hashable)
+
+RESAMPLES = 1000
+_LEVEL = 0.95
+_MOST_SUBSETS = 200
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over problems with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What the majority of a problem's samples gives.
+
+    Of n classes of answers that share the most votes each has 1/n of the vote: `credit` is the share of the right one.
+    """
+
+    credit: float
+    tied: int
+    """Classes that share the most votes. 0 where no sample has an answer."""
+
+
+def pass_at_k(right: int, samples: int, k: int) -> float:
+    """Return the probability that of `k` samples, drawn from `samples` of which `right` are right, one is right.
+
+    Raises:
+        ValueError: there are fewer than `k` samples.
+    """
+    if not 0 < k <= samples:
+        raise ValueError(f"k is {k}, and there are {samples} samples")
+    return 1 - comb(samples - right, k) / comb(samples, k)
+
+
+def vote(classes: Sequence[Class | None], right: Class | None) -> Vote:
+    """Return the vote of samples whose answers are of `classes`, None for no answer, which does not vote."""
+    counts: dict[Class, int] = {}
+    for one in classes:
+        if one is not None:
+            counts[one] = counts.get(one, 0) + 1
+    if not counts:
+        return Vote(0.0, 0)
+    most = max(counts.values())
+    winners = [one for one, count in counts.items() if count == most]
+    return Vote(1 / len(winners) if right in winners else 0.0, len(winners))
+
+
+def majority_at_k(classes: Sequence[Class | None], right: Class | None, k: int, seed: int = 0) -> float:
+    """Return the credit of the majority of `k` samples: the mean over all choices of `k` of them.
+
+    Where there are over 200 choices, over 200 drawn by `seed`.
+
+    Raises:
+        ValueError: there are fewer than `k` samples.
+    """
+    if not 0 < k <= len(classes):
+        raise ValueError(f"k is {k}, and there are {len(classes)} samples")
+    if comb(len(classes), k) <= _MOST_SUBSETS:
+        chosen = list(combinations(range(len(classes)), k))
+    else:
+        draw = Random(f"majority:{seed}:{k}")
+        chosen = [tuple(draw.sample(range(len(classes)), k)) for _ in range(_MOST_SUBSETS)]
+    return sum(vote([classes[at] for at in subset], right).credit for subset in chosen) / len(chosen)
+
+
+def estimate(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """Return the mean of `values`, one for each problem, with its interval.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values:
+        raise ValueError("there is no problem to take a mean over")
+    draw = Random(f"bootstrap:{seed}")
+    means = sorted(_mean(draw.choices(values, k=len(values))) for _ in range(resamples))
+    return Estimate(_mean(values), percentile(means, (1 - _LEVEL) / 2), percentile(means, (1 + _LEVEL) / 2))
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which `share` (0 to 1) of the values lie, between two of them in proportion."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Return the two-sided p-value of a split so unequal, of the problems that two runs judge differently."""
+    discordant = wins + losses
+    tail = sum(comb(discordant, count) for count in range(min(wins, losses) + 1)) / 2**discordant
+    return min(1.0, 2 * tail)
+
+
+def classes_of(answers: Sequence[str], equal: Callable[[str, str], bool]) -> list[int | None]:
+    """Return the class of each answer, None for no answer: each joins the first class whose first answer equals it."""
+    firsts: list[str] = []
+    classes: list[int | None] = []
+    for answer in answers:
+        if not answer:
+            classes.append(None)
+            continue
+        found = next((number for number, first in enumerate(firsts) if equal(answer, first)), len(firsts))
+        if found == len(firsts):
+            firsts.append(answer)
+        classes.append(found)
+    return classes
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
