@@ -107,7 +107,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def mcnemar(wins: int, losses: int) -> float:
     """Return the two-sided p-value of a split so unequal, of the problems that two runs judge differently."""
     discordant = wins + losses
-    tail = sum(comb(discordant, count) for count in range(min(wins, losses) + 1)) / 2**discordant
+    tail = sum(comb(discordant, count) for count in range(min(wins, losses) + 1)) / (1 << discordant)
     return min(1.0, 2 * tail)
 
 

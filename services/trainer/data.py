@@ -12,13 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+from deepmath.datasets_reader import Dataset, Row
 from deepmath.errors import InvalidRequest
 from deepmath.grading import canonical
 from deepmath.problems import Problem as Synthetic
 from deepmath.problems import Split, generate
+from deepmath.verifier import Verifier
 from services.trainer.config import DataConfig
-from services.trainer.datasets_reader import Dataset, Row
-from services.trainer.verifier import Verifier
 
 SYNTHETIC_PROBLEMS = 4096
 """As many as `synthetic` has where no limit is set."""

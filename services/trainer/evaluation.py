@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.verifier import Verifier
 from services.trainer.config import TrainConfig
 from services.trainer.data import Problem
 from services.trainer.replicas import Replicas
 from services.trainer.rewards import outcome
-from services.trainer.verifier import Verifier
 
 _IN_ONE_CALL = 64
 _MOST_ATTEMPTS = 4

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.verifier import Verifier
 from services.trainer.busy import BusyClock
 from services.trainer.config import TrainConfig
 from services.trainer.data import Order, Problem
 from services.trainer.journal import BatchJournal, Journal
 from services.trainer.replicas import Replicas
 from services.trainer.rewards import Outcome, Reward, outcome, reward
-from services.trainer.verifier import Verifier
 
 log = logging.getLogger(__name__)
 

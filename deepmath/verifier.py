@@ -187,7 +187,7 @@ class _Worker:
             self.end()
             if self._stopped:
                 raise _NoReplyError
-            raise Unavailable("cannot start math-verify, which compares answers: is the extra `trainer` installed?")
+            raise Unavailable("cannot start math-verify, which compares answers: is the extra `evaluation` installed?")
         return process
 
     def _spawn(self) -> subprocess.Popen[bytes]:

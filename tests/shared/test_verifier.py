@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from deepmath import verifier as module
 from deepmath.errors import Unavailable
-from services.trainer import verifier as module
-from services.trainer.verifier import Verifier
+from deepmath.verifier import Verifier
 
 # Neither ends in any time that a test could wait for.
 ENDLESS = r"10^{10^{10}}"
@@ -210,5 +210,5 @@ def test_missing_math_verify_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     program = tmp_path / "verifier_worker.py"
     program.write_text("raise SystemExit(1)")
     monkeypatch.setattr(module, "_PROGRAM", program)
-    with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match="extra `trainer`"):
+    with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match="extra `evaluation`"):
         verifier.verify([(r"\sqrt{3}", "y")])

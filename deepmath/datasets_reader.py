@@ -39,7 +39,7 @@ def _loaded(name: str, subset: str | None, split: str) -> Any:
     try:
         import datasets  # here: it takes seconds, and is not needed for synthetic problems
     except ImportError as error:
-        raise InvalidRequest(f"the dataset {name} needs the extra `trainer`: {error}") from None
+        raise InvalidRequest(f"the dataset {name} needs the extra `evaluation`: {error}") from None
     datasets.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try to reach the hub is a warning
     try:
