@@ -35,7 +35,7 @@ def patient() -> Iterator[Verifier]:
 
 @pytest.fixture
 def hurried() -> Iterator[Verifier]:
-    with Verifier(1, 10.0) as verifier:
+    with Verifier(1, 4.0) as verifier:
         yield verifier
 
 
