@@ -8,7 +8,6 @@ import ctypes
 import os
 import signal
 import sys
-from functools import partialmethod
 
 _GENERATOR = "DEEPMATH_GENERATOR_PID"  # inherited by the processes that vLLM starts
 _PR_SET_PDEATHSIG = 1
@@ -23,7 +22,7 @@ def begin() -> None:
     """Called by vLLM."""
     if os.environ.get(_GENERATOR) not in {None, str(os.getpid())}:
         _end_with_the_generator()
-        _wait_without_spinning()
+        _wait_asleep()
 
 
 def _end_with_the_generator() -> None:
@@ -32,11 +31,11 @@ def _end_with_the_generator() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _wait_without_spinning() -> None:
-    # On a CPU vLLM 0.32 too runs a process for the engine and one for its worker, and each asks without pause whether
-    # the other has written: a core, which the model, the sandboxes or a trainer would use. A message's socket wakes it.
-    from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
+def _wait_asleep() -> None:
+    from vllm.distributed.device_communicators import shm_broadcast
     from vllm.platforms import current_platform
 
     if current_platform.is_cpu():
-        SpinCondition.__init__ = partialmethod(SpinCondition.__init__, busy_loop_s=0.0)
+        from .wakeup import Wakeup
+
+        shm_broadcast.SpinCondition = Wakeup

@@ -21,6 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import import_utils
 
 from deepmath.errors import Unavailable
-from services.trainer.buckets import buckets
 from services.trainer.config import TrainConfig
 from services.trainer.metrics import of_batch, of_trl
 from services.trainer.metrics_log import RunFolder
@@ -41,6 +41,7 @@ from services.trainer.pipeline import Pipeline
 from services.trainer.reference import POLICY, move_reference
 from services.trainer.rollouts import Batch
 from services.trainer.rows import row
+from services.trainer.scoring import Scores, score_rows, unpadded
 
 # Where one environment has both, TRL would import vLLM: half a minute, for nothing. A trainer never loads it.
 import_utils.is_vllm_available = lambda *_, **__: False
@@ -81,7 +82,8 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         self._policies = folder.path / "policies"
         self._published: int | None = None  # optimizer step of the policy that was last published
         self._batch: Batch | None = None
-        self._taught: torch.Tensor | None = None  # which rows have a gradient; None for all
+        self._taught: torch.Tensor | None = None  # which rows of the loss have a gradient; None for all
+        self._scores: Scores | None = None  # of the batch, for the loss to come
         self.may_stop = False  # at this moment, because a batch is waited for
         self._stop_asked = False
         self._ended = time.monotonic()  # the step before
@@ -174,23 +176,20 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         }
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss. Trajectories without an advantage, as those of a flat group, are scored without a gradient.
-
-        It is zero, unless the loss has a divergence too.
-        """
+        """TRL's loss. It is zero where a trajectory has no advantage: then it needs no gradient."""
         taught = inputs["advantages"] != 0
         self._taught = taught if self.beta == 0 and taught.any() else None
         loss: torch.Tensor = super()._compute_loss(model, inputs)
-        self._taught = None
+        self._taught = self._scores = None
         return loss
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *rest: Any, **options: Any
     ) -> tuple[Any, Any, Any]:
-        """TRL's scoring, on rows of like length at a time, without their padding.
+        """TRL's scoring, without padding, and once where TRL would do it twice.
 
-        TRL pads a batch to its longest trajectory, and in a batch a few are often many times as long as most. The
-        values and gradients are those of the padded batch.
+        TRL scores a batch for the correction by importance sampling, and again in the loss. Where one optimizer step
+        is taken on the whole batch at once, the weights are the same, and the loss gets the first scores again.
         """
         score = super()._get_per_token_logps_and_entropies
         # Several processes have to call the model equally often; a balancing loss is over all rows.
@@ -198,26 +197,39 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
             scored: tuple[Any, Any, Any] = score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
             return scored
         options.pop("batch_size", None)
-        logprobs = input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32)
-        entropies = logprobs.clone()
-        lengths = attention_mask.sum(dim=1)
-        taught = self._taught if torch.is_grad_enabled() and self._taught is not None else lengths > 0
-        for part, teaches in ((taught, True), (~taught, False)):
-            indices = part.nonzero().flatten()
-            for bucket in buckets(lengths[indices].tolist()):
-                rows = indices[bucket]
-                columns = attention_mask[rows].any(dim=0).nonzero()
-                start, end = int(columns.min()), int(columns.max()) + 1
-                kept = end - (input_ids.shape[1] - logits_to_keep)
-                with torch.set_grad_enabled(teaches and torch.is_grad_enabled()):
-                    logprob, entropy, _ = score(
-                        model, input_ids[rows, start:end], attention_mask[rows, start:end], kept, **options
-                    )
-                place = rows[:, None], torch.arange(kept, device=rows.device)
-                logprobs = logprobs.index_put(place, logprob.float())
-                if entropy is not None:
-                    entropies = entropies.index_put(place, entropy.float())
-        return logprobs, entropies if options.get("compute_entropy") else None, None
+        in_loss = torch.is_grad_enabled()
+        if in_loss and self._scores:
+            return *self._scores.of(unpadded(input_ids, attention_mask)), None
+        once = not in_loss and self._scores_serve_the_loss
+        taught = self._rows_with_an_advantage() if once else self._taught
+        if taught is None:
+            taught = torch.ones_like(input_ids[:, 0], dtype=torch.bool)
+        with torch.set_grad_enabled(in_loss or once):
+            scores = score_rows(
+                partial(score, model),
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                taught.to(input_ids.device),
+                **options | {"compute_entropy": once or options.get("compute_entropy", False)},
+            )
+        if once:
+            self._scores = scores
+            return scores.logprobs.detach(), None, None
+        return scores.logprobs, scores.entropies if options.get("compute_entropy") else None, None
+
+    @property
+    def _scores_serve_the_loss(self) -> bool:
+        """Whether the scores before the loss are those in it, and may keep what a gradient needs until then."""
+        optimizer, launch = self._config.optimizer, self._config.launch
+        at_once = self._config.accumulation == optimizer.updates == 1
+        return at_once and self.beta == 0 and not launch.gradient_checkpointing
+
+    def _rows_with_an_advantage(self) -> torch.Tensor | None:
+        """Return which rows of the batch can have an advantage; None where none has."""
+        assert self._batch is not None
+        taught = torch.tensor([not group.flat for group in self._batch.groups for _ in group.samples])
+        return taught if taught.any() else None
 
     def _policy(self) -> Path | None:
         """Write the current policy and return its folder; None where it need not be published."""

@@ -109,6 +109,21 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(train, generator_with
     assert loss["advantages"][in_loss == 0].abs().max() == 0
 
 
+def gradients_of(trainer, loss: dict[str, torch.Tensor], scoring) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The loss, and the gradient of each weight, with a class's way of scoring."""
+    trainer.model.zero_grad()
+    trainer._get_per_token_logps_and_entropies = scoring._get_per_token_logps_and_entropies.__get__(trainer)
+    value = trainer._compute_loss(trainer.model, loss)
+    value.backward()
+    return value.detach(), [weight.grad.clone() for weight in trainer.model.parameters() if weight.grad is not None]
+
+
+def assert_same(ours, theirs) -> None:
+    torch.testing.assert_close(ours[0], theirs[0])
+    for one, other in zip(ours[1], theirs[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("flat", [0, 5, 8])
 async def test_values_and_gradients_are_those_of_the_padded_batch(train, flat: int) -> None:
     from trl import GRPOTrainer
@@ -119,14 +134,23 @@ async def test_values_and_gradients_are_those_of_the_padded_batch(train, flat: i
     (loss,) = run.losses
     loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
     loss["advantages"][:flat] = 0  # ours has no gradient to compute for these
-    gradients, values = [], []
-    for scoring in (Trainer, GRPOTrainer):
-        run.trainer.model.zero_grad()
-        run.trainer._get_per_token_logps_and_entropies = scoring._get_per_token_logps_and_entropies.__get__(run.trainer)
-        value = run.trainer._compute_loss(run.trainer.model, loss)
-        value.backward()
-        values.append(value.detach())
-        gradients.append([weight.grad.clone() for weight in run.trainer.model.parameters() if weight.grad is not None])
-    torch.testing.assert_close(*values)
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (Trainer, GRPOTrainer)))
+
+
+async def test_scores_from_before_the_loss_have_its_values_and_gradients_in_any_order_of_the_rows(train) -> None:
+    from trl import GRPOTrainer
+
+    from services.trainer.grpo import Trainer
+
+    run = await train("optimizer.steps=1", STALE)
+    (loss,) = run.losses
+    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
+    loss["advantages"][:3] = 0
+    order = torch.randperm(len(loss["advantages"]))
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)[order]
+    mask = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)[order]
+    run.trainer._rows_with_an_advantage = lambda: (loss["advantages"] != 0)[order]
+    with torch.no_grad():
+        run.trainer._get_per_token_logps_and_entropies(run.trainer.model, ids, mask, loss["completion_ids"].shape[1])
+    assert run.trainer._scores is not None, "the loss would score again"
+    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (Trainer, GRPOTrainer)))
