@@ -9,6 +9,9 @@ EXTRAS ?= executor,executor-docker,generator-cpu,trainer,dev
 find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
 uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
 
+# Of the four-way table: 16 samples of each, in each of the four ways.
+DEMO_PROBLEMS ?= 24
+
 # `host`, because not every engine has a network of its own and package mirrors may be on this machine.
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
 EXECUTOR_IMAGE ?= deepmath-executor
@@ -33,12 +36,15 @@ protos: install ## the stubs from the contracts
 released-protos: install ## what `buf breaking` compares with: only when a version is released
 	@.venv/bin/buf build -o protos/released.binpb
 
-run: install ## start the real stack, solve a dozen problems live, then teach the model and compare
+run: install ## start the real stack, solve a dozen problems live, teach the model, and make the seeds' table of it
 	@mkdir -p runs/demo
 	@# Families come in turn: every eleventh gives a dozen from all subjects.
 	@.venv/bin/deepmath problems --count 132 --split test --seed 8 | awk 'NR % 11 == 1' > runs/demo/problems.jsonl
 	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
-	@.venv/bin/deepmath train --config tiny-math
+	@name=tiny-math-$$(date +%Y%m%d-%H%M%S) && run=runs/$$name && \
+	.venv/bin/deepmath train --config tiny-math --name $$name && \
+	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --output $$run/four-way && \
+	.venv/bin/deepmath report $$run/four-way
 
 images: ## build the executor's image; PYTHON_IMAGE, EXECUTOR_IMAGE and BUILD_NETWORK say from what, its name, and how
 	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \

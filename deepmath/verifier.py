@@ -23,7 +23,7 @@ from threading import Lock
 from typing import IO, Self
 
 from deepmath.errors import Unavailable
-from deepmath.grading import canonical
+from deepmath.grading import canonical, quantity, words
 
 # Answers of datasets have some dozen characters; a page of text is none, and slow to parse.
 MOST_CHARACTERS = 1000
@@ -62,7 +62,8 @@ class Verifier:
         """
         verdicts = {pair: _compare(*pair) for pair in pairs}
         open_pairs = [pair for pair, verdict in verdicts.items() if verdict is None]
-        verdicts.update(zip(open_pairs, self._ask_all(open_pairs), strict=True))
+        found = self._ask_all([(_latex(gold), _latex(answer)) for gold, answer in open_pairs])
+        verdicts.update(zip(open_pairs, found, strict=True))
         return [verdicts[pair] for pair in pairs]
 
     def check_gold(self, answer: str) -> bool:
@@ -73,7 +74,7 @@ class Verifier:
         """Return for each whether answers can be compared with it. One that takes too long is none to compare with."""
         verdicts: dict[str, bool | None] = {answer: _is_gold(answer) for answer in answers}
         open_answers = [answer for answer, verdict in verdicts.items() if verdict is None]
-        found = self._ask_all([(answer,) for answer in open_answers])
+        found = self._ask_all([(_latex(answer),) for answer in open_answers])
         verdicts.update(zip(open_answers, found, strict=True))
         return [bool(verdicts[answer]) for answer in answers]
 
@@ -108,18 +109,52 @@ class Verifier:
 
 def _compare(gold: str, answer: str) -> bool | None:
     """What can be told without a worker."""
-    right, given = canonical(gold), canonical(answer)
-    if right == given and answer:
-        return True
-    if not answer.strip() or max(len(answer), len(gold)) > MOST_CHARACTERS:
+    if not answer.strip():
         return False
-    # Two exact numbers that differ. A decimal may be the other one rounded: math-verify looks at six places.
-    exact = isinstance(right, Fraction) and isinstance(given, Fraction) and "." not in (gold + answer).rstrip(". $")
-    return False if exact else None
+    if canonical(gold) == canonical(answer):
+        return True
+    if max(len(answer), len(gold)) > MOST_CHARACTERS:
+        return False
+    right, given = quantity(gold), quantity(answer)
+    if right.unit and given.unit and right.unit != given.unit:
+        return False
+    numbers = canonical(right.text), canonical(given.text)
+    if isinstance(numbers[0], Fraction) and isinstance(numbers[1], Fraction):
+        share = (numbers[0], right.unit == "%"), (numbers[1], given.unit == "%")
+        return _equal(*share, rounded="." in right.text + given.text)
+    (right_words, is_text), (given_words, also_text) = words(gold), words(answer)
+    if right_words and given_words and (is_text or also_text):
+        return right_words == given_words
+    return None
+
+
+def _equal(gold: tuple[Fraction, bool], answer: tuple[Fraction, bool], rounded: bool) -> bool:
+    """Whether two numbers are equal, of which each may be a percentage.
+
+    A percentage without its sign may be either of the two numbers that it stands for; but 0.5 is not 0.5%.
+    """
+    (right, is_share), (given, also_share) = gold, answer
+    if is_share == also_share:
+        return _close(right, given, rounded)
+    share, bare = (right, given) if is_share else (given, right)
+    return _close(share / 100, bare, rounded) or ((is_share or right > 1) and _close(share, bare, rounded))
+
+
+def _close(gold: Fraction, answer: Fraction, rounded: bool) -> bool:
+    """Whether two numbers are equal; where there is a decimal point, to six places, but not all small ones are one."""
+    if not rounded:
+        return gold == answer
+    return round(gold, 6) == round(answer, 6) and abs(gold - answer) <= abs(gold) / 10_000
+
+
+def _latex(answer: str) -> str:
+    """What a worker gets to parse: units are no factors."""
+    text, unit = quantity(answer)
+    return text + "\\%" * (unit == "%")
 
 
 def _is_gold(answer: str) -> bool | None:
-    if isinstance(canonical(answer), Fraction):
+    if isinstance(canonical(quantity(answer).text), Fraction):
         return True
     return False if not answer.strip() or len(answer) > MOST_CHARACTERS else None
 

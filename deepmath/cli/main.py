@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from deepmath.cli import doctor, exec, problems, push, serve, solve, train, up
+from deepmath.cli import doctor, eval, exec, problems, push, report, serve, solve, train, up
 from deepmath.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.command()(solve.solve)
 app.command("exec")(exec.exec_)
 app.command()(train.train)
 app.command()(push.push)
+app.command("eval")(eval.eval_)
+app.command()(report.report)
 app.command()(up.up)
 app.command(context_settings=serve.PASS_ON)(serve.serve)
 app.command()(problems.problems)

@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deepmath.cli.options import Adapter, Model, generator_options
+from deepmath.cli.reached import reach
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +74,7 @@ def solve(
     served, arguments = generator_options(model, adapter, prompt)
 
     async def run() -> "list[Solved]":
-        async with _generator(generator, executor, served, arguments, quiet=as_json) as client:
+        async with reach(generator, executor, served, arguments, quiet=as_json) as client:
             if file is None:
                 return [await _solve_live(client, questions[0], options, as_json)]
             return await _solve_all(client, questions, options, concurrency, as_json, trace)
@@ -96,30 +94,6 @@ def _checked(question: str) -> "Question":
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else max(1, round(1000 * seconds))
-
-
-@asynccontextmanager
-async def _generator(
-    address: str | None, executor: str | None, model: str, arguments: list[str], quiet: bool
-) -> "AsyncIterator[GeneratorClient]":
-    """A client of the generator at `address` or of one that lives as long as the block."""
-    from deepmath.clients import ExecutorClient, GeneratorClient
-    from deepmath.stack import LocalStack
-
-    if address:
-        async with GeneratorClient(address) as client:
-            yield client
-        return
-    if executor:
-        async with ExecutorClient(executor) as reachable:
-            await reachable.get_info()  # before a minute is spent on loading a model
-    if not quiet:
-        print("starting the local stack; loading a model takes half a minute or more", file=sys.stderr, flush=True)
-    async with (
-        LocalStack(model, executor=executor, arguments={"generator": arguments}) as stack,
-        GeneratorClient(stack.generator) as client,
-    ):
-        yield client
 
 
 async def _solve_live(

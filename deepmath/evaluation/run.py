@@ -1,6 +1,6 @@
 """An evaluation on disk: what was asked for, and a line for each sample that ended, so that a killed one goes on.
 
-A folder with `settings.json`, `samples.jsonl` and `failures.jsonl`. Lines are appended whole; the last one of a process
+A folder with `settings.json`, `problems.jsonl`, `samples.jsonl` and `failures.jsonl`. Lines are appended whole; the last one of a process
 that was killed may be torn, and is cut off by the next. What failed by a fault of ours is no sample: it goes to
 `failures.jsonl`, and is tried again.
 """
@@ -8,15 +8,20 @@ that was killed may be torn, and is cut off by the next. What failed by a fault 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
 from deepmath.errors import InvalidRequest, WrongOrder
+from deepmath.evaluation.benchmarks import Problem
 
-_SETTINGS, _SAMPLES, _FAILURES = "settings.json", "samples.jsonl", "failures.jsonl"
+_SETTINGS, _PROBLEMS, _SAMPLES, _FAILURES = "settings.json", "problems.jsonl", "samples.jsonl", "failures.jsonl"
 _BLOCK = 1 << 16
+
+
+Key = tuple[str, str, str, int]
+"""Configuration, benchmark, problem and number: what makes a sample this one and no other."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Sample:
     seconds: float
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> Key:
         """What makes it this sample and no other."""
         return self.configuration, self.benchmark, self.problem_id, self.sample
 
@@ -81,11 +86,7 @@ class Run:
     def _begin(self, settings: dict[str, Any]) -> None:
         place = self.folder / _SETTINGS
         if place.exists():
-            kept = _settings(self.folder)
-            changed = sorted(key for key in settings.keys() | kept.keys() if settings.get(key) != kept.get(key))
-            if changed:
-                told = ", ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in changed)
-                raise InvalidRequest(f"{self.folder} is another evaluation: it has {told}; give another folder")
+            _check(self.folder, settings)
         else:
             writing = place.with_suffix(".writing")
             writing.write_text(json.dumps(settings, indent=2) + "\n")
@@ -94,6 +95,15 @@ class Run:
             _cut_torn_line(file)
         self.done = {sample.key for sample in read(self.folder)}
         """Keys of the samples that there are."""
+
+    def add_problems(self, benchmark: str, problems: Iterable[Problem]) -> None:
+        """Write the questions that are not there yet, for those who read the samples."""
+        known = questions(self.folder)
+        with (self.folder / _PROBLEMS).open("a+b") as file:
+            _cut_torn_line(file)
+            for problem in problems:
+                if (benchmark, problem.id) not in known:
+                    _write(file, {"benchmark": benchmark, "problem_id": problem.id, "problem": problem.text})
 
     def add(self, sample: Sample) -> None:
         """Write a sample that ended.
@@ -106,7 +116,7 @@ class Run:
         _write(self._samples, asdict(sample))
         self.done.add(sample.key)
 
-    def add_failure(self, key: tuple[str, str, str, int], reason: str) -> None:
+    def add_failure(self, key: Key, reason: str) -> None:
         """Write that a sample failed by a fault of ours."""
         _write(
             self._failures,
@@ -144,9 +154,37 @@ def read(folder: Path) -> Iterator[Sample]:
                 raise InvalidRequest(f"{folder / _SAMPLES}, line {number}, is no sample: {error!r}") from None
 
 
+def done(folder: Path, settings: dict[str, Any]) -> set[Key]:
+    """Return the keys of the samples in `folder`; none where nothing was begun.
+
+    Raises:
+        InvalidRequest: it was begun with other settings, or is damaged.
+    """
+    if not (folder / _SETTINGS).exists():
+        return set()
+    _check(folder, settings)
+    return {sample.key for sample in read(folder)}
+
+
+def questions(folder: Path) -> dict[tuple[str, str], str]:
+    """Return the questions in `folder` by benchmark and id."""
+    place = folder / _PROBLEMS
+    lines = place.read_bytes().splitlines(keepends=True) if place.exists() else []
+    found = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return {(one["benchmark"], one["problem_id"]): one["problem"] for one in found}
+
+
 def failures(folder: Path) -> int:
     """Return how often a sample failed by a fault of ours."""
     return (folder / _FAILURES).read_bytes().count(b"\n")
+
+
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    kept = _settings(folder)
+    changed = sorted(key for key in settings.keys() | kept.keys() if settings.get(key) != kept.get(key))
+    if changed:
+        told = ", ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in changed)
+        raise InvalidRequest(f"{folder} is another evaluation: it has {told}; give another folder")
 
 
 def _settings(folder: Path) -> dict[str, Any]:

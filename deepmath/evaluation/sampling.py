@@ -1,98 +1,123 @@
-"""Draws the samples of a benchmark that a run does not have yet, all in flight at once, and grades each as it ends."""
+"""Draws the samples of a plan that a run does not have yet, all in flight at once, and grades each as it ends."""
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from deepmath.clients import GeneratorClient
-from deepmath.errors import Unavailable
+from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.evaluation.benchmarks import Problem
-from deepmath.evaluation.run import Run, Sample
+from deepmath.evaluation.plan import Configuration, Plan
+from deepmath.evaluation.run import Key, Run, Sample
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.verifier import Verifier
 
 ATTEMPTS = 3
-_IN_ONE_CALL = 512  # trajectories; a request is a few MiB at most
-
-Key = tuple[str, str, str, int]
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """What is evaluated under a name: how a generator is asked."""
-
-    name: str
-    mode: str
-    """`plain` or `agent`."""
-    sampling: pb.Sampling
-    budget: pb.Budget
-    seed: int = 0
+_IN_ONE_CALL = 64  # trajectories
+_CALLS = 64  # at once: a generator has room for 8192 trajectories that wait, unless it was told otherwise
 
 
 class Drawing:
-    """The samples of one configuration, from one generator, graded by `verifier` and written to `run`."""
+    """The samples of `plan`, from one generator, graded by `verifier` and written to `run`."""
 
     def __init__(
         self,
         client: GeneratorClient,
         run: Run,
-        configuration: Configuration,
+        plan: Plan,
         verifier: Verifier,
         on_sample: Callable[[Sample], None] = lambda _: None,
     ) -> None:
-        self._client, self._run, self._configuration = client, run, configuration
+        self._client, self._run, self._plan = client, run, plan
         self._verifier, self._on_sample = verifier, on_sample
+        self._room = asyncio.Semaphore(_CALLS)
 
-    async def draw(self, benchmark: str, problems: Sequence[Problem], samples: int) -> int:
-        """Draw what is missing of `samples` samples of each problem; return how many are missing after all.
+    async def draw(self) -> int:
+        """Draw what is missing; return how many samples are missing after all.
 
-        What fails by a fault of ours is tried `ATTEMPTS` times.
+        The model itself comes first; then the generator gets the adapter, if the plan has one. What fails by a fault
+        of ours is tried `ATTEMPTS` times.
 
         Raises:
-            InvalidRequest: the generator refuses the request.
+            InvalidRequest: the generator refuses the request, or the adapter.
             Unavailable: the generator could not be reached in any attempt.
+            Overloaded: it had no room in any attempt.
         """
-        wanted: dict[Key, Problem] = {
-            (self._configuration.name, benchmark, problem.id, number): problem
-            for number in range(samples)  # the first of each problem first: what is stopped early has a bit of all
-            for problem in problems
+        for benchmark, problems in self._plan.problems.items():
+            self._run.add_problems(benchmark, problems)
+        missing = 0
+        for adapter in (False, True):
+            configurations = [one for one in self._plan.configurations if one.adapter is adapter]
+            wanted = self._missing(configurations)
+            if wanted and adapter and self._plan.adapter:
+                version = (await self._client.get_info()).policy_version
+                await self._client.update_adapter(self._plan.adapter, version + 1)
+            missing += await self._draw(wanted)
+        return missing
+
+    def _missing(self, configurations: list[Configuration]) -> dict[Key, tuple[Configuration, Problem]]:
+        return {
+            key: (configuration, problem)
+            for configuration in configurations
+            for benchmark in self._plan.problems
+            for key, problem in self._plan.keys(configuration, benchmark)
+            if key not in self._run.done
         }
-        lost: list[Unavailable] = []
-        for _ in range(ATTEMPTS):
-            missing = [key for key in wanted if key not in self._run.done]
-            parts = (missing[start : start + _IN_ONE_CALL] for start in range(0, len(missing), _IN_ONE_CALL))
-            calls = (self._call({key: wanted[key] for key in part}) for part in parts)
-            lost = [error for error in await asyncio.gather(*calls) if error]
+
+    async def _draw(self, wanted: Mapping[Key, tuple[Configuration, Problem]]) -> int:
+        lost: list[Unavailable | Overloaded] = []
+        for attempt in range(ATTEMPTS):
+            if lost:
+                await asyncio.sleep(1 << attempt)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._call(*call)) for call in self._calls(wanted)]
+            except* DeepMathError as errors:  # what is refused is refused to all
+                raise errors.exceptions[0] from None
+            lost = [error for task in tasks if (error := task.result())]
         if lost:
             raise lost[0]
         return sum(key not in self._run.done for key in wanted)
 
-    async def _call(self, problems: Mapping[Key, Problem]) -> Unavailable | None:
+    def _calls(
+        self, wanted: Mapping[Key, tuple[Configuration, Problem]]
+    ) -> Iterator[tuple[Configuration, dict[Key, Problem]]]:
+        """Yield what is still missing, a call's worth at a time."""
+        missing = ((one, key, problem) for key, (one, problem) in wanted.items() if key not in self._run.done)
+        for configuration, rows in groupby(missing, key=itemgetter(0)):
+            while part := {key: problem for _, key, problem in islice(rows, _IN_ONE_CALL)}:
+                yield configuration, part
+
+    async def _call(
+        self, configuration: Configuration, problems: Mapping[Key, Problem]
+    ) -> Unavailable | Overloaded | None:
         """Draw one sample for each key; return why it broke off, if it did."""
-        keys = list(problems)
-        asked = self._configuration
+        plan, keys = self._plan, list(problems)
         prompts = [
-            pb.RolloutPrompt(id=str(at), question=problems[key].text, seed=_seed(asked.seed, key))
+            pb.RolloutPrompt(id=str(at), question=problems[key].text, seed=_seed(plan.seed, key))
             for at, key in enumerate(keys)
         ]
-        mode = pb.MODE_PLAIN if asked.mode == "plain" else pb.MODE_AGENT
+        mode = pb.MODE_PLAIN if configuration.mode == "plain" else pb.MODE_AGENT
         grading: list[asyncio.Task[None]] = []
-        try:
-            async for response in self._client.rollout(
-                prompts, mode=mode, sampling=asked.sampling, budget=asked.budget
-            ):
-                key = keys[response.prompt_index]
-                grading.append(asyncio.create_task(self._take(key, problems[key], response.trajectory)))
-        except Unavailable as error:
-            return error
-        finally:
-            await asyncio.gather(*grading)
+        async with self._room:
+            try:
+                async for response in self._client.rollout(
+                    prompts, mode=mode, sampling=plan.sampling, budget=plan.budget
+                ):
+                    key = keys[response.prompt_index]
+                    taking = self._take(key, configuration.mode, problems[key], response.trajectory)
+                    grading.append(asyncio.create_task(taking))
+            except (Unavailable, Overloaded) as error:
+                return error
+            finally:
+                await asyncio.gather(*grading)
         return None
 
-    async def _take(self, key: Key, problem: Problem, trajectory: pb.Trajectory) -> None:
+    async def _take(self, key: Key, mode: str, problem: Problem, trajectory: pb.Trajectory) -> None:
         """Grade and write one trajectory."""
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
             self._run.add_failure(key, "; ".join(trajectory.notes))
@@ -101,7 +126,7 @@ class Drawing:
         (correct,) = await asyncio.to_thread(self._verifier.verify, [pair])
         sample = Sample(
             *key,
-            mode=self._configuration.mode,
+            mode=mode,
             gold=problem.answer,
             answer=trajectory.answer,
             correct=correct,

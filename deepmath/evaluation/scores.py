@@ -6,9 +6,8 @@ percentile bootstrap over problems (Efron and Tibshirani, "An Introduction to th
 two runs is McNemar's, exact (binomial).
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import comb
 from random import Random
 from typing import TypeVar
@@ -17,7 +16,6 @@ Class = TypeVar("Class", bound=Hashable)
 
 RESAMPLES = 1000
 _LEVEL = 0.95
-_MOST_SUBSETS = 200
 
 
 @dataclass(frozen=True)
@@ -65,24 +63,6 @@ def vote(classes: Sequence[Class | None], right: Class | None) -> Vote:
     return Vote(1 / len(winners) if right in winners else 0.0, len(winners))
 
 
-def majority_at_k(classes: Sequence[Class | None], right: Class | None, k: int, seed: int = 0) -> float:
-    """Return the credit of the majority of `k` samples: the mean over all choices of `k` of them.
-
-    Where there are over 200 choices, over 200 drawn by `seed`.
-
-    Raises:
-        ValueError: there are fewer than `k` samples.
-    """
-    if not 0 < k <= len(classes):
-        raise ValueError(f"k is {k}, and there are {len(classes)} samples")
-    if comb(len(classes), k) <= _MOST_SUBSETS:
-        chosen = list(combinations(range(len(classes)), k))
-    else:
-        draw = Random(f"majority:{seed}:{k}")
-        chosen = [tuple(draw.sample(range(len(classes)), k)) for _ in range(_MOST_SUBSETS)]
-    return sum(vote([classes[at] for at in subset], right).credit for subset in chosen) / len(chosen)
-
-
 def estimate(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
     """Return the mean of `values`, one for each problem, with its interval.
 
@@ -109,21 +89,6 @@ def mcnemar(wins: int, losses: int) -> float:
     discordant = wins + losses
     tail = sum(comb(discordant, count) for count in range(min(wins, losses) + 1)) / (1 << discordant)
     return min(1.0, 2 * tail)
-
-
-def classes_of(answers: Sequence[str], equal: Callable[[str, str], bool]) -> list[int | None]:
-    """Return the class of each answer, None for no answer: each joins the first class whose first answer equals it."""
-    firsts: list[str] = []
-    classes: list[int | None] = []
-    for answer in answers:
-        if not answer:
-            classes.append(None)
-            continue
-        found = next((number for number, first in enumerate(firsts) if equal(answer, first)), len(firsts))
-        if found == len(firsts):
-            firsts.append(answer)
-        classes.append(found)
-    return classes
 
 
 def _mean(values: Sequence[float]) -> float:

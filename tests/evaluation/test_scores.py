@@ -4,8 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from deepmath.evaluation.scores import classes_of, estimate, majority_at_k, mcnemar, pass_at_k, percentile, vote
-from deepmath.grading import same
+from deepmath.evaluation.scores import estimate, mcnemar, pass_at_k, percentile, vote
 
 
 @pytest.mark.parametrize(("right", "samples", "k"), [(0, 4, 2), (1, 4, 1), (1, 4, 2), (2, 5, 3), (4, 4, 1), (3, 16, 8)])
@@ -19,8 +18,6 @@ def test_pass_at_k_is_the_share_of_choices_with_a_right_one(right: int, samples:
 def test_more_than_there_are_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match="4 samples"):
         pass_at_k(1, 4, k)
-    with pytest.raises(ValueError, match="4 samples"):
-        majority_at_k(["a"] * 4, "a", k)
 
 
 @pytest.mark.parametrize(
@@ -43,25 +40,6 @@ def test_majority_goes_by_votes_and_ties_are_split(classes: list[str | None], cr
 
 def test_no_right_answer_among_the_samples_has_no_credit_even_where_nobody_answers() -> None:
     assert vote([None, None], None).credit == 0
-    assert majority_at_k([None, None, None], None, 2) == 0
-
-
-def test_majority_at_all_samples_is_their_vote_and_at_one_their_mean() -> None:
-    classes = ["a", "a", "b", None, "c", "a"]
-    assert majority_at_k(classes, "a", 6) == vote(classes, "a").credit
-    assert majority_at_k(classes, "a", 1) == pytest.approx(3 / 6)
-
-
-def test_majority_over_many_choices_is_near_that_over_all() -> None:
-    classes = ["a"] * 7 + ["b"] * 5 + [None] * 4
-    choices = list(combinations(classes, 5))
-    exact = sum(vote(choice, "a").credit for choice in choices) / len(choices)
-    assert majority_at_k(classes, "a", 5) == pytest.approx(exact, abs=0.08)
-    assert majority_at_k(classes, "a", 5, seed=1) == majority_at_k(classes, "a", 5, seed=1)
-
-
-def test_answers_of_one_value_are_one_class() -> None:
-    assert classes_of(["1/2", "0.5", "", "2", r"\frac12"], same) == [0, 0, None, 1, 0]
 
 
 def test_interval_holds_the_mean_and_narrows_with_more_problems() -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import torch
+from adapters import MODEL, write_adapter, write_checkpoint
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -11,7 +12,6 @@ from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.stack import EMBEDDED_MODEL
 
-from .adapters import MODEL, write_adapter, write_checkpoint
 from .test_trajectory_ids import QUESTIONS, largest_difference
 
 

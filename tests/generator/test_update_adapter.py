@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 import torch
+from adapters import MODEL, write_adapter
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
@@ -17,7 +18,6 @@ from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.stack import EMBEDDED_MODEL
 
-from .adapters import MODEL, write_adapter
 from .test_trajectory_ids import QUESTIONS, largest_difference
 
 

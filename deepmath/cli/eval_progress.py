@@ -1,0 +1,98 @@
+"""An evaluation on screen: what is planned, and while it runs a bar for each row of each benchmark."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deepmath.evaluation.plan import Plan
+    from deepmath.evaluation.run import Run, Sample
+
+Row = tuple[str, str]  # configuration and benchmark
+
+
+class EvalProgress:
+    """Bars with accuracy so far, rate and time left; a context manager. Nothing is drawn where there is no terminal."""
+
+    def __init__(self, plan: "Plan", run: "Run") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from deepmath.evaluation.run import read
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[accuracy]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._right: Counter[Row] = Counter()
+        self._graded: Counter[Row] = Counter()
+        for sample in read(run.folder):
+            self._count(sample)
+        self._bars = {
+            (configuration.name, benchmark): self._progress.add_task(
+                f"{configuration.name} {benchmark}",
+                total=plan.samples * len(problems),
+                completed=sum(key in run.done for key, _ in plan.keys(configuration, benchmark)),
+                accuracy="",
+                rate="",
+            )
+            for configuration in plan.configurations
+            for benchmark, problems in plan.problems.items()
+        }
+
+    def show(self, sample: "Sample") -> None:
+        """Show that a sample has ended."""
+        row = self._count(sample)
+        bar = self._bars[row]
+        speed = self._progress.tasks[bar].speed
+        accuracy = f"right {self._right[row] / self._graded[row]:.1%}" if self._graded[row] else ""
+        self._progress.update(bar, advance=1, accuracy=accuracy, rate=f"{speed:.1f}/s" if speed else "")
+
+    def _count(self, sample: "Sample") -> Row:
+        row = sample.configuration, sample.benchmark
+        self._right[row] += sample.correct is True
+        self._graded[row] += sample.correct is not None
+        return row
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def show_plan(plan: "Plan", folder: "Path") -> None:
+    """Print what would be drawn into `folder`.
+
+    Raises:
+        InvalidRequest: `folder` has another evaluation.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from deepmath.evaluation.run import done
+
+    there = done(folder, plan.settings())
+    table = Table("configuration", "mode", "adapter", "benchmark", box=None, header_style="bold", pad_edge=False)
+    for heading in ("problems", "samples", "there", "to draw"):
+        table.add_column(heading, justify="right")
+    for configuration in plan.configurations:
+        for benchmark, problems in plan.problems.items():
+            keys = [key for key, _ in plan.keys(configuration, benchmark)]
+            found = sum(key in there for key in keys)
+            adapter = str(plan.adapter) if configuration.adapter else "none"
+            counts = (len(problems), plan.samples, found, len(keys) - found)
+            table.add_row(configuration.name, configuration.mode, adapter, benchmark, *map(str, counts))
+    console = Console()
+    console.print(table)
+    sampling, budget = plan.settings()["sampling"], plan.settings()["budget"]
+    told = [f"{name} {value}" for name, value in (sampling | budget).items()]
+    console.print(f"model {plan.model}, {', '.join(told)}, seed {plan.seed}; into {folder}", highlight=False)

@@ -1,0 +1,96 @@
+"""`deepmath eval`."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepmath.evaluation.run import read
+
+SMALL = ("--limit", "6", "--samples", "2", "--max-tokens", "160")
+
+
+async def test_plan_says_what_would_be_drawn_and_draws_nothing(deepmath, tmp_path) -> None:
+    ended = await deepmath("eval", "--plan", "--limit", "20", "--output", str(tmp_path / "run"))
+    assert ended.status == 0
+    assert "+Agent" in ended.out
+    assert " 320" in ended.out  # 20 problems, 16 samples
+    assert "temperature 0.6, top_p 0.95, top_k 20" in ended.out
+    assert not (tmp_path / "run").exists()
+
+
+async def test_samples_are_written_and_the_table_is_shown(deepmath, generator_address, tmp_path) -> None:
+    run = tmp_path / "run"
+    ended = await deepmath("eval", "--generator", generator_address, *SMALL, "--output", str(run))
+    assert ended.status == 0
+    assert len(list(read(run))) == 12
+    assert "+Agent" in ended.out
+    assert f"deepmath report {run}" in ended.out
+    before = (run / "samples.jsonl").read_bytes()
+    again = await deepmath("eval", "--generator", generator_address, *SMALL, "--output", str(run))
+    assert again.status == 0
+    assert (run / "samples.jsonl").read_bytes() == before
+
+
+async def test_killed_evaluation_goes_on_and_loses_and_doubles_nothing(generator_address, deepmath, tmp_path) -> None:
+    run = tmp_path / "run"
+    command = ["eval", "--generator", generator_address, "--limit", "40", "--samples", "4", "--output", str(run)]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "from deepmath.cli.main import main; main()", *command),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    file = run / "samples.jsonl"
+    async with asyncio.timeout(120):
+        while not file.exists() or file.read_bytes().count(b"\n") < 10:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    before = whole_lines(file)
+    assert 10 <= before.count(b"\n") < 160
+    ended = await deepmath(*command)
+    assert ended.status == 0
+    assert file.read_bytes().startswith(before)
+    keys = [one.key for one in read(run)]
+    assert len(set(keys)) == len(keys) == 160
+
+
+def whole_lines(file: Path) -> bytes:
+    content = file.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--benchmark", "math50"], "did you mean math500?"),
+        (["--benchmark", "math500"], "hf download --repo-type dataset HuggingFaceH4/MATH-500"),
+        (["--benchmark", "{file}"], "has no column answer; it has problem, solution"),
+        (["--table", "four-way"], "give --adapter"),
+        (["--adapter", "nowhere"], "no adapter at nowhere"),
+        (["--model", "./nowhere"], "no model at ./nowhere"),
+        (["--generator", "127.0.0.1:1", "--model", "x"], "leave out --generator"),
+        (["--samples", "0"], "--samples"),
+        (["--output", "{file}"], "cannot write to"),
+    ],
+)
+async def test_bad_input_is_told_before_any_model_is_loaded(deepmath, tmp_path, arguments, told: str) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text(json.dumps({"problem": "1+1?", "solution": "2"}) + "\n")
+    ended = await deepmath("eval", *(one.format(file=file) for one in arguments))
+    assert ended.status == 2 or (ended.status == 1 and "hf download" in ended.err)
+    assert told in " ".join(ended.err.split())
+    assert "starting the local stack" not in ended.err
+
+
+async def test_folder_of_another_evaluation_is_refused(deepmath, generator_address, tmp_path) -> None:
+    run = str(tmp_path / "run")
+    await deepmath("eval", "--generator", generator_address, *SMALL, "--output", run)
+    ended = await deepmath("eval", "--generator", generator_address, *SMALL, "--output", run, "--temperature", "1")
+    assert ended.status == 2
+    assert "another evaluation" in ended.err
+    assert "temperature" in ended.err

@@ -1,0 +1,95 @@
+r"""Classes of answers: 1/2, 0.5 and \frac12 vote together, right ones by their verdicts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from evaluation_runs import of_answers, sample, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepmath.evaluation.equivalence import RIGHT, Judged, judge
+from deepmath.evaluation.record import Record, load
+from deepmath.evaluation.run import Sample
+from deepmath.verifier import Verifier
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[Verifier]:
+    with Verifier(1, 10.0) as verifier:
+        yield verifier
+
+
+def judged(verifier: Verifier, *samples: Sample) -> list[Judged]:
+    (found,) = judge([Record("DeepMath", "synthetic", Path(), samples)], verifier)
+    return found
+
+
+def classes(verifier: Verifier, *answers: str) -> tuple[int | None, ...]:
+    return judged(verifier, *of_answers(*answers))[0].classes
+
+
+def test_spellings_of_one_number_are_one_class(verifier: Verifier) -> None:
+    right, *halves, third = classes(verifier, "42", "1/2", "0.5", r"\frac12", "1/3")
+    assert right == RIGHT
+    assert len(set(halves)) == 1
+    assert len({right, halves[0], third}) == 3
+
+
+def test_expressions_are_compared_by_their_mathematics(verifier: Verifier) -> None:
+    _, first, second, third = classes(verifier, "42", "x+1", "1+x", "x+2")
+    assert first == second != third
+
+
+def test_right_answers_are_one_class_by_their_verdicts_however_they_are_written(verifier: Verifier) -> None:
+    (problem,) = judged(verifier, sample(answer="42"), sample(number=1, answer="forty-two", correct=True))
+    assert problem.classes == (RIGHT, RIGHT)
+
+
+def test_no_answer_is_of_no_class(verifier: Verifier) -> None:
+    assert classes(verifier, "", "42")[0] is None
+
+
+def test_sample_without_a_verdict_is_left_out_and_a_problem_without_one_too(verifier: Verifier) -> None:
+    found = judged(verifier, sample(), sample(number=1, answer="7", correct=None), sample("p2", correct=None))
+    assert [(one.problem_id, one.right) for one in found] == [("p1", (True,))]
+
+
+def test_nothing_is_compared_where_no_sample_is_right() -> None:
+    with Verifier(1, 10.0) as closed:
+        closed.close()  # one that is asked would give no verdict, and count it
+        assert classes(closed, "x+1", "1+x", "1/2", "0.5")[2:] == (1, 1)
+        assert closed.timeouts == 0
+
+
+def test_answer_that_takes_for_ever_is_different(tmp_path: Path) -> None:
+    with Verifier(1, 1.0) as hasty:
+        _, endless, other = classes(hasty, "42", r"10^{10^{10^{10}}}-x", "x")
+    assert endless != other
+
+
+def test_votes_are_of_the_first_samples_by_their_numbers(verifier: Verifier) -> None:
+    (problem,) = judged(verifier, sample(number=2), sample(number=1, answer="7"), sample(number=0, answer="7"))
+    assert problem.vote(2).credit == 0
+    assert problem.vote(99).tied == 1
+
+
+answers = st.lists(
+    st.sampled_from(["42", "", "1/2", "0.5", "7", "x+1", "1+x", r"\sqrt{4}", "2"]), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(answers.flatmap(lambda drawn: st.tuples(st.just(drawn), st.permutations(range(len(drawn))))))
+def test_order_of_the_samples_changes_no_class(verifier: Verifier, drawn: tuple[list[str], list[int]]) -> None:
+    given, order = drawn
+    found = classes(verifier, *given)
+    assert classes(verifier, *(given[at] for at in order)) == tuple(found[at] for at in order)
+
+
+def test_records_of_a_folder_are_judged_each_by_itself(verifier: Verifier, tmp_path: Path) -> None:
+    run = write(tmp_path / "run", *of_answers("42", "7"), *of_answers("7", "7", configuration="Baseline"))
+    assert [[one.right for one in record] for record in judge(load([run]), verifier)] == [
+        [(False,) * 2],
+        [(True, False)],
+    ]

@@ -1,0 +1,149 @@
+"""The page: everything in one file, and what a model wrote in it can do nothing."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from evaluation_runs import OK, of_answers, sample, write
+
+from deepmath.evaluation.published import Published, PublishedRow
+from deepmath.evaluation.report import Report
+from deepmath.evaluation.run import Sample
+from deepmath.verifier import Verifier
+
+ATTACK = "</pre></details></script><script>alert(1)</script><img src=x onerror=alert(1)>"
+PUBLISHED = Published(
+    "a blog", rows=(PublishedRow("DeepMath", "synthetic", 91.0, 50.0),), claims=(("66 % shorter", "a card"),)
+)
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text in `pre` and `details`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        return [found for name, found in self.elements if name == tag and attributes.items() <= found.items()]
+
+
+def write_page(folder: Path, *samples: Sample, most: int = 20, sides: tuple[str, str] | None = None, **settings) -> str:
+    run = write(folder / "run", *samples, **settings)
+    with Verifier(1, 10.0) as verifier:
+        report = Report.of([run], verifier, PUBLISHED, sides=sides)
+    report.write(folder / "report", most)
+    return (folder / "report" / "report.html").read_text()
+
+
+@pytest.fixture
+def text() -> str:
+    return "I add $\\frac12$.\n<tool_call>\n6 * 7\n</tool_call>\n```output\n42\n```\nIt is \\boxed{42}."
+
+
+def test_trace_is_shown_as_thought_code_output_in_a_box_and_boxed_answer(tmp_path: Path, text: str) -> None:
+    page = write_page(tmp_path, sample(text=text, snippets=[OK]))
+    shown = page[page.index('<details class="trace"') :]
+    places = [
+        shown.index(mark) for mark in ('class="thought"', "<mfrac>", 'class="code"', 'class="output"', 'class="answer"')
+    ]
+    assert places == sorted(places)
+    assert '<pre class="output">42</pre>' in shown
+    assert '<span class="mi">6</span>' in shown
+
+
+def test_page_needs_nothing_else_and_its_elements_are_closed(tmp_path: Path, text: str) -> None:
+    page = Page(write_page(tmp_path, sample(text=text, snippets=[OK])))
+    assert page.open == []
+    assert not page.all("link")
+    assert len(page.all("img")) == 4
+    assert all(str(found["src"]).startswith("data:image/svg+xml;base64,") for found in page.all("img"))
+    assert not [name for name, found in page.elements if ("src" in found and name != "img") or "href" in found]
+
+
+def test_whatever_a_model_wrote_is_inert(tmp_path: Path) -> None:
+    call = f"<tool_call>\n{ATTACK}\n</tool_call>\n```output\n{ATTACK}\n```\n"
+    snippets = [{"code": ATTACK, "outcome": "OK", "stdout": ATTACK, "value": ""}]
+    samples = [
+        sample(number=0, answer=ATTACK, text=f"{ATTACK} ${ATTACK}$ {call}", snippets=snippets),
+        sample(number=1, answer=rf"\text{{{ATTACK}}}", text=rf"\boxed{{\text{{{ATTACK}}}}}"),
+        sample(ATTACK, gold=ATTACK, configuration=ATTACK, status=ATTACK),
+        sample(benchmark=ATTACK),
+    ]
+    page = Page(write_page(tmp_path, *samples, model=ATTACK))
+    assert len(page.all("script")) == 1
+    assert len(page.all("img")) == 4
+    assert not [found for _, found in page.elements if any(name.startswith("on") for name in found)]
+    assert page.open == []
+
+
+def test_policy_of_the_page_allows_no_script_but_its_own(tmp_path: Path) -> None:
+    import base64
+    import hashlib
+
+    page = write_page(tmp_path, sample())
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = Page(page).all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"] == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    )
+
+
+def test_traces_can_be_chosen_by_configuration_benchmark_and_verdict(tmp_path: Path) -> None:
+    page = Page(write_page(tmp_path, *of_answers("42", "7", ""), sample(configuration="Baseline", correct=None)))
+    found = {
+        tuple(one[f"data-{name}"] for name in ("configuration", "verdict"))
+        for one in page.all("details", **{"class": "trace"})
+    }
+    assert found == {("DeepMath", "right"), ("DeepMath", "wrong"), ("DeepMath", "no answer")} | {
+        ("Baseline", "no verdict")
+    }
+    assert {one["name"] for one in page.all("select")} == {"configuration", "benchmark", "verdict"}
+
+
+def test_traces_are_few_and_the_page_says_where_the_others_are(tmp_path: Path) -> None:
+    page = write_page(tmp_path, *of_answers(*["42"] * 50), most=3)
+    assert page.count('<details class="trace"') == 3
+    assert f"DeepMath on synthetic: 3 of 50 samples are here, the others in {tmp_path}/run/samples.jsonl" in page
+
+
+def test_what_others_published_is_marked(tmp_path: Path) -> None:
+    page = write_page(tmp_path, sample())
+    assert '<tr class="theirs"><td class="name">DeepMath, published</td>' in page
+    assert "not ours. Published by: a blog" in page
+    assert "66 % shorter <cite>a card</cite>" in page
+
+
+def test_comparison_names_the_problems(tmp_path: Path) -> None:
+    samples = [
+        sample("p1"),
+        sample("p2", answer="7"),
+        *of_answers("7", configuration="Baseline"),
+        sample("p2", configuration="Baseline"),
+    ]
+    page = write_page(tmp_path, *samples, sides=("DeepMath", "Baseline"))
+    assert "Wins: p1<" in page
+    assert "Losses: p2<" in page
+
+
+def test_settings_of_each_run_are_told(tmp_path: Path) -> None:
+    assert "<dt>model</dt><dd>tiny-math</dd>" in write_page(tmp_path, sample())
+
+
+def test_lone_surrogates_and_control_characters_do_no_harm(tmp_path: Path) -> None:
+    page = write_page(tmp_path, sample(answer="\ud800\x00", text="\ud800 \x1b[31m", problem_id="\ud800"))
+    assert "\x1b" not in page
+    assert "\x00" not in page

@@ -1,0 +1,128 @@
+"""Samples of a plan are drawn from a real generator: each once, repeatable, and none for a fault of ours."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from adapters import write_adapter
+
+from deepmath.clients import GeneratorClient
+from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.evaluation import sampling
+from deepmath.evaluation.benchmarks import find
+from deepmath.evaluation.plan import Configuration, Plan, four_way
+from deepmath.evaluation.run import Run, Sample, failures, read
+from deepmath.evaluation.sampling import Drawing
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.verifier import Verifier
+
+AGENT = Configuration("+Agent", "agent")
+
+
+def plan(*configurations: Configuration, problems: int = 6, samples: int = 2, **changes) -> Plan:
+    return Plan(
+        **{
+            "model": "tiny-math",
+            "problems": {"synthetic": find("synthetic").problems(problems)},
+            "configurations": configurations or (AGENT,),
+            "samples": samples,
+            "sampling": pb.Sampling(temperature=1.0, top_p=1.0, top_k=0),
+            "budget": pb.Budget(max_tokens=160),
+        }
+        | changes
+    )
+
+
+@pytest.fixture(scope="module")
+def verifier() -> AsyncIterator[Verifier]:
+    with Verifier(2, 5.0) as verifier:
+        yield verifier
+
+
+@pytest.fixture
+def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path):
+    """Draws a plan: `await draw(plan, folder="run")` returns how many are missing, and the samples."""
+
+    async def run(plan: Plan, folder: str = "run", client: GeneratorClient = generator) -> tuple[int, list[Sample]]:
+        with Run(tmp_path / folder, plan.settings()) as run:
+            missing = await Drawing(client, run, plan, verifier).draw()
+        return missing, list(read(tmp_path / folder))
+
+    return run
+
+
+async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw) -> None:
+    wanted = plan()
+    missing, samples = await draw(wanted)
+    assert missing == 0
+    assert sorted(one.key for one in samples) == sorted(key for key, _ in wanted.keys(AGENT, "synthetic"))
+    golds = {problem.id: problem.answer for problem in wanted.problems["synthetic"]}
+    for one in samples:
+        assert one.gold == golds[one.problem_id]
+        assert one.correct in {True, False}
+        assert one.model_tokens > 0
+        assert one.snippets == [] or one.tool_tokens > 0
+    assert any(one.correct for one in samples)
+    assert any(snippet["outcome"] == "OK" and snippet["code"] for one in samples for snippet in one.snippets)
+
+
+async def test_same_plan_draws_the_same_samples_and_another_seed_others(draw) -> None:
+    texts = []
+    for number, seed in enumerate([0, 0, 1]):
+        _, samples = await draw(plan(seed=seed), str(number))
+        texts.append({one.key: one.text for one in samples})
+    assert texts[0] == texts[1] != texts[2]
+
+
+async def test_more_samples_are_added_to_those_there_are(draw, tmp_path) -> None:
+    await draw(plan(samples=1))
+    before = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    missing, samples = await draw(plan(problems=8, samples=3))
+    assert missing == 0
+    assert len({one.key for one in samples}) == len(samples) == 24
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes().startswith(before)
+
+
+async def test_fault_of_ours_is_no_sample_and_is_tried_again(draw, serve_generator, tmp_path) -> None:
+    async with serve_generator(executor=None) as served, GeneratorClient(served.address) as without:
+        missing, samples = await draw(plan(), client=without)
+    assert 0 < missing == 12 - len(samples)
+    assert failures(tmp_path / "run") == missing * sampling.ATTEMPTS
+    missing, samples = await draw(plan())
+    assert (missing, len(samples)) == (0, 12)
+
+
+async def test_generator_that_is_away_is_told_and_what_there_is_stays(draw, free_port, monkeypatch, tmp_path) -> None:
+    await draw(plan(samples=1))
+    monkeypatch.setattr(sampling, "ATTEMPTS", 1)
+    async with GeneratorClient(f"127.0.0.1:{free_port}") as away:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await draw(plan(samples=2), client=away)
+    assert len(list(read(tmp_path / "run"))) == 6
+
+
+async def test_what_the_generator_refuses_is_told(draw) -> None:
+    with pytest.raises(InvalidRequest, match="top_p"):
+        await draw(plan(sampling=pb.Sampling(top_p=2.0)))
+
+
+async def test_four_ways_are_the_model_and_then_the_model_with_the_adapter(draw, fresh_generator, tmp_path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", seed=1)
+    wanted = plan(*four_way(), problems=2, samples=1, adapter=adapter, budget=pb.Budget(max_tokens=48))
+    async with GeneratorClient(fresh_generator) as client:
+        missing, samples = await draw(wanted, client=client)
+        assert (await client.get_info()).policy_version == 1
+    assert missing == 0
+    texts = {(one.configuration, one.problem_id): one.text for one in samples}
+    assert {one.mode for one in samples if one.configuration in {"Baseline", "+GRPO"}} == {"plain"}
+    for problem in wanted.problems["synthetic"]:
+        assert texts["Baseline", problem.id] != texts["+GRPO", problem.id]
+        assert texts["+Agent", problem.id] != texts["DeepMath", problem.id]
+
+
+def test_another_adapter_is_another_evaluation(tmp_path) -> None:
+    first, second = (plan(adapter=write_adapter(tmp_path / str(seed), seed)).settings() for seed in (1, 2))
+    with Run(tmp_path / "run", first):
+        pass
+    with pytest.raises(InvalidRequest, match="adapter"):
+        Run(tmp_path / "run", second)

@@ -1,0 +1,45 @@
+"""Small evaluations in real folders, for the tests of what is made of them."""
+
+from pathlib import Path
+
+from deepmath.evaluation.run import Run, Sample
+
+SETTINGS = {"model": "tiny-math", "sampling": {"temperature": 1.0}, "benchmarks": ["synthetic"]}
+OK = {"code": "6 * 7", "outcome": "OK", "stdout": "", "value": "42"}
+FAILED = {"code": "1 / 0", "outcome": "EXCEPTION", "stdout": "", "value": ""}
+
+
+def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **changes) -> Sample:
+    """A sample whose right answer is 42."""
+    values = {
+        "configuration": "DeepMath",
+        "benchmark": "synthetic",
+        "problem_id": problem_id,
+        "sample": number,
+        "mode": "agent",
+        "gold": "42",
+        "answer": answer,
+        "correct": answer == "42",
+        "status": "ANSWERED" if answer else "NO_ANSWER",
+        "text": f"It is \\boxed{{{answer}}}.",
+        "model_tokens": 30,
+        "tool_tokens": 10,
+        "snippets": [],
+        "seconds": 0.5,
+    }
+    return Sample(**values | changes)
+
+
+def of_answers(*answers: str, problem_id: str = "p1", **changes) -> list[Sample]:
+    """A sample of each answer."""
+    return [sample(problem_id, number, answer, **changes) for number, answer in enumerate(answers)]
+
+
+def write(folder: Path, *samples: Sample, failures: tuple[Sample, ...] = (), **settings) -> Path:
+    """Write an evaluation."""
+    with Run(folder, SETTINGS | settings) as run:
+        for one in samples:
+            run.add(one)
+        for one in failures:
+            run.add_failure(one.key, "the executor went away")
+    return folder
