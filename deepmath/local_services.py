@@ -1,7 +1,6 @@
 """Services as processes of this machine, for as long as a block lasts."""
 
 import asyncio
-import ctypes
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ from deepmath.errors import Unavailable
 _READY = "serving on "
 _STOP_PATIENCE_S = {"trainer": 130.0}  # its runs write checkpoints
 _USUAL_PATIENCE_S = 10.0
-_PR_SET_PDEATHSIG = 1
+_END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 _QUOTED_LOG = 4000  # characters of a service's log that an error may quote from
 
 
@@ -95,20 +94,13 @@ def _private_folder() -> Path:
 
 
 async def _spawn(name: str, options: Sequence[str], errors: IO[bytes] | None) -> asyncio.subprocess.Process:
-    us = os.getpid()
-
-    def end_with_us() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != us:  # too late for the signal
-            os._exit(1)
-
+    service = (sys.executable, "-m", f"services.{name}", *options)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"services.{name}", *options),
+        *(sys.executable, "-I", "-S", str(_END_WITH_PARENT), str(os.getpid()), *service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for us; we end them in order
-        preexec_fn=end_with_us,
     )
 
 

@@ -30,7 +30,7 @@ app.command()(doctor.doctor)
 
 def main() -> None:
     """Run the command line. Whatever goes wrong ends with one clear line and an exit status, never a traceback."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported; it remarks on forks that only exec
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported
     from deepmath.errors import DeepMathError, InvalidRequest
 
     try:

@@ -46,7 +46,8 @@ def test_shared_code_is_light() -> None:
 
 
 def test_vllm_is_imported_by_the_engine_and_by_what_runs_in_its_processes() -> None:
-    assert importers("vllm") == {"services/generator/engine.py", "services/generator/vllm_process.py"}
+    files = ("engine", "vllm_process", "wakeup")
+    assert importers("vllm") == {f"services/generator/{file}.py" for file in files}
 
 
 def test_trl_is_imported_in_one_file() -> None:
