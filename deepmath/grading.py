@@ -18,6 +18,7 @@ _LAYOUT = [
         (r"(?<!\\)\\[,;:!\s]|~|\\q?quad(?![A-Za-z])|\\(?:display|text)style(?![A-Za-z])", " "),
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\(?:boxed|fbox|mathbf|boldsymbol|bm|underline)\s*(?=\{)", ""),
+        (r"\\mathrm\s*(\{\s*[ei]\s*\})", r"\1"),  # the numbers, and no words
         (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
         (r"\\langle(?![A-Za-z])", "("),
         (r"\\rangle(?![A-Za-z])", ")"),
@@ -138,11 +139,11 @@ def _value(text: str) -> Fraction | None:
         return -value if sign == "-" else value
     if found := _REPEATING.fullmatch(text):
         sign, whole, head, period = found.groups()
-        value = Fraction(int(period), 10 ** len(period) - 1) / 10 ** len(head) + Fraction(f"{whole or 0}.{head}")
+        value = Fraction(f"{whole or 0}.{head}") + Fraction(int(period), int("9" * len(period) + "0" * len(head)))
         return -value if sign == "-" else value
     if found := _SCIENTIFIC.fullmatch(text):
         mantissa, *exponents = found.groups()
-        return Fraction(mantissa) * Fraction(10) ** int(next(filter(None, exponents)))
+        return Fraction(f"{mantissa}e{next(filter(None, exponents))}")
     return None
 
 

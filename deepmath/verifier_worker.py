@@ -19,6 +19,7 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 # Two numbers side by side are neither product nor sum, though they are to math-verify; but \frac 1 2 and \log_2 8.
@@ -82,21 +83,19 @@ def _parsed(text: str) -> Any:
     Only by math-verify's LaTeX: from what it cannot parse its other way takes the first number. And without its
     units, because they are letters too: 2t would be 2.
     """
-    from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
     from sympy import I, Symbol
 
-    if found := _MEMBER.fullmatch(text):
-        text = found[1] or found[2]
+    if member := _MEMBER.fullmatch(text):
+        text = member[1] or member[2]
     if _RATIO.fullmatch(text):
         text = f"({text.replace(':', ',')})"  # 2:1:3 is no quotient
     text = " ".join(text.split())
     if _SIDE_BY_SIDE.search(text):
         return None
-    config = LatexExtractionConfig(
-        normalization_config=NormalizationConfig(basic_latex=True, malformed_operators=True, nits=True)
-    )
-    found: list[Any] = parse(f"${text}$", [config], fallback_mode="no_fallback", parsing_timeout=None)
+    latex = LatexExtractionConfig()
+    latex = replace(latex, normalization_config=replace(latex.normalization_config, units=False))
+    found: list[Any] = parse(f"${text}$", [latex], fallback_mode="no_fallback", parsing_timeout=None)
     if not found:
         return None
     # To it i is a variable like any other, but one that makes all of them other variables than they are elsewhere.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["solve", "exec", "up", "serve", "problems", "doctor", "train", "push"]
+COMMANDS = ["solve", "exec", "up", "serve", "problems", "doctor", "train", "push", "eval", "report"]
 
 
 async def test_help_lists_every_command(deepmath) -> None:

@@ -1,0 +1,68 @@
+"""Answers get the verdict that a fair mathematician gives, and the worst of them gets none in time."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
+
+from deepmath.verifier import Verifier
+
+TIMEOUT_S = 3.0
+# The timeout, and a few times as much again for a killed worker to be gone on a busy machine.
+PATIENCE_S = 4 * TIMEOUT_S
+
+
+def named(gold: str, answer: str) -> str:
+    short = (text if len(text) <= 40 else f"{text[:30]}... ({len(text)} characters)" for text in (gold, answer))
+    return ascii(" <- ".join(short))[1:-1]
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Verifier]:
+    with Verifier(1, 60.0) as verifier:
+        yield verifier
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Verifier]:
+    with Verifier(1, TIMEOUT_S) as verifier:
+        yield verifier
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [pytest.param(*pair, id=f"{kind}: {named(*pair[:2])}") for kind, pairs in PAIRS.items() for pair in pairs],
+)
+def test_answer_gets_the_fair_verdict(patient: Verifier, gold: str, answer: str, verdict: bool | None) -> None:
+    before = patient.timeouts
+    assert patient.verify([(gold, answer)]) == [verdict]
+    assert patient.timeouts == before
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [pytest.param(*limit[:3], id=f"{limit[3]}: {named(*limit[:2])}") for limit in KNOWN_LIMITS],
+)
+def test_known_limit_is_where_it_was(patient: Verifier, gold: str, answer: str, verdict: bool | None) -> None:
+    before = patient.timeouts
+    assert patient.verify([(gold, answer)]) == [verdict]
+    assert patient.timeouts == before
+
+
+@pytest.mark.parametrize(("gold", "answer"), [pytest.param(*pair, id=name) for name, pair in ENDLESS.items()])
+def test_endless_comparison_has_no_verdict_and_takes_no_longer_than_its_timeout(
+    hurried: Verifier, gold: str, answer: str
+) -> None:
+    hurried.check_gold("x+1")  # so that the worker runs
+    before = hurried.timeouts
+    started = time.monotonic()
+    assert hurried.verify([(gold, answer)]) == [None]
+    assert time.monotonic() - started < PATIENCE_S
+    assert hurried.timeouts == before + 1
+
+
+def test_there_are_enough_pairs_and_none_is_there_twice() -> None:
+    pairs = [pair[:2] for kind in PAIRS.values() for pair in kind]
+    pairs += [*ENDLESS.values(), *((gold, answer) for gold, answer, *_ in KNOWN_LIMITS)]
+    assert len(pairs) == len(set(pairs)) > 220
