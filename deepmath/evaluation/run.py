@@ -1,8 +1,8 @@
 """An evaluation on disk: what was asked for, and a line for each sample that ended, so that a killed one goes on.
 
 A folder with `settings.json`, `problems.jsonl`, `samples.jsonl` and `failures.jsonl`. Lines are appended whole; the
-last one of a process that was killed may be torn, and is cut off by the next. What failed by a fault of ours is no sample:
-it goes to `failures.jsonl`, and is tried again.
+last one of a process that was killed may be torn, and is cut off by the next. What failed by a fault of ours is no
+sample: it goes to `failures.jsonl`, and is tried again.
 """
 
 import fcntl
