@@ -11,7 +11,8 @@ loss and rewards:
 on the embedded model with tools, then on a larger one with random weights, without tools, whose completions nearly all
 run to the limit. `other_seconds` is what is neither sampling nor training: with us mostly the adapter's way to the
 generator. The first steps and the last of a run do not count. All take turns for some rounds, and of each figure the
-median is taken. Results: benchmarks/results/training.json. About 15 minutes on two idle cores, and 5 with --quick.
+median is taken. Results: benchmarks/results/training.json. On two cores --quick takes
+20 minutes, most of them TRL alone; without it several times as long.
 """
 
 import argparse
