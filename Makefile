@@ -43,7 +43,7 @@ run: install ## start the real stack, solve a dozen problems live, teach the mod
 	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
 	@name=tiny-math-$$(date +%Y%m%d-%H%M%S) && run=runs/$$name && \
 	.venv/bin/deepmath train --config tiny-math --name $$name && \
-	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --output $$run/four-way && \
+	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --max-tokens 512 --output $$run/four-way && \
 	.venv/bin/deepmath report $$run/four-way
 
 images: ## build the executor's image; PYTHON_IMAGE, EXECUTOR_IMAGE and BUILD_NETWORK say from what, its name, and how
