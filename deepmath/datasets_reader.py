@@ -1,10 +1,12 @@
 """Rows of a dataset, wherever it lies: a file, a folder, the hub's cache or the hub. The one user of `datasets`."""
 
 import csv
+import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deepmath.errors import InvalidRequest, Unavailable
 
@@ -12,6 +14,25 @@ Row = dict[str, Any]
 
 _LOADERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 _BATCH = 10_000  # rows
+_ID_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with its right answer."""
+
+    id: str
+    """Stands for the question, whatever file it came in, where the dataset has none of its own."""
+    text: str
+    answer: str
+    r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs."""
+
+    @classmethod
+    def of(cls, question: object, answer: object, own_id: object = None) -> Self:
+        """Return the problem of a row with these cells."""
+        text = _text(question)
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
+        return cls(digest if own_id is None else str(own_id), text, _text(answer))
 
 
 class Dataset:
@@ -91,3 +112,10 @@ def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _text(cell: object) -> str:
+    """A cell as text: a column of numbers with a gap in it has 42 as 42.0."""
+    if cell is None:
+        return ""
+    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()

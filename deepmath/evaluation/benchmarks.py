@@ -1,28 +1,17 @@
 """Where benchmarks have their problems: those of the field by name, and any dataset by its columns."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from deepmath.datasets_reader import Dataset, Row
+from deepmath.datasets_reader import Dataset, Problem, Row
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.problems import generate
 
-_ID_CHARACTERS = 16
 _SYNTHETIC_PROBLEMS = 200
 _SYNTHETIC_SEED = 2025  # another one than any that training or its evaluations use by default
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question with its right answer."""
-
-    id: str
-    text: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -81,10 +70,9 @@ class Benchmark:
 
     def _of(self, rows: Iterable[Row]) -> Iterator[Problem]:
         for row in rows:
-            text = str(row[self.problem] or "").strip()
-            if text and all(str(row[column] or "") == value for column, value in self.where.items()):
-                own = str(row[self.id]) if self.id else hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARACTERS]
-                yield Problem(own, text, _answer(row[self.answer]))
+            problem = Problem.of(row[self.problem], row[self.answer], row[self.id] if self.id else None)
+            if problem.text and all(str(row[column] or "") == value for column, value in self.where.items()):
+                yield problem
 
 
 _SYNTHETIC = Part("synthetic")
@@ -137,10 +125,3 @@ def _once(problems: Iterable[Problem]) -> Iterator[Problem]:
         if problem.id not in seen:
             seen.add(problem.id)
             yield problem
-
-
-def _answer(value: object) -> str:
-    """A cell as text: a column of numbers with a gap in it has 42 as 42.0."""
-    if value is None:
-        return ""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()

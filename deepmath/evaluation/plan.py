@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from deepmath.evaluation.benchmarks import Problem
+from deepmath.datasets_reader import Problem
 from deepmath.evaluation.run import Key
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.model_files import ADAPTER_WEIGHTS

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
+from deepmath.datasets_reader import Problem
 from deepmath.errors import InvalidRequest, WrongOrder
-from deepmath.evaluation.benchmarks import Problem
 
 _SETTINGS, _PROBLEMS, _SAMPLES, _FAILURES = "settings.json", "problems.jsonl", "samples.jsonl", "failures.jsonl"
 _BLOCK = 1 << 16

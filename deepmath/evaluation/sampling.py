@@ -8,8 +8,8 @@ from operator import itemgetter
 from typing import Any
 
 from deepmath.clients import GeneratorClient
+from deepmath.datasets_reader import Problem
 from deepmath.errors import DeepMathError, Overloaded, Unavailable
-from deepmath.evaluation.benchmarks import Problem
 from deepmath.evaluation.plan import Configuration, Plan
 from deepmath.evaluation.run import Key, Run, Sample
 from deepmath.executor.v1 import executor_pb2 as executor

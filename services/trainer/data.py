@@ -1,6 +1,5 @@
 r"""The problems of a run, and the order in which they come. Solutions are dropped before anything reads them."""
 
-import hashlib
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
-from deepmath.datasets_reader import Dataset, Row
+from deepmath.datasets_reader import Dataset, Problem, Row
 from deepmath.errors import InvalidRequest
 from deepmath.grading import canonical
 from deepmath.problems import Problem as Synthetic
@@ -23,7 +22,6 @@ from services.trainer.config import DataConfig
 SYNTHETIC_PROBLEMS = 4096
 """As many as `synthetic` has where no limit is set."""
 
-_ID_CHARACTERS = 16
 _NAMED = 20  # problems left out that the log names
 
 # Parsing an answer takes math-verify 10 to 20 ms, and OpenMathReasoning has tens of thousands that are no plain
@@ -36,17 +34,6 @@ _MOST_WORKERS = 8
 _Rows = Callable[[list[str]], Iterable[Row]]  # of these columns
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question with its right answer."""
-
-    id: str
-    """Stands for the question, whatever file it came in."""
-    text: str
-    answer: str
-    r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs."""
 
 
 @dataclass(frozen=True)
@@ -142,22 +129,12 @@ def _problems(rows: Iterable[Row], layout: _Layout, most_characters: int) -> Ite
     """Yield the problems that `layout` lets pass; of those with the same question the first."""
     given: set[str] = set()
     for row in rows:
-        text = _text(row[layout.problem])
-        if not 0 < len(text) <= most_characters or not all(
-            _is(row[name], value) for name, value in layout.where.items()
-        ):
+        if not all(_is(row[name], value) for name, value in layout.where.items()):
             continue
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
-        if digest not in given:
-            given.add(digest)
-            yield Problem(digest, text, _text(row[layout.answer]))
-
-
-def _text(value: object) -> str:
-    """A cell as text: a column of numbers with a gap in it has 42 as 42.0."""
-    if value is None:
-        return ""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        problem = Problem.of(row[layout.problem], row[layout.answer])
+        if 0 < len(problem.text) <= most_characters and problem.id not in given:
+            given.add(problem.id)
+            yield problem
 
 
 def _is(value: object, wanted: object) -> bool:

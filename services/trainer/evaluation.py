@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from deepmath.datasets_reader import Problem
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.verifier import Verifier
 from services.trainer.config import TrainConfig
-from services.trainer.data import Problem
 from services.trainer.replicas import Replicas
 from services.trainer.rewards import outcome
 

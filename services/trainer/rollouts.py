@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from deepmath.datasets_reader import Problem
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.verifier import Verifier
 from services.trainer.busy import BusyClock
 from services.trainer.config import TrainConfig
-from services.trainer.data import Order, Problem
+from services.trainer.data import Order
 from services.trainer.journal import BatchJournal, Journal
 from services.trainer.replicas import Replicas
 from services.trainer.rewards import Outcome, Reward, outcome, reward

@@ -10,10 +10,11 @@ from typing import Any
 import datasets
 import pytest
 
+from deepmath.datasets_reader import Problem
 from deepmath.errors import InvalidRequest, Unavailable
 from services.trainer import data
 from services.trainer.config import DataConfig
-from services.trainer.data import Order, Problem, load_problems
+from services.trainer.data import Order, load_problems
 
 ROWS = [
     {"problem": "What is 1 + 1?", "answer": "2", "solution": "It is 2.", "level": 1},
