@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deepmath.cli.options import Adapter, Model, generator_options
+from deepmath.cli.options import Adapter, Model, generator_options, refuse_beside_generator
 from deepmath.cli.reached import reach
 from deepmath.cli.solve import Mode
 from deepmath.exits import EXIT_FAILURE
@@ -70,16 +70,13 @@ def eval_(
     from deepmath.evaluation.plan import NAMES, Configuration, Plan, four_way
     from deepmath.evaluation.published import read_published
     from deepmath.evaluation.report import Report
-    from deepmath.evaluation.run import Run, done
+    from deepmath.evaluation.run import Run
     from deepmath.evaluation.sampling import Drawing
     from deepmath.generator.v1 import generator_pb2 as pb
     from deepmath.model_files import check_adapter, model_name
     from deepmath.verifier import Verifier
 
-    if generator and (model or adapter or executor or prompt):
-        raise InvalidRequest(
-            "--model, --adapter, --prompt and --executor are for a generator started here; leave out --generator"
-        )
+    refuse_beside_generator(generator, model, adapter, executor, prompt)
     if table and (name or not adapter):
         raise InvalidRequest("--table four-way compares with and without an adapter: give --adapter, and no --name")
     served, arguments = generator_options(model, None, prompt)  # it gets the adapter when its turn comes
@@ -106,18 +103,17 @@ def eval_(
         show_plan(wanted, folder)
         return
 
-    async def evaluate() -> int:
-        with Run(folder, wanted.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
-            async with reach(generator, executor, served, arguments) as client:
-                with EvalProgress(wanted, run) as progress:
-                    return await Drawing(client, run, wanted, verifier, progress.show).draw()
+    async def draw(run: Run, verifier: Verifier) -> int:
+        async with reach(generator, executor, served, arguments) as client:
+            with EvalProgress(wanted, run) as progress:
+                return await Drawing(client, run, wanted, verifier, progress.show).draw()
 
-    missing = asyncio.run(evaluate())
-    if done(folder, wanted.settings()):
-        with Verifier(verify_workers, verify_seconds) as verifier:
+    with Run(folder, wanted.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
+        missing = asyncio.run(draw(run, verifier))
+        if run.done:
             report = Report.of([folder], verifier, read_published())
-        show([report.tables[0]], report)
-        print(f"more, with plots and traces: deepmath report {folder}")
+            show([report.tables[0]], report)
+            print(f"more, with plots and traces: deepmath report {folder}")
     if missing:
         print(f"{missing} samples failed by a fault of ours; the same command tries them again", file=sys.stderr)
         raise typer.Exit(EXIT_FAILURE)

@@ -11,6 +11,20 @@ Model = Annotated[
 Adapter = Annotated[str | None, typer.Option(help="Directory of a LoRA adapter.", metavar="DIRECTORY")]
 
 
+def refuse_beside_generator(generator: str | None, *options: str | None) -> None:
+    """Refuse what is for a generator that a command starts, where it is to ask one that is served.
+
+    Raises:
+        InvalidRequest: `generator` is given, and one of `options` too.
+    """
+    from deepmath.errors import InvalidRequest
+
+    if generator and any(options):
+        raise InvalidRequest(
+            "--model, --adapter, --prompt and --executor are for a generator started here; leave out --generator"
+        )
+
+
 def generator_options(model: str | None, adapter: str | None, prompt: str | None = None) -> tuple[str, list[str]]:
     """Return the model to serve and the generator's options for it."""
     from deepmath.model_files import check_adapter, check_model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepmath.cli.options import Adapter, Model, generator_options
+from deepmath.cli.options import Adapter, Model, generator_options, refuse_beside_generator
 from deepmath.cli.reached import reach
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def solve(
 
     if (question is None) == (file is None):
         raise InvalidRequest("give one QUESTION, or --file FILE")
-    if generator and (model or adapter or executor or prompt):
-        raise InvalidRequest(
-            "--model, --adapter, --prompt and --executor are for a generator started here; leave out --generator"
-        )
+    refuse_beside_generator(generator, model, adapter, executor, prompt)
     questions = read(file) if file else [_checked(question or "")]
     options: dict[str, Any] = {
         "samples": samples,
