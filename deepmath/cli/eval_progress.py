@@ -19,8 +19,6 @@ class EvalProgress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from deepmath.evaluation.run import read
-
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
@@ -33,8 +31,8 @@ class EvalProgress:
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._right: Counter[Row] = Counter()
         self._graded: Counter[Row] = Counter()
-        for sample in read(run.folder):
-            self._count(sample)
+        for (configuration, benchmark, *_), correct in run.done.items():
+            self._count((configuration, benchmark), correct)
         self._bars = {
             (configuration.name, benchmark): self._progress.add_task(
                 f"{configuration.name} {benchmark}",
@@ -49,17 +47,16 @@ class EvalProgress:
 
     def show(self, sample: "Sample") -> None:
         """Show that a sample has ended."""
-        row = self._count(sample)
+        row = sample.configuration, sample.benchmark
+        self._count(row, sample.correct)
         bar = self._bars[row]
         speed = self._progress.tasks[bar].speed
         accuracy = f"right {self._right[row] / self._graded[row]:.1%}" if self._graded[row] else ""
         self._progress.update(bar, advance=1, accuracy=accuracy, rate=f"{speed:.1f}/s" if speed else "")
 
-    def _count(self, sample: "Sample") -> Row:
-        row = sample.configuration, sample.benchmark
-        self._right[row] += sample.correct is True
-        self._graded[row] += sample.correct is not None
-        return row
+    def _count(self, row: Row, correct: bool | None) -> None:
+        self._right[row] += correct is True
+        self._graded[row] += correct is not None
 
     def __enter__(self) -> Self:
         self._progress.start()

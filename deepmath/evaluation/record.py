@@ -1,17 +1,14 @@
 """What folders of evaluations hold together: the samples of each configuration on each benchmark."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.benchmarks import BENCHMARKS
 from deepmath.evaluation.plan import NAMES
-from deepmath.evaluation.run import Key, Sample, read
+from deepmath.evaluation.run import Key, Sample, failures, read, settings
 
 _ROWS, _COLUMNS = list(NAMES.values()), list(BENCHMARKS)
 _OF_MORE_THAN_ONE = {"benchmarks", "configurations", "modes"}  # settings that say nothing of how samples are drawn
@@ -71,12 +68,6 @@ def benchmarks(records: Sequence[Record]) -> list[str]:
     return sorted(dict.fromkeys(one.benchmark for one in records), key=lambda name: _place(name, _COLUMNS))
 
 
-def settings(folder: Path) -> dict[str, Any]:
-    """Return how the samples in `folder` were drawn."""
-    found: dict[str, Any] = json.loads((folder / "settings.json").read_text())
-    return found
-
-
 def _records(folder: Path) -> Iterator[Record]:
     samples: dict[tuple[str, str], list[Sample]] = {}
     done: set[Key] = set()
@@ -86,31 +77,20 @@ def _records(folder: Path) -> Iterator[Record]:
             done.add(sample.key)
     except OSError as error:
         raise InvalidRequest(f"no evaluation in {folder}: {error.strerror}") from None
-    failed = _failed(folder)
+    failed = failures(folder)
     rows = list(dict.fromkeys([*samples, *(key[:2] for key in failed)]))
     if not rows:
         raise InvalidRequest(f"there is no sample in {folder} yet: run `deepmath eval --output {folder}` first")
     lost = Counter(key[:2] for key in failed if key not in done)
-    failures: Counter[tuple[str, str]] = Counter()
+    faults: Counter[tuple[str, str]] = Counter()
     for key, times in failed.items():
-        failures[key[:2]] += times
+        faults[key[:2]] += times
     for row in rows:
-        yield Record(*row, folder, tuple(samples.get(row, ())), lost[row], failures[row])
+        yield Record(*row, folder, tuple(samples.get(row, ())), lost[row], faults[row])
 
 
 def _light(sample: Sample) -> Sample:
     return replace(sample, text="", snippets=[{"outcome": snippet["outcome"]} for snippet in sample.snippets])
-
-
-def _failed(folder: Path) -> Counter[Key]:
-    """Return how often each sample failed."""
-    found: Counter[Key] = Counter()
-    with suppress(FileNotFoundError), (folder / "failures.jsonl").open("rb") as file:
-        for line in file:
-            with suppress(ValueError, KeyError, TypeError):  # torn, when the process was killed
-                values = json.loads(line)
-                found[values["configuration"], values["benchmark"], values["problem_id"], values["sample"]] += 1
-    return found
 
 
 def _is_ambiguous(name: str, records: Sequence[Record]) -> bool:

@@ -11,7 +11,8 @@ from deepmath.evaluation.equivalence import judge
 from deepmath.evaluation.figures import Figures, figures
 from deepmath.evaluation.html_report import Group, render
 from deepmath.evaluation.published import Published
-from deepmath.evaluation.record import Record, benchmarks, load, settings
+from deepmath.evaluation.record import Record, benchmarks, load
+from deepmath.evaluation.run import settings
 from deepmath.evaluation.table import Table
 from deepmath.evaluation.trace import traces
 from deepmath.verifier import Verifier

@@ -8,7 +8,9 @@ sample: it goes to `failures.jsonl`, and is tried again.
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Self
@@ -93,8 +95,8 @@ class Run:
             writing.replace(place)
         for file in (self._samples, self._failures):
             _cut_torn_line(file)
-        self.done = {sample.key for sample in read(self.folder)}
-        """Keys of the samples that there are."""
+        self.done = {sample.key: sample.correct for sample in read(self.folder)}
+        """Verdicts of the samples that there are."""
 
     def add_problems(self, benchmark: str, problems: Iterable[Problem]) -> None:
         """Write the questions that are not there yet, for those who read the samples."""
@@ -114,7 +116,7 @@ class Run:
         if sample.key in self.done:
             raise ValueError(f"the sample {sample.key} is there")
         _write(self._samples, asdict(sample))
-        self.done.add(sample.key)
+        self.done[sample.key] = sample.correct
 
     def add_failure(self, key: Key, reason: str) -> None:
         """Write that a sample failed by a fault of ours."""
@@ -141,7 +143,7 @@ def read(folder: Path) -> Iterator[Sample]:
     Raises:
         InvalidRequest: there is no evaluation, or a line of it is damaged.
     """
-    _settings(folder)
+    settings(folder)
     names = [field.name for field in fields(Sample)]
     with (folder / _SAMPLES).open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -174,20 +176,23 @@ def questions(folder: Path) -> dict[tuple[str, str], str]:
     return {(one["benchmark"], one["problem_id"]): one["problem"] for one in found}
 
 
-def failures(folder: Path) -> int:
-    """Return how often a sample failed by a fault of ours."""
-    return (folder / _FAILURES).read_bytes().count(b"\n")
+def failures(folder: Path) -> Counter[Key]:
+    """Return how often each sample failed by a fault of ours."""
+    found: Counter[Key] = Counter()
+    with suppress(FileNotFoundError), (folder / _FAILURES).open("rb") as file:
+        for line in file:
+            with suppress(ValueError, KeyError, TypeError):  # torn, when the process was killed
+                values = json.loads(line)
+                found[values["configuration"], values["benchmark"], values["problem_id"], values["sample"]] += 1
+    return found
 
 
-def _check(folder: Path, settings: dict[str, Any]) -> None:
-    kept = _settings(folder)
-    changed = sorted(key for key in settings.keys() | kept.keys() if settings.get(key) != kept.get(key))
-    if changed:
-        told = ", ".join(f"{key} {kept.get(key)!r}, not {settings.get(key)!r}" for key in changed)
-        raise InvalidRequest(f"{folder} is another evaluation: it has {told}; give another folder")
+def settings(folder: Path) -> dict[str, Any]:
+    """Return how the samples in `folder` are drawn.
 
-
-def _settings(folder: Path) -> dict[str, Any]:
+    Raises:
+        InvalidRequest: there is no evaluation, or its settings are damaged.
+    """
     try:
         found = json.loads((folder / _SETTINGS).read_text())
     except (OSError, ValueError) as error:
@@ -195,6 +200,14 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequest(f"no evaluation in {folder}: {_SETTINGS} is no object")
     return found
+
+
+def _check(folder: Path, wanted: dict[str, Any]) -> None:
+    kept = settings(folder)
+    changed = sorted(key for key in wanted.keys() | kept.keys() if wanted.get(key) != kept.get(key))
+    if changed:
+        told = ", ".join(f"{key} {kept.get(key)!r}, not {wanted.get(key)!r}" for key in changed)
+        raise InvalidRequest(f"{folder} is another evaluation: it has {told}; give another folder")
 
 
 def _write(file: IO[bytes], values: dict[str, Any]) -> None:

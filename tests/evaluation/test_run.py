@@ -52,7 +52,7 @@ def test_file_that_is_one_torn_line_begins_anew(folder: Path) -> None:
 def test_sample_that_is_there_is_known_and_not_added_again(folder: Path) -> None:
     add(folder, SAMPLE)
     with Run(folder, SETTINGS) as run:
-        assert run.done == {SAMPLE.key}
+        assert run.done == {SAMPLE.key: SAMPLE.correct}
         with pytest.raises(ValueError, match="is there"):
             run.add(SAMPLE)
 
@@ -61,7 +61,7 @@ def test_failure_is_no_sample(folder: Path) -> None:
     with Run(folder, SETTINGS) as run:
         run.add_failure(SAMPLE.key, "the executor at 127.0.0.1:1 cannot be reached")
         assert not run.done
-    assert failures(folder) == 1
+    assert failures(folder).total() == 1
     assert not list(read(folder))
 
 

@@ -87,7 +87,7 @@ async def test_fault_of_ours_is_no_sample_and_is_tried_again(draw, serve_generat
     async with serve_generator(executor=None) as served, GeneratorClient(served.address) as without:
         missing, samples = await draw(plan(), client=without)
     assert 0 < missing == 12 - len(samples)
-    assert failures(tmp_path / "run") == missing * sampling.ATTEMPTS
+    assert failures(tmp_path / "run").total() == missing * sampling.ATTEMPTS
     missing, samples = await draw(plan())
     assert (missing, len(samples)) == (0, 12)
 
