@@ -64,13 +64,14 @@ lint: install ## ruff, mypy, buf
 tiny-model: install ## train the embedded model again, score it, write its card (up to 45 minutes on two cores)
 	@$(python) models/tiny-math/build
 
-bench: install ## measure, and write benchmarks/results/ (45 minutes on two cores)
+bench: install ## measure, and write benchmarks/results/ (an hour and a half on two cores)
 	@$(uv) --editable '.[bench]'
 	@$(python) -m benchmarks.agent_loop
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
-	@$(python) -m benchmarks.training
+	@$(python) -m benchmarks.training --quick
 	@$(python) -m benchmarks.lora_cpu
 	@$(python) -m benchmarks.evaluation
+	@$(python) -m benchmarks.capacity
 
 soak: install ## 20 000 sessions through one executor: does anything pile up? (15 minutes)
 	@$(python) -m benchmarks.soak

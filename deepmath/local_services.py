@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ class LocalServices:
         self._show_logs = show_logs
         self._folder: Path | None = None
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
+        self._outputs: list[asyncio.StreamWriter] = []
         self._ends: list[asyncio.Task[None]] = []
         self._patience: list[float] = []
 
@@ -37,6 +39,8 @@ class LocalServices:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
         await asyncio.gather(*map(_ended, self.processes, self._patience))
+        for output in self._outputs:  # which a process of a service that was killed may hold open
+            output.close()
         await asyncio.gather(*self._ends)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -73,14 +77,16 @@ class LocalServices:
         """
         log = self.folder / f"{name}.log"
         options = ("--listen", listen or self.socket(name), *options)
-        with log.open("wb") as file:
-            process = await _spawn(name, options, None if self._show_logs else file)
+        ours, its = socket.socketpair()
+        lines, output = await asyncio.open_connection(sock=ours)
+        self._outputs.append(output)
+        with its, log.open("wb") as errors:
+            process = await _spawn(name, options, its, None if self._show_logs else errors)
         self.processes.append(process)
         self._patience.append(_STOP_PATIENCE_S.get(name, _USUAL_PATIENCE_S))
-        assert process.stdout
-        while line := (await process.stdout.readline()).decode(errors="replace"):
+        while line := (await lines.readline()).decode(errors="replace"):
             if line.startswith(_READY):
-                self._ends.append(asyncio.create_task(_discard(process.stdout)))
+                self._ends.append(asyncio.create_task(_discard(lines)))
                 return line.removeprefix(_READY).strip()
         await process.wait()
         raise Unavailable(f"the {name} did not start: {_last_words(log)}")
@@ -93,12 +99,14 @@ def _private_folder() -> Path:
         raise Unavailable(f"no folder for the stack's sockets can be made: {error}; set TMPDIR") from error
 
 
-async def _spawn(name: str, options: Sequence[str], errors: IO[bytes] | None) -> asyncio.subprocess.Process:
+async def _spawn(
+    name: str, options: Sequence[str], output: socket.socket, errors: IO[bytes] | None
+) -> asyncio.subprocess.Process:
     service = (sys.executable, "-m", f"services.{name}", *options)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_END_WITH_PARENT), str(os.getpid()), *service),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=output.fileno(),
         stderr=errors,
         start_new_session=True,  # Ctrl-C is for us; we end them in order
     )

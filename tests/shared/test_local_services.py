@@ -1,13 +1,17 @@
 """Services that a command starts end with it, and begin whatever the process that starts them is at."""
 
 import asyncio
+import contextlib
+import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
 
 from deepmath.errors import Unavailable
+from deepmath.exits import EXIT_INTERRUPTED
 from deepmath.local_services import LocalServices
 
 _STACK = """
@@ -47,3 +51,27 @@ async def test_nothing_of_a_busy_process_comes_to_life_in_the_services_that_it_s
                 await services.start("executor")
         for one in calling:
             one.cancel()
+
+
+@pytest.mark.slow
+def test_command_that_is_interrupted_while_the_model_loads_ends_without_a_traceback() -> None:
+    """The engine's processes have inherited the generator's output, and may live longer than it."""
+    command = [sys.executable, "-c", "from deepmath.cli.main import main; main()", "solve", "2 + 2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 200
+        while not _loading(process.pid):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == EXIT_INTERRUPTED
+    assert errors.strip() == "starting the local stack; loading a model takes half a minute or more"
+
+
+def _loading(pid: int) -> bool:
+    """Whether the generator has started processes of its own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children():
+            if "services.generator" in process.cmdline():
+                return len(process.children(recursive=True)) > 1
+    return False

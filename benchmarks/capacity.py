@@ -1,0 +1,269 @@
+"""How many executors a fleet of generators needs, by simulation, and what their failures cost.
+
+`python -m benchmarks.capacity` simulates agents at work: every generator holds a fixed number of trajectories, each of
+which samples a segment, runs its snippet on the executor that has its session, and goes on. What an executor takes for
+a session and a snippet is what benchmarks/results/executor.json says; how fast a generator samples is an assumption,
+which you replace by your own figure (`--step-ms`, `--step-ms-per-trajectory`). Executors and generators die at random:
+a session is opened on another executor and replayed, a generator's trajectories begin again.
+
+Each scenario is run with as many executors as the formula of docs/scaling.md says, with half and with twice as many,
+and with sessions placed in turn and by load. Results: benchmarks/results/capacity.json.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import simpy
+
+RESULTS = Path(__file__).parent / "results"
+Happening = Generator[Any, Any, None]
+BUSY = 0.6  # share of their time that cores are meant to work
+SHAPE = 1.0  # sigma of the log-normal lengths of segments and snippets: their mean is 1.65 of their median
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Generators, executors, and the work. Times are in seconds."""
+
+    generators: int
+    in_flight: int
+    """Trajectories of each generator."""
+    executors: int
+    cores: int
+    """Of each executor."""
+    segment_tokens: float
+    """Mean length of what is sampled before a snippet."""
+    snippets: float
+    """Mean number in a trajectory."""
+    snippet_s: float
+    """Mean processor time of a snippet."""
+    open_s: float
+    """Processor time to open a session."""
+    step_s: float
+    """An engine step with few trajectories ..."""
+    step_s_each: float
+    """... and what each adds to it."""
+    executor_life_s: float = 3600.0
+    executor_away_s: float = 10.0
+    generator_life_s: float = 24 * 3600.0
+    generator_away_s: float = 120.0
+    placing: str = "turn"
+    """Of sessions: `turn`, as gRPC's round-robin does, or `load`: the better of two drawn at random."""
+
+    def step(self, sampling: int) -> float:
+        """Time of an engine step in which `sampling` trajectories get a token each."""
+        return self.step_s + self.step_s_each * sampling
+
+    @property
+    def needed(self) -> int:
+        """Executors by the formula of docs/scaling.md."""
+        segments_per_s = self.generators * self.in_flight / self.step(self.in_flight) / self.segment_tokens
+        trajectories_per_s = segments_per_s / (self.snippets + 1)  # the last segment is the answer
+        core_s = self.snippets * self.snippet_s + self.open_s
+        return math.ceil(trajectories_per_s * core_s / (BUSY * self.cores))
+
+
+class Executor:
+    """Cores with one queue. What runs or waits here is interrupted when it dies."""
+
+    def __init__(self, env: simpy.Environment, cores: int) -> None:
+        self.cores = simpy.Resource(env, cores)
+        self.alive = True
+        self.visitors: set[simpy.Process] = set()
+
+    @property
+    def load(self) -> int:
+        return self.cores.count + len(self.cores.queue)
+
+
+class Simulation:
+    """A fleet at work."""
+
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        self.fleet, self.random = fleet, Random(seed)
+        self.env = simpy.Environment()
+        self.executors = [Executor(self.env, fleet.cores) for _ in range(fleet.executors)]
+        self.sampling = [0] * fleet.generators
+        self.turn = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Count from here on."""
+        self.tokens = self.work_s = self.waited_s = self.sampled_s = 0.0
+        self.queued: list[float] = []
+        self.finished = self.replays = self.begun_again = self.executors_lost = self.generators_lost = 0
+
+    def run(self, warm_up_s: float, seconds: float) -> dict[str, Any]:
+        """Return what happened in `seconds` after the warm-up."""
+        fleet = self.fleet
+        for number in range(fleet.generators):
+            trajectories = [self.env.process(self.trajectory(number)) for _ in range(fleet.in_flight)]
+            self.env.process(self.generator_dies(trajectories))
+        for executor in self.executors:
+            self.env.process(self.executor_dies(executor))
+        self.env.run(until=warm_up_s)
+        self.forget()
+        self.env.run(until=warm_up_s + seconds)
+        full = fleet.generators * fleet.in_flight / fleet.step(fleet.in_flight)
+        queued = sorted(self.queued)
+        return {
+            "executors": fleet.executors,
+            "placing": fleet.placing,
+            "tokens_vs_no_tools": round(self.tokens / seconds / full, 3),
+            "tools_share_of_time": round(self.waited_s / (self.waited_s + self.sampled_s), 4),
+            "cores_busy": round(self.work_s / seconds / (fleet.executors * fleet.cores), 3),
+            "snippets_per_s": round(len(queued) / seconds, 1),
+            "queue_ms_p50": round(1e3 * queued[len(queued) // 2], 2),
+            "queue_ms_p99": round(1e3 * queued[len(queued) * 99 // 100], 1),
+            "trajectories": self.finished,
+            "executors_lost": self.executors_lost,
+            "sessions_replayed": self.replays,
+            "generators_lost": self.generators_lost,
+            "trajectories_begun_again": self.begun_again,
+        }
+
+    def drawn(self, mean: float) -> float:
+        return self.random.lognormvariate(math.log(mean) - SHAPE**2 / 2, SHAPE)
+
+    def place(self) -> Executor:
+        """Return the executor that a new session goes to. All dead at once does not happen in fleets of this size."""
+        while True:
+            if self.fleet.placing == "turn":
+                self.turn += 1
+                chosen = self.executors[self.turn % len(self.executors)]
+            else:
+                chosen = min(self.random.choices(self.executors, k=2), key=lambda one: (not one.alive, one.load))
+            if chosen.alive:
+                return chosen
+
+    def trajectory(self, generator: int) -> Happening:
+        """Trajectories of one slot of a generator, one after another."""
+        env, fleet = self.env, self.fleet
+        yield env.timeout(self.random.random() * fleet.segment_tokens * fleet.step(fleet.in_flight))
+        while True:
+            executor: Executor | None = None
+            history = 0.0
+            snippets = 1 + int(self.random.expovariate(1 / (fleet.snippets - 0.5)))
+            try:
+                for _ in range(snippets):
+                    yield from self.sample(generator)
+                    began = env.now
+                    code = self.drawn(fleet.snippet_s)
+                    replaying = False
+                    while True:
+                        work = code
+                        if executor is None or not executor.alive:
+                            executor = self.place()
+                            work += fleet.open_s + history
+                            self.replays += replaying or history > 0
+                        try:
+                            yield from self.visit(executor, work)
+                            break
+                        except simpy.Interrupt as interrupt:
+                            if interrupt.cause is not executor:  # the generator, not the executor
+                                raise
+                            executor, replaying = None, True
+                    history += code
+                    self.waited_s += env.now - began
+                yield from self.sample(generator)  # the answer
+                self.finished += 1
+            except simpy.Interrupt:
+                self.begun_again += 1
+                yield env.timeout(fleet.generator_away_s)
+
+    def sample(self, generator: int) -> Happening:
+        tokens = self.drawn(self.fleet.segment_tokens)
+        self.sampling[generator] += 1
+        seconds = tokens * self.fleet.step(self.sampling[generator])  # the batch as it is now, for the whole segment
+        try:
+            yield self.env.timeout(seconds)
+            self.tokens += tokens
+            self.sampled_s += seconds
+        finally:
+            self.sampling[generator] -= 1
+
+    def visit(self, executor: Executor, work_s: float) -> Happening:
+        assert self.env.active_process
+        asked, visitor = self.env.now, self.env.active_process
+        executor.visitors.add(visitor)
+        try:
+            with executor.cores.request() as core:
+                yield core
+                self.queued.append(self.env.now - asked)
+                yield self.env.timeout(work_s)
+                self.work_s += work_s
+        finally:
+            executor.visitors.discard(visitor)
+
+    def executor_dies(self, executor: Executor) -> Happening:
+        while True:
+            yield self.env.timeout(self.random.expovariate(1 / self.fleet.executor_life_s))
+            executor.alive = False
+            self.executors_lost += 1
+            for visitor in list(executor.visitors):
+                visitor.interrupt(executor)
+            yield self.env.timeout(self.fleet.executor_away_s)
+            executor.alive = True
+
+    def generator_dies(self, trajectories: list[simpy.Process]) -> Happening:
+        while True:
+            yield self.env.timeout(self.random.expovariate(1 / self.fleet.generator_life_s))
+            self.generators_lost += 1
+            for trajectory in trajectories:
+                trajectory.interrupt("generator")
+            yield self.env.timeout(self.fleet.generator_away_s)
+
+
+def scenarios(options: argparse.Namespace) -> dict[str, Fleet]:
+    """The same generators with light snippets, as measured here, and with heavy ones."""
+    measured = json.loads((RESULTS / "executor.json").read_text())["pod"]
+    fleet = Fleet(
+        generators=options.generators,
+        in_flight=options.in_flight,
+        executors=0,
+        cores=options.cores,
+        segment_tokens=options.segment_tokens,
+        snippets=options.snippets,
+        snippet_s=measured["warm_solve_ms_p50"] / 1e3,
+        open_s=measured["fresh_session_ms_p50"] / 1e3,
+        step_s=options.step_ms / 1e3,
+        step_s_each=options.step_ms_per_trajectory / 1e3,
+    )
+    return {"light: a sympy.solve": fleet, "heavy: a second of a core": replace(fleet, snippet_s=1.0)}
+
+
+def main(options: argparse.Namespace) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name, fleet in scenarios(options).items():
+        sizes: list[tuple[int, str]] = [(fleet.needed, placing) for placing in ("turn", "load")]
+        sizes += [(max(1, fleet.needed // 2), "turn"), (2 * fleet.needed, "turn")]
+        rows = []
+        for executors, placing in sizes:
+            sized = replace(fleet, executors=executors, placing=placing)
+            rows.append(Simulation(sized, options.seed).run(options.warm_up, options.seconds))
+            print(name, rows[-1], flush=True)
+        figures[name] = {"needed": fleet.needed, "fleet": asdict(fleet), "runs": rows}
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    option: Callable[..., Any] = parser.add_argument
+    option("--generators", type=int, default=32)
+    option("--in-flight", type=int, default=256, help="trajectories of each generator")
+    option("--cores", type=int, default=2, help="of each executor")
+    option("--segment-tokens", type=float, default=150.0, help="sampled before each snippet, on average")
+    option("--snippets", type=float, default=5.0, help="of each trajectory, on average")
+    option("--step-ms", type=float, default=12.0, help="an engine step with few trajectories")
+    option("--step-ms-per-trajectory", type=float, default=0.03, help="what each trajectory adds")
+    option("--warm-up", type=float, default=40.0, help="simulated seconds that do not count")
+    option("--seconds", type=float, default=180.0, help="simulated seconds that count")
+    option("--seed", type=int, default=0)
+    found = main(parser.parse_args())
+    (RESULTS / "capacity.json").write_text(json.dumps(found, indent=1) + "\n")
