@@ -51,7 +51,7 @@ class Fleet:
     """... and what each adds to it."""
     executor_life_s: float = 3600.0
     executor_away_s: float = 10.0
-    generator_life_s: float = 24 * 3600.0
+    generator_life_s: float = 3600.0
     generator_away_s: float = 120.0
     placing: str = "turn"
     """Of sessions: `turn`, as gRPC's round-robin does, or `load`: the better of two drawn at random."""

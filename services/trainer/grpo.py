@@ -55,6 +55,7 @@ from trl.experimental.async_grpo.async_grpo_trainer import (  # noqa: E402
 
 log = logging.getLogger(__name__)
 
+_PROJECT = "deepmath"  # of W&B and trackio, where the user names none
 _SAMPLER = "sampler"  # in a checkpoint: the policy that the batch under way is sampled by
 
 
@@ -423,9 +424,12 @@ def _lora(config: TrainConfig) -> LoraConfig:
 def _arguments(config: TrainConfig, folder: RunFolder) -> GRPOConfig:
     optimizer, loss = config.optimizer, config.loss
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.tensorboard)
+    os.environ.setdefault("WANDB_PROJECT", _PROJECT)
+    os.environ.setdefault("WANDB_DIR", str(folder.path))
     return GRPOConfig(
         output_dir=str(folder.checkpoints),
         run_name=folder.name,
+        project=_PROJECT,
         report_to=config.report_to or "none",
         seed=config.seed,
         # the batch
