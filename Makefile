@@ -10,7 +10,7 @@ find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.fi
 uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
 
 # Of the four-way table: 16 samples of each, in each of the four ways.
-DEMO_PROBLEMS ?= 24
+DEMO_PROBLEMS ?= 20
 
 # `host`, because not every engine has a network of its own and package mirrors may be on this machine.
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
