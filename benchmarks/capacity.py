@@ -105,8 +105,8 @@ class Simulation:
         for number in range(fleet.generators):
             trajectories = [self.env.process(self.trajectory(number)) for _ in range(fleet.in_flight)]
             self.env.process(self.generator_dies(trajectories))
-        for executor in self.executors:
-            self.env.process(self.executor_dies(executor))
+        for place in range(fleet.executors):
+            self.env.process(self.executor_dies(place))
         self.env.run(until=warm_up_s)
         self.forget()
         self.env.run(until=warm_up_s + seconds)
@@ -155,20 +155,18 @@ class Simulation:
                     yield from self.sample(generator)
                     began = env.now
                     code = self.drawn(fleet.snippet_s)
-                    replaying = False
                     while True:
                         work = code
                         if executor is None or not executor.alive:
+                            self.replays += executor is not None
                             executor = self.place()
                             work += fleet.open_s + history
-                            self.replays += replaying or history > 0
                         try:
                             yield from self.visit(executor, work)
                             break
                         except simpy.Interrupt as interrupt:
                             if interrupt.cause is not executor:  # the generator, not the executor
                                 raise
-                            executor, replaying = None, True
                     history += code
                     self.waited_s += env.now - began
                 yield from self.sample(generator)  # the answer
@@ -201,15 +199,16 @@ class Simulation:
         finally:
             executor.visitors.discard(visitor)
 
-    def executor_dies(self, executor: Executor) -> Happening:
+    def executor_dies(self, place: int) -> Happening:
         while True:
             yield self.env.timeout(self.random.expovariate(1 / self.fleet.executor_life_s))
+            executor = self.executors[place]
             executor.alive = False
             self.executors_lost += 1
             for visitor in list(executor.visitors):
                 visitor.interrupt(executor)
             yield self.env.timeout(self.fleet.executor_away_s)
-            executor.alive = True
+            self.executors[place] = Executor(self.env, self.fleet.cores)  # it knows none of the sessions
 
     def generator_dies(self, trajectories: list[simpy.Process]) -> Happening:
         while True:
