@@ -83,6 +83,36 @@ do not score it, do not train on it.
 """
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _ValueFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ValueFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValueFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VALUE_FORMAT_UNSPECIFIED: _ValueFormat.ValueType  # 0
+    """`repr` of it."""
+    VALUE_FORMAT_JSON: _ValueFormat.ValueType  # 1
+    """JSON of at most Limits.output_bytes. Values that JSON has no form for are objects with the key `$type`:
+    `tuple`, `set`, `frozenset` and `dict` with their `items` (of `dict` pairs), `float` with its `text` (nan, inf,
+    -inf), `complex` with `parts` (two floats), `bytes` with `data` (base64), `ndarray` with `dtype`, `shape` and `data`
+    (base64 of its bytes in C order; booleans and numbers of fixed size). Any other value, and one that is too long, is of
+    `$type` `text`: its class's name in `class`, `str` of it in `text`, and in `dropped` how many bytes of that were cut.
+    """
+
+class ValueFormat(_ValueFormat, metaclass=_ValueFormatEnumTypeWrapper):
+    """How a result writes the value of a snippet's last expression."""
+
+VALUE_FORMAT_UNSPECIFIED: ValueFormat.ValueType  # 0
+"""`repr` of it."""
+VALUE_FORMAT_JSON: ValueFormat.ValueType  # 1
+"""JSON of at most Limits.output_bytes. Values that JSON has no form for are objects with the key `$type`:
+`tuple`, `set`, `frozenset` and `dict` with their `items` (of `dict` pairs), `float` with its `text` (nan, inf,
+-inf), `complex` with `parts` (two floats), `bytes` with `data` (base64), `ndarray` with `dtype`, `shape` and `data`
+(base64 of its bytes in C order; booleans and numbers of fixed size). Any other value, and one that is too long, is of
+`$type` `text`: its class's name in `class`, `str` of it in `text`, and in `dropped` how many bytes of that were cut.
+"""
+Global___ValueFormat: _TypeAlias = ValueFormat  # noqa: Y015
+
 @_typing.final
 class Limits(_message.Message):
     """What one snippet may use. In a request 0 means the service's default; a value over the service's maximum, or a
@@ -127,25 +157,33 @@ class SessionRequest(_message.Message):
 
     OPEN_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
+    HOST_RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___OpenSession:
         """The first message of a stream, and only the first."""
 
     @_builtins.property
     def run(self) -> Global___RunSnippet:
-        """Every further message. A snippet may be sent before the result of the one before it has arrived."""
+        """Every further message. A snippet may be sent before the result of the one before it has arrived, unless that one
+        offers host functions: then only answers to its calls may be.
+        """
+
+    @_builtins.property
+    def host_result(self) -> Global___HostResult:
+        """The answer to a `host_call`. One that comes after the call's deadline is ignored."""
 
     def __init__(
         self,
         *,
         open: Global___OpenSession | None = ...,
         run: Global___RunSnippet | None = ...,
+        host_result: Global___HostResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "request", b"request", "run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host_result", b"host_result", "open", b"open", "request", b"request", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["open", b"open", "request", b"request", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_result", b"host_result", "open", b"open", "request", b"request", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open", "run"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open", "run", "host_result"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -186,15 +224,26 @@ class RunSnippet(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    VALUE_FORMAT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1 for the first snippet of a session, then one more each. Sent again with the same number, the last snippet is
     not run again: its recorded result is returned. Any other number is FAILED_PRECONDITION.
     """
     code: _builtins.str
     """Python source, at most 256 KiB of UTF-8 without NUL."""
+    traceparent: _builtins.str
+    """The caller's span for this snippet, as W3C's header `traceparent` has it. Empty: what the call's metadata say."""
+    value_format: Global___ValueFormat.ValueType
+    """How the value of the last expression is written."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """What this snippet may use."""
+
+    @_builtins.property
+    def host(self) -> Global___HostFunctions:
+        """What this snippet may call in the client. Absent: nothing, and the sandbox has no way to ask for it."""
 
     def __init__(
         self,
@@ -202,14 +251,160 @@ class RunSnippet(_message.Message):
         sequence: _builtins.int = ...,
         code: _builtins.str = ...,
         limits: Global___Limits | None = ...,
+        traceparent: _builtins.str = ...,
+        host: Global___HostFunctions | None = ...,
+        value_format: Global___ValueFormat.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "limits", b"limits", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "host", b"host", "limits", b"limits", "sequence", b"sequence", "traceparent", b"traceparent", "value_format", b"value_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSnippet: _TypeAlias = RunSnippet  # noqa: Y015
+
+@_typing.final
+class HostFunctions(_message.Message):
+    """Functions of the client that a snippet may call, and how often. In the sandbox each is a builtin function by its name,
+    which waits for the client's answer. Neither limit of the snippet's time runs while it waits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    CALL_MS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    call_ms: _builtins.int
+    """How long the client has to answer a call, in milliseconds; then the function raises TimeoutError in the snippet. 0:
+    60 s. Over the service's maximum (600 s unless configured) or negative: INVALID_ARGUMENT.
+    """
+    calls: _builtins.int
+    """Calls of this snippet, refused ones too. Any further one raises RuntimeError in the snippet. 0: 100. Over the
+    service's maximum (1000 unless configured) or negative: INVALID_ARGUMENT.
+    """
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostFunction]:
+        """At most 128. None: host calls are off."""
+
+    def __init__(
+        self,
+        *,
+        functions: _abc.Iterable[Global___HostFunction] | None = ...,
+        call_ms: _builtins.int = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_ms", b"call_ms", "calls", b"calls", "functions", b"functions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostFunctions: _TypeAlias = HostFunctions  # noqa: Y015
+
+@_typing.final
+class HostFunction(_message.Message):
+    """A function of the client."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    ENDS_SNIPPET_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called by: an ASCII identifier of at most 64 characters that begins with no two underscores and is no
+    keyword.
+    """
+    ends_snippet: _builtins.bool
+    """A call that the client has answered without an error ends the snippet as if it had come to its end, past any
+    `except Exception`; any further call in the snippet ends it too and does not reach the client. Arguments that JSON
+    has no form for are sent as text, like a value in VALUE_FORMAT_JSON; of other functions they raise TypeError.
+    """
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of its parameters in order, for arguments that are given by position; at most 64, identifiers like `name`.
+        Arguments by other names are passed on as they are.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        parameters: _abc.Iterable[_builtins.str] | None = ...,
+        ends_snippet: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_snippet", b"ends_snippet", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostFunction: _TypeAlias = HostFunction  # noqa: Y015
+
+@_typing.final
+class HostResult(_message.Message):
+    """The client's answer to a host call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """As in HostCall."""
+    number: _builtins.int
+    """As in HostCall."""
+    value: _builtins.str
+    """What it returned: JSON as in VALUE_FORMAT_JSON but without `text`, at most 1 MiB, or INVALID_ARGUMENT."""
+    @_builtins.property
+    def error(self) -> Global___HostError:
+        """What it raised."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        number: _builtins.int = ...,
+        value: _builtins.str = ...,
+        error: Global___HostError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "number", b"number", "outcome", b"outcome", "sequence", b"sequence", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["value", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___HostResult: _TypeAlias = HostResult  # noqa: Y015
+
+@_typing.final
+class HostError(_message.Message):
+    """An error that a function of the client ended with. It is raised in the snippet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The name of its class, at most 256 bytes of it. If Python has a builtin exception by this name the snippet gets a
+    subclass of that, otherwise of RuntimeError.
+    """
+    message: _builtins.str
+    """`str` of it, at most 16 KiB of it."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostError: _TypeAlias = HostError  # noqa: Y015
 
 @_typing.final
 class SessionResponse(_message.Message):
@@ -219,6 +414,7 @@ class SessionResponse(_message.Message):
 
     OPENED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    HOST_CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def opened(self) -> Global___SessionOpened:
         """The answer to `open`: the sandbox is locked down and waiting."""
@@ -227,21 +423,68 @@ class SessionResponse(_message.Message):
     def result(self) -> Global___SnippetResult:
         """The answer to `run`."""
 
+    @_builtins.property
+    def host_call(self) -> Global___HostCall:
+        """The snippet that runs calls a function of the client and waits for a `host_result`."""
+
     def __init__(
         self,
         *,
         opened: Global___SessionOpened | None = ...,
         result: Global___SnippetResult | None = ...,
+        host_call: Global___HostCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["opened", "result"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["opened", "result", "host_call"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
 Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+
+@_typing.final
+class HostCall(_message.Message):
+    """A snippet calls a function of the client. The snippet is hostile: only that the function was offered, that the call is
+    within the limits and that the arguments are well-formed is known.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    DEADLINE_MS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The number of the snippet."""
+    number: _builtins.int
+    """1 for the first call of the snippet, then more with each."""
+    function: _builtins.str
+    """The name of the function, one of those offered."""
+    arguments: _builtins.str
+    """The arguments by the names of the parameters: a JSON object as in VALUE_FORMAT_JSON, at most 256 KiB, in ASCII, of at
+    most 20 000 parts nested at most 64 deep, without duplicate keys, NaN or lone surrogates.
+    """
+    deadline_ms: _builtins.int
+    """How long the client has to answer, in milliseconds."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        number: _builtins.int = ...,
+        function: _builtins.str = ...,
+        arguments: _builtins.str = ...,
+        deadline_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "deadline_ms", b"deadline_ms", "function", b"function", "number", b"number", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostCall: _TypeAlias = HostCall  # noqa: Y015
 
 @_typing.final
 class SessionOpened(_message.Message):
@@ -345,8 +588,8 @@ class SnippetResult(_message.Message):
     stderr: _builtins.str
     """What it wrote to standard error, up to the limit; also when it was killed."""
     value: _builtins.str
-    """`repr` of the last expression, as a notebook shows it; absent where the last statement is no expression or
-    its value is None.
+    """`repr` of the last expression, as a notebook shows it, or what RunSnippet.value_format asks for; absent where the
+    last statement is no expression or its value is None.
     """
     state_lost: _builtins.bool
     """True where the sandbox was killed or died, and the session's variables with it. The next snippet of the
@@ -461,16 +704,24 @@ class Usage(_message.Message):
     WALL_MS_FIELD_NUMBER: _builtins.int
     CPU_MS_FIELD_NUMBER: _builtins.int
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    HOST_MS_FIELD_NUMBER: _builtins.int
+    HOST_CALLS_FIELD_NUMBER: _builtins.int
     queue_ms: _builtins.float
     """Time in the service before the snippet was started, in milliseconds. Never charged to the snippet."""
     wall_ms: _builtins.float
-    """Wall-clock time from start to end in milliseconds."""
+    """Wall-clock time from start to end in milliseconds, without `host_ms`."""
     cpu_ms: _builtins.float
     """Processor time in milliseconds."""
     peak_memory_bytes: _builtins.int
     """The most resident memory that the sandbox has had so far in bytes, shared pages of the preloaded libraries
     included.
     """
+    host_ms: _builtins.float
+    """Time spent waiting for the client's answers to host calls, and for its turn after each, in milliseconds. Never charged
+    to the snippet.
+    """
+    host_calls: _builtins.int
+    """Host calls that it made, refused ones too."""
     def __init__(
         self,
         *,
@@ -478,10 +729,12 @@ class Usage(_message.Message):
         wall_ms: _builtins.float = ...,
         cpu_ms: _builtins.float = ...,
         peak_memory_bytes: _builtins.int = ...,
+        host_ms: _builtins.float = ...,
+        host_calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ms", b"cpu_ms", "peak_memory_bytes", b"peak_memory_bytes", "queue_ms", b"queue_ms", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ms", b"cpu_ms", "host_calls", b"host_calls", "host_ms", b"host_ms", "peak_memory_bytes", b"peak_memory_bytes", "queue_ms", b"queue_ms", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

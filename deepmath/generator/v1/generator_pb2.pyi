@@ -99,7 +99,7 @@ class Sampling(_message.Message):
     TOP_K_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """0 is greedy. From 0 to 10."""
+    """0 is greedy. From 0 to 2."""
     top_p: _builtins.float
     """Nucleus: in (0, 1], 1 is off."""
     top_k: _builtins.int
@@ -333,20 +333,52 @@ class SnippetStarted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The Python source."""
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """Tokens of the steps that led to it: those since the snippet before, or since the beginning."""
+
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnippetStarted: _TypeAlias = SnippetStarted  # noqa: Y015
+
+@_typing.final
+class Usage(_message.Message):
+    """Tokens as APIs of language models count them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    input_tokens: _builtins.int
+    """Tokens that the model read: for each step, all of the context that it began with, found in a cache or not."""
+    output_tokens: _builtins.int
+    """Tokens that the model sampled, the one that ended its turn included."""
+    def __init__(
+        self,
+        *,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
 class ToolResult(_message.Message):
@@ -578,6 +610,7 @@ class Trajectory(_message.Message):
     TOOL_TOKENS_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     status: Global___Status.ValueType
     """Why it ended."""
     answer: _builtins.str
@@ -606,6 +639,10 @@ class Trajectory(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What happened on the way that is worth telling: a replaced executor, the reason of a failure."""
 
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """Tokens of all its steps."""
+
     def __init__(
         self,
         *,
@@ -619,10 +656,11 @@ class Trajectory(_message.Message):
         tool_tokens: _builtins.int = ...,
         seconds: _builtins.float = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        usage: Global___Usage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model_tokens", b"model_tokens", "notes", b"notes", "prompt_token_ids", b"prompt_token_ids", "seconds", b"seconds", "segments", b"segments", "snippets", b"snippets", "status", b"status", "text", b"text", "tool_tokens", b"tool_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model_tokens", b"model_tokens", "notes", b"notes", "prompt_token_ids", b"prompt_token_ids", "seconds", b"seconds", "segments", b"segments", "snippets", b"snippets", "status", b"status", "text", b"text", "tool_tokens", b"tool_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -722,6 +760,204 @@ class SnippetRun(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnippetRun: _TypeAlias = SnippetRun  # noqa: Y015
+
+@_typing.final
+class ChatRequest(_message.Message):
+    """Asks for the next turn of the assistant in a conversation. The model's own chat template makes the prompt of it; the
+    generator adds nothing, no system text either. INVALID_ARGUMENT where the model has no chat template, or where its
+    template does not take these messages, with the template's reason.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    SAMPLING_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
+    max_tokens: _builtins.int
+    """The most tokens to sample, at least 1. Absent: the default budget's `max_step_tokens`. Never more than the context
+    length leaves after the prompt.
+    """
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
+        """The conversation so far, in order: 1 to 1024 messages with at most 512 KiB of UTF-8 together, not all of them empty."""
+
+    @_builtins.property
+    def sampling(self) -> Global___Sampling:
+        """How tokens are drawn."""
+
+    @_builtins.property
+    def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that end the turn before the first of them: at most 16, each of 1 to 256 bytes."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[Global___ChatMessage] | None = ...,
+        sampling: Global___Sampling | None = ...,
+        max_tokens: _builtins.int | None = ...,
+        stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens", "sampling", b"sampling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens", "messages", b"messages", "sampling", b"sampling", "stop_sequences", b"stop_sequences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+
+Global___ChatRequest: _TypeAlias = ChatRequest  # noqa: Y015
+
+@_typing.final
+class ChatMessage(_message.Message):
+    """One message of a conversation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Role:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChatMessage._Role.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ROLE_UNSPECIFIED: ChatMessage._Role.ValueType  # 0
+        """INVALID_ARGUMENT."""
+        ROLE_SYSTEM: ChatMessage._Role.ValueType  # 1
+        """Instructions. Most templates take one such message, at the beginning."""
+        ROLE_USER: ChatMessage._Role.ValueType  # 2
+        """A person, or a program in the place of one."""
+        ROLE_ASSISTANT: ChatMessage._Role.ValueType  # 3
+        """The model."""
+        ROLE_TOOL: ChatMessage._Role.ValueType  # 4
+        """What a tool answered, for templates that have a place for it."""
+
+    class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+        """Who wrote a message."""
+
+    ROLE_UNSPECIFIED: ChatMessage.Role.ValueType  # 0
+    """INVALID_ARGUMENT."""
+    ROLE_SYSTEM: ChatMessage.Role.ValueType  # 1
+    """Instructions. Most templates take one such message, at the beginning."""
+    ROLE_USER: ChatMessage.Role.ValueType  # 2
+    """A person, or a program in the place of one."""
+    ROLE_ASSISTANT: ChatMessage.Role.ValueType  # 3
+    """The model."""
+    ROLE_TOOL: ChatMessage.Role.ValueType  # 4
+    """What a tool answered, for templates that have a place for it."""
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    role: Global___ChatMessage.Role.ValueType
+    """Who wrote it."""
+    content: _builtins.str
+    """What was written. It cannot end a turn or begin one: a `<|im_end|>` in it is plain text. Those of the model's tokens
+    that are not special, such as Qwen3's `<tool_call>` and `<think>`, are tokens in messages of the model and plain text
+    in all others.
+    """
+    def __init__(
+        self,
+        *,
+        role: Global___ChatMessage.Role.ValueType = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
+
+@_typing.final
+class ChatResponse(_message.Message):
+    """One event of a turn: any number of texts, then its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def text(self) -> Global___TextDelta:
+        """The model wrote text. Joined, the texts are the turn, without the token that ended it and without the stop sequence."""
+
+    @_builtins.property
+    def end(self) -> Global___ChatEnd:
+        """The turn has ended. The last event."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___TextDelta | None = ...,
+        end: Global___ChatEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text", "end"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___ChatResponse: _TypeAlias = ChatResponse  # noqa: Y015
+
+@_typing.final
+class ChatEnd(_message.Message):
+    """Why a turn ended, and what it cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ChatEnd._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: ChatEnd._Reason.ValueType  # 0
+        """Never sent."""
+        REASON_END_OF_TURN: ChatEnd._Reason.ValueType  # 1
+        """The model ended its turn."""
+        REASON_STOP_SEQUENCE: ChatEnd._Reason.ValueType  # 2
+        """It wrote a stop sequence."""
+        REASON_LENGTH: ChatEnd._Reason.ValueType  # 3
+        """`max_tokens` or the context length was reached."""
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why a turn ended."""
+
+    REASON_UNSPECIFIED: ChatEnd.Reason.ValueType  # 0
+    """Never sent."""
+    REASON_END_OF_TURN: ChatEnd.Reason.ValueType  # 1
+    """The model ended its turn."""
+    REASON_STOP_SEQUENCE: ChatEnd.Reason.ValueType  # 2
+    """It wrote a stop sequence."""
+    REASON_LENGTH: ChatEnd.Reason.ValueType  # 3
+    """`max_tokens` or the context length was reached."""
+
+    REASON_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    reason: Global___ChatEnd.Reason.ValueType
+    """Why it ended."""
+    policy_version: _builtins.int
+    """The policy version that sampled all of it."""
+    @_builtins.property
+    def usage(self) -> Global___Usage:
+        """Tokens of the prompt and of the turn."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___ChatEnd.Reason.ValueType = ...,
+        usage: Global___Usage | None = ...,
+        policy_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "reason", b"reason", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChatEnd: _TypeAlias = ChatEnd  # noqa: Y015
 
 @_typing.final
 class UpdateAdapterRequest(_message.Message):
@@ -951,6 +1187,7 @@ class GetInfoResponse(_message.Message):
     WAITING_FOR_EXECUTOR_FIELD_NUMBER: _builtins.int
     MAX_LORA_RANK_FIELD_NUMBER: _builtins.int
     TAKES_CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    WAITING_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -971,6 +1208,8 @@ class GetInfoResponse(_message.Message):
     """The largest rank of an adapter that UpdateAdapter takes; 0 where it takes none."""
     takes_checkpoints: _builtins.bool
     """Whether LoadCheckpoint takes anything."""
+    waiting_trajectories: _builtins.int
+    """Trajectories admitted that wait for others to end."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Policy versions that are loaded."""
@@ -999,10 +1238,11 @@ class GetInfoResponse(_message.Message):
         waiting_for_executor: _builtins.int = ...,
         max_lora_rank: _builtins.int = ...,
         takes_checkpoints: _builtins.bool = ...,
+        waiting_trajectories: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

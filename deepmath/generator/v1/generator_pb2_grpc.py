@@ -51,6 +51,11 @@ class GeneratorServiceStub(object):
                 request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutRequest.SerializeToString,
                 response_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutResponse.FromString,
                 _registered_method=True)
+        self.Chat = channel.unary_stream(
+                '/deepmath.generator.v1.GeneratorService/Chat',
+                request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatRequest.SerializeToString,
+                response_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatResponse.FromString,
+                _registered_method=True)
         self.UpdateAdapter = channel.stream_unary(
                 '/deepmath.generator.v1.GeneratorService/UpdateAdapter',
                 request_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.UpdateAdapterRequest.SerializeToString,
@@ -87,6 +92,14 @@ class GeneratorServiceServicer(object):
 
     def Rollout(self, request, context):
         """Runs many questions at once and streams each trajectory when it ends, in order of ending.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Chat(self, request, context):
+        """Continues a conversation by one turn of the assistant and streams it while it is written. No agent loop: a tool call
+        that the model writes is text like any other, and nothing runs it. In load and limits it counts as one trajectory.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,6 +142,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     servicer.Rollout,
                     request_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutRequest.FromString,
                     response_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutResponse.SerializeToString,
+            ),
+            'Chat': grpc.unary_stream_rpc_method_handler(
+                    servicer.Chat,
+                    request_deserializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatRequest.FromString,
+                    response_serializer=deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatResponse.SerializeToString,
             ),
             'UpdateAdapter': grpc.stream_unary_rpc_method_handler(
                     servicer.UpdateAdapter,
@@ -207,6 +225,33 @@ class GeneratorService(object):
             '/deepmath.generator.v1.GeneratorService/Rollout',
             deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutRequest.SerializeToString,
             deepmath_dot_generator_dot_v1_dot_generator__pb2.RolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Chat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/deepmath.generator.v1.GeneratorService/Chat',
+            deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatRequest.SerializeToString,
+            deepmath_dot_generator_dot_v1_dot_generator__pb2.ChatResponse.FromString,
             options,
             channel_credentials,
             insecure,

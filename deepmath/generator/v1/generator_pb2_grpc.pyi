@@ -27,6 +27,10 @@ class GeneratorServiceStub:
     """Solves one question with any number of samples and streams what happens while it happens."""
     Rollout: _aio.UnaryStreamMultiCallable[_generator_pb2.RolloutRequest, _generator_pb2.RolloutResponse]
     """Runs many questions at once and streams each trajectory when it ends, in order of ending."""
+    Chat: _aio.UnaryStreamMultiCallable[_generator_pb2.ChatRequest, _generator_pb2.ChatResponse]
+    """Continues a conversation by one turn of the assistant and streams it while it is written. No agent loop: a tool call
+    that the model writes is text like any other, and nothing runs it. In load and limits it counts as one trajectory.
+    """
     UpdateAdapter: _aio.StreamUnaryMultiCallable[_generator_pb2.UpdateAdapterRequest, _generator_pb2.UpdateAdapterResponse]
     """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
     it was begun with; a version that no segment uses any more is unloaded. Whatever goes wrong, the version before is
@@ -65,6 +69,16 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_generator_pb2.RolloutRequest, _abc.AsyncIterator[_generator_pb2.RolloutResponse]],
     ) -> _abc.AsyncIterator[_generator_pb2.RolloutResponse]:
         """Runs many questions at once and streams each trajectory when it ends, in order of ending."""
+
+    @_abc_1.abstractmethod
+    def Chat(
+        self,
+        request: _generator_pb2.ChatRequest,
+        context: _aio.ServicerContext[_generator_pb2.ChatRequest, _abc.AsyncIterator[_generator_pb2.ChatResponse]],
+    ) -> _abc.AsyncIterator[_generator_pb2.ChatResponse]:
+        """Continues a conversation by one turn of the assistant and streams it while it is written. No agent loop: a tool call
+        that the model writes is text like any other, and nothing runs it. In load and limits it counts as one trajectory.
+        """
 
     @_abc_1.abstractmethod
     def UpdateAdapter(
