@@ -41,6 +41,24 @@ class Unavailable(DeepMathError):
     status = grpc.StatusCode.UNAVAILABLE
 
 
+class Unauthenticated(DeepMathError):
+    """The service wants to know who calls, and was not told or does not know them."""
+
+    status = grpc.StatusCode.UNAUTHENTICATED
+
+
+class Forbidden(DeepMathError):
+    """The service knows who calls, and does not let them."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class ReplayDiverged(DeepMathError):
+    """A session's snippets, run again elsewhere, did not call what they had called before. It cannot go on."""
+
+    status = grpc.StatusCode.ABORTED
+
+
 class NotServed(DeepMathError):
     """The call is in the contract but this version does not serve it."""
 
@@ -50,8 +68,11 @@ class NotServed(DeepMathError):
 # grpc's own name for "come again after so many milliseconds" (gRFC A6); grpc clients honour it in their retries.
 PUSHBACK = "grpc-retry-pushback-ms"
 
+# grpc.aio's words where a server answers an upload before its end and, which is rare, the answer is lost on the way.
+_LOST = "Internal error from Core"
+
 _BY_STATUS: dict[grpc.StatusCode, type[DeepMathError]] = {
-    error.status: error for error in (InvalidRequest, WrongOrder, Unavailable, NotServed)
+    error.status: error for error in (InvalidRequest, WrongOrder, Unavailable, Unauthenticated, Forbidden, NotServed)
 }
 
 
@@ -65,4 +86,8 @@ def from_rpc(error: grpc.aio.AioRpcError, target: str) -> DeepMathError:
         return Overloaded(details, int(pushback)) if pushback.isdecimal() else InvalidRequest(details)
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return Unavailable(f"{target} cannot be reached or is going down: {details}")
+    if error.code() is grpc.StatusCode.INTERNAL and details == _LOST:
+        return Unavailable(f"the answer of {target} was lost: {details}")
+    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return _BY_STATUS[error.code()](f"{target} refuses the call: {details}")
     return _BY_STATUS.get(error.code(), DeepMathError)(details)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
+from deepmath.clients.credentials import service_options
 from deepmath.errors import Unavailable
 
 _READY = "serving on "
@@ -76,7 +77,7 @@ class LocalServices:
             Unavailable: it ends before it serves; with the reason that it gave.
         """
         log = self.folder / f"{name}.log"
-        options = ("--listen", listen or self.socket(name), *options)
+        options = ("--listen", listen or self.socket(name), *service_options(), *options)
         ours, its = socket.socketpair()
         lines, output = await asyncio.open_connection(sock=ours)
         self._outputs.append(output)

@@ -6,16 +6,23 @@ import asyncio
 import inspect
 import logging
 import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from deepmath.access.interceptor import AccessInterceptor
+from deepmath.access.tls import server_credentials
+from deepmath.addresses import is_unix, stays_here
 from deepmath.config import ServiceConfig
+from deepmath.connections import connection_options
 from deepmath.errors import PUSHBACK, DeepMathError, Overloaded, Unavailable
+from deepmath.observability import request_id, tracing
+from deepmath.observability.calls import CallInterceptor
+from deepmath.observability.metrics import Metrics, serving
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +74,13 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) 
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, DeepMathError):
-        metadata = ((PUSHBACK, str(error.retry_after_ms)),) if isinstance(error, Overloaded) else ()
+        metadata = tuple(context.trailing_metadata())
+        if isinstance(error, Overloaded):
+            metadata += ((PUSHBACK, str(error.retry_after_ms)),)
         await context.abort(error.status, str(error), metadata)
     log.error("a call failed by a defect of this service", exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, "the service failed; its log says why")
+    message = f"the service failed; its log says why, at request {request_id.current.get()}"
+    await context.abort(grpc.StatusCode.INTERNAL, message)
 
 
 async def _nothing() -> None:
@@ -78,41 +88,57 @@ async def _nothing() -> None:
 
 
 class Server:
-    """A running gRPC server. `address` is where it listens, the port filled in."""
+    """A running gRPC server. `address` is where it listens, the port filled in.
 
-    def __init__(self, server: grpc.aio.Server, healths: health.aio.HealthServicer, address: str) -> None:
-        self._server, self._healths, self.address = server, healths, address
+    `probed` is where health alone is answered, empty where it is not.
+    """
+
+    def __init__(
+        self, servers: Sequence[grpc.aio.Server], healths: health.aio.HealthServicer, address: str, probed: str
+    ) -> None:
+        self._servers, self._healths, self.address, self.probed = servers, healths, address, probed
 
     @classmethod
-    async def start(cls, config: ServiceConfig, services: Mapping[str, Register]) -> Server:
+    async def start(
+        cls, config: ServiceConfig, services: Mapping[str, Register], metrics: Metrics | None = None
+    ) -> Server:
         """Start to serve. `services` maps each full service name to the function that adds its servicer.
 
+        `metrics` counts the calls.
+
         Raises:
-            Unavailable: `config.listen` cannot be bound.
+            Unavailable: `config.listen` or `config.health_listen` cannot be bound.
+            InvalidRequest: the files of `config.tls` or `config.tokens` cannot be used.
         """
         server = grpc.aio.server(
-            interceptors=[ErrorInterceptor()],
-            options=[
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # our clients ping every 20 s
-            ],
+            interceptors=[CallInterceptor(metrics), ErrorInterceptor(), AccessInterceptor(config.tokens)],
+            options=[("grpc.max_receive_message_length", config.max_message_bytes), *connection_options(config)],
         )
         for register in services.values():
             register(server)
         healths = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        address = _bind(server, config.listen)
-        await server.start()
+        in_tls = config.tls if not is_unix(config.listen) else None
+        address = _bind(server, config.listen, server_credentials(in_tls) if in_tls else None)
+        if not (in_tls or stays_here(config.listen)):
+            log.warning("%s is served without TLS: whoever reaches it can call, and others can listen in", address)
+        servers, probed = [server], ""
+        if config.health_listen:
+            prober = grpc.aio.server(options=connection_options(config))
+            health_pb2_grpc.add_HealthServicer_to_server(healths, prober)
+            probed = _bind(prober, config.health_listen)
+            servers.append(prober)
+        for one in servers:
+            await one.start()
         for name in ("", *services):
             await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return cls(server, healths, address)
+        return cls(servers, healths, address, probed)
 
     async def stop(self, grace_s: float) -> None:
         """Take no new calls, give those in flight `grace_s` seconds, then cancel them."""
         await self._healths.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
 async def serve(
@@ -120,6 +146,7 @@ async def serve(
     services: Mapping[str, Register],
     drain: Callable[[], Awaitable[None]] = _nothing,
     broken: asyncio.Event | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then call `drain` (stop admitting there) and stop within `config.drain_seconds`.
 
@@ -127,17 +154,25 @@ async def serve(
 
     `broken` is set by a service that has lost what it needs: it stops as if asked to, but not in peace.
 
+    `metrics` are served on `config.metrics_listen`, and spans sent to `config.otlp`.
+
     Raises:
-        Unavailable: `config.listen` cannot be bound, or the service is `broken`.
+        Unavailable: an address cannot be bound, traces cannot be sent, or the service is `broken`.
     """
-    server = await Server.start(config, services)
-    print(f"serving on {server.address}", flush=True)
-    asked = _asked_to_end()
-    await _first(event.wait() for event in (asked, broken) if event)
-    in_peace = asked.is_set()
-    asked.clear()
-    await drain()
-    await _first([server.stop(config.drain_seconds), asked.wait()])  # asked again: at once
+    async with AsyncExitStack() as observed:
+        if metrics:
+            await observed.enter_async_context(serving(metrics.registry, config.metrics_listen))
+            await observed.enter_async_context(tracing.exporting(metrics.service, config.otlp))
+        server = await Server.start(config, services, metrics)
+        if server.probed:
+            print(f"health on {server.probed}", flush=True)
+        print(f"serving on {server.address}", flush=True)
+        asked = _asked_to_end()
+        await _first(event.wait() for event in (asked, broken) if event)
+        in_peace = asked.is_set()
+        asked.clear()
+        await drain()
+        await _first([server.stop(config.drain_seconds), asked.wait()])  # asked again: at once
     if not in_peace:
         raise Unavailable("the service has lost what it needs to work; the log above says what")
 
@@ -150,9 +185,9 @@ async def _first(waits: Iterable[Coroutine[Any, Any, Any]]) -> None:
         task.cancel()
 
 
-def _bind(server: grpc.aio.Server, listen: str) -> str:
+def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:
     try:
-        port = server.add_insecure_port(listen)
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise Unavailable(f"cannot listen on {listen}: is it in use, or not an address of this machine?") from error
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
@@ -165,10 +200,3 @@ def _asked_to_end() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     return asked
-
-
-def set_up_logging(level: str) -> None:
-    """Log to stderr from `level` on: debug, info, warning or error."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )

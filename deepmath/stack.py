@@ -7,6 +7,7 @@ from typing import Self
 
 from deepmath.errors import InvalidRequest
 from deepmath.local_services import LocalServices
+from deepmath.model_files import check_adapter, check_model
 
 EMBEDDED_MODEL = Path(__file__).resolve().parent.parent / "models" / "tiny-math"
 # It is small: float32 costs nothing, and compiling it takes longer than it saves.
@@ -57,3 +58,19 @@ class LocalStack(LocalServices):
 
     async def _start(self, name: str, listen: str, *options: str) -> str:
         return await self.start(name, *options, *self._arguments.get(name, ()), listen=listen)
+
+
+def generator_options(model: str | None, adapter: str | None, prompt: str | None = None) -> tuple[str, list[str]]:
+    """Return the model that a stack serves, by default the embedded one, and the generator's options for it.
+
+    Raises:
+        InvalidRequest: there is no such model or adapter; here, and not after half a minute in the generator.
+    """
+    if adapter:
+        check_adapter(adapter)
+    options = ["--adapter", adapter] if adapter else []
+    options += ["--prompt", prompt] if prompt else []
+    if model is None:
+        return str(EMBEDDED_MODEL), [*options, *EMBEDDED_OPTIONS]
+    check_model(model)
+    return model, options

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deepmath.cli.options import Adapter, Model, generator_options, refuse_beside_generator
+from deepmath.cli.options import Adapter, Model, refuse_beside_generator
 from deepmath.cli.reached import reach
 from deepmath.cli.solve import Mode
 from deepmath.exits import EXIT_FAILURE
@@ -49,7 +49,7 @@ def eval_(
     model: Model = None,
     adapter: Adapter = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template: a name or a file.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, max=10, help="0 is greedy.")] = 0.6,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.6,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus; 1 is off.")] = 0.95,
     top_k: Annotated[int, typer.Option(min=0, help="0 is off.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Another one gives other samples.")] = 0,
@@ -74,6 +74,7 @@ def eval_(
     from deepmath.evaluation.sampling import Drawing
     from deepmath.generator.v1 import generator_pb2 as pb
     from deepmath.model_files import check_adapter, model_name
+    from deepmath.stack import generator_options
     from deepmath.verifier import Verifier
 
     refuse_beside_generator(generator, model, adapter, executor, prompt)

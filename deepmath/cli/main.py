@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from deepmath.cli import doctor, eval, exec, problems, push, report, serve, solve, train, up
+from deepmath.cli import certs, doctor, eval, exec, problems, push, report, serve, solve, token, train, up
 from deepmath.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = typer.Typer(
@@ -26,11 +26,12 @@ app.command()(up.up)
 app.command(context_settings=serve.PASS_ON)(serve.serve)
 app.command()(problems.problems)
 app.command()(doctor.doctor)
+app.command()(token.token)
+app.add_typer(certs.certs, name="certs")
 
 
 def main() -> None:
     """Run the command line. Whatever goes wrong ends with one clear line and an exit status, never a traceback."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read when grpc is imported
     from deepmath.errors import DeepMathError, InvalidRequest
 
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepmath.cli.options import Adapter, Model, generator_options, refuse_beside_generator
+from deepmath.cli.options import Adapter, Model, refuse_beside_generator
 from deepmath.cli.reached import reach
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def solve(
     model: Model = None,
     adapter: Adapter = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template: a name or a file.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=10, help="0 is greedy.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="0 is greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Nucleus; 1 is off.")] = None,
     top_k: Annotated[int | None, typer.Option(min=0, help="0 is off.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Makes draws repeatable.")] = None,
@@ -52,6 +52,7 @@ def solve(
     from deepmath.cli.questions import read
     from deepmath.errors import InvalidRequest
     from deepmath.generator.v1 import generator_pb2 as pb
+    from deepmath.stack import generator_options
 
     if (question is None) == (file is None):
         raise InvalidRequest("give one QUESTION, or --file FILE")

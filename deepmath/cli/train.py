@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepmath.cli.options import generator_options
 from deepmath.exits import EXIT_FAILURE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -32,6 +31,9 @@ def train(
     ] = None,
     name: Annotated[str, typer.Option(help="Of the run. Default: one that is free.", show_default=False)] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run --name from its checkpoint.")] = False,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="Go on with the run --name where there is one, else begin it.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, print the whole configuration, and end.")] = False,
     trainer: Annotated[str | None, typer.Option(help="Address of a trainer. Default: one is started.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs of a trainer that is started.")] = Path("runs"),
@@ -45,10 +47,14 @@ def train(
     a generator and an executor are started here. Ctrl-C writes a checkpoint; --resume --name NAME goes on from it.
     Everything of the run is kept in runs/NAME: the adapter, plots, metrics, traces, checkpoints.
     """
+    from deepmath.errors import InvalidRequest
+
+    if go_on and not name:
+        raise InvalidRequest("say which run to begin or to go on with: --go-on --name NAME")
     request: dict[str, Any] = {"overrides": settings or [], "name": name, "resume": resume}
     if config or not resume:
         request |= _source(config or _DEFAULT_RECIPE)
-    run = asyncio.run(_train(request, trainer, runs, dry_run, as_json))
+    run = asyncio.run(_train(request, trainer, runs, dry_run, as_json, go_on))
     raise typer.Exit(0 if run is None else _status(run))
 
 
@@ -72,7 +78,7 @@ def _status(run: "pb.Run") -> int:
 
 
 async def _train(
-    request: dict[str, Any], trainer: str | None, runs: Path, dry_run: bool, as_json: bool
+    request: dict[str, Any], trainer: str | None, runs: Path, dry_run: bool, as_json: bool, go_on: bool
 ) -> "pb.Run | None":
     from deepmath.cli.training_views import show_end, view
     from deepmath.clients import TrainerClient
@@ -82,6 +88,8 @@ async def _train(
         local = await block.enter_async_context(LocalServices())
         address = trainer or await local.start("trainer", "--runs", str(runs))
         client = await block.enter_async_context(TrainerClient(address))
+        if go_on:
+            request["resume"] |= request["name"] in [run.name for run in await client.list_runs()]
         plan = await client.start_run(**request, dry_run=True)
         for note in plan.notes:
             _tell(note)
@@ -101,7 +109,7 @@ async def _train(
 
 async def _start_generator(block: AsyncExitStack, needs: "pb.GeneratorNeeds") -> str:
     """Start what solves the problems, for as long as `block` lasts, and return its address."""
-    from deepmath.stack import EMBEDDED_MODEL, LocalStack
+    from deepmath.stack import EMBEDDED_MODEL, LocalStack, generator_options
 
     model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
     served, options = generator_options(model, None, needs.prompt or None)

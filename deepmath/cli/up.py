@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deepmath.cli.options import Adapter, Model, generator_options
+from deepmath.cli.options import Adapter, Model
 
 
 def up(
@@ -16,6 +16,8 @@ def up(
     generator: Annotated[str, typer.Option(help="Address for the generator.")] = "127.0.0.1:50052",
 ) -> None:
     """Run executor and generator here until Ctrl-C, and print their addresses."""
+    from deepmath.stack import generator_options
+
     listen = {"executor": executor, "generator": generator}
     asyncio.run(_up(listen, *generator_options(model, adapter)))
 

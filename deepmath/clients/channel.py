@@ -5,6 +5,9 @@ import json
 
 import grpc
 
+from deepmath.access.tls import TlsFiles, channel_credentials
+from deepmath.clients.credentials import Credentials
+from deepmath.clients.proving_channel import ProvingChannel
 from deepmath.errors import InvalidRequest
 
 _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
@@ -20,15 +23,24 @@ _OPTIONS = [
 ]
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
+def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
     """Return a channel to HOST:PORT, unix:PATH, a gRPC name such as dns:///NAME:PORT, or IP:PORT,IP:PORT,...
 
-    Nothing is connected yet.
+    Nothing is connected yet. With TLS the certificates of all addresses of a list have to be good for the first.
 
     Raises:
         InvalidRequest: `target` is none of these.
     """
-    return grpc.aio.insecure_channel(_resolvable(target), options=_OPTIONS)
+    resolvable = _resolvable(target)
+    first, more, _ = target.removeprefix("ipv4:").removeprefix("ipv6:").partition(",")
+    options = [*_OPTIONS, ("grpc.default_authority", first)] if more else _OPTIONS
+
+    def open_with(files: TlsFiles | None) -> grpc.aio.Channel:
+        if files is None:
+            return grpc.aio.insecure_channel(resolvable, options=options)
+        return grpc.aio.secure_channel(resolvable, channel_credentials(files), options=options)
+
+    return ProvingChannel(credentials, open_with) if any(credentials) else open_with(None)
 
 
 def _resolvable(target: str) -> str:

@@ -4,25 +4,39 @@ from __future__ import annotations  # grpc's classes are generic in their stubs 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self, TypeVar
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 
 from deepmath.clients.backoff import pauses
 from deepmath.clients.channel import open_channel
+from deepmath.clients.context import CarryingChannel
+from deepmath.clients.credentials import Credentials
+from deepmath.clients.trouble import Trouble
 from deepmath.errors import DeepMathError, Overloaded, Unavailable, from_rpc
 
 Answer = TypeVar("Answer")
 
 
 class Client:
-    """A channel to one or many servers of a service. An asynchronous context manager; safe to share between tasks."""
+    """A channel to one or many servers of a service. An asynchronous context manager; safe to share between tasks.
+
+    `tls` is a folder with tls.crt, tls.key and ca.crt, `token_file` a file with a token; without them DEEPMATH_TLS and
+    DEEPMATH_TOKEN_FILE say which. Files that change are taken up. On a unix socket no TLS is spoken.
+
+    Raises:
+        InvalidRequest: `target` is no address, or a file cannot be used.
+    """
 
     service = "service"
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
         self.target = target
-        self.channel = open_channel(target)
+        credentials = Credentials.to(target, tls, token_file)
+        # What stubs and callers want of a channel it has, though no subclass.
+        self.channel = cast(grpc.aio.Channel, CarryingChannel(open_channel(target, credentials)))
+        self._trouble = Trouble(target, credentials.folder)
 
     async def close(self) -> None:
         """Close the channel; calls in flight end."""
@@ -44,12 +58,16 @@ class Client:
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
         again = pauses()
+        reason: DeepMathError | None = None
         while True:
             try:
                 return await call(end - loop.time())
             except grpc.aio.AioRpcError as error:
-                reason = self.explained(error)
+                if reason is None or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # that says less
+                    reason = await self.explained(error)
             pause = next(again)
+            if isinstance(reason, Overloaded):
+                pause = max(pause, reason.retry_after_ms / 1000)
             if not isinstance(reason, Unavailable | Overloaded) or loop.time() + pause > end:
                 raise reason
             await asyncio.sleep(pause)
@@ -65,10 +83,13 @@ class Client:
             async for answer in call:
                 yield answer
         except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
+            raise await self.explained(error) from None
         finally:
             call.cancel()
 
-    def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
+    async def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
         """Return the error of a call as one of ours."""
-        return from_rpc(error, f"the {self.service} at {self.target}")
+        name = f"the {self.service} at {self.target}"
+        if reason := await self._trouble.behind(error):
+            return Unavailable(f"{name} cannot be reached: {reason}")
+        return from_rpc(error, name)

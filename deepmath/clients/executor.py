@@ -1,9 +1,13 @@
 """Client of the executor service."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from deepmath.clients.client import Client
+from deepmath.clients.context import outgoing
 from deepmath.clients.executor_session import ExecutorSession
+from deepmath.clients.executor_stream import ExecutorStream
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
@@ -17,7 +21,7 @@ class ExecutorClient(Client):
 
     `patience_s` is how long a session looks for an executor that takes it before it raises Unavailable. Executors take
     turns between their clients and count what each may have; `client_name` is what they know this one by, together with
-    the host that it calls from.
+    the host that it calls from, unless it has proven a name.
 
     Raises:
         InvalidRequest: `target` is no address, or `client_name` is over 128 characters or not printable ASCII.
@@ -25,9 +29,17 @@ class ExecutorClient(Client):
 
     service = "executor"
 
-    def __init__(self, target: str, patience_s: float = 60.0, client_name: str = "") -> None:
+    def __init__(
+        self,
+        target: str,
+        patience_s: float = 60.0,
+        client_name: str = "",
+        *,
+        tls: Path | None = None,
+        token_file: Path | None = None,
+    ) -> None:
         check_name(client_name, "client_name")
-        super().__init__(target)
+        super().__init__(target, tls=tls, token_file=token_file)
         self.patience_s = patience_s
         self.metadata = ((CLIENT_NAME, client_name),)
         self.stub = rpc.ExecutorServiceStub(self.channel)
@@ -46,7 +58,9 @@ class ExecutorClient(Client):
             raise InvalidRequest(f"seed is {seed}: give 0 to 2**64 - 1")
         check_name(session_id, "session_id")
         opening = pb.OpenSession(seed=seed, session_id=session_id)
-        return ExecutorSession(self.stub, self.metadata, self.patience_s, opening, on_note or (lambda _: None))
+        metadata = self.metadata + outgoing()  # of the task that wants the session, wherever it is opened again
+        new_stream = partial(ExecutorStream, self.stub, metadata, self.explained)
+        return ExecutorSession(new_stream, self.patience_s, opening, on_note or (lambda _: None))
 
     async def execute(
         self, code: str, limits: pb.Limits | None = None, seed: int = 0, deadline_s: float | None = None

@@ -25,8 +25,8 @@ class GeneratorClient(Client):
 
     service = "generator"
 
-    def __init__(self, target: str) -> None:
-        super().__init__(target)
+    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
+        super().__init__(target, tls=tls, token_file=token_file)
         self.stub = rpc.GeneratorServiceStub(self.channel)
 
     def solve(
@@ -53,6 +53,23 @@ class GeneratorClient(Client):
         """Run every prompt once, all at the same time, and yield the trajectories as they end."""
         request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget)
         return self.stream(lambda: self.stub.Rollout(request))
+
+    def chat(
+        self,
+        messages: Iterable[pb.ChatMessage],
+        *,
+        sampling: pb.Sampling | None = None,
+        max_tokens: int | None = None,
+        stop_sequences: Iterable[str] = (),
+    ) -> AsyncIterator[pb.ChatResponse]:
+        """Continue a conversation by one turn of the model, without the agent loop; the last event is its end.
+
+        `max_tokens` of None is the generator's default. The turn ends before the first of `stop_sequences`.
+        """
+        request = pb.ChatRequest(
+            messages=messages, sampling=sampling, max_tokens=max_tokens, stop_sequences=stop_sequences
+        )
+        return self.stream(lambda: self.stub.Chat(request))
 
     async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
         """Return what one generator says of itself.

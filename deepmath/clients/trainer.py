@@ -1,6 +1,7 @@
 """Client of the trainer service."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import grpc
 
@@ -21,8 +22,8 @@ class TrainerClient(Client):
 
     service = "trainer"
 
-    def __init__(self, target: str) -> None:
-        super().__init__(target)
+    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
+        super().__init__(target, tls=tls, token_file=token_file)
         self.stub = rpc.TrainerServiceStub(self.channel)
 
     async def start_run(
@@ -44,7 +45,7 @@ class TrainerClient(Client):
         try:  # once: a run is not started twice
             return await self.stub.StartRun(request, timeout=_START_DEADLINE_S)
         except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
+            raise await self.explained(error) from None
 
     async def get_run(self, name: str) -> pb.Run:
         """Return a run with its configuration."""
@@ -65,4 +66,4 @@ class TrainerClient(Client):
         try:
             return (await self.stub.StopRun(pb.StopRunRequest(name=name))).run
         except grpc.aio.AioRpcError as error:
-            raise self.explained(error) from None
+            raise await self.explained(error) from None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from deepmath.config import load
 from deepmath.errors import DeepMathError
-from deepmath.serving import serve, set_up_logging
+from deepmath.observability.logs import set_up_logging
+from deepmath.serving import serve
 from services.executor.config import ExecutorConfig
 
 _TREE = 8  # processes beside the sandboxes: launcher, reaper and zygote, of an old zygote too
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
-    set_up_logging(config.log_level)
+    set_up_logging(config.log_level, config.log_format, "executor")
     try:
         asyncio.run(_run(config))
     except DeepMathError as error:
@@ -64,17 +65,16 @@ def _backend(config: ExecutorConfig) -> "Backend":
 async def _serve(config: ExecutorConfig, pool: "Pool") -> None:
     from services.executor.audit import Audit
     from services.executor.gate import Gate
-    from services.executor.metrics import Metrics, serving
+    from services.executor.metrics import ExecutorMetrics
     from services.executor.records import Records
     from services.executor.service import SERVICE_NAME, ExecutorServicer
 
     gate = Gate(config)
-    records = Records(Audit(config.audit_file, config.audit_code), Metrics())
-    records.metrics.watch(gate, pool, records.audit)
+    records = Records(Audit(config.audit_file, config.audit_code), ExecutorMetrics())
+    records.metrics.watch_state(gate, pool, records.audit)
     pool.on_kill = records.metrics.killed
     servicer = ExecutorServicer(config, pool, gate, records)
-    async with serving(records.metrics.registry, config.metrics_listen):
-        await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain)
+    await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
 
 
 def _print_layers(pool: "Pool") -> None:

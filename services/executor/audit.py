@@ -10,6 +10,7 @@ from dataclasses import fields
 
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.observability import request_id
 from services.executor.caller import Caller
 from services.executor.limits import Limits
 
@@ -48,6 +49,7 @@ class Audit:
             "client": caller.name,
             "host": caller.host,
             "session": session,
+            "request_id": request_id.current.get(),
             "sequence": result.sequence,
             "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
             "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
@@ -56,6 +58,8 @@ class Audit:
             "wall_ms": round(usage.wall_ms, 3),
             "cpu_ms": round(usage.cpu_ms, 3),
             "peak_memory_bytes": usage.peak_memory_bytes,
+            "host_calls": usage.host_calls,
+            "host_ms": round(usage.host_ms, 3),
         }
         if self._with_code:
             line["code"] = code

@@ -2,14 +2,15 @@
 
 from typing import Any, NamedTuple, Self
 
+from deepmath.access.identity import proven_name
 from deepmath.names import CLIENT_NAME, check_name
 
 
 class Caller(NamedTuple):
-    """A client by the name that it gives itself and the host that it calls from.
+    """A client by the name that it has proven, wherever it calls from; `host` is empty then.
 
-    The name is believed: it keeps honest clients of one host apart. Where clients are not honest, a proxy in front of
-    the service has to set it.
+    One that has proven none is known by the host that it calls from and the name that it gives itself. That name is
+    believed: it keeps honest clients of one host apart. Where clients are not honest, give them tokens or certificates.
     """
 
     host: str
@@ -22,12 +23,14 @@ class Caller(NamedTuple):
         Raises:
             InvalidRequest: the name is too long or not printable.
         """
+        if proven := proven_name():
+            return cls("", proven)
         name = dict(context.invocation_metadata()).get(CLIENT_NAME, "")
         check_name(name, f"metadata {CLIENT_NAME}")
         return cls(_host(context.peer()), name)
 
     def __str__(self) -> str:
-        return f"{self.name or 'a client'} at {self.host}"
+        return f"{self.name or 'a client'} at {self.host}" if self.host else self.name
 
 
 def _host(peer: str) -> str:

@@ -1,10 +1,9 @@
 """What the executor can be told: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags, later ones win."""
 
 import os
-import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from deepmath.config import ServiceConfig
@@ -42,6 +41,11 @@ class ExecutorConfig(ServiceConfig):
     maximum_memory_bytes: int = Field(4 << 30, gt=0, description="The highest memory limit a snippet may ask for.")
     maximum_output_bytes: int = Field(256 << 10, gt=0, description="The most bytes of each text a snippet may ask for.")
 
+    host_call_ms: int = Field(60_000, gt=0, description="Time to answer a host call where a snippet asks for none.")
+    maximum_host_call_ms: int = Field(600_000, gt=0, description="The longest a snippet may ask for to answer a call.")
+    host_calls: int = Field(100, gt=0, description="Host calls of a snippet that asks for no number.")
+    maximum_host_calls: int = Field(1000, gt=0, description="The most host calls that a snippet may ask for.")
+
     grace_ms: int = Field(
         50, ge=0, description="After a time limit the snippet has so long to end by its TimeoutError before SIGKILL."
     )
@@ -75,9 +79,6 @@ class ExecutorConfig(ServiceConfig):
     preflight: bool = Field(True, description="Tell of syntax errors and refused imports without a sandbox.")
     audit_file: str = Field("", description="Append the audit log to this file (default: write it to stderr).")
     audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not its hash only.")
-    metrics_listen: str = Field(
-        "", description="Serve metrics for Prometheus on HOST:PORT (port 0: any free one; default: nowhere)."
-    )
 
     @property
     def default_limits(self) -> Limits:
@@ -89,17 +90,9 @@ class ExecutorConfig(ServiceConfig):
         """The most that a snippet may ask for."""
         return Limits(self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes)
 
-    @field_validator("metrics_listen")
-    @classmethod
-    def _is_host_and_port(cls, address: str) -> str:
-        host, _, port = address.rpartition(":")
-        if address and not (host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 1 << 16):
-            raise ValueError("give HOST:PORT, such as 127.0.0.1:9464")
-        return address
-
     @model_validator(mode="after")
     def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":
-        for name in ("wall_ms", "cpu_ms", "memory_bytes", "output_bytes"):
+        for name in ("wall_ms", "cpu_ms", "memory_bytes", "output_bytes", "host_call_ms", "host_calls"):
             if getattr(self, name) > getattr(self, f"maximum_{name}"):
                 raise ValueError(f"{name} is over maximum_{name}: lower the one or raise the other")
         return self

@@ -5,16 +5,17 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
+from deepmath.access.rate_limit import RateLimit
 from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
 from services.executor.fair_queue import FairQueue
 from services.executor.pace import Pace
-from services.executor.rate_limit import RateLimit
 
 _DRAINING = "this executor is shutting down; open the session on another"
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 10.0
@@ -22,6 +23,35 @@ _JITTER = 0.2  # those refused together shall not come back together
 _REASONS = ("draining", "streams", "client_sessions", "sessions", "queue", "rate")
 
 Message = TypeVar("Message")
+
+
+class Slot:
+    """The right to run a snippet, from `Gate.slot`."""
+
+    def __init__(self, take: Callable[[], Awaitable[None]], free: Callable[[], None]) -> None:
+        self._take, self._free = take, free
+        self._since: float | None = None
+        self.held_s = 0.0
+        """How long it was held before it was given back."""
+
+    async def take(self) -> None:
+        """Queue for it."""
+        await self._take()
+        self._since = time.monotonic()
+
+    def give_back(self) -> None:
+        """Let another snippet have it, if it is held."""
+        if self._since is not None:
+            self.held_s += time.monotonic() - self._since
+            self._since = None
+            self._free()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[None]:
+        """Be without it for a block, and then queue for it again. Whatever ends the block early is not held up."""
+        self.give_back()
+        yield
+        await self.take()
 
 
 class Gate:
@@ -147,8 +177,17 @@ class Gate:
             self._idle.discard(task)
 
     @asynccontextmanager
-    async def slot(self, caller: Caller) -> AsyncIterator[None]:
+    async def slot(self, caller: Caller) -> AsyncIterator[Slot]:
         """Queue for the right to run a snippet and hold it."""
+        slot = Slot(partial(self._take_slot, caller), partial(self._free_slot, caller))
+        await slot.take()
+        try:
+            yield slot
+        finally:
+            slot.give_back()
+            self._run_time.add(slot.held_s)
+
+    async def _take_slot(self, caller: Caller) -> None:
         turn = asyncio.Event()
         self._queue.push(caller, turn)
         self._give_turns()
@@ -160,12 +199,6 @@ class Gate:
             else:
                 self._queue.withdraw(caller, turn)
             raise
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self._run_time.add(time.monotonic() - start)
-            self._free_slot(caller)
 
     async def keep_to_rate(self, caller: Caller) -> None:
         """Wait until the caller's rate allows for a snippet."""

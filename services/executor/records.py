@@ -6,7 +6,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from services.executor.audit import Audit
 from services.executor.caller import Caller
 from services.executor.limits import Limits
-from services.executor.metrics import Metrics
+from services.executor.metrics import ExecutorMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Records:
     """Where the end of each snippet is told."""
 
     audit: Audit
-    metrics: Metrics
+    metrics: ExecutorMetrics
 
     def refused(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
         """Keep a snippet that was refused before it ran."""

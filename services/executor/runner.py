@@ -18,8 +18,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from deepmath import values
 from services.executor import frames, output
+from services.executor.alarm import Alarm
 from services.executor.failure import describe
+from services.executor.host_functions import HostFunctions
 from services.executor.imports import ImportPolicy
 from services.executor.lockdown import CONTROL
 
@@ -32,19 +35,6 @@ _os_read, _os_write, _leave, _set_recursion_limit = os.read, os.write, os._exit,
 _flush = io.TextIOWrapper.flush
 
 
-class _Alarm:
-    """The soft timeout. The supervisor sends the signal; it raises in the snippet, and nowhere else."""
-
-    armed = rang = False
-
-
-def interrupt(*_: object) -> None:
-    """Handle the supervisor's signal. To be installed before the lockdown, which forbids it for ever."""
-    if _Alarm.armed:
-        _Alarm.rang = True
-        raise TimeoutError("the time limit of the snippet was reached")
-
-
 class Runner:
     """The state of one sandbox: the variables of its session."""
 
@@ -55,20 +45,24 @@ class Runner:
         sys.modules["__main__"] = module
         self._variables = module.__dict__
         self._streams = (_text_stream(1), _text_stream(2))
+        self._host = HostFunctions()
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run one snippet and return its result as a message."""
         limit = request["output_bytes"]
         filename = f"{FILE_PREFIX}{request['sequence']}>"
-        self._prepare(request["code"], filename)
+        self._prepare(request, filename)
+        json_bytes = limit if request.get("json") else 0
         try:
-            value = self._execute_until_alarm(request["code"], filename)
+            value = self._execute_until_alarm(request["code"], filename, json_bytes)
         except BaseException as error:
+            if error is self._host.end and not Alarm.rang:
+                return {"outcome": "OK"}
             if isinstance(error, MemoryError):
                 self._free_reserve()
             outcome = self._outcome(error)
             return {"outcome": outcome, "exception": describe(error, limit, FILE_PREFIX)}
-        outcome = "INTERRUPTED" if _Alarm.rang else "OK"
+        outcome = "INTERRUPTED" if Alarm.rang else "OK"
         if value is None:
             return {"outcome": outcome}
         text, dropped = output.cut(value, limit)
@@ -85,8 +79,11 @@ class Runner:
             self._reserve.close()
             self._reserve = None
 
-    def _prepare(self, code: str, filename: str) -> None:
+    def _prepare(self, request: dict[str, Any], filename: str) -> None:
+        code = request["code"]
         self._variables["__builtins__"] = self._policy.builtins()
+        self._host.begin(request["sequence"], request.get("host", ()))
+        self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
         self._streams = (_text_stream(1), _text_stream(2))
         sys.stdout, sys.stderr = self._streams
@@ -95,16 +92,17 @@ class Runner:
         if self._reserve is None:
             self._reserve = _reserve_memory()
 
-    def _execute_until_alarm(self, code: str, filename: str) -> str | None:
+    def _execute_until_alarm(self, code: str, filename: str, json_bytes: int) -> str | None:
         # The interpreter looks for signals at calls and jumps only: there is none on the way to `armed = False`.
-        _Alarm.rang = False
+        Alarm.rang = False
         try:
-            _Alarm.armed = True
-            return self._execute(code, filename)
+            Alarm.armed = True
+            return self._execute(code, filename, json_bytes)
         finally:
-            _Alarm.armed = False
+            Alarm.armed = False
 
-    def _execute(self, code: str, filename: str) -> str | None:
+    def _execute(self, code: str, filename: str, json_bytes: int) -> str | None:
+        """Run `code` and return its value: `repr` of it or, where `json_bytes` is not 0, JSON of at most so many."""
         tree = ast.parse(code, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)
@@ -112,10 +110,12 @@ class Runner:
             return None
         expression = compile(ast.Expression(last.value), filename, "eval", dont_inherit=True)
         value = eval(expression, self._variables)
-        return None if value is None else repr(value)
+        if value is None:
+            return None
+        return values.dumps_anything(value, json_bytes) if json_bytes else repr(value)
 
     def _outcome(self, error: BaseException) -> str:
-        if _Alarm.rang:
+        if Alarm.rang:
             return "INTERRUPTED"
         if isinstance(error, MemoryError):
             return "OUT_OF_MEMORY"

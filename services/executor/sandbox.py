@@ -14,6 +14,8 @@ three descriptors, and all that is believed is what the kernel says of it.
   which cannot hit another process. Only a process that was signalled can say that it was.
 * Processor time is read from the kernel's clock of the process: with one thread it cannot grow faster than the wall's,
   so that a limit with L ms left need not be looked at for L ms.
+* A snippet that calls a function of the client (`host_calls.py`) stands still until `resume`: its wall time does not go
+  on, and what it computes or sends all the same kills it, as between snippets.
 * Memory is RLIMIT_AS, set from outside for each snippet to what the process had before its first snippet and the limit.
 """
 
@@ -32,6 +34,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from services.executor import frames
 from services.executor.answer import longest_frame, to_result
 from services.executor.fork_server import Exit, ForkFailed, ForkServer
+from services.executor.host_calls import HostCall, Offer, longest_call, to_call
 from services.executor.limits import Limits
 from services.executor.meter import Meter
 from services.executor.output import HeadAndTail
@@ -55,6 +58,10 @@ class Snippet:
     code: str
     limits: Limits
     seed: int | None
+    as_json: bool = False
+    """Whether the value is wanted as JSON."""
+    offer: Offer | None = None
+    """What it may call in the client."""
 
 
 class Sandbox:
@@ -81,7 +88,8 @@ class Sandbox:
         self._pidfd = -1
         self._meter: Meter | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._cpu = self._cpu_at_start = 0.0
+        self._cpu = self._cpu_at_start = self._wall = 0.0
+        self._calls = 0
         self._peak = self._base = self._resident = self._inherited = 0
         for descriptor in self._streams:
             os.set_blocking(descriptor, False)
@@ -146,20 +154,41 @@ class Sandbox:
         return not (self._hung_up or self._closed or self._killed_by)
 
     async def run(self, snippet: Snippet) -> pb.SnippetResult:
-        """Run `snippet` and return its result but for the time in the queue. After `state_lost` the sandbox is dead."""
+        """Run a `snippet` that is offered no host function, and return what `start` does."""
+        result = await self.start(snippet)
+        assert isinstance(result, pb.SnippetResult)
+        return result
+
+    async def start(self, snippet: Snippet) -> pb.SnippetResult | HostCall:
+        """Run `snippet` and return its result but for the time in the queue. After `state_lost` the sandbox is dead.
+
+        A call of a function that it was offered is returned in place of the result, and has to be answered by `resume`.
+        """
         output_bytes = snippet.limits.output_bytes
         self._texts = {descriptor: HeadAndTail(output_bytes) for descriptor in self._streams}
         self._written = 0
         self._interrupted_by = None
         self._cpu_at_start, self._peak = self._cpu, self._resident
+        self._wall, self._calls = 0.0, 0
+        return await self._go_on(snippet)
+
+    async def resume(self, snippet: Snippet, reply: dict[str, object]) -> pb.SnippetResult | HostCall:
+        """Answer the call that the `snippet` under way has made, and go on as `start` does."""
+        return await self._go_on(snippet, reply)
+
+    async def _go_on(self, snippet: Snippet, reply: dict[str, object] | None = None) -> pb.SnippetResult | HostCall:
+        output_bytes = snippet.limits.output_bytes
         start = self._loop.time()
-        answer = await self._exchange(snippet, start) if self.alive else None
-        wall_ms = 1e3 * (self._loop.time() - start)
+        answer = await self._exchange(snippet, start, reply) if self.alive else None
+        self._wall += self._loop.time() - start
         for descriptor in self._streams:
             self._drain(descriptor)
         result = pb.SnippetResult(sequence=snippet.sequence)
         if answer is not None and self.alive:
             try:
+                if snippet.offer is not None and "call" in answer:
+                    self._calls += 1
+                    return to_call(answer, snippet.sequence, self._calls)
                 result = to_result(answer, snippet.sequence, output_bytes, self._interrupted_by)
             except frames.MalformedFrame:
                 self._kill(pb.OUTCOME_CRASHED)
@@ -169,33 +198,35 @@ class Sandbox:
         stdout, stderr = (self._texts[descriptor].result() for descriptor in self._streams)
         result.stdout, result.dropped_bytes.stdout = stdout
         result.stderr, result.dropped_bytes.stderr = stderr
-        result.usage.wall_ms = wall_ms
+        result.usage.wall_ms = 1e3 * self._wall
         result.usage.cpu_ms = max(0.0, 1e3 * (self._cpu - self._cpu_at_start))
         result.usage.peak_memory_bytes = self._peak
+        result.usage.host_calls = self._calls
         return result
 
-    async def _exchange(self, snippet: Snippet, start: float) -> dict[str, object] | None:
-        """Send the snippet and return the answer, or None where the process is no more."""
+    async def _exchange(
+        self, snippet: Snippet, start: float, reply: dict[str, object] | None
+    ) -> dict[str, object] | None:
+        """Send the snippet, or the reply to its call, and return the answer, or None where the process is no more."""
         limits = snippet.limits
         self._answer = self._loop.create_future()
         self._frame_limit = longest_frame(limits.output_bytes)
-        request: dict[str, object] = {
-            "sequence": snippet.sequence,
-            "code": snippet.code,
-            "output_bytes": limits.output_bytes,
-        }
-        if snippet.seed is not None:
-            request["seed"] = snippet.seed
+        if snippet.offer is not None:
+            self._frame_limit = max(self._frame_limit, longest_call())
         try:
-            self._cpu_at_start = self.meter.cpu_seconds()
-            self.meter.limit_address_space(self._base + limits.memory_bytes)
-            self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
-            self._watch(start + limits.wall_ms / 1e3, limits.cpu_ms / 1e3)
-            await self._loop.sock_sendall(self._control, frames.encode(request))
+            if reply is None:
+                self._cpu_at_start = self.meter.cpu_seconds()
+                self.meter.limit_address_space(self._base + limits.memory_bytes)
+                self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
+            self._watch(start + limits.wall_ms / 1e3 - self._wall, limits.cpu_ms / 1e3)
+            await self._loop.sock_sendall(self._control, frames.encode(_request(snippet) if reply is None else reply))
         except OSError:  # it died just now: its socket says so too
             pass
         try:
             answer = await self._answer
+            if snippet.offer is not None:
+                while self._interrupted_by is not None and answer is not None and "call" in answer:
+                    answer = await self._refuse_for_time()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -203,6 +234,13 @@ class Sandbox:
         self._answer.set_result(None)  # done, but without the answer: an idle session keeps no large one
         self._measure()
         return answer
+
+    async def _refuse_for_time(self) -> dict[str, object] | None:
+        """Answer a call that met the signal on its way, and wait on; the timer goes on to the grace's end."""
+        self._answer = self._loop.create_future()
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self._control, frames.encode({"interrupted": True}))
+        return await self._answer
 
     def _watch(self, deadline: float, cpu_limit: float) -> None:
         """Interrupt the snippet if a limit is reached, else come back when one may be."""
@@ -366,3 +404,19 @@ class Sandbox:
         self._control.close()
         for descriptor in self._streams:
             os.close(descriptor)
+
+
+def _request(snippet: Snippet) -> dict[str, object]:
+    """Return what the runner is sent."""
+    request: dict[str, object] = {
+        "sequence": snippet.sequence,
+        "code": snippet.code,
+        "output_bytes": snippet.limits.output_bytes,
+    }
+    if snippet.seed is not None:
+        request["seed"] = snippet.seed
+    if snippet.as_json:
+        request["json"] = True
+    if snippet.offer is not None:
+        request["host"] = snippet.offer.to_request()
+    return request

@@ -18,6 +18,7 @@ from services.executor.lifetime import Lifetime
 from services.executor.pool import Pool
 from services.executor.preload import digest
 from services.executor.records import Records
+from services.executor.requests import Requests
 from services.executor.session import Session
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
@@ -48,15 +49,21 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         opening = await self._opening(context)
         if opening is None:
             return
-        with self._gate.session(caller), self._new_session(caller, opening) as session:
+        with (
+            self._gate.session(caller),
+            self._new_session(caller, opening) as session,
+            Requests(context) as requests,
+        ):
             lifetime = Lifetime(self._config.idle_seconds, self._config.lifetime_seconds)
             await session.open()
             opened = pb.SessionOpened(versions_digest=self._digest)
             await lifetime.send(context.write(pb.SessionResponse(opened=opened)))
-            while (request := await lifetime.next(lambda: self._gate.idle(context.read()))) is not grpc.aio.EOF:
+            while (request := await lifetime.next(lambda: self._gate.idle(requests.next()))) is not grpc.aio.EOF:
+                if requests.is_late(request):
+                    continue
                 if request.WhichOneof("request") != "run":
                     raise WrongOrder("after `open`, every request of a session has to be `run`")
-                result = await session.run(request.run)
+                result = await session.run(request.run, ask=requests.ask)
                 await lifetime.send(context.write(pb.SessionResponse(result=result)))
 
     async def _opening(self, context: Any) -> pb.OpenSession | None:

@@ -7,9 +7,11 @@ from typing import Self
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.names import check_name
+from deepmath.observability import tracing
 from services.executor.caller import Caller
 from services.executor.config import ExecutorConfig
-from services.executor.gate import Gate
+from services.executor.gate import Gate, Slot
+from services.executor.host_calls import Ask, HostCall, Offer, refusal, resolve_offer, to_reply
 from services.executor.limits import Limits, resolve
 from services.executor.pool import Pool
 from services.executor.records import Records
@@ -64,13 +66,13 @@ class Session:
         self._fresh = True
         return self._sandbox
 
-    async def run(self, request: pb.RunSnippet, alone: bool = False) -> pb.SnippetResult:
+    async def run(self, request: pb.RunSnippet, alone: bool = False, ask: Ask | None = None) -> pb.SnippetResult:
         """Run the next snippet, or return the result of the last again where its number is sent again.
 
-        `alone` says that it is the session's only one.
+        `alone` says that it is the session's only one. `ask` lets the client answer the snippet's calls.
 
         Raises:
-            InvalidRequest: code or limits are out of bounds.
+            InvalidRequest: code, limits or host functions are out of bounds.
             WrongOrder: it is neither the last number nor the next.
         """
         arrived = time.monotonic()
@@ -80,39 +82,80 @@ class Session:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
         limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
+        offer = resolve_offer(request.host, ask, self._config) if ask else None
+        with tracing.span("snippet", parent=request.traceparent) as span:
+            self._last = await self._run_in_turn(request, limits, offer, arrived, alone)
+            _describe(span, self._last)
+        return self._last
+
+    async def _run_in_turn(
+        self, request: pb.RunSnippet, limits: Limits, offer: Offer | None, arrived: float, alone: bool
+    ) -> pb.SnippetResult:
         await self._gate.keep_to_rate(self._caller)
         kept = (self._caller, self._name, request.code, limits)
         if self._validates and (refusal := refuse(request.code, request.sequence, limits.output_bytes, alone)):
             refusal.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
             self._records.refused(*kept, refusal)
-            self._last = refusal
             return refusal
-        async with self._gate.slot(self._caller):
+        async with self._gate.slot(self._caller) as slot:
             result = pb.SnippetResult(sequence=request.sequence)
             try:
-                self._last = result = await self._run(request, limits, arrived)
+                result = await self._run(request, limits, offer, arrived, slot)
             finally:  # a client that goes at once shall not run code unseen
                 self._records.ran(*kept, result)
-        return self._last
+        return result
 
-    async def _run(self, request: pb.RunSnippet, limits: Limits, arrived: float) -> pb.SnippetResult:
+    async def _run(
+        self, request: pb.RunSnippet, limits: Limits, offer: Offer | None, arrived: float, slot: Slot
+    ) -> pb.SnippetResult:
         try:
             sandbox = self._sandbox or await self.open()
         except Unavailable:
             return pb.SnippetResult(sequence=request.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True)
         queue_ms = 1e3 * (time.monotonic() - arrived)
         seed = self._seed if self._fresh else None
-        result = await sandbox.run(Snippet(request.sequence, request.code, limits, seed))
+        as_json = request.value_format == pb.VALUE_FORMAT_JSON
+        snippet = Snippet(request.sequence, request.code, limits, seed, as_json, offer)
+        result = await sandbox.start(snippet)
         self._fresh = False
+        if isinstance(result, HostCall):
+            result = await self._run_with_calls(sandbox, snippet, result, slot)
         result.usage.queue_ms = queue_ms
         if result.state_lost:
             self._let_go()
         return result
 
+    async def _run_with_calls(self, sandbox: Sandbox, snippet: Snippet, call: HostCall, slot: Slot) -> pb.SnippetResult:
+        """Answer `call` and those after it, and return the snippet's result."""
+        assert snippet.offer is not None
+        waited = 0.0
+        step: pb.SnippetResult | HostCall = call
+        while isinstance(step, HostCall):
+            if (reply := refusal(step, snippet.offer)) is None:
+                start = time.monotonic()
+                async with slot.lent():  # what answers may have snippets of its own to run
+                    reply = to_reply(await snippet.offer.ask(step, snippet))
+                waited += time.monotonic() - start
+            step = await sandbox.resume(snippet, reply)
+        step.usage.host_ms = 1e3 * waited
+        return step
+
     def _let_go(self) -> None:
         if self._sandbox is not None:
             self._pool.release(self._sandbox)
             self._sandbox = None
+
+
+def _describe(span: tracing.Span, result: pb.SnippetResult) -> None:
+    usage = result.usage
+    span.set(
+        outcome=pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_").lower(),
+        sequence=result.sequence,
+        queue_ms=usage.queue_ms,
+        wall_ms=usage.wall_ms,
+        cpu_ms=usage.cpu_ms,
+        peak_memory_bytes=usage.peak_memory_bytes,
+    )
 
 
 def _check_code(code: str) -> None:

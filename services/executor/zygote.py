@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmath.modules import ALLOWED_MODULES
-from services.executor import hugepages, landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
+from services.executor import alarm, hugepages, landlock, namespaces, preload, rootfs, runner, seccomp, syscalls
 from services.executor.layers import Layer
 from services.executor.lockdown import Lockdown, drop_privileges
 from services.executor.reaper import Reaper
@@ -82,7 +82,7 @@ class Zygote:
     def _become_sandbox(self, control: int, stdout: int, stderr: int) -> NoReturn:
         try:
             self._control.detach()  # lest the object close whatever gets its number
-            signal.signal(signal.SIGALRM, runner.interrupt)
+            signal.signal(signal.SIGALRM, alarm.interrupt)
             self._lockdown.enter(control, stdout, stderr)
             runner.serve(ALLOWED_MODULES)
         finally:

@@ -47,3 +47,8 @@ class Admission:
     def live(self) -> int:
         """Trajectories running."""
         return min(self.admitted, self.slots)
+
+    @property
+    def waiting(self) -> int:
+        """Trajectories admitted that wait for a slot."""
+        return self.admitted - self.live

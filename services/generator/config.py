@@ -28,7 +28,7 @@ class GeneratorConfig(ServiceConfig):
     )
     tool_output_bytes: int = Field(4096, gt=0, description="Bytes of a snippet's output that the model gets to read.")
 
-    temperature: float = Field(0.6, ge=0, le=10, description="Where a request names none.")
+    temperature: float = Field(0.6, ge=0, le=2, description="Where a request names none.")
     top_p: float = Field(0.95, gt=0, le=1, description="Where a request names none; 1 is off.")
     top_k: int = Field(20, ge=0, description="Where a request names none; 0 is off.")
 
@@ -44,6 +44,7 @@ class GeneratorConfig(ServiceConfig):
     max_batch: int = Field(256, gt=0, description="Sequences that vLLM runs in one batch.")
     tensor_parallel: int = Field(1, gt=0, description="GPUs that one layer is split over.")
     pipeline_parallel: int = Field(1, gt=0, description="GPUs, or nodes, that the layers are split over.")
+    ray: bool = Field(False, description="Spread the model over the machines of the Ray cluster that this one is in.")
     gpu_memory: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory for weights and cache.")
     cpu_cache_gib: int = Field(
         1, gt=0, description="Memory for the key-value cache on a machine without a GPU, in GiB."

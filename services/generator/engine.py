@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -27,6 +27,8 @@ from services.generator.sampling import Sampling
 
 _adapter_numbers = itertools.count(1)  # never twice: vLLM's caches of adapters and of prefixes go by them
 
+_WATCH_S = 1.0
+
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM can make room for
 
 
@@ -35,6 +37,7 @@ class Finish(Enum):
 
     END_OF_TURN = "end of turn"
     TOOL_CALL = "tool call"
+    STOP_SEQUENCE = "stop sequence"
     LENGTH = "length"
     DEADLINE = "deadline"
 
@@ -149,6 +152,12 @@ class Engine:
         except EngineDeadError:
             self._dead()
 
+    async def watch(self) -> None:
+        """See to it that `died` is set also where nobody asks the engine for anything. Until it is cancelled."""
+        while not self._llm.errored:  # noqa: ASYNC110 - vLLM tells nobody
+            await asyncio.sleep(_WATCH_S)
+        self._dead()
+
     def _dead(self) -> Unavailable:
         self.died.set()
         return Unavailable("the engine has died; the generator's log says why")
@@ -163,11 +172,16 @@ class Engine:
         seed: int | None = None,
         deadline: float | None = None,
         on_tokens: Callable[[list[int]], None] | None = None,
+        stop: Sequence[str] = (),
+        on_text: Callable[[str], None] | None = None,
     ) -> Sample:
         """Draw up to `max_tokens` tokens after `prompt_ids`, to the end of the turn or, with `tools`, of a tool call.
 
         The token that ends the turn or the call is part of the sample. At `deadline` (in the event loop's time) what
         has been drawn by then is returned. `on_tokens` gets the tokens as they come. Cancelling aborts the request.
+
+        `stop` are texts that end it too, not with `tools`. `on_text` gets the text as it comes, without the token that
+        ends the turn, and without the stop sequence.
 
         All tokens are drawn from one version of the policy: the one that is current when it begins.
 
@@ -175,7 +189,9 @@ class Engine:
             Unavailable: the engine has died.
         """
         async with self.policies.segment() as policy:
-            return await self._generate(policy, prompt_ids, sampling, max_tokens, tools, seed, deadline, on_tokens)
+            return await self._generate(
+                policy, prompt_ids, sampling, max_tokens, tools, seed, deadline, on_tokens, list(stop), on_text
+            )
 
     async def _generate(
         self,
@@ -187,8 +203,10 @@ class Engine:
         seed: int | None,
         deadline: float | None,
         on_tokens: Callable[[list[int]], None] | None,
+        stop: list[str],
+        on_text: Callable[[str], None] | None,
     ) -> Sample:
-        stop = self._tool_stop if tools else {}
+        stops = self._tool_stop if tools else {"stop": stop} if stop else {}
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -197,14 +215,16 @@ class Engine:
             max_tokens=max_tokens,
             logprobs=0,  # of the drawn token only
             flat_logprobs=True,
-            detokenize="stop" in stop,
-            output_kind=RequestOutputKind.DELTA if on_tokens else RequestOutputKind.FINAL_ONLY,
-            **stop,
+            detokenize="stop" in stops or on_text is not None,
+            skip_special_tokens=False,
+            output_kind=RequestOutputKind.DELTA if on_tokens or on_text else RequestOutputKind.FINAL_ONLY,
+            **stops,
         )
         request = str(next(self._requests))
         token_ids: list[int] = []
         logprobs: list[float] = []
         reason: str | None = None
+        stopped_by: int | str | None = None
         timer = deadline and asyncio.get_running_loop().call_at(
             deadline, lambda: asyncio.ensure_future(self._llm.abort(request, internal=False))
         )
@@ -214,9 +234,11 @@ class Engine:
                 completion = output.outputs[0]
                 token_ids += completion.token_ids
                 logprobs += _drawn(completion.logprobs)
-                reason = completion.finish_reason
+                reason, stopped_by = completion.finish_reason, completion.stop_reason
                 if on_tokens and completion.token_ids:
                     on_tokens(list(completion.token_ids))
+                if on_text and completion.text:
+                    on_text(completion.text)
         except EngineDeadError as error:
             raise self._dead() from error
         except EngineGenerateError as error:
@@ -224,7 +246,8 @@ class Engine:
         finally:
             if timer:
                 timer.cancel()
-        return Sample(token_ids, logprobs, self._finish(reason, token_ids, tools), policy.version)
+        finish = Finish.STOP_SEQUENCE if stopped_by in stop else self._finish(reason, token_ids, tools)
+        return Sample(token_ids, logprobs, finish, policy.version)
 
     def _finish(self, reason: str | None, token_ids: list[int], tools: bool) -> Finish:
         if reason == "length":
@@ -248,6 +271,7 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         max_num_seqs=config.max_batch,
         tensor_parallel_size=config.tensor_parallel,
         pipeline_parallel_size=config.pipeline_parallel,
+        distributed_executor_backend="ray" if config.ray else None,
         gpu_memory_utilization=config.gpu_memory,
         enforce_eager=config.eager,
         logprobs_mode="processed_logprobs",  # of the policy that draws: after temperature, top-p and top-k

@@ -28,8 +28,10 @@ from deepmath.clients import ExecutorClient, ExecutorSession
 from deepmath.errors import DeepMathError, Unavailable
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.observability import tracing
 from services.generator.budget import Budget
 from services.generator.engine import Engine, Finish
+from services.generator.metrics import GeneratorMetrics
 from services.generator.prompt import Mode, encode_tool_output, result_text, snippet_of, tool_segment
 from services.generator.sampling import Sampling
 from services.generator.trajectory import Trajectory
@@ -53,10 +55,17 @@ Next: TypeAlias = "State | pb.Status.ValueType"  # a state to go on in, or the s
 class AgentLoop:
     """What all trajectories of a process share."""
 
-    def __init__(self, engine: Engine, client: ExecutorClient | None, tool_output_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        client: ExecutorClient | None,
+        tool_output_bytes: int,
+        metrics: GeneratorMetrics | None = None,
+    ) -> None:
         self.engine = engine
         self.client = client
         self.tool_output_bytes = tool_output_bytes
+        self.metrics = metrics or GeneratorMetrics()
         self.executing = 0
 
     async def run(
@@ -66,13 +75,18 @@ class AgentLoop:
         thinking = self.engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
         run = _Run(self, Trajectory(prompt_ids, thinking), mode, sampling, budget, emit)
         try:
-            return run.trajectory.message(await run.to_the_end())
+            ended = run.trajectory.message(await run.to_the_end())
         except DeepMathError as error:
             run.trajectory.notes.append(str(error))
-            return run.trajectory.message(pb.STATUS_INFRASTRUCTURE_FAILED)
+            ended = run.trajectory.message(pb.STATUS_INFRASTRUCTURE_FAILED)
+        except asyncio.CancelledError:
+            self.metrics.cancelled()
+            raise
         finally:
             if run.session:
                 await run.session.close()
+        self.metrics.ended(ended)
+        return ended
 
 
 class _Run:
@@ -87,13 +101,14 @@ class _Run:
         budget: Budget,
         emit: Emit | None,
     ) -> None:
-        self.loop, self.engine, self.trajectory = loop, loop.engine, trajectory
+        self.loop, self.engine, self.metrics, self.trajectory = loop, loop.engine, loop.metrics, trajectory
         self.tools = mode == "agent"
         self.sampling, self.budget, self.emit = sampling, budget, emit
         self.deadline = trajectory.started + budget.wall_ms / 1000
         self.room = min(budget.max_tokens, self.engine.context_length - len(trajectory.prompt_ids))
         self.session: ExecutorSession | None = None
         self.code = ""  # of the tool call that EXECUTE is to run
+        self.told = pb.Usage()  # with snippets so far
 
     async def to_the_end(self) -> pb.Status.ValueType:
         state: Next = State.GENERATE
@@ -107,22 +122,25 @@ class _Run:
             return self.ended(pb.STATUS_STEP_BUDGET)
         if trajectory.tokens >= self.room:
             return self.ended(pb.STATUS_TOKEN_BUDGET)
-        sample = await self.engine.generate(
-            trajectory.ids,
-            self.sampling,
-            max_tokens=min(budget.max_step_tokens, self.room - trajectory.tokens),
-            tools=self.tools,
-            seed=self.sampling.step_seed(trajectory.steps),
-            deadline=self.deadline,
-            on_tokens=self.text_events() if self.emit else None,
-        )
+        with tracing.span("segment", context_tokens=len(trajectory.ids)) as span, self.metrics.segment():
+            sample = await self.engine.generate(
+                trajectory.ids,
+                self.sampling,
+                max_tokens=min(budget.max_step_tokens, self.room - trajectory.tokens),
+                tools=self.tools,
+                seed=self.sampling.step_seed(trajectory.steps),
+                deadline=self.deadline,
+                on_tokens=self.metrics.on_first(self.text_events()) if self.emit else None,
+            )
+            span.set(tokens=len(sample.token_ids), finish=sample.finish.value, policy_version=sample.policy_version)
+        self.metrics.sampled(len(sample.token_ids))
         text = self.engine.tokenizer.decode(sample.token_ids, skip_special_tokens=False)
         trajectory.append_sample(sample, text, self.sampling.temperature)
         match sample.finish:
             case Finish.TOOL_CALL:
                 self.code = snippet_of(text) or ""
                 return State.EXECUTE
-            case Finish.END_OF_TURN:
+            case Finish.END_OF_TURN | Finish.STOP_SEQUENCE:  # of which the loop asks for none
                 return self.ended(pb.STATUS_NO_ANSWER)
             case Finish.DEADLINE:
                 return self.ended(pb.STATUS_TIME_BUDGET)
@@ -134,7 +152,7 @@ class _Run:
         left_ms = min(self.budget.executor_ms - trajectory.executor_ms, self.wall_ms_left())
         if left_ms < 1:
             return self.ended(pb.STATUS_TIME_BUDGET)
-        self.tell(snippet=pb.SnippetStarted(code=self.code))
+        self.tell(snippet=pb.SnippetStarted(code=self.code, usage=self.usage_since_snippet()))
         try:
             async with asyncio.timeout_at(self.deadline):  # also over the wait for an executor
                 result = await self.run_snippet(int(min(self.budget.snippet_ms, left_ms)))
@@ -147,6 +165,7 @@ class _Run:
         if trajectory.tokens + len(ids) > self.room:
             return self.ended(pb.STATUS_TOKEN_BUDGET)
         trajectory.append_tool_output(ids, tool_segment(text))
+        self.metrics.tool_output(len(ids))
         return State.GENERATE
 
     async def run_snippet(self, wall_ms: int) -> executor.SnippetResult:
@@ -159,9 +178,21 @@ class _Run:
                     raise Unavailable("the generator has no executor: start it with --executor ADDRESS")
                 self.session = self.loop.client.session(self.sampling.seed or 0, on_note=self.note)
             limits = executor.Limits(wall_ms=wall_ms, output_bytes=self.loop.tool_output_bytes)
-            return await self.session.run(self.code, limits)
+            return await self.ask_executor(self.session, limits)
         finally:
             self.loop.executing -= 1
+
+    async def ask_executor(self, session: ExecutorSession, limits: executor.Limits) -> executor.SnippetResult:
+        losses = session.losses
+        with tracing.span("snippet", kind="client") as span, self.metrics.snippet():
+            try:
+                result = await session.run(self.code, limits)
+            except DeepMathError:
+                self.metrics.failed(session.losses - losses)
+                raise
+            self.metrics.ran(result, session.losses - losses)
+            span.set(outcome=executor.Outcome.Name(result.outcome).removeprefix("OUTCOME_").lower())
+        return result
 
     def ended(self, status: pb.Status.ValueType) -> pb.Status.ValueType:
         """Return `status`, unless there is an answer: it counts whatever ended the trajectory after it."""
@@ -186,6 +217,13 @@ class _Run:
                 self.tell(text=pb.TextDelta(text=text))
 
         return on_tokens
+
+    def usage_since_snippet(self) -> pb.Usage:
+        before, self.told = self.told, self.trajectory.usage
+        return pb.Usage(
+            input_tokens=self.told.input_tokens - before.input_tokens,
+            output_tokens=self.told.output_tokens - before.output_tokens,
+        )
 
     def tell(self, **event: pb.TextDelta | pb.SnippetStarted | pb.ToolResult | pb.Note) -> None:
         if self.emit:

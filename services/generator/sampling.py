@@ -33,7 +33,7 @@ class Sampling:
             **{f.name: getattr(message if message.HasField(f.name) else self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         )
         for name, valid, range_ in (
-            ("temperature", 0 <= merged.temperature <= 10, "from 0 to 10"),
+            ("temperature", 0 <= merged.temperature <= 2, "from 0 to 2"),
             ("top_p", 0 < merged.top_p <= 1, "over 0 and at most 1"),
             ("top_k", merged.top_k >= 0, "0 (off) or more"),
             ("seed", merged.seed is None or merged.seed >= 0, "0 or more"),

@@ -1,7 +1,8 @@
 """The generator's contract: requests are checked here, trajectories run in the loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import grpc
@@ -12,11 +13,14 @@ from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 from deepmath.grading import majority
+from deepmath.observability import request_id, tracing
 from services.generator.admission import Admission
 from services.generator.budget import Budget
 from services.generator.config import GeneratorConfig
-from services.generator.engine import Engine
+from services.generator.conversation import encode_conversation
+from services.generator.engine import Engine, Finish
 from services.generator.loop import AgentLoop, Emit
+from services.generator.metrics import GeneratorMetrics
 from services.generator.policy_changes import PolicyChanges
 from services.generator.prompt import Mode, PromptTemplate
 from services.generator.sampling import Sampling
@@ -27,6 +31,8 @@ _MAX_QUESTION_BYTES = 64 << 10
 _MAX_SAMPLES = 1024
 _MAX_PROMPTS = 4096
 _MAX_ID_BYTES = 128
+_MAX_STOP_SEQUENCES = 16
+_MAX_STOP_BYTES = 256
 
 _MODES: dict[pb.Mode.ValueType, Mode] = {
     pb.MODE_UNSPECIFIED: "agent",
@@ -34,21 +40,34 @@ _MODES: dict[pb.Mode.ValueType, Mode] = {
     pb.MODE_PLAIN: "plain",
 }
 
+_REASONS: dict[Finish, pb.ChatEnd.Reason.ValueType] = {
+    Finish.END_OF_TURN: pb.ChatEnd.REASON_END_OF_TURN,
+    Finish.STOP_SEQUENCE: pb.ChatEnd.REASON_STOP_SEQUENCE,
+    Finish.LENGTH: pb.ChatEnd.REASON_LENGTH,
+}
+
 Message = TypeVar("Message")
 Send = Callable[[Message], None]
 
 
 class GeneratorServicer(rpc.GeneratorServiceServicer):
-    """Solve, Rollout and GetInfo over one agent loop, and the changes of its policy."""
+    """Solve, Rollout and GetInfo over one agent loop, Chat past it, and the changes of its policy."""
 
     def __init__(
-        self, config: GeneratorConfig, engine: Engine, client: ExecutorClient | None, template: PromptTemplate
+        self,
+        config: GeneratorConfig,
+        engine: Engine,
+        client: ExecutorClient | None,
+        template: PromptTemplate,
+        metrics: GeneratorMetrics | None = None,
     ) -> None:
         self._engine, self._template = engine, template
-        self._loop = AgentLoop(engine, client, config.tool_output_bytes)
+        self._metrics = metrics or GeneratorMetrics()
+        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics)
         self._sampling, self._budget = Sampling.default(config), Budget.default(config)
         self._admission = Admission(config.max_trajectories, config.max_waiting)
         self._changes = PolicyChanges(config, engine)
+        self._metrics.watch_state(self._admission, engine.policies, lambda: self._loop.executing)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this servicer to `server`."""
@@ -64,7 +83,9 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         async def work(send: Send[pb.SolveResponse]) -> None:
             async def one(sample: int) -> str:
                 emit = _numbered(send, sample)
-                trajectory = await self._run(prompt_ids, mode, sampling.seeded(sample), budget, emit)
+                with _span(samples == 1, mode, sample) as span:
+                    trajectory = await self._run(prompt_ids, mode, sampling.seeded(sample), budget, emit)
+                    _describe(span, trajectory)
                 emit(pb.SolveResponse(trajectory=trajectory))
                 return trajectory.answer
 
@@ -85,7 +106,9 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
         async def work(send: Send[pb.RolloutResponse]) -> None:
             async def one(index: int, prompt_ids: list[int], seeded: Sampling) -> None:
-                trajectory = await self._run(prompt_ids, mode, seeded, budget)
+                with _span(len(prompts) == 1, mode, index) as span:
+                    trajectory = await self._run(prompt_ids, mode, seeded, budget)
+                    _describe(span, trajectory)
                 send(pb.RolloutResponse(prompt_index=index, id=request.prompts[index].id, trajectory=trajectory))
 
             async with asyncio.TaskGroup() as group:
@@ -95,6 +118,40 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         with self._admission.admit(len(prompts)):
             async for response in _stream(work, context):
                 yield response
+
+    async def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncIterator[pb.ChatResponse]:
+        """Stream the next turn of the assistant, then why it ended."""
+        sampling, stop = self._sampling.merged(request.sampling), _stop_sequences(request.stop_sequences)
+        most = request.max_tokens if request.HasField("max_tokens") else self._budget.max_step_tokens
+        if most < 1:
+            raise InvalidRequest(f"max_tokens is {most}; it must be at least 1. Leave it out for the default.")
+        prompt_ids = self._fitting("messages", encode_conversation(self._engine.tokenizer, request.messages), "a turn")
+
+        async def work(send: Send[pb.ChatResponse]) -> None:
+            def on_text(text: str) -> None:
+                send(pb.ChatResponse(text=pb.TextDelta(text=text)))
+
+            async with self._metrics.queueing(self._admission):
+                with tracing.span("chat", context_tokens=len(prompt_ids)) as span, self._metrics.segment():
+                    sample = await self._engine.generate(
+                        prompt_ids,
+                        sampling,
+                        max_tokens=min(most, self._engine.context_length - len(prompt_ids)),
+                        tools=False,
+                        seed=sampling.seed,
+                        stop=stop,
+                        on_text=self._metrics.on_first(on_text),
+                    )
+                    tokens = len(sample.token_ids)
+                    span.set(tokens=tokens, finish=sample.finish.value, policy_version=sample.policy_version)
+            self._metrics.sampled(tokens)
+            usage = pb.Usage(input_tokens=len(prompt_ids), output_tokens=tokens)
+            end = pb.ChatEnd(reason=_REASONS[sample.finish], usage=usage, policy_version=sample.policy_version)
+            send(pb.ChatResponse(end=end))
+
+        with self._admission.admit(1):
+            async for event in _stream(work, context):
+                yield event
 
     async def UpdateAdapter(
         self, request_iterator: AsyncIterator[pb.UpdateAdapterRequest], context: Any
@@ -120,6 +177,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             prompt_template=self._template.name,
             live_trajectories=self._admission.live,
             maximum_trajectories=self._admission.slots,
+            waiting_trajectories=self._admission.waiting,
             waiting_for_executor=self._loop.executing,
             max_lora_rank=self._changes.max_lora_rank,
             takes_checkpoints=self._changes.checkpoint_root is not None,
@@ -128,7 +186,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     async def _run(
         self, prompt_ids: list[int], mode: Mode, sampling: Sampling, budget: Budget, emit: Emit | None = None
     ) -> pb.Trajectory:
-        async with self._admission.slot():
+        async with self._metrics.queueing(self._admission):
             return await self._loop.run(prompt_ids, mode, sampling, budget, emit)
 
     def _prompt(
@@ -145,19 +203,45 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             raise InvalidRequest(f"{field} is empty; write the problem to solve")
         if (size := len(question.encode())) > _MAX_QUESTION_BYTES:
             raise InvalidRequest(f"{field} has {size} bytes; at most {_MAX_QUESTION_BYTES} are taken")
-        ids = self._template.encode(self._engine.tokenizer, question, mode)
+        return self._fitting(field, self._template.encode(self._engine.tokenizer, question, mode), "the solution")
+
+    def _fitting(self, field: str, ids: list[int], answer: str) -> list[int]:
         if len(ids) >= self._engine.context_length:
             raise InvalidRequest(
                 f"{field} makes a prompt of {len(ids)} tokens, and the model's context holds "
-                f"{self._engine.context_length} with the solution; shorten it or serve a model with a longer context"
+                f"{self._engine.context_length} with {answer}; shorten it or serve a model with a longer context"
             )
         return ids
+
+
+def _span(alone: bool, mode: Mode, index: int) -> AbstractContextManager[tracing.Span]:
+    """One trajectory is one trace: below the call where it is its only one, else apart with a link to the call."""
+    request = request_id.current.get()
+    return tracing.span("trajectory", apart=not alone, request_id=request, mode=mode, index=index)
+
+
+def _describe(span: tracing.Span, trajectory: pb.Trajectory) -> None:
+    span.set(
+        status=pb.Status.Name(trajectory.status).removeprefix("STATUS_").lower(),
+        segments=len(trajectory.segments),
+        snippets=len(trajectory.snippets),
+        model_tokens=trajectory.model_tokens,
+        tool_tokens=trajectory.tool_tokens,
+    )
 
 
 def _mode(mode: pb.Mode.ValueType) -> Mode:
     if mode not in _MODES:
         raise InvalidRequest(f"mode {mode} is not known; take MODE_AGENT or MODE_PLAIN")
     return _MODES[mode]
+
+
+def _stop_sequences(texts: Sequence[str]) -> list[str]:
+    if len(texts) > _MAX_STOP_SEQUENCES:
+        raise InvalidRequest(f"stop_sequences: {len(texts)}; at most {_MAX_STOP_SEQUENCES} are taken")
+    for index, text in enumerate(texts):
+        _within(f"bytes of stop_sequences[{index}]", len(text.encode()), _MAX_STOP_BYTES)
+    return list(texts)
 
 
 def _within(field: str, count: int, most: int) -> int:

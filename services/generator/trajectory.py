@@ -28,6 +28,7 @@ class Trajectory:
     steps: int = 0
     model_tokens: int = 0
     tool_tokens: int = 0
+    read_tokens: int = 0  # of all steps, each with all of the context before it
     executor_ms: float = 0.0
 
     def __post_init__(self) -> None:
@@ -36,6 +37,7 @@ class Trajectory:
     def append_sample(self, sample: Sample, text: str, temperature: float) -> None:
         """Append what the model wrote in one step."""
         self.steps += 1
+        self.read_tokens += len(self.ids)
         self.model_tokens += len(sample.token_ids)
         self.ids += sample.token_ids
         self.text += text
@@ -68,6 +70,11 @@ class Trajectory:
         return self.model_tokens + self.tool_tokens
 
     @property
+    def usage(self) -> pb.Usage:
+        """Tokens of all steps so far, as the contract has them."""
+        return pb.Usage(input_tokens=self.read_tokens, output_tokens=self.model_tokens)
+
+    @property
     def settled_answer(self) -> str:
         """The answer in a box outside tool calls and outside unfinished thought, where drafts of answers stand."""
         _, end, conclusion = self.prose.rpartition(_END_OF_THOUGHT)
@@ -91,6 +98,7 @@ class Trajectory:
             tool_tokens=self.tool_tokens,
             seconds=asyncio.get_running_loop().time() - self.started,
             notes=self.notes,
+            usage=self.usage,
         )
 
 

@@ -9,8 +9,12 @@ import os
 import signal
 import sys
 
+from deepmath.observability.logs import set_up_logging
+
 _GENERATOR = "DEEPMATH_GENERATOR_PID"  # inherited by the processes that vLLM starts
 _PR_SET_PDEATHSIG = 1
+JSON_LOG = "DEEPMATH_GENERATOR_JSON_LOG"
+"""Variable with the level from which on vLLM's processes log as JSON; as text where it is not set."""
 
 
 def claim() -> None:
@@ -23,6 +27,8 @@ def begin() -> None:
     if os.environ.get(_GENERATOR) not in {None, str(os.getpid())}:
         _end_with_the_generator()
         _wait_asleep()
+        if level := os.environ.get(JSON_LOG):
+            set_up_logging(level, "json", "generator")
 
 
 def _end_with_the_generator() -> None:

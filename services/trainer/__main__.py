@@ -5,14 +5,15 @@ import sys
 
 from deepmath.config import load
 from deepmath.errors import DeepMathError
-from deepmath.serving import serve, set_up_logging
+from deepmath.observability.logs import set_up_logging
+from deepmath.serving import serve
 from services.trainer.settings import ServiceSettings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
     settings = load(ServiceSettings, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format, "trainer")
     try:
         asyncio.run(_serve(settings))
     except DeepMathError as error:
@@ -22,12 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(settings: ServiceSettings) -> None:
+    from deepmath.clients.credentials import set_credentials
+    from services.trainer.run_metrics import RunMetrics
     from services.trainer.runs import Runs
     from services.trainer.service import SERVICE_NAME, TrainerServicer
 
+    set_credentials(settings.tls, settings.token_file)  # for the workers too
     runs = Runs(settings.runs, settings.stop_seconds)
     servicer = TrainerServicer(runs)
-    await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all)
+    await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all, metrics=RunMetrics(runs))
 
 
 if __name__ == "__main__":

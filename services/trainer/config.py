@@ -36,8 +36,8 @@ class DataConfig(_Section):
 class Temperature(_Section):
     """Linear from `start` to `end` over `steps` optimizer steps, then constant."""
 
-    start: float = Field(1.0, gt=0, le=10)
-    end: float = Field(1.0, gt=0, le=10)
+    start: float = Field(1.0, gt=0, le=2)
+    end: float = Field(1.0, gt=0, le=2)
     steps: int = Field(1, gt=0)
 
 
@@ -145,7 +145,7 @@ class EvaluationConfig(_Section):
 
     problems: int = Field(0, ge=0)
     data: DataConfig = DataConfig(split="test")
-    temperature: float = Field(1.0, ge=0, le=10)
+    temperature: float = Field(1.0, ge=0, le=2)
 
 
 class TrainConfig(_Section):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from deepmath.datasets_reader import Problem
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.observability.busy import BusyClock
 from deepmath.verifier import Verifier
-from services.trainer.busy import BusyClock
 from services.trainer.config import TrainConfig
 from services.trainer.data import Order
 from services.trainer.journal import BatchJournal, Journal

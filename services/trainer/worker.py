@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepmath.errors import DeepMathError
-from deepmath.serving import set_up_logging
+from deepmath.observability.logs import set_up_logging
 from services.trainer.config import TrainConfig, load
 from services.trainer.metrics_log import RunFolder
 

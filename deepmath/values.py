@@ -1,0 +1,255 @@
+"""Values on their way into a sandbox and out of it: JSON, and objects with the key `$type` for what JSON cannot say.
+
+The forms are those of VALUE_FORMAT_JSON in executor.proto. What comes out of a sandbox is hostile: a text is checked
+for its length, and for how many parts it has and how deep they nest, before anything is made of it; duplicate keys,
+NaN, numbers without end and lone surrogates are refused; and no form makes more than a plain value of the size of its
+text. Nothing is ever pickled.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+ARGUMENT_BYTES = 256 << 10
+"""Of the arguments of one host call."""
+RESULT_BYTES = 1 << 20
+"""Of the result of one host call."""
+MOST_PARTS = 20_000
+MOST_DEPTH = 64
+MOST_HASHED = 2_000  # members of a set, or keys that are no texts: numbers can be chosen to have the same hash
+MOST_BITS = 14_000  # of an integer: Python reads and writes 4300 digits
+
+_TYPE = "$type"
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKET = re.compile(r"[][{}]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DTYPE = re.compile(r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16)")
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def dumps(value: Any, limit: int) -> str:
+    """Return `value` as JSON in ASCII.
+
+    Raises:
+        TypeError: it holds something that has no form.
+        ValueError: it takes more than `limit` bytes, has more than MOST_PARTS parts, nests deeper than MOST_DEPTH or
+            than the stack has room for, or holds an integer over MOST_BITS.
+    """
+    try:
+        text = json.dumps(_encoded(value, 0), allow_nan=False, separators=(",", ":"))
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    _check(text, limit)
+    return text
+
+
+def dumps_anything(value: Any, limit: int) -> str:
+    """Return `value` as JSON; where `dumps` cannot, as an object with the text of it, cut in the middle if need be."""
+    try:
+        return dumps(value, limit)
+    except (TypeError, ValueError):
+        text = _valid(str(value))
+    name = type.__dict__["__qualname__"].__get__(type(value))
+    frame = {_TYPE: "text", "class": _valid(name)[:100], "text": "", "dropped": 0}
+    room = max(0, limit - len(json.dumps(frame)) - 20)
+    for most in (room, room // 6):  # what is not ASCII may take six times as much
+        head, tail = text[: most // 2], text[max(most // 2, len(text) - most // 2) :]
+        dropped = len(text.encode()) - len((head + tail).encode())
+        written = json.dumps(frame | {"text": head + tail, "dropped": dropped}, separators=(",", ":"))
+        if len(written) <= limit:
+            break
+    return written
+
+
+def loads(text: str, limit: int) -> Any:
+    """Return the value in `text`. Of `text` objects it is the text, of arrays a numpy array.
+
+    Raises:
+        ValueError: the text is over `limit` bytes, no JSON of ours, or over one of the limits of this module.
+        ImportError: there is an array in it, and no numpy here.
+    """
+    return _decoded(parse(text, limit))
+
+
+def parse(text: str, limit: int) -> Any:
+    """Return what JSON says, `$type` objects as they are.
+
+    Raises:
+        ValueError: as in `loads`.
+    """
+    _check(text, limit)
+    try:
+        data = _parser.decode(text)
+        if _SURROGATE.search(text):
+            json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate, which is no text") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no JSON: {error}") from None
+    return data
+
+
+def _check(text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise ValueError(f"{len(text)} bytes as JSON, and {limit} are allowed")
+    if not text.isascii():
+        raise ValueError("not ASCII")
+    bare = _STRING.sub("", text)
+    if sum(map(bare.count, ",[{")) > MOST_PARTS:
+        raise ValueError(f"more than {MOST_PARTS} parts")
+    depth = 0
+    for bracket in _BRACKET.findall(bare):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MOST_DEPTH:
+            raise ValueError(f"nested deeper than {MOST_DEPTH}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key that is there twice")
+    return made
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number that is too large")
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+_parser = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_no_constant)
+
+
+def _encoded(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _valid(value)
+    if isinstance(value, int):
+        if int.bit_length(value) > MOST_BITS:
+            raise ValueError("an integer of over 4000 digits")
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {_TYPE: "float", "text": repr(float(value))}
+    if isinstance(value, complex):
+        return {_TYPE: "complex", "parts": [_encoded(value.real, 0), _encoded(value.imag, 0)]}
+    if isinstance(value, bytes | bytearray):
+        return {_TYPE: "bytes", "data": base64.b64encode(value).decode()}
+    if depth >= MOST_DEPTH // 2:  # a form takes two levels
+        raise ValueError(f"nested deeper than {MOST_DEPTH // 2}")
+    return _container(value, depth + 1)
+
+
+def _container(value: Any, depth: int) -> Any:
+    if isinstance(value, list):
+        return [_encoded(item, depth) for item in value]
+    if isinstance(value, dict):
+        if _TYPE not in value and all(type(key) is str for key in value):
+            return {_valid(key): _encoded(item, depth) for key, item in value.items()}
+        items = _few(value.items())
+        return {_TYPE: "dict", "items": [[_encoded(key, depth), _encoded(item, depth)] for key, item in items]}
+    if isinstance(value, tuple):
+        return {_TYPE: "tuple", "items": [_encoded(item, depth) for item in value]}
+    if isinstance(value, set | frozenset):
+        kind = "set" if isinstance(value, set) else "frozenset"
+        return {_TYPE: kind, "items": [_encoded(item, depth) for item in _few(value)]}
+    return _of_numpy(value)
+
+
+def _few(members: Any) -> Any:
+    if len(members) > MOST_HASHED:
+        raise ValueError(f"more than {MOST_HASHED} members of a set, or keys that are no texts")
+    return members
+
+
+def _of_numpy(value: Any) -> Any:
+    numpy = sys.modules.get("numpy")  # where it was never loaded, nothing is of it
+    if numpy is not None and isinstance(value, numpy.ndarray) and _DTYPE.fullmatch(value.dtype.str):
+        data = base64.b64encode(value.tobytes()).decode()
+        return {_TYPE: "ndarray", "dtype": value.dtype.str, "shape": list(value.shape), "data": data}
+    if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value.item(), numpy.generic):
+        return _encoded(value.item(), 0)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _valid(text: str) -> str:
+    try:
+        str.encode(text)
+    except UnicodeEncodeError:
+        return str.encode(text, "utf-8", "backslashreplace").decode()
+    return text
+
+
+def _decoded(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_decoded(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    if _TYPE not in data:
+        return {key: _decoded(item) for key, item in data.items()}
+    kind = data[_TYPE]
+    try:
+        return _FORMS[kind](data)
+    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+        raise ValueError(f"no value of {_TYPE} {kind!r}: {type(error).__name__}: {error}") from None
+
+
+def _items(data: dict[str, Any]) -> list[Any]:
+    items = data["items"]
+    if not isinstance(items, list):
+        raise TypeError("no list")
+    return [_decoded(item) for item in items]
+
+
+def _hashed(make: Callable[[Iterable[Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda data: make(_few(_items(data)))
+
+
+def _text(data: dict[str, Any]) -> str:
+    text, dropped = data["text"], data["dropped"]
+    if not isinstance(text, str) or type(dropped) is not int:
+        raise TypeError("no text")
+    if dropped:
+        half = len(text) // 2
+        text = f"{text[:half]}\n..._{dropped} bytes of this value were left out_...\n{text[half:]}"
+    return text
+
+
+def _complex(data: dict[str, Any]) -> complex:
+    real, imaginary = map(_decoded, data["parts"])
+    return complex(float(real), float(imaginary))
+
+
+def _array(data: dict[str, Any]) -> Any:
+    import numpy
+
+    dtype, shape = data["dtype"], data["shape"]
+    if not _DTYPE.fullmatch(dtype) or len(shape) > 32 or not all(type(size) is int and size >= 0 for size in shape):
+        raise TypeError("dtype or shape")
+    raw = base64.b64decode(data["data"], validate=True)
+    if len(raw) != math.prod(shape) * numpy.dtype(dtype).itemsize:
+        raise TypeError("as many bytes as the shape says are not there")
+    return numpy.frombuffer(raw, dtype).reshape(shape).copy()  # a view would be read-only
+
+
+_FORMS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "tuple": lambda data: tuple(_items(data)),
+    "set": _hashed(set),
+    "frozenset": _hashed(frozenset),
+    "dict": _hashed(dict),
+    "float": lambda data: _NOT_FINITE[data["text"]],
+    "complex": _complex,
+    "bytes": lambda data: base64.b64decode(data["data"], validate=True),
+    "ndarray": _array,
+    "text": _text,
+}
