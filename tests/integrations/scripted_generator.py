@@ -1,0 +1,99 @@
+"""A generator whose model says what a test wants it to say, served as a real one in a thread of its own."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from observability.scripted import ScriptedEngine
+
+from deepmath.clients import ExecutorClient
+from deepmath.integrations.background_loop import BackgroundLoop
+from deepmath.serving import Server
+from deepmath.stack import EMBEDDED_MODEL
+from services.generator.config import GeneratorConfig
+from services.generator.engine import Finish, Sample
+from services.generator.metrics import GeneratorMetrics
+from services.generator.prompt import PromptTemplate
+from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+HANGS = "(hangs)"
+"""A text that ends with it is told, and never ends."""
+
+
+class SayingEngine(ScriptedEngine):
+    """Answers chats with `says`, one after another, and problems as its base does; keeps what it read."""
+
+    context_length = 1 << 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.says: list[str] = []
+        self.prompts: list[str] = []
+        self.samplings: list[Any] = []
+
+    async def generate(
+        self, prompt_ids: list[int], sampling: Any, *, tools: bool, stop: Any = (), on_text: Any = None, **options: Any
+    ) -> Sample:
+        self.prompts.append(self.tokenizer.decode(prompt_ids))
+        self.samplings.append(sampling)
+        if tools:
+            return await super().generate(prompt_ids, sampling, **options)
+        text, finish = self.says.pop(0), Finish.END_OF_TURN
+        for end in stop:
+            if end in text:
+                text, finish = text.split(end)[0], Finish.STOP_SEQUENCE
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        if text.endswith(HANGS):
+            on_text(text.removesuffix(HANGS))
+            await asyncio.Event().wait()
+        on_text(text[:5])
+        on_text(text[5:])
+        return Sample(ids, [-0.5] * len(ids), finish, 0)
+
+
+@dataclass
+class Saying:
+    """A served generator around `engine`."""
+
+    engine: Any
+    address: str
+    loop: BackgroundLoop = field(repr=False)
+    server: Server = field(repr=False)
+    servicer: GeneratorServicer = field(repr=False)
+
+    @property
+    def live(self) -> int:
+        """Trajectories running."""
+        return self.servicer._admission.live
+
+    def calls(self, method: str, status: str) -> float:
+        """How many calls of `method` have ended so."""
+        labels = {"method": f"{SERVICE_NAME}/{method}", "status": status}
+        return self.servicer._metrics.registry.get_sample_value("deepmath_generator_rpcs_total", labels) or 0
+
+    def die(self) -> None:
+        """End at once, calls in flight too."""
+        self.loop.run(self.server.stop(0))
+
+
+@contextmanager
+def saying(executor: str, engine: type[ScriptedEngine] = SayingEngine, **settings: Any) -> Iterator[Saying]:
+    """Serve a generator around `engine` for as long as the block lasts."""
+    loop = BackgroundLoop()
+
+    async def begin() -> tuple[GeneratorServicer, Server, ExecutorClient]:
+        config = GeneratorConfig(model=str(EMBEDDED_MODEL), **settings)
+        client = ExecutorClient(executor, patience_s=2)
+        metrics = GeneratorMetrics()
+        servicer = GeneratorServicer(config, engine(), client, PromptTemplate.load(config.model), metrics)
+        return servicer, await Server.start(config, {SERVICE_NAME: servicer.register}, metrics), client
+
+    servicer, server, client = loop.run(begin())
+    try:
+        yield Saying(servicer._engine, server.address, loop, server, servicer)
+    finally:
+        loop.run(server.stop(0))
+        loop.run(client.close())
+        loop.close()

@@ -1,0 +1,80 @@
+"""Coroutines and asynchronous generators for callers in other threads."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+
+import pytest
+
+from deepmath.integrations.background_loop import BackgroundLoop
+
+ABOUT = ContextVar("about", default="nothing")
+
+
+@pytest.fixture
+def loop() -> Iterator[BackgroundLoop]:
+    loop = BackgroundLoop()
+    yield loop
+    loop.close()
+
+
+async def count(ended: list[bool], stuck_at: int = -1) -> AsyncIterator[int]:
+    """Count to 4, or stop before `stuck_at`; its end takes a while."""
+    try:
+        for number in range(5):
+            if number == stuck_at:
+                await asyncio.Event().wait()
+            yield number
+    finally:
+        await asyncio.sleep(0.1)
+        ended.append(True)
+
+
+def test_coroutine_runs_in_another_thread_and_in_the_callers_context(loop) -> None:
+    async def told() -> tuple[str, str]:
+        return ABOUT.get(), threading.current_thread().name
+
+    ABOUT.set("this test")
+    assert loop.run(told()) == ("this test", "deepmath")
+
+
+def test_error_of_a_coroutine_is_the_callers(loop) -> None:
+    async def fails() -> None:
+        raise LookupError("where?")
+
+    with pytest.raises(LookupError, match="where"):
+        loop.run(fails())
+
+
+def test_generator_is_iterated_and_closed(loop) -> None:
+    ended: list[bool] = []
+    stream = loop.iterate(count(ended))
+    assert [next(stream), next(stream)] == [0, 1]
+    stream.close()
+    assert ended == [True]
+
+
+def test_cancelling_ends_an_iteration_that_waits(loop) -> None:
+    ended: list[bool] = []
+    stream = loop.iterate(count(ended, stuck_at=2))
+    threading.Timer(0.2, stream.cancel).start()
+    assert list(stream) == [0, 1]
+    stream.close()
+    assert ended == [True]
+
+
+def test_nothing_comes_after_cancelling(loop) -> None:
+    stream = loop.iterate(count([]))
+    next(stream)
+    stream.cancel()
+    assert list(stream) == []
+    stream.close()
+
+
+def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+    loop = BackgroundLoop()
+    stuck = loop.submit(asyncio.sleep(60))
+    loop.close()
+    assert stuck.cancelled()
+    assert "deepmath" not in {thread.name for thread in threading.enumerate()}

@@ -1,0 +1,31 @@
+"""The maths agent under smolagents' GradioUI."""
+
+from observability.scripted import CODE
+from smolagents.gradio_ui import GradioUI, stream_to_gradio
+
+from deepmath.integrations.smolagents import MathAgent
+
+TASK = "What is 6 * 7?"
+
+
+def test_messages_of_a_run_have_code_output_and_answer(model) -> None:
+    told = list(stream_to_gradio(MathAgent(model), TASK))
+    texts = [message.content for message in told]
+    titles = [message.metadata.get("title") for message in told]
+    assert f"```python\n{CODE}\n```" in texts
+    assert "🛠️ Used tool python_interpreter" in titles
+    assert texts[titles.index("📝 Execution Logs")] == "```bash\n42\n"
+    assert texts[-1] == "**Final answer:**\n42\n"
+    assert any("Output tokens" in text for text in texts)
+
+
+def test_text_streams_while_it_is_written(model) -> None:
+    agent = MathAgent(model, stream_outputs=True)
+    told = list(GradioUI(agent)._stream_response(TASK, []))
+    assert "Final answer" in told[-1][-1].content
+    assert next(stream_to_gradio(agent, TASK)).startswith("<tool_call>")
+
+
+def test_interface_builds(model) -> None:
+    agent = MathAgent(model, name="maths", description="Solves maths problems.")
+    assert GradioUI(agent).create_app().title == "Maths"

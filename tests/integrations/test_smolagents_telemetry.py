@@ -1,0 +1,90 @@
+"""Traces of smolagents have our agent and our model in them."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from observability.scripted import CODE
+from smolagents import CodeAgent
+
+from deepmath.errors import Unavailable
+from deepmath.integrations.smolagents import DeepMathModel, MathAgent
+from deepmath.integrations.smolagents.telemetry import instrument
+
+TASK = "What is 6 * 7?"
+
+
+@pytest.fixture
+def spans() -> Iterator:
+    """Where the spans of this process go; nobody makes any yet."""
+    from openinference.instrumentation.smolagents import SmolagentsInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    exporter.provider = provider
+    ours = [(where, name, where.__dict__[name]) for where, name in METHODS]
+    yield exporter
+    SmolagentsInstrumentor().uninstrument()
+    for where, name, method in ours:
+        setattr(where, name, method)
+
+
+METHODS = ((MathAgent, "_step_stream"), (DeepMathModel, "generate"), (DeepMathModel, "generate_stream"))
+
+
+def test_run_is_a_span_with_its_tokens_by_smolagents_own_instrumentation(spans, model) -> None:
+    from openinference.instrumentation.smolagents import SmolagentsInstrumentor
+
+    SmolagentsInstrumentor().instrument(tracer_provider=spans.provider)
+    agent = MathAgent(model)
+    agent.run(TASK)
+    (run,) = spans.get_finished_spans()
+    assert run.name == "MathAgent.run"
+    assert run.attributes["output.value"] == "42"
+    assert run.attributes["llm.token_count.completion"] == agent.monitor.total_output_token_count > 0
+
+
+def test_steps_are_spans_below_their_run(spans, model) -> None:
+    instrument(spans.provider)
+    instrument(spans.provider)
+    list(MathAgent(model, name="maths").run(TASK, stream=True))
+    first, second, run = spans.get_finished_spans()
+    assert [first.name, second.name, run.name] == ["Step 1", "Step 2", "maths.run"]
+    assert {first.parent.span_id, second.parent.span_id} == {run.context.span_id}
+    assert first.attributes["output.value"] == "42"
+    assert CODE in run.attributes["output.value"]
+
+
+def test_answers_of_the_model_are_spans_below_their_step(spans, model, generator) -> None:
+    instrument(spans.provider)
+    generator.engine.says = ["<code>\nfinal_answer(42)\n</code>"] * 2
+    CodeAgent([], model).run(TASK)
+    CodeAgent([], model, stream_outputs=True).run(TASK)
+    named = {span.name: span for span in spans.get_finished_spans()}
+    for name in ("DeepMathModel.generate", "DeepMathModel.generate_stream"):
+        assert named[name].attributes["llm.model_name"] == "scripted"
+        assert named[name].attributes["llm.token_count.prompt"] > 100
+        assert (
+            "final_answer(42)"
+            in named[name].attributes["llm.output_messages.0.message.contents.0.message_content.text"]
+        )
+    assert named["DeepMathModel.generate_stream"].parent.span_id == named["Step 1"].context.span_id
+
+
+def test_calls_to_the_generator_carry_the_span_that_they_are_made_in(spans, model) -> None:
+    from deepmath.observability import tracing
+
+    async def told() -> str:
+        return tracing.traceparent()
+
+    with spans.provider.get_tracer("test").start_as_current_span("mine") as span:
+        assert format(span.context.trace_id, "032x") in model._connected()[1].run(told())
+
+
+def test_missing_packages_are_named(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "openinference.instrumentation", None)
+    with pytest.raises(Unavailable, match="pip install openinference-instrumentation-smolagents"):
+        instrument()
