@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-EXTRAS ?= executor,executor-docker,generator-cpu,trainer,dev
+EXTRAS ?= executor,executor-docker,generator-cpu,trainer,smolagents,tracing,dev
 
 # uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
 # build of torch where there is none.
@@ -14,10 +14,16 @@ DEMO_PROBLEMS ?= 20
 
 # `host`, because not every engine has a network of its own and package mirrors may be on this machine.
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
+IMAGES ?= executor generator trainer
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXECUTOR_IMAGE ?= deepmath-executor
+GENERATOR_IMAGE ?= deepmath-generator
+TRAINER_IMAGE ?= deepmath-trainer
 BUILD_NETWORK ?= host
+# More for `docker build`, such as --build-arg EXTRA=generator
+BUILD_OPTIONS ?=
 
-.PHONY: help install images run test lint protos released-protos tiny-model bench soak
+.PHONY: help install images image-executor image-generator image-trainer run test lint protos released-protos tiny-model bench soak
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -46,10 +52,25 @@ run: install ## start the real stack, solve a dozen problems live, teach the mod
 	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --max-tokens 512 --output $$run/four-way && \
 	.venv/bin/deepmath report $$run/four-way
 
-images: ## build the executor's image; PYTHON_IMAGE, EXECUTOR_IMAGE and BUILD_NETWORK say from what, its name, and how
-	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) \
+images: $(IMAGES:%=image-%) ## build the services' images, or those that IMAGES names; PYTHON_IMAGE and BUILD_NETWORK say from what, and how
+
+# Each gets its version as a tag, which the manifests ask for, and the plain name.
+image-executor: name = $(EXECUTOR_IMAGE)
+image-generator: name = $(GENERATOR_IMAGE)
+image-trainer: name = $(TRAINER_IMAGE)
+image-generator image-trainer: build/wheels
+image-executor image-generator image-trainer: image-%:
+	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown) \
-		--tag $(EXECUTOR_IMAGE) --file services/executor/Dockerfile .
+		$(if $(and $(find_links),$(filter-out executor,$*)),--build-arg UV_OPTIONS=) $(BUILD_OPTIONS) \
+		--tag $(name) --file services/$*/Dockerfile .
+	@$(if $(findstring :,$(name)),,docker tag $(name) $(name):$(VERSION))
+
+# PyTorch's build without CUDA, where pip has a folder with it: a build sees nothing of this machine but its context.
+build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
+	@mkdir -p $@
+	@$(if $^,cp --update $^ $@)
+	@touch $@
 
 test: install ## every test, on the real stack
 	@$(python) -m pytest
@@ -68,10 +89,12 @@ bench: install ## measure, and write benchmarks/results/ (an hour and a half on 
 	@$(uv) --editable '.[bench]'
 	@$(python) -m benchmarks.agent_loop
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
+	@$(python) -m benchmarks.calls
 	@$(python) -m benchmarks.training --quick
 	@$(python) -m benchmarks.lora_cpu
 	@$(python) -m benchmarks.evaluation
 	@$(python) -m benchmarks.capacity
+	@$(python) -m benchmarks.smolagents_executors
 
 soak: install ## 20 000 sessions through one executor: does anything pile up? (15 minutes)
 	@$(python) -m benchmarks.soak

@@ -1,0 +1,18 @@
+"""Manifests are rendered by kubectl, or by kustomize; without either their tests are skipped and say so."""
+
+import pytest
+
+from .manifests import RENDERINGS, Manifest, kustomize, render
+
+
+@pytest.fixture(scope="session")
+def kustomize_command() -> list[str]:
+    if not (command := kustomize()):
+        pytest.skip("neither kubectl nor kustomize is installed: the manifests cannot be rendered")
+    return command
+
+
+@pytest.fixture(params=RENDERINGS, ids="+".join, scope="session")
+def manifests(request, kustomize_command) -> list[Manifest]:
+    """A rendering of the manifests: an overlay, perhaps with components."""
+    return render(*request.param)

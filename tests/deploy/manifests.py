@@ -1,0 +1,100 @@
+"""The manifests of deploy/k8s as a cluster would get them, and the pods that come of them."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "deploy" / "k8s"
+OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
+# What cannot be had together, and why.
+APART = {
+    ("multi-node", "trainer-service"): "its trainer is a JobSet",
+}
+# Each overlay by itself and with each component, and one with everything that goes together.
+RENDERINGS = [
+    *((overlay,) for overlay in OVERLAYS),
+    *((overlay, component) for overlay in OVERLAYS for component in COMPONENTS if (overlay, component) not in APART),
+    ("cpu-demo", *(component for component in COMPONENTS if component not in {"hpa", "trainer-service"})),
+]
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod as a controller would make it."""
+
+    kind: str
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    spec: Manifest
+
+    @property
+    def containers(self) -> list[Manifest]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+    @property
+    def component(self) -> str:
+        return self.labels["app.kubernetes.io/component"]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def kustomize() -> list[str]:
+    """The command that renders, or an empty list where there is none."""
+    if shutil.which("kubectl"):
+        return ["kubectl", "kustomize"]
+    return ["kustomize", "build"] if shutil.which("kustomize") else []
+
+
+@cache
+def render(overlay: str, *components: str) -> list[Manifest]:
+    """What a cluster gets."""
+    with tempfile.TemporaryDirectory(dir=MANIFESTS, prefix=".test-") as folder:
+        kustomization = {
+            "resources": [f"../overlays/{overlay}"],
+            "components": [f"../components/{component}" for component in components],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        rendered = subprocess.run([*kustomize(), folder], capture_output=True, text=True, check=False)
+    assert rendered.returncode == 0, rendered.stderr
+    return list(yaml.safe_load_all(rendered.stdout))
+
+
+def templates(manifest: Manifest) -> Iterator[tuple[str, Manifest]]:
+    """The pod templates in a manifest, each with the name of its pods."""
+    name, spec = manifest["metadata"]["name"], manifest.get("spec", {})
+    match manifest["kind"]:
+        case "Deployment" | "StatefulSet" | "DaemonSet" | "Job":
+            yield name, spec["template"]
+        case "LeaderWorkerSet":
+            group = spec["leaderWorkerTemplate"]
+            yield f"{name}-leader", group["leaderTemplate"]
+            yield f"{name}-worker", group["workerTemplate"]
+        case "JobSet":
+            for job in spec["replicatedJobs"]:
+                yield f"{name}-{job['name']}", job["template"]["spec"]["template"]
+
+
+def pods(manifests: list[Manifest]) -> list[Pod]:
+    """All pods that come of `manifests`."""
+    return [
+        Pod(manifest["kind"], name, manifest["metadata"]["namespace"], template["metadata"]["labels"], template["spec"])
+        for manifest in manifests
+        for name, template in templates(manifest)
+    ]
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]

@@ -1,0 +1,92 @@
+"""The stack on one host, as compose.yaml has it."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from .manifests import ROOT, of_kind, render
+
+SERVICES = ("executor", "generator", "trainer")
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+
+@pytest.fixture(params=SERVICES)
+def service(request) -> dict:
+    return COMPOSE["services"][request.param]
+
+
+def test_there_is_a_service_for_each_image() -> None:
+    assert tuple(COMPOSE["services"]) == SERVICES
+
+
+def test_service_has_no_privileges_and_a_read_only_root(service) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode"} & set(service)
+    assert service["user"].startswith("${USER_AND_GROUP:-65534")
+
+
+def test_service_is_bounded(service) -> None:
+    limits = service["deploy"]["resources"]["limits"]
+    assert {"cpus", "memory", "pids"} <= set(limits)
+    assert service["memswap_limit"] == limits["memory"]  # no swap
+
+
+def test_service_is_pinned_and_keeps_the_health_check_of_its_image(service) -> None:
+    assert service["image"].endswith(":0.1.0")
+    assert "healthcheck" not in service
+
+
+def test_executors_run_under_our_profile() -> None:
+    assert "seccomp:deploy/seccomp/executor.json" in COMPOSE["services"]["executor"]["security_opt"]
+
+
+def test_executors_are_in_no_network_that_leads_out_and_publish_nothing() -> None:
+    executor = COMPOSE["services"]["executor"]
+    assert all(COMPOSE["networks"][name]["internal"] for name in executor["networks"])
+    assert "ports" not in executor
+
+
+def test_trainers_and_executors_share_no_network() -> None:
+    networks = {name: set(COMPOSE["services"][name]["networks"]) for name in SERVICES}
+    assert not networks["trainer"] & networks["executor"]
+    assert networks["trainer"] & networks["generator"]
+    assert networks["executor"] & networks["generator"]
+
+
+def test_ports_are_published_on_this_host_only() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert ports == ["127.0.0.1:7302:7302"]
+
+
+def test_nothing_is_served_in_the_clear(service) -> None:
+    told = json.dumps([service.get("command"), service.get("environment")])
+    assert "--tls=/etc/deepmath/tls" in told or "DEEPMATH_TLS" in told
+    assert "insecure" not in told.lower()
+
+
+def test_executors_drain_as_they_do_in_a_cluster(kustomize_command) -> None:
+    (deployment,) = of_kind(render("cpu-demo"), "Deployment")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    (drain,) = (argument for argument in arguments if argument.startswith("--drain-seconds="))
+    assert drain in COMPOSE["services"]["executor"]["command"]
+
+
+def test_docker_compose_reads_it() -> None:
+    answers = shutil.which("docker") and subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, check=False
+    )
+    if not answers or answers.returncode != 0:
+        pytest.skip("docker compose is not installed")
+    read = subprocess.run(
+        ["docker", "compose", "--profile", "train", "config", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert read.returncode == 0, read.stderr
