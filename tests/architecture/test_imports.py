@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path for folder in ("deepmath", "services") for path in (ROOT / folder).rglob("*.py"))
+SMOLAGENTS = "deepmath/integrations/smolagents/"
 SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "__init__.py").is_file())
 
 
@@ -43,9 +44,25 @@ def test_service_imports_no_other(service: str) -> None:
 
 def test_shared_code_is_light() -> None:
     programs = {"deepmath/verifier_worker.py"}  # run by path, imported by nobody
+    lazy = {"deepmath/values.py"}  # where an array comes
     heavy = ("torch", "vllm", "trl", "transformers", "numpy", "sympy")
-    assert importers(*heavy, within="deepmath/") <= programs
+    in_light_code = {path for path in importers(*heavy, within="deepmath/") if not path.startswith(SMOLAGENTS)}
+    assert in_light_code <= programs | lazy
     assert importers("deepmath.verifier_worker") == set()
+
+
+def test_smolagents_is_imported_by_its_integration_alone() -> None:
+    files = importers("smolagents")
+    assert files
+    assert all(path.startswith(SMOLAGENTS) for path in files)
+
+
+def test_integration_of_smolagents_is_imported_by_nothing_else() -> None:
+    assert all(path.startswith(SMOLAGENTS) for path in importers("deepmath.integrations"))
+
+
+def test_integration_of_smolagents_loads_no_engine() -> None:
+    assert importers("vllm", "trl", "torch", "transformers", within=SMOLAGENTS) == set()
 
 
 def test_vllm_is_imported_by_the_engine_and_by_what_runs_in_its_processes() -> None:
@@ -69,7 +86,7 @@ def test_service_of_the_trainer_loads_no_torch() -> None:
 
 @pytest.mark.parametrize("module", ["deepmath.cli.main", "deepmath.clients", "deepmath.serving", "deepmath.stack"])
 def test_light_module_loads_nothing_heavy(module: str) -> None:
-    heavy = "{'torch', 'vllm', 'trl', 'transformers', 'numpy', 'sympy'}"
+    heavy = "{'torch', 'vllm', 'trl', 'transformers', 'numpy', 'sympy', 'smolagents'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 

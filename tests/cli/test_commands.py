@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMANDS = ["solve", "exec", "up", "serve", "problems", "doctor", "train", "push", "eval", "report"]
+COMMANDS = ["solve", "exec", "up", "serve", "problems", "doctor", "train", "push", "eval", "report", "token", "certs"]
 
 
 async def test_help_lists_every_command(deepmath) -> None:

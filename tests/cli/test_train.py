@@ -41,6 +41,7 @@ UPDATES = [
         (["--config", "tiny-mth"], "did you mean tiny-math"),
         (["optimizer.stps=3"], "did you mean optimizer.steps"),
         (["--resume"], "--name NAME"),
+        (["--go-on"], "--go-on --name NAME"),
         (["data.dataset=./none.jsonl"], "none.jsonl"),
         (["--trainer", "nowhere"], "is no address"),
     ],

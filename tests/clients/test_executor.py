@@ -128,3 +128,10 @@ def test_pushback_is_the_time_to_come_again():
 @pytest.mark.parametrize("pushback", [None, "-1", "soon", "1e3"])
 def test_pushback_that_is_no_time_means_not_to_come_again(pushback):
     assert isinstance(from_rpc(refused(pushback), "it"), InvalidRequest)
+
+
+def test_answer_that_grpc_lost_on_the_way_may_be_asked_for_again() -> None:
+    lost = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core"
+    )
+    assert isinstance(from_rpc(lost, "it"), Unavailable)

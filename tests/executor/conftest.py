@@ -13,15 +13,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from docker_engine import as_deployed, docker_engine, image, pid_in_engine  # noqa: F401  (fixtures)
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.names import CLIENT_NAME
 
 from .attacks import Attacker, Bystander
-from .engine import engine, image  # noqa: F401  (fixtures)
 
-SANDBOXES = ("full", "pod", "docker")  # the native backend at each of its levels, and containers
+# The native backend at each of its levels, the image as the manifest runs it, and a container for each sandbox.
+SANDBOXES = ("full", "pod", "image", "docker")
 # Long, both of them, because on a busy machine nothing may get to run for a while. How late exactly a snippet ends is
 # for benchmarks/executor.py to measure.
 GRACE_MS = 750  # the default is shorter
@@ -29,24 +30,18 @@ LATE_MS = 3000  # ended by the limit and not by chance
 SMALL_SESSIONS = 6
 SECRET = "hunter2"
 ALL_CASES = "DEEPMATH_TEST_ALL_CASES"
-
-
-def pytest_configure(config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "sampled_in_containers: a table of which containers, at seconds each, run one case in three, "
-        f"and all where {ALL_CASES} is set",
-    )
+CONTAINER_CASES = 6  # one in so many
 
 
 def pytest_collection_modifyitems(config, items) -> None:
+    """Leave out most of each table where sandboxes are containers: they take seconds each."""
     if os.environ.get(ALL_CASES):
         return
     tables = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("sampled_in_containers") and item.callspec.params.get("executor") == "docker":
+        if getattr(item, "callspec", None) and item.callspec.params.get("executor") == "docker":
             tables[item.function].append(item)
-    left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % 3}
+    left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % CONTAINER_CASES}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
@@ -91,6 +86,7 @@ class Executor:
     log: Path
     said: list[str]
     """What it printed before it served."""
+    pid: int
     sandboxes_are_cheap: bool = True
 
     @property
@@ -123,7 +119,7 @@ class Executor:
 
     def reaper(self) -> int:
         """The parent of zygote and sandboxes: the only process with children that have none."""
-        return next(pid for pid in descendants(self.process.pid) if (below := children(pid)) and not children(below[0]))
+        return next(pid for pid in descendants(self.pid) if (below := children(pid)) and not children(below[0]))
 
     def zygote(self) -> int:
         """The process that sandboxes are forked from."""
@@ -149,10 +145,11 @@ def descendants(pid: int) -> list[int]:
 
 
 @asynccontextmanager
-async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
-    """Start an executor with `options` and end it after."""
+async def running(folder: Path, *options: str, inside: str | None = None) -> AsyncIterator[Executor]:
+    """Start an executor with `options`, in a container of the image `inside` if there is one, and end it after."""
     log = folder / "log"
-    command = [sys.executable, "-m", "services.executor", "--listen", f"unix:{folder}/socket", *options]
+    program = as_deployed(inside, folder) if inside else (sys.executable, "-m", "services.executor")
+    command = [*program, "--listen", f"unix:{folder}/socket", *options]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
@@ -163,7 +160,8 @@ async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
             assert line, log.read_text()
             said.append(line.decode().strip())
         async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
-            yield Executor(process, channel, log, said)
+            pid = pid_in_engine(folder) if inside else process.pid
+            yield Executor(process, channel, log, said, pid)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -174,13 +172,17 @@ async def running(folder: Path, *options: str) -> AsyncIterator[Executor]:
 @pytest.fixture(scope="session", params=SANDBOXES)
 async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
     """An executor of each kind."""
+    image = request.getfixturevalue("image") if request.param in ("image", "docker") else None  # noqa: F811
+    inside = None
     if request.param == "docker":
-        image = request.getfixturevalue("image")
         options = ["--backend=docker", f"--image={image}", "--waiting-sandboxes=6"]
+    elif request.param == "image":
+        inside = image
+        options = ["--require=pod", "--health-listen=", "--waiting-sandboxes=3"]
     else:
         options = [f"--level={request.param}", "--waiting-sandboxes=3"]
     folder = tmp_path_factory.mktemp(request.param)
-    async with running(folder, *options, f"--grace-ms={GRACE_MS}") as executor:
+    async with running(folder, *options, f"--grace-ms={GRACE_MS}", inside=inside) as executor:
         executor.sandboxes_are_cheap = request.param != "docker"
         yield executor
 

@@ -99,7 +99,6 @@ async def test_limit_is_not_changed(attacker, name):
     is_refused(await attacker.run(LIMITS[name], wall_ms=5000), "ValueError")
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", KILLED)
 async def test_call_for_privileges_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))

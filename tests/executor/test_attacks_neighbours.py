@@ -17,7 +17,6 @@ NOISE = {
 }
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", NOISE)
 async def test_neighbours_take_time_but_nothing_else(executor, bystander, name):
     code, limits, outcome = NOISE[name]

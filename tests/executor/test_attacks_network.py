@@ -53,7 +53,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", KILLED)
 async def test_socket_call_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
@@ -87,7 +86,6 @@ LISTENERS = {
 }
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", LISTENERS)
 async def test_listener_of_this_machine_is_not_reached(attacker, tmp_path, name):
     family, kind, place = LISTENERS[name]

@@ -57,7 +57,6 @@ FORGERIES = {
 WAIT = "\nwhile True: sleep(1)"
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", FORGERIES)
 async def test_forged_answer_is_a_crash_of_the_forger(executor, bystander, name):
     result = await executor.execute(PRELUDE + FORGE + FORGERIES[name] + WAIT, wall_ms=500)

@@ -296,7 +296,6 @@ POISONS = {
 }
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", SABOTAGE)
 async def test_sabotaged_interpreter_answers_or_is_replaced(executor, bystander, name):
     code, outcome, next_outcome = SABOTAGE[name]
@@ -310,7 +309,6 @@ async def test_sabotaged_interpreter_answers_or_is_replaced(executor, bystander,
     await bystander.is_as_before()
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", DEATHS)
 async def test_interpreter_that_dies_has_crashed_and_takes_nobody_along(attacker, name):
     result = await attacker.run("print('last words')\n" + DEATHS[name])
@@ -318,7 +316,6 @@ async def test_interpreter_that_dies_has_crashed_and_takes_nobody_along(attacker
     assert result.stdout == "last words\n"
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", POISONS)
 async def test_poisoned_library_reaches_no_session_that_comes_after(executor, bystander, name):
     poison, check = POISONS[name]

@@ -117,7 +117,6 @@ async def test_snippet_that_swallows_its_memory_errors_runs_into_its_time_limit(
     assert result.usage.peak_memory_bytes < 2.5 * MEMORY_BYTES
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", FLOODS)
 async def test_output_without_end_is_cut_off(attacker, name):
     result = await attacker.run(FLOODS[name])

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from docker_engine import PROFILE, containers, docker
 
 from deepmath.executor.v1 import executor_pb2 as pb
 
 from .conftest import Ended, Executor, running
-from .engine import PROFILE, containers, docker
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ async def doomed(image, tmp_path) -> AsyncIterator[Executor]:
 def own(executor: Executor) -> dict[str, dict]:
     """The containers of `executor`, as the engine tells them."""
     known = json.loads(docker("inspect", *containers()).stdout) if containers() else []
-    return {one["Id"]: one for one in known if json.loads(one["Config"]["Labels"][LABEL])[2] == executor.process.pid}
+    return {one["Id"]: one for one in known if json.loads(one["Config"]["Labels"][LABEL])[2] == executor.pid}
 
 
 def pid_namespace(process: int) -> str:
@@ -288,7 +288,7 @@ async def test_engine_of_another_machine_is_refused(address: str) -> None:
     assert (ended.status, "has to be on this machine" in ended.err) == (1, True)
 
 
-async def test_unknown_image_is_told_with_what_builds_it(engine) -> None:
+async def test_unknown_image_is_told_with_what_builds_it(docker_engine) -> None:
     ended = await serve("--check", "--image=deepmath-executor:of-yesterday")
     assert (ended.status, "make images" in ended.err) == (1, True)
 

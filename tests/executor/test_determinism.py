@@ -70,7 +70,6 @@ async def test_same_session_at_either_level_and_in_another_process_is_the_same_t
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("code", DRAWS.values(), ids=DRAWS)
 async def test_same_seed_gives_the_same_value(executor, code):
     first = await executor.execute(code, seed=11)
@@ -78,7 +77,6 @@ async def test_same_seed_gives_the_same_value(executor, code):
     assert (await executor.execute(code, seed=11)).value == first.value
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("name", ["random", "numpy", "numpy_generator_without_a_seed", "sympy", "scipy", "mpmath"])
 async def test_other_seed_gives_another_value(executor, name):
     one, other = [(await executor.execute(DRAWS[name], seed=seed)).value for seed in (1, 2)]

@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
-from .engine import HARDENED, PROFILE, docker
+from docker_engine import HARDENED, PROFILE, docker
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +139,9 @@ def refusals(image) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def service(image) -> Iterator[str]:
     """A container that serves as it would in a pod, without a network."""
-    container = docker("run", "--detach", "--network=none", *HARDENED, image, "--require=pod").stdout.strip()
+    container = docker(
+        "run", "--detach", "--network=none", *HARDENED, image, "--require=pod", "--insecure"
+    ).stdout.strip()
     try:
         deadline = time.monotonic() + READY_SECONDS
         while docker("exec", container, "python", "-m", "deepmath.health", "127.0.0.1:7301").returncode != 0:
@@ -217,7 +218,9 @@ def test_health_command_fails_where_nobody_serves(service) -> None:
 
 
 def test_service_in_a_container_ends_in_peace_when_it_is_stopped(image) -> None:
-    container = docker("run", "--detach", "--network=none", *HARDENED, image, "--waiting-sandboxes=0").stdout.strip()
+    container = docker(
+        "run", "--detach", "--network=none", *HARDENED, image, "--insecure", "--waiting-sandboxes=0"
+    ).stdout.strip()
     try:
         while "serving on" not in docker("logs", container).stdout:
             time.sleep(0.2)

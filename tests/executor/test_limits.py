@@ -24,7 +24,6 @@ STUBBORN = {
 }
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("code", ENDLESS.values(), ids=ENDLESS)
 async def test_snippet_that_does_not_end_is_stopped_at_the_wall_limit(executor, code):
     result = await executor.execute("print('so far')\n" + code, wall_ms=250)

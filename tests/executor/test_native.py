@@ -98,7 +98,7 @@ async def test_leftover_groups_of_a_killed_supervisor_are_removed_by_the_next(wr
     folder = tmp_path / "first"
     folder.mkdir()
     async with running(folder, "--waiting-sandboxes", "1") as executor:
-        killed = executor.process.pid
+        killed = executor.pid
         assert groups_of(killed)
         executor.process.kill()
         await executor.process.wait()

@@ -80,7 +80,7 @@ async def test_sandbox_killed_from_outside_is_not_the_snippets_fault(small_execu
 
 
 async def test_processes_and_descriptors_do_not_pile_up(small_executor):
-    supervisor = psutil.Process(small_executor.process.pid)
+    supervisor = psutil.Process(small_executor.pid)
     endings = ["1", "while True: pass", "import random\nrandom._os._exit(1)", "print('x' * 10**6)", "exit()"]
 
     async def settled() -> tuple[int, int]:
@@ -99,7 +99,7 @@ async def test_nothing_is_left_when_the_supervisor_is_killed(doomed_executor):
     async with doomed_executor.session() as session:
         await session.send("while True: pass", sequence=1)
         await doomed_executor.until(lambda load: load.running_snippets == 1)
-        below = [psutil.Process(pid) for pid in descendants(doomed_executor.process.pid)]
+        below = [psutil.Process(pid) for pid in descendants(doomed_executor.pid)]
         assert len(below) >= 3
         doomed_executor.process.kill()
         _, alive = await asyncio.to_thread(psutil.wait_procs, below, 5)
@@ -191,7 +191,7 @@ async def test_wrong_option_is_a_usage_error_that_names_it(option, value, reason
 
 
 async def test_address_that_cannot_be_had_is_told():
-    ended = await run_module("--listen", "256.0.0.1:1")
+    ended = await run_module("--listen", "256.0.0.1:1", "--insecure")
     assert ended.status == 1
     assert "cannot listen on 256.0.0.1:1" in ended.err
 
@@ -227,7 +227,7 @@ def highest_descriptor(pid: int) -> int:
 
 
 async def test_service_without_free_descriptors_refuses_and_recovers(doomed_executor):
-    pid = doomed_executor.process.pid
+    pid = doomed_executor.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     for free in range(1, 9):  # a sandbox takes eight while it is made: each of them is missing once
         await doomed_executor.until(lambda load: load.waiting_sandboxes == 1)
@@ -259,13 +259,13 @@ def files_mapped(pid: int) -> str:
 
 
 async def test_no_process_of_the_executor_loads_torch(executor):
-    for pid in (executor.process.pid, *descendants(executor.process.pid)):
+    for pid in (executor.pid, *descendants(executor.pid)):
         assert "torch" not in files_mapped(pid)
 
 
 async def test_supervisor_never_loads_the_maths_libraries(executor):
-    assert "scipy" not in files_mapped(executor.process.pid)
-    assert "numpy" not in files_mapped(executor.process.pid)
+    assert "scipy" not in files_mapped(executor.pid)
+    assert "numpy" not in files_mapped(executor.pid)
 
 
 async def test_sandbox_is_born_before_its_session(small_executor):

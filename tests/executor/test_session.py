@@ -33,7 +33,6 @@ async def test_last_expression_is_echoed_and_not_printed(executor):
     assert (result.value, result.stdout) == ("'x'", "")
 
 
-@pytest.mark.sampled_in_containers
 @pytest.mark.parametrize("code", ["x = 1", "None", "", "# nothing", "print(end='')"])
 async def test_snippet_without_a_last_value_has_none(executor, code):
     assert not (await executor.execute(code)).HasField("value")

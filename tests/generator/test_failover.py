@@ -1,11 +1,16 @@
 """What happens to trajectories when executors die, hang up, or are not there."""
 
 import asyncio
+import json
 import signal
 import socket
+from contextlib import suppress
+from dataclasses import dataclass
 
+import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -114,3 +119,45 @@ async def test_engine_killed_under_a_trajectory_marks_it_and_ends_the_service(ex
         assert "engine has died" in trajectory.notes[-1]
         async with asyncio.timeout(60):
             assert await process.wait() == 1
+
+
+@dataclass
+class End:
+    """How a generator ended whose engine died while nobody asked it for anything."""
+
+    healths: list[int]
+    status: int
+    log: list[str]
+
+
+@pytest.fixture(scope="module")
+async def end(executor_address) -> End:
+    options = {"generator": [*EMBEDDED_OPTIONS, "--log-format=json", "--log-level=info", "--drain-seconds=1"]}
+    async with LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments=options) as stack:
+        (process,) = stack.processes
+        async with grpc.aio.insecure_channel(stack.generator) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            healths = [(await anext(aiter(watch))).status]
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            async with asyncio.timeout(60):
+                with suppress(grpc.aio.AioRpcError):  # the end of the service
+                    async for answer in watch:
+                        healths.append(answer.status)
+                status = await process.wait()
+        return End(healths, status, (stack.folder / "generator.log").read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_engine_killed_while_nobody_asks_it_ends_the_service_that_says_so(end) -> None:
+    serving = health_pb2.HealthCheckResponse.ServingStatus
+    assert end.healths == [serving.Value("SERVING"), serving.Value("NOT_SERVING")]
+    assert end.status == 1
+
+
+@pytest.mark.slow
+def test_generator_that_logs_json_writes_nothing_of_its_own_as_text_but_its_last_words(end) -> None:
+    assert end.log[-1].startswith("deepmath serve generator: the service has lost what it needs to work")
+    told = [json.loads(line) for line in end.log if line.startswith("{")]
+    assert {line["service"] for line in told} == {"generator"}
+    assert not [line for line in end.log[:-1] if "deepmath" in line and not line.startswith("{")]

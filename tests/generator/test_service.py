@@ -6,6 +6,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.clients.channel import open_channel
+from deepmath.clients.credentials import Credentials
 from deepmath.errors import InvalidRequest, Overloaded
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading import same
@@ -82,6 +83,7 @@ async def eventually(holds, seconds: float = 10) -> None:
         ({"samples": 100_000}, "samples"),
         ({"budget": pb.Budget(max_tokens=-1)}, "budget.max_tokens"),
         ({"sampling": pb.Sampling(temperature=-0.5)}, "sampling.temperature"),
+        ({"sampling": pb.Sampling(temperature=2.5)}, "sampling.temperature"),
         ({"sampling": pb.Sampling(temperature=float("nan"))}, "sampling.temperature"),
         ({"sampling": pb.Sampling(top_p=0)}, "sampling.top_p"),
         ({"sampling": pb.Sampling(top_k=-5)}, "sampling.top_k"),
@@ -120,7 +122,7 @@ async def test_info_says_what_is_served(generator, engine) -> None:
 
 
 async def test_health_says_serving(generator_address: str) -> None:
-    async with open_channel(generator_address) as channel:
+    async with open_channel(generator_address, Credentials.to(generator_address)) as channel:
         check = health_pb2.HealthCheckRequest(service="deepmath.generator.v1.GeneratorService")
         response = await health_pb2_grpc.HealthStub(channel).Check(check)
     assert response.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,10 +1,10 @@
-"""How often a caller may start a snippet."""
+"""How often a caller may start something."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.rate_limit import RateLimit
+from deepmath.access.rate_limit import RateLimit
 
 
 def test_burst_starts_at_once_and_the_next_waits_for_its_token():

@@ -1,0 +1,276 @@
+"""Who has no good certificate is not let in and told why; certificates change while calls go on."""
+
+import asyncio
+import os
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from secured import ELSEWHERE, Authority, Served, mount, replace, serving, swap
+
+from deepmath.clients import ExecutorClient, TrainerClient
+from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+
+_CHANGE_SECONDS = 20  # more than a change needs to be seen on a busy machine
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def other_authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("other-authority"))
+
+
+@pytest.fixture(scope="module")
+def alice(authority) -> Path:
+    """A client's folder for TLS."""
+    return authority.issue("alice")
+
+
+@pytest.fixture(scope="module")
+async def secured(authority, tmp_path_factory) -> AsyncIterator[Served]:
+    folder = tmp_path_factory.mktemp("secured")
+    async with serving("executor", folder, "--tls", authority.issue("executor")) as served:
+        yield served
+
+
+async def refusal(client: ExecutorClient) -> str:
+    async with client:
+        with pytest.raises(Unavailable) as refused:
+            await client.get_info(deadline_s=2)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+async def test_client_with_a_certificate_is_served_and_known_by_its_name(secured, alice):
+    async with secured.client(alice, client_name="somebody else") as client:
+        assert (await client.execute("6 * 7")).value == "42"
+    *_, line = secured.audit()
+    assert (line["client"], line["host"]) == ("alice", "")
+
+
+async def test_client_finds_its_certificate_through_the_environment(secured, alice, monkeypatch):
+    monkeypatch.setenv("DEEPMATH_TLS", str(alice))
+    async with secured.client() as client:
+        assert (await client.execute("6 * 7")).value == "42"
+
+
+async def test_client_of_a_list_of_addresses_is_served(secured, alice):
+    async with ExecutorClient(f"{secured.address},{secured.address}", tls=alice) as client:
+        assert (await client.execute("6 * 7")).value == "42"
+
+
+async def test_client_without_tls_is_refused_and_told_to_use_it(secured):
+    assert "the server speaks TLS; set DEEPMATH_TLS" in await refusal(secured.client())
+
+
+async def test_client_without_a_certificate_is_refused(secured, authority):
+    roots = grpc.ssl_channel_credentials((authority.folder / "ca.crt").read_bytes())
+    async with grpc.aio.secure_channel(secured.address, roots) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await rpc.ExecutorServiceStub(channel).GetInfo(pb.GetInfoRequest(), timeout=5)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_expired_certificate_of_a_client_is_refused(secured, authority):
+    told = await refusal(secured.client(authority.issue("late", expired=True)))
+    assert "the server refuses the certificate" in told
+    assert "(certificate has expired); have it renewed" in told
+
+
+async def test_certificate_of_another_authority_is_refused(secured, other_authority, authority):
+    stranger = other_authority.issue("stranger")
+    (stranger / "ca.crt").write_bytes((authority.folder / "ca.crt").read_bytes())
+    told = await refusal(secured.client(stranger))
+    assert "the server refuses the certificate" in told
+    assert "(unable to get local issuer certificate)" in told
+
+
+async def test_server_of_another_authority_is_refused(secured, other_authority):
+    told = await refusal(secured.client(other_authority.issue("alice")))
+    assert "the server's certificate is refused (unable to get local issuer certificate)" in told
+
+
+@pytest.mark.parametrize(
+    ("issued", "told"),
+    [
+        ({"where": ELSEWHERE}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
+        ({"expired": True}, "certificate has expired"),
+    ],
+)
+async def test_certificate_of_a_server_that_is_not_good_is_refused(authority, alice, tmp_path, issued, told):
+    bad = authority.issue("bad", **issued)
+    async with serving("executor", tmp_path, "--tls", bad) as served:
+        assert f"the server's certificate is refused ({told})" in await refusal(served.client(alice))
+
+
+async def test_client_with_tls_is_told_that_the_server_speaks_none(alice, tmp_path):
+    async with serving("executor", tmp_path) as served:
+        assert "the server speaks no TLS; unset DEEPMATH_TLS" in await refusal(served.client(alice))
+
+
+@pytest.mark.parametrize("change", ["careless", "kubernetes"])
+async def test_certificates_change_under_load_and_no_call_fails(authority, tmp_path, change):
+    async def changed(folder: Path, new: Path) -> None:
+        await asyncio.to_thread(*((swap, folder, new) if change == "kubernetes" else (replace, folder, new)))
+
+    server = mount(tmp_path / "server", authority.issue("executor"))
+    mine = mount(tmp_path / "client", authority.issue("before"))
+    if change == "careless":
+        for folder in (server, mine):
+            for file in ("tls.crt", "tls.key", "ca.crt"):
+                data = (folder / file).read_bytes()
+                (folder / file).unlink()
+                (folder / file).write_bytes(data)
+    served_first = (server / "tls.crt").read_text()
+    calls, stop = 0, asyncio.Event()
+
+    async with serving("executor", tmp_path, "--tls", server, "--connection-age-seconds=1") as served:
+
+        async def call(client: ExecutorClient) -> None:
+            nonlocal calls
+            while not stop.is_set():
+                await rpc.ExecutorServiceStub(client.channel).Execute(pb.ExecuteRequest(code="6 * 7"), timeout=60)
+                calls += 1
+
+        async with served.client(mine) as client, client.session() as session:
+            await session.run("x = 1")
+            load = [asyncio.create_task(call(client)) for _ in range(4)]
+            await changed(server, authority.issue("executor"))
+            await changed(mine, authority.issue("after"))
+            async with asyncio.timeout(_CHANGE_SECONDS):
+                while not any(line["client"] == "after" for line in served.audit()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            serves = await asyncio.to_thread(certificate_of, served, mine)
+            done = calls
+            async with asyncio.timeout(_CHANGE_SECONDS):
+                while calls < done + 8:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            stop.set()
+            await asyncio.gather(*load)  # none of them has raised
+            assert (await session.run("x")).value == "1"  # on the connection that it began on
+        assert serves != served_first
+        assert serves == (server / "tls.crt").read_text()
+        assert "used on" not in served.log.read_text()
+
+
+def certificate_of(served: Served, tls: Path) -> str:
+    context = ssl.create_default_context(cafile=tls / "ca.crt")
+    context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", served.port), 5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+    ):
+        return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True))
+
+
+async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on(authority, alice, tmp_path):
+    folder, new = authority.issue("whole"), authority.issue("half")
+    before = (folder / "tls.crt").read_text()
+    async with serving("executor", tmp_path, "--tls", folder) as served:
+        (folder / "tls.key").write_bytes((new / "tls.key").read_bytes())
+        for _ in range(8):
+            await asyncio.sleep(0.4)
+            assert await asyncio.to_thread(certificate_of, served, alice) == before
+        assert (
+            served.log.read_text().count("tls.key is not the key of tls.crt; replace both; what was there before") == 1
+        )
+        (folder / "tls.crt").write_bytes((new / "tls.crt").read_bytes())
+        async with asyncio.timeout(_CHANGE_SECONDS):
+            while await asyncio.to_thread(certificate_of, served, alice) == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "tls.key").unlink(), "tls.key: No such file or directory; a folder for TLS has"),
+        (lambda folder: (folder / "ca.crt").write_text("?"), "ca.crt is no certificate in PEM"),
+        (lambda folder: (folder / "tls.crt").write_text("?"), "tls.crt and tls.key are no certificate and key in PEM"),
+    ],
+)
+async def test_files_that_cannot_be_used_are_refused_before_anything_starts(authority, deepmath, tmp_path, spoil, told):
+    folder = authority.issue("spoilt")
+    spoil(folder)
+    ended = await deepmath("serve", "executor", "--tls", str(folder))
+    assert ended.status == 2
+    assert told in ended.err
+    assert len(ended.err.splitlines()) == 1
+    with pytest.raises(InvalidRequest, match=told):
+        TrainerClient("127.0.0.1:1", tls=folder)
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7301", "executor.example:7301"])
+async def test_service_does_not_listen_beyond_this_machine_without_tls(deepmath, listen):
+    ended = await deepmath("serve", "executor", "--listen", listen)
+    assert ended.status == 2
+    assert f"cannot listen on {listen} without TLS" in ended.err
+    assert "--tls DIRECTORY" in ended.err
+    assert "--insecure" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+async def test_service_that_is_told_to_be_insecure_listens_everywhere_and_warns(tmp_path):
+    async with serving("executor", tmp_path, "--insecure", listen="0.0.0.0:0") as served:
+        assert "is served without TLS: whoever reaches it can call" in served.log.read_text()
+        async with ExecutorClient(f"127.0.0.1:{served.port}") as client:
+            assert (await client.execute("6 * 7")).value == "42"
+
+
+async def test_unix_socket_is_served_without_tls(authority, alice, tmp_path):
+    tls = authority.issue("executor")
+    listen = f"unix:{tmp_path}/socket"
+    async with serving("executor", tmp_path, "--tls", tls, listen=listen) as served, served.client(alice) as client:
+        assert (await client.execute("6 * 7")).value == "42"
+
+
+async def test_health_is_answered_over_tls_to_who_has_a_certificate(secured, alice):
+    assert await health(secured.address, DEEPMATH_TLS=str(alice)) == 0
+    assert await health(secured.address) == 1
+
+
+async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_else_is(authority, tmp_path):
+    options = ("--tls", authority.issue("executor"), "--health-listen", "127.0.0.1:0")
+    async with serving("executor", tmp_path, *options) as served:
+        (line,) = served.said
+        address = line.removeprefix("health on ")
+        assert await health(address) == 0
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            name = health_pb2.HealthCheckRequest(service="deepmath.executor.v1.ExecutorService")
+            assert (await stub.Check(name)).status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await rpc.ExecutorServiceStub(channel).Execute(pb.ExecuteRequest(code="1"))
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def health(address: str, **environment: str) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deepmath.health", address), env=os.environ | environment
+    )
+    return await process.wait()
+
+
+async def test_command_that_starts_its_own_services_works_whatever_the_environment_proves(alice, deepmath, monkeypatch):
+    monkeypatch.setenv("DEEPMATH_TLS", str(alice))
+    ended = await deepmath("exec", "-", stdin="6 * 7")
+    assert (ended.status, ended.out, ended.err) == (0, "42\n", "")
+
+
+async def test_command_that_cannot_use_its_files_says_so_in_one_line(deepmath, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPMATH_TLS", str(tmp_path / "nowhere"))
+    ended = await deepmath("exec", "-", "--executor", "127.0.0.1:1", stdin="6 * 7")
+    assert ended.status == 2
+    assert "nowhere/tls.crt: No such file or directory; a folder for TLS has" in ended.err
+    assert len(ended.err.splitlines()) == 1

@@ -1,0 +1,257 @@
+"""Who may call what, by token: told clearly, changed while services run, and never written down."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from secured import Authority, Served, add_token, serving
+
+from deepmath.access.scopes import scopes_for
+from deepmath.access.tokens import client_of, hash_of, parse_clients
+from deepmath.clients import ExecutorClient, TrainerClient
+from deepmath.errors import Forbidden, InvalidRequest, Overloaded, Unauthenticated
+from deepmath.executor.v1 import executor_pb2
+from deepmath.generator.v1 import generator_pb2
+from deepmath.trainer.v1 import trainer_pb2
+
+_CHANGE_SECONDS = 20
+
+
+@dataclass
+class Guarded:
+    """An executor over TLS that asks for tokens."""
+
+    served: Served
+    tokens: Path
+    tls: Path
+
+    def client(self, token_file: Path | None = None) -> ExecutorClient:
+        return self.served.client(self.tls, token_file)
+
+
+@pytest.fixture(scope="module")
+async def guarded(tmp_path_factory) -> AsyncIterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    tokens, authority = folder / "tokens.toml", Authority(folder)
+    add_token(tokens, "first", "execute")
+    tls = authority.issue("executor")
+    async with serving("executor", folder, "--tls", tls, "--tokens", tokens) as served:
+        yield Guarded(served, tokens, authority.issue("a-certificate"))
+
+
+async def add(guarded: Guarded, name: str, *scopes: str, **limits: float) -> Path:
+    """Add a client, and wait until the executor knows it."""
+    file = add_token(guarded.tokens, name, *scopes, force=True, **limits)
+    async with asyncio.timeout(_CHANGE_SECONDS), guarded.client(file) as client:
+        while True:
+            try:
+                await client.get_info()
+            except Unauthenticated:
+                await asyncio.sleep(0.2)
+            except Forbidden:
+                return file
+            else:
+                return file
+
+
+async def test_client_with_a_token_is_served_and_known_by_the_name_of_the_token(guarded):
+    async with guarded.client(await add(guarded, "alice", "execute")) as client:
+        assert (await client.execute("6 * 7")).value == "42"
+    assert [line["client"] for line in guarded.served.audit()][-1] == "alice"
+
+
+async def test_client_without_a_token_is_refused_and_told_how_to_give_one(guarded):
+    async with guarded.client() as client:
+        with pytest.raises(Unauthenticated, match="asks for a token: set DEEPMATH_TOKEN_FILE"):
+            await client.get_info()
+        with pytest.raises(Unauthenticated):
+            await client.execute("1")
+
+
+async def test_token_that_is_not_known_is_refused(guarded, tmp_path):
+    (tmp_path / "token").write_text("deepmath_guess")
+    async with guarded.client(tmp_path / "token") as client:
+        with pytest.raises(Unauthenticated, match="does not know the token"):
+            await client.get_info()
+
+
+async def test_token_without_the_scope_is_refused_and_told_which(guarded):
+    async with guarded.client(await add(guarded, "trainer", "train", "generate")) as client:
+        with pytest.raises(Forbidden, match="trainer may not call GetInfo: its token has not the scope execute"):
+            await client.get_info()
+        with pytest.raises(Forbidden, match="trainer may not call Session"):
+            await client.execute("1")
+
+
+async def test_command_line_tells_of_a_refusal_in_one_line(guarded, deepmath, monkeypatch):
+    monkeypatch.setenv("DEEPMATH_TLS", str(guarded.tls))
+    ended = await deepmath("exec", "-", "--executor", guarded.served.address, stdin="6 * 7")
+    assert (ended.status, ended.out) == (1, "")
+    assert "asks for a token: set DEEPMATH_TOKEN_FILE" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    monkeypatch.setenv("DEEPMATH_TOKEN_FILE", str(await add(guarded, "console", "execute")))
+    ended = await deepmath("exec", "-", "--executor", guarded.served.address, stdin="6 * 7")
+    assert (ended.status, ended.out) == (0, "42\n")
+
+
+async def test_health_needs_no_token_and_reflection_does(guarded, monkeypatch):
+    monkeypatch.setenv("DEEPMATH_TLS", str(guarded.tls))
+    command = (sys.executable, "-m", "deepmath.health", guarded.served.address)
+    assert await (await asyncio.create_subprocess_exec(*command, env=os.environ)).wait() == 0
+    async with guarded.client() as client:
+        stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in stub.ServerReflectionInfo(iter([request])):
+                pass
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_calls_at_once_over_the_limit_are_sent_away_until_one_ends(guarded):
+    file = await add(guarded, "narrow", "execute", max_calls=1)
+    async with guarded.client(file) as client:
+        async with client.session() as session:
+            await session.run("x = 1")
+            with pytest.raises(Overloaded, match="narrow has 1 calls in flight") as refused:
+                await client.get_info(deadline_s=0.1)
+            assert 500 <= refused.value.retry_after_ms <= 750
+        await client.get_info()
+
+
+async def test_calls_over_the_rate_are_sent_away_and_told_when_to_return(guarded):
+    file = await add(guarded, "slow", "execute", calls_per_second=0.5, burst=2)
+    async with guarded.client(file) as client:
+        calls = [client.get_info(deadline_s=0.1) for _ in range(3)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        (refused, *_) = [end for end in ends if isinstance(end, Overloaded)]
+        assert "slow calls too often; come again later" in str(refused)
+        assert 0 < refused.retry_after_ms <= 2000
+
+
+async def test_token_that_is_replaced_ends_with_its_file_and_the_new_one_is_taken_up_by_an_open_client(guarded):
+    file = await add(guarded, "bob", "execute")
+    old = file.with_name("bob.old")
+    old.write_text(file.read_text())
+    async with guarded.client(file) as client, guarded.client(old) as late:
+        await client.get_info()
+        await add(guarded, "bob", "execute")
+        async with asyncio.timeout(_CHANGE_SECONDS):
+            while True:
+                try:
+                    await client.get_info()
+                except Unauthenticated:
+                    await asyncio.sleep(0.2)
+                else:
+                    break
+        with pytest.raises(Unauthenticated):
+            await late.get_info()
+
+
+async def test_file_that_is_broken_by_a_change_is_warned_of_and_does_not_let_anybody_out_or_in(guarded):
+    file = await add(guarded, "carol", "execute")
+    good = guarded.tokens.read_text()
+    guarded.tokens.write_text(good + "\n[clients.carol]\n")
+    async with guarded.client(file) as client, guarded.client() as nobody:
+        async with asyncio.timeout(_CHANGE_SECONDS):
+            while "is no TOML" not in guarded.served.log.read_text():
+                await client.get_info()
+                await asyncio.sleep(0.2)
+        await client.get_info()
+        with pytest.raises(Unauthenticated):
+            await nobody.get_info()
+    guarded.tokens.write_text(good)
+
+
+async def test_no_token_and_no_hash_is_in_the_log(guarded):
+    file = await add(guarded, "dora", "execute")
+    async with guarded.client(file) as client:
+        await client.execute("1")
+    token, said = file.read_text().strip(), guarded.served.log.read_text()
+    assert token not in said
+    assert hash_of(token) not in said
+    assert hash_of(token) in guarded.tokens.read_text()
+    assert token not in guarded.tokens.read_text()
+
+
+async def test_trainer_asks_for_its_own_scope(tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    mine, others = add_token(tokens, "mine", "train"), add_token(tokens, "others", "generate", "execute")
+    async with serving("trainer", tmp_path, "--runs", tmp_path / "runs", "--tokens", tokens) as served:
+        async with TrainerClient(served.address, token_file=mine) as client:
+            assert await client.list_runs() == []
+        async with TrainerClient(served.address, token_file=others) as client:
+            with pytest.raises(Forbidden, match="others may not call ListRuns: its token has not the scope train"):
+                await client.list_runs()
+
+
+@pytest.mark.parametrize("target", ["192.0.2.1:7301", "executor.example:7301", "dns:///executor:7301"])
+def test_token_does_not_leave_the_machine_in_the_clear(tmp_path, target):
+    (tmp_path / "token").write_text("deepmath_secret")
+    with pytest.raises(InvalidRequest, match="in the clear; set DEEPMATH_TLS") as refused:
+        ExecutorClient(target, token_file=tmp_path / "token")
+    assert "deepmath_secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "two words", "é"])
+def test_file_without_a_token_is_refused(tmp_path, text):
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(InvalidRequest, match="token"):
+        ExecutorClient("127.0.0.1:1", token_file=tmp_path / "token")
+
+
+def test_every_method_of_the_contracts_has_a_scope():
+    needed = {
+        f"{service.name.removesuffix('Service')}/{method.name}": set(scopes_for(f"/{service.full_name}/{method.name}"))
+        for module in (executor_pb2, generator_pb2, trainer_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert all(needed.values())
+    assert needed["Executor/Session"] == {"execute"}
+    assert needed["Generator/Solve"] == needed["Generator/Rollout"] == {"generate"}
+    assert needed["Generator/UpdateAdapter"] == needed["Generator/LoadCheckpoint"] == {"update-adapter"}
+    assert needed["Generator/GetInfo"] == {"generate", "update-adapter"}
+    assert needed["Trainer/StartRun"] == {"train"}
+
+
+def test_method_that_nobody_has_thought_of_is_for_nobody():
+    assert scopes_for("/deepmath.unknown.v1.Service/Method") == ()
+
+
+_HASH = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[clients.a]\nscopes = ['train']", "clients.a.sha256: Field required"),
+        (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = []", "clients.a.scopes"),
+        (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['all']", "clients.a.scopes"),
+        ("[clients.a]\nsha256 = 'deepmath_secret'\nscopes = ['train']", "clients.a.sha256: String should match"),
+        (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\nmax_call = 1", "clients.a.max_call: Extra inputs"),
+        (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\ncalls_per_second = nan", "calls_per_second"),
+        ("[client.a]", "client: Extra inputs"),
+        ("[clients", "is no TOML"),
+        (
+            f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\n[clients.b]\nsha256 = '{_HASH}'\nscopes = ['train']",
+            "two clients have the same sha256",
+        ),
+    ],
+)
+def test_mistake_in_a_file_of_tokens_is_told_without_its_value(text, told):
+    with pytest.raises(InvalidRequest, match=told) as refused:
+        parse_clients(text, Path("tokens.toml"))
+    assert "deepmath_secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_client_is_found_by_its_token_and_by_no_other():
+    text = f"[clients.a]\nsha256 = '{hash_of('one')}'\nscopes = ['train']\n"
+    clients = parse_clients(text + f"[clients.b]\nsha256 = '{hash_of('two')}'\nscopes = ['train']", Path("t"))
+    assert [client_of(token, clients) for token in ("one", "two", "three", "", "é")] == ["a", "b", None, None, None]

@@ -1,0 +1,126 @@
+"""`deepmath certs` and `deepmath token`."""
+
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
+from deepmath.access.tls import read_tls_files
+from deepmath.access.tokens import client_of, read_clients
+
+
+@pytest.fixture
+async def authority(deepmath, tmp_path) -> Path:
+    assert (await deepmath("certs", "init", str(tmp_path / "authority"))).status == 0
+    return tmp_path / "authority"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_issued_folder_is_good_for_tls_and_its_keys_are_for_the_owner(deepmath, authority):
+    ended = await deepmath(
+        "certs", "issue", str(authority), "executor", "--dns", "executor.deepmath.svc", "--days", "7"
+    )
+    folder = Path(ended.out.strip())
+    assert folder == authority / "executor"
+    assert read_tls_files(folder).authority == (authority / "ca.crt").read_bytes()
+    assert mode(folder / "tls.key") == mode(authority / "ca.key") == 0o600
+    assert not (folder / "ca.key").exists()
+
+
+async def test_certificate_holds_before_a_strict_verifier_for_the_names_given_and_no_others(deepmath, authority):
+    await deepmath("certs", "issue", str(authority), "a", "--dns", "a.example", "--ip", "192.0.2.7")
+    certificate = x509.load_pem_x509_certificate((authority / "a" / "tls.crt").read_bytes())
+    root = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes())
+    policy = PolicyBuilder().store(Store([root]))
+    policy.build_client_verifier().verify(certificate, [])
+    for name in (x509.DNSName("a.example"), x509.IPAddress(ip_address("192.0.2.7"))):
+        policy.build_server_verifier(name).verify(certificate, [])
+    for name in (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))):
+        with pytest.raises(VerificationError):
+            policy.build_server_verifier(name).verify(certificate, [])
+
+
+async def test_nothing_is_replaced_without_force(deepmath, authority):
+    certificate, root = authority / "a" / "tls.crt", authority / "ca.crt"
+    await deepmath("certs", "issue", str(authority), "a")
+    before = certificate.read_bytes(), root.read_bytes()
+    for command in (["init", str(authority)], ["issue", str(authority), "a"]):
+        ended = await deepmath("certs", *command)
+        assert ended.status == 2
+        assert "--force replaces it" in ended.err
+    assert (certificate.read_bytes(), root.read_bytes()) == before
+    for command in (["issue", str(authority), "a"], ["init", str(authority)]):
+        assert (await deepmath("certs", *command, "--force")).status == 0
+    assert certificate.read_bytes() != before[0]
+    assert root.read_bytes() != before[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["../escape"], "is no name"),
+        (["a/b"], "is no name"),
+        (["a", "--ip", "300.1.1.1"], "300.1.1.1"),
+        (["a", "--dns", "not a name"], "is no DNS name"),
+        (["a", "--days", "0"], "--days"),
+    ],
+)
+async def test_what_cannot_be_issued_is_refused(deepmath, authority, arguments, told):
+    ended = await deepmath("certs", "issue", str(authority), *arguments)
+    assert ended.status == 2
+    assert told in ended.err
+    assert sorted(path.name for path in authority.iterdir()) == ["ca.crt", "ca.key"]
+
+
+async def test_issuing_without_an_authority_says_how_to_make_one(deepmath, tmp_path):
+    ended = await deepmath("certs", "issue", str(tmp_path), "a")
+    assert ended.status == 2
+    assert f"`deepmath certs init {tmp_path}` makes one" in ended.err
+
+
+async def test_token_is_printed_once_and_its_hash_is_kept(deepmath, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    options = ("--tokens", str(tokens), "--scope", "execute", "--scope", "generate", "--calls-per-second", "2.5")
+    ended = await deepmath("token", "alice", *options)
+    clients = read_clients(tokens)
+    assert client_of(ended.out.strip(), clients) == "alice"
+    assert clients["alice"].scopes == {"execute", "generate"}
+    assert clients["alice"].calls_per_second == 2.5
+    assert ended.out.strip() not in tokens.read_text()
+    assert mode(tokens) == 0o600
+
+
+async def test_other_clients_and_comments_stay_when_one_gets_a_new_token(deepmath, tmp_path):
+    tokens = tmp_path / "tokens.toml"
+    options = ("--tokens", str(tokens), "--scope", "train")
+    first = (await deepmath("token", "alice", *options)).out.strip()
+    tokens.write_text("# kept by hand\n" + tokens.read_text())
+    other = (await deepmath("token", "bob", *options)).out.strip()
+    refused = await deepmath("token", "alice", *options)
+    assert (refused.status, refused.out) == (2, "")
+    assert "--force gives it a new token" in refused.err
+    second = (await deepmath("token", "alice", *options, "--force")).out.strip()
+    clients = read_clients(tokens)
+    assert [client_of(token, clients) for token in (first, other, second)] == [None, "bob", "alice"]
+    assert "# kept by hand" in tokens.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["a b", "--scope", "train"], "is no name of a client"),
+        (["a", "--scope", "all"], "'all' is no scope"),
+        (["a"], "scope"),
+    ],
+)
+async def test_token_that_cannot_be_is_refused(deepmath, tmp_path, arguments, told):
+    ended = await deepmath("token", *arguments, "--tokens", str(tmp_path / "tokens.toml"))
+    assert (ended.status, ended.out) == (2, "")
+    assert told in ended.err
+    assert not (tmp_path / "tokens.toml").exists()

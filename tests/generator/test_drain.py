@@ -1,0 +1,73 @@
+"""A generator that is told to end while it works."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+from secured import serving
+
+from deepmath.clients import GeneratorClient
+from deepmath.errors import Overloaded, Unavailable
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.problems import generate
+from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+_WORKERS, _ROUNDS, _PROMPTS = 6, 6, 8
+
+
+class Load:
+    """Workers that want `_ROUNDS` batches each, and ask again for what did not come."""
+
+    def __init__(self, client: GeneratorClient) -> None:
+        self._client = client
+        self.trajectories: list[pb.Trajectory] = []
+        self.broken_off: list[str] = []
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as workers:
+            for worker in range(_WORKERS):
+                workers.create_task(self._work(worker))
+
+    async def _work(self, worker: int) -> None:
+        for at in range(_ROUNDS):
+            seed = worker * _ROUNDS + at
+            missing = {
+                str(number): pb.RolloutPrompt(id=str(number), question=problem.problem, seed=number)
+                for number, problem in enumerate(generate(_PROMPTS, "test", seed))
+            }
+            while missing:
+                try:
+                    async for response in self._client.rollout(missing.values()):
+                        del missing[response.id]
+                        self.trajectories.append(response.trajectory)
+                except (Unavailable, Overloaded) as error:
+                    self.broken_off.append(str(error))
+                    await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+async def other(executor_address, tmp_path) -> AsyncIterator:
+    """A generator that a test may end, beside the shared one."""
+    options = ("--model", EMBEDDED_MODEL, "--executor", executor_address, *EMBEDDED_OPTIONS, "--drain-seconds=60")
+    async with serving("generator", tmp_path, *options) as served:
+        yield served
+
+
+async def test_sigterm_under_load_loses_no_trajectory(generator_address, other) -> None:
+    async with GeneratorClient(f"{generator_address},{other.address}") as client, GeneratorClient(other.address) as one:
+        load = Load(client)
+        working = asyncio.create_task(load.run())
+        while not (await one.get_info()).live_trajectories:
+            assert not working.done()
+            await asyncio.sleep(0.02)
+        other.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            assert await other.process.wait() == 0
+        assert not working.done()  # the other one goes on
+        await working
+    assert len(load.trajectories) == _WORKERS * _ROUNDS * _PROMPTS
+    assert all(trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED for trajectory in load.trajectories)
+    assert load.broken_off == []

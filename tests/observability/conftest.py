@@ -1,0 +1,75 @@
+"""Real executors and the real agent loop around a scripted engine, watched from outside."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from executor.conftest import Executor, running
+
+from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.observability import tracing
+from deepmath.serving import Server
+from deepmath.stack import EMBEDDED_MODEL
+from services.generator.config import GeneratorConfig
+from services.generator.metrics import GeneratorMetrics
+from services.generator.prompt import PromptTemplate
+from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+from .collector import Collector, collecting
+from .scripted import ScriptedEngine
+
+
+@pytest.fixture(scope="module")
+async def collector() -> AsyncIterator[Collector]:
+    async with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+async def watched(tmp_path_factory, collector) -> AsyncIterator[Executor]:
+    """An executor that tells everything: metrics, traces, JSON logs, an audit file."""
+    folder = tmp_path_factory.mktemp("watched")
+    options = ("--metrics-listen=127.0.0.1:0", f"--otlp={collector.url}", "--log-format=json", "--log-level=info")
+    async with running(folder, *options, f"--audit-file={folder}/audit", "--waiting-sandboxes=1") as executor:
+        yield executor
+
+
+@dataclass
+class Generator:
+    client: GeneratorClient
+    metrics: GeneratorMetrics
+    address: str
+
+
+@pytest.fixture(scope="module")
+def generating() -> Callable:
+    """Serves a generator for a block: `async with generating(executor) as generator`."""
+
+    @asynccontextmanager
+    async def serve(executor: Path | str, **settings: object) -> AsyncIterator[Generator]:
+        config = GeneratorConfig(model=str(EMBEDDED_MODEL), **settings)
+        metrics = GeneratorMetrics()
+        async with ExecutorClient(f"unix:{executor}", patience_s=2) as executors:
+            template = PromptTemplate.load(config.model)
+            servicer = GeneratorServicer(config, ScriptedEngine(), executors, template, metrics)
+            server = await Server.start(config, {SERVICE_NAME: servicer.register}, metrics)
+            async with GeneratorClient(server.address) as client:
+                yield Generator(client, metrics, server.address)
+            await server.stop(0)
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+async def generator(generating, watched) -> AsyncIterator[Generator]:
+    async with generating(watched.log.parent / "socket") as generator:
+        yield generator
+
+
+@pytest.fixture
+async def traced(collector) -> AsyncIterator[None]:
+    """This process, generator and client in one, sends its spans to the collector."""
+    async with tracing.exporting("generator", collector.url):
+        yield

@@ -1,0 +1,125 @@
+"""Lines of the log: JSON where asked for, and the same request id from the client to the sandbox."""
+
+import asyncio
+import io
+import json
+import logging
+import re
+
+import grpc
+import pytest
+from executor.conftest import Executor
+
+from deepmath.config import ServiceConfig
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.observability import request_id
+from deepmath.observability.logs import JsonFormatter, TextFormatter
+from deepmath.serving import Server
+
+MADE = re.compile("[0-9a-f]{32}")
+
+
+def lines(executor: Executor) -> list[dict[str, str]]:
+    return [json.loads(line) for line in executor.log.read_text().splitlines()]
+
+
+def audited(executor: Executor) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (executor.log.parent / "audit").read_text().splitlines()]
+
+
+async def execute(executor: Executor, code: str, *metadata: tuple[str, str]) -> str:
+    """Run `code` and return the request id that the call came back with."""
+    call = executor.stub.Execute(pb.ExecuteRequest(code=code), metadata=metadata)
+    await call
+    return dict(await call.trailing_metadata())[request_id.KEY]
+
+
+def logged(formatter: logging.Formatter, message: str, error: Exception | None = None) -> str:
+    """Return what a line of the log would be here."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    exception = (type(error), error, error.__traceback__) if error else None
+    handler.emit(logging.LogRecord("deepmath.test", logging.ERROR, "x.py", 1, message, (), exception))
+    return stream.getvalue()
+
+
+async def test_request_id_of_the_caller_is_in_log_and_audit_log_and_comes_back(watched) -> None:
+    assert await execute(watched, "1", (request_id.KEY, "my-request.7")) == "my-request.7"
+    (line,) = [line for line in lines(watched) if line.get("request_id") == "my-request.7"]
+    assert line["message"].startswith("deepmath.executor.v1.ExecutorService/Execute: ok after ")
+    assert (line["service"], line["level"], len(line["trace_id"])) == ("executor", "info", 32)
+    assert [line["outcome"] for line in audited(watched) if line["request_id"] == "my-request.7"] == ["OK"]
+
+
+@pytest.mark.parametrize("told", ["", "a b", 'a"b', "x" * 65, "../../x", "a;b"])
+async def test_request_id_that_is_malformed_is_replaced(watched, told) -> None:
+    assert MADE.fullmatch(await execute(watched, "1", (request_id.KEY, told)))
+
+
+async def test_call_without_a_request_id_gets_one_of_its_own(watched) -> None:
+    ids = [await execute(watched, "1") for _ in range(2)]
+    assert ids[0] != ids[1]
+    assert all(map(MADE.fullmatch, ids))
+
+
+async def test_every_line_is_one_object(watched) -> None:
+    await execute(watched, "print('one\\ntwo')")
+    assert all({"level", "time", "logger", "message"} <= set(line) for line in lines(watched))
+
+
+async def test_no_secret_of_the_metadata_reaches_a_log(watched) -> None:
+    await execute(watched, "1", ("authorization", "Bearer hunter2-token"))
+    assert "hunter2-token" not in watched.log.read_text() + (watched.log.parent / "audit").read_text()
+
+
+async def test_request_id_goes_on_from_the_generator_to_the_executor(generator, watched) -> None:
+    async def solve(number: int) -> None:
+        request_id.current.set(f"solve-{number}")  # each in a task of its own, as a service that calls another
+        async for _ in generator.client.solve("What is 6 * 7?"):
+            pass
+
+    await asyncio.gather(*(asyncio.create_task(solve(number)) for number in range(3)))
+    known = [line["request_id"] for line in audited(watched) if line["request_id"].startswith("solve-")]
+    assert sorted(known) == ["solve-0", "solve-1", "solve-2"]
+
+
+class Broken(rpc.ExecutorServiceServicer):
+    """A service with a defect."""
+
+    async def GetInfo(self, request, context):  # noqa: N802
+        raise ZeroDivisionError("hunter2 divided by zero")
+
+
+async def test_defect_is_told_with_the_id_under_which_the_log_has_its_traceback(caplog) -> None:
+    caplog.handler.setFormatter(JsonFormatter("executor"))
+    server = await Server.start(
+        ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(Broken(), s)}
+    )
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await rpc.ExecutorServiceStub(channel).GetInfo(pb.GetInfoRequest(), metadata=((request_id.KEY, "it-7"),))
+    await server.stop(0)
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert raised.value.details() == "the service failed; its log says why, at request it-7"
+    (line,) = [line for line in map(json.loads, caplog.text.splitlines()) if line["level"] == "error"]
+    assert line["request_id"] == "it-7"
+    assert line["exception"].splitlines()[-1] == "ZeroDivisionError: hunter2 divided by zero"
+
+
+def register(servicer: rpc.ExecutorServiceServicer, server: grpc.aio.Server) -> None:
+    rpc.add_ExecutorServiceServicer_to_server(servicer, server)
+
+
+@pytest.mark.parametrize("message", ["one\ntwo", '","level":"info', "\u2028\x00\x1b[0m", "ünïcode"])
+def test_message_cannot_forge_a_line_of_json(message) -> None:
+    (line,) = logged(JsonFormatter(), message).split("\n")[:-1]
+    assert json.loads(line)["message"] == message
+    assert json.loads(line)["level"] == "error"
+
+
+async def test_line_of_text_ends_with_the_request_that_it_is_about() -> None:
+    assert "request" not in logged(TextFormatter(), "hello")
+    request_id.current.set("r-1")
+    assert logged(TextFormatter(), "hello").endswith("deepmath.test: hello [request r-1]\n")

@@ -1,0 +1,312 @@
+"""What Prometheus sees of generator, trainer and calls; and that dashboard, alerts and docs speak of what there is."""
+
+import asyncio
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import promql_parser
+import pytest
+import yaml
+from executor.conftest import Executor
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deepmath import __version__
+from deepmath.clients import TrainerClient
+from deepmath.errors import DeepMathError
+from deepmath.executor.v1 import executor_pb2 as executor_pb
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.local_services import LocalServices
+from deepmath.observability.metrics import Metrics
+from services.trainer.config import load, read
+from services.trainer.metrics_log import RunFolder
+from services.trainer.run_metrics import RunMetrics
+from services.trainer.runs import Runs
+
+ROOT = Path(__file__).resolve().parents[2]
+DASHBOARD = json.loads((ROOT / "deploy/observability/dashboard.json").read_text())
+ALERTS = yaml.safe_load((ROOT / "deploy/observability/alerts.yaml").read_text())
+DOCS = (ROOT / "docs/observability.md").read_text()
+OF_PROMETHEUS = {"up"}  # made by the scrape
+
+Samples = dict[str, float]
+
+
+def parsed(text: str) -> Samples:
+    """Return every sample by its name and labels: `snippets_total{ok}`."""
+    return {
+        sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def page(address: str) -> str:
+    with await asyncio.to_thread(urllib.request.urlopen, f"http://{address}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+async def scraped(metrics: Metrics) -> str:
+    return (await asyncio.to_thread(generate_latest, metrics.registry)).decode()
+
+
+async def until(metrics: Metrics, name: str, value: float) -> Samples:
+    async with asyncio.timeout(30):
+        while (samples := parsed(await scraped(metrics))).get(f"deepmath_{metrics.service}_{name}") != value:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    return samples
+
+
+def families(text: str) -> set[str]:
+    """Return the names of the samples, of histograms without their suffix too."""
+    return {
+        name
+        for family in text_string_to_metric_families(text)
+        for name in (family.name, *(sample.name for sample in family.samples))
+    }
+
+
+def address_of(executor: Executor) -> str:
+    (line,) = executor.said
+    return line.removeprefix("metrics on ")
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    """A run that is at work, as far as its folder says."""
+    folder = RunFolder(tmp_path / "a-run-by-hunter2")
+    folder.path.mkdir()
+    folder.write_config(load(read("tiny-math")).to_yaml())
+    folder.write_state(status="running", step=0, steps=9)
+    return folder
+
+
+def log_step(folder: RunFolder, step: int, **metrics: float) -> None:
+    folder.append_metrics(step, {"reward": 0.5, "step_seconds": 2.0, "verify_timeouts": 0, **metrics})
+    folder.write_state(step=step)
+
+
+async def test_trajectories_are_counted_by_status_with_their_tokens_and_times(generator) -> None:
+    before = parsed(await scraped(generator.metrics))
+    trajectories = [
+        response.trajectory
+        async for response in generator.client.rollout([pb.RolloutPrompt(question="6 * 7?") for _ in range(4)])
+    ]
+    async for _ in generator.client.solve("6 * 7?"):
+        pass
+    after = parsed(await scraped(generator.metrics))
+    grown = {name.removeprefix("deepmath_generator_"): after[name] - before.get(name, 0) for name in after}
+    assert grown["trajectories_total{answered}"] == 5
+    assert grown["sampled_tokens_total"] == 5 / 4 * sum(one.model_tokens for one in trajectories)
+    assert grown["tool_tokens_total"] == 5 / 4 * sum(one.tool_tokens for one in trajectories)
+    assert grown["segment_seconds_count"] == 10
+    assert grown["first_token_seconds_count"] == 2  # of the one that is streamed
+    assert (grown["snippets_total{ok}"], grown["snippet_seconds_count"], grown["queue_seconds_count"]) == (5, 5, 5)
+    assert 0 < grown["engine_busy_seconds_total"] < grown["segment_seconds_sum"] + 1
+    calls = "rpcs_total{deepmath.generator.v1.GeneratorService/%s}{ok}"
+    assert (grown[calls % "Rollout"], grown[calls % "Solve"]) == (1, 1)
+    for name in ("live_trajectories", "waiting_trajectories", "running_snippets"):
+        assert after[f"deepmath_generator_{name}"] == 0
+
+
+async def test_generator_without_room_tells_who_waits(generating, tmp_path) -> None:
+    """No executor is there: the trajectories wait for one, and others for them."""
+    async with generating(tmp_path / "nobody", max_trajectories=2) as generator:
+        prompts = [pb.RolloutPrompt(question="6 * 7?") for _ in range(5)]
+        call = asyncio.create_task(anext(generator.client.rollout(prompts)))
+        samples = await until(generator.metrics, "running_snippets", 2)
+        assert samples["deepmath_generator_live_trajectories"] == 2
+        assert samples["deepmath_generator_waiting_trajectories"] == 3
+        info = await generator.client.get_info()
+        assert (info.live_trajectories, info.waiting_trajectories) == (2, 3)
+        assert (await call).trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+        samples = parsed(await scraped(generator.metrics))
+        assert samples["deepmath_generator_trajectories_total{infrastructure_failed}"] >= 1
+        assert samples["deepmath_generator_executor_failures_total"] >= 1
+
+
+async def test_trajectory_whose_client_leaves_is_counted_as_cancelled(generating, tmp_path) -> None:
+    async with generating(tmp_path / "nobody") as generator:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await anext(generator.client.rollout([pb.RolloutPrompt(question="6 * 7?")]))
+        await until(generator.metrics, "trajectories_total{cancelled}", 1)
+        rollout = "deepmath.generator.v1.GeneratorService/Rollout"
+        await until(generator.metrics, f"rpcs_total{{{rollout}}}{{cancelled}}", 1)
+
+
+async def test_calls_are_counted_by_how_they_ended(watched) -> None:
+    before = parsed(await page(address_of(watched)))
+    await watched.execute("1")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await watched.execute("\0")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await watched.channel.unary_unary("/hunter2.Service/Method")(b"")
+    after = parsed(await page(address_of(watched)))
+    execute = "deepmath_executor_rpcs_total{deepmath.executor.v1.ExecutorService/Execute}{%s}"
+    for name in (execute % "ok", execute % "invalid_argument", "deepmath_executor_rpcs_total{unknown}{unimplemented}"):
+        assert after[name] - before.get(name, 0) == 1
+    assert after[f"deepmath_executor_build_info{{{__version__}}}"] == 1
+
+
+async def test_no_label_has_a_value_that_a_client_chose(watched, generator, run) -> None:
+    async with watched.session(session_id="hunter2", client="hunter2"):
+        pass
+    with pytest.raises(grpc.aio.AioRpcError):
+        await watched.channel.unary_unary("/deepmath.hunter2/hunter2")(b"")
+    with pytest.raises(DeepMathError):
+        async for _ in generator.client.rollout([pb.RolloutPrompt(id="hunter2", question="")]):
+            pass
+    trainer = RunMetrics(Runs(run.path.parent, 1))
+    for text in (await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)):
+        assert text
+        assert "hunter2" not in text
+
+
+async def test_run_at_work_tells_its_last_step_and_how_long_ago_that_was(run) -> None:
+    with run.hold():
+        metrics = RunMetrics(Runs(run.path.parent, 1))
+        log_step(run, 1, accuracy=0.25, generator_idle=0.5, trainer_idle=0.125, staleness=1.0, verify_timeouts=2)
+        log_step(run, 2, accuracy=0.75, verify_timeouts=3, infrastructure_failures=4)
+        samples = {
+            name.removeprefix("deepmath_trainer_"): value for name, value in parsed(await scraped(metrics)).items()
+        }
+    assert (samples["runs{running}"], samples["runs{failed}"]) == (1, 0)
+    assert (samples["step"], samples["steps_total"], samples["step_seconds_sum"]) == (2, 2, 4)
+    assert (samples["reward"], samples["accuracy_ratio"]) == (0.5, 0.75)
+    assert (samples["verify_timeouts_total"], samples["infrastructure_failures_total"]) == (3, 4)
+    assert 0 <= samples["since_step_seconds"] < 60
+
+
+async def test_steps_are_counted_once_and_a_worker_that_starts_again_counts_from_nothing(run) -> None:
+    with run.hold():
+        log_step(run, 1, verify_timeouts=5)
+        metrics = RunMetrics(Runs(run.path.parent, 1))
+        log_step(run, 2, verify_timeouts=7)
+        await scraped(metrics)
+        log_step(run, 3, verify_timeouts=1)
+        samples = parsed(await scraped(metrics))
+    assert samples["deepmath_trainer_steps_total"] == 2
+    assert samples["deepmath_trainer_verify_timeouts_total"] == 3
+
+
+async def test_run_that_does_no_step_is_seen_to_stand_still(run) -> None:
+    with run.hold():
+        run.write_state(updated=time.time() - 5000)
+        metrics = RunMetrics(Runs(run.path.parent, 1))
+        assert 4990 < parsed(await scraped(metrics))["deepmath_trainer_since_step_seconds"] < 5060
+
+
+async def test_no_figures_are_told_of_runs_that_have_ended(run) -> None:
+    log_step(run, 1)
+    run.write_state(status="done")
+    metrics = RunMetrics(Runs(run.path.parent, 1))
+    samples = parsed(await scraped(metrics))
+    assert samples["deepmath_trainer_runs{done}"] == 1
+    assert not {"deepmath_trainer_reward", "deepmath_trainer_since_step_seconds"} & set(samples)
+
+
+async def test_trainer_serves_its_metrics(run, free_port) -> None:
+    run.write_state(status="stopped")
+    address = f"127.0.0.1:{free_port}"
+    async with LocalServices() as local:
+        trainer = await local.start("trainer", "--runs", str(run.path.parent), "--metrics-listen", address)
+        async with TrainerClient(trainer) as client:
+            await client.list_runs()
+        samples = parsed(await page(address))
+    assert samples["deepmath_trainer_runs{stopped}"] == 1
+    assert samples["deepmath_trainer_rpcs_total{deepmath.trainer.v1.TrainerService/ListRuns}{ok}"] == 1
+
+
+@pytest.fixture
+async def exposed(watched, generator, run) -> set[str]:
+    """The names of everything that the three services expose."""
+    await watched.execute("1")
+    await generator.client.get_info()
+    with run.hold():
+        trainer = RunMetrics(Runs(run.path.parent, 1))
+        trainer.called("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # by a server that has it
+        log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
+        pages = [await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)]
+    return set().union(*map(families, pages))
+
+
+def selected(expression: Any) -> Iterator[str]:
+    """The names of the metrics that an expression reads."""
+    if isinstance(expression, promql_parser.VectorSelector):
+        assert expression.name, f"{expression} selects by something else than a name"
+        yield expression.name
+    for part in ("expr", "lhs", "rhs", "vector_selector", "param"):
+        if (inner := getattr(expression, part, None)) is not None:
+            yield from selected(inner)
+    for argument in getattr(expression, "args", ()):
+        yield from selected(argument)
+
+
+def parse(expression: str) -> Any:
+    return promql_parser.parse(expression.replace("$__rate_interval", "5m"))
+
+
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
+RULES = [(rule["alert"], rule["expr"]) for group in ALERTS["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(("name", "expression"), QUERIES + RULES, ids=lambda value: value[:30])
+def test_query_is_promql_and_reads_something(name, expression) -> None:
+    assert list(selected(parse(expression)))
+
+
+@pytest.mark.parametrize("queries", [QUERIES, RULES], ids=["dashboard", "alerts"])
+async def test_every_metric_that_is_read_is_one_that_a_service_exposes(exposed, queries) -> None:
+    read_there = {name for _, expression in queries for name in selected(parse(expression))}
+    assert read_there - exposed - OF_PROMETHEUS == set()
+
+
+async def test_dashboard_shows_every_metric_of_ours(exposed) -> None:
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for _, query in QUERIES for name in selected(parse(query))}
+    ours = {bare(name) for name in exposed if name.startswith("deepmath_")}
+    assert ours - {bare(name) for name in shown} == set()
+
+
+async def test_docs_have_every_metric_and_no_other(exposed) -> None:
+    told = set(re.findall(r"^\| `(deepmath_\w+)", DOCS, re.MULTILINE))
+    common = [f"deepmath_executor_{name}" for name in ("rpcs_total", "rpc_seconds", "build_info")]
+    assert told.issuperset(common)
+    told |= {name.replace("executor", other) for name in common for other in ("generator", "trainer")}
+    assert {bare(name) for name in told} == {bare(name) for name in exposed if name.startswith("deepmath_")}
+
+
+def bare(name: str) -> str:
+    return re.sub("_(bucket|sum|count|total|created)$", "", name)
+
+
+def test_docs_have_every_alert_and_no_other() -> None:
+    assert set(re.findall(r"^\| `(DeepMath\w+)`", DOCS, re.MULTILINE)) == {name for name, _ in RULES}
+
+
+def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    taken = [
+        (x, y)
+        for panel in DASHBOARD["panels"]
+        for at in [panel["gridPos"]]
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert max(x for x, _ in taken) < 24
+
+
+def test_every_outcome_and_status_that_a_rule_names_is_in_the_contracts() -> None:
+    rules = " ".join(expression for _, expression in RULES)
+    outcomes = {name.removeprefix("OUTCOME_").lower() for name in dict(executor_pb.Outcome.items())}
+    statuses = {name.removeprefix("STATUS_").lower() for name in dict(pb.Status.items())}
+    assert set(re.findall('outcome="(.*?)"', rules)) <= outcomes
+    assert set(re.findall('trajectories_total{status="(.*?)"', rules)) <= statuses

@@ -1,0 +1,148 @@
+"""One trajectory is one trace, from the client over the generator to the executor, and holds nobody's text."""
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import grpc
+import pytest
+from executor.conftest import run_module, running
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.generator.v1 import generator_pb2
+from deepmath.observability import tracing
+
+from .scripted import CODE
+
+SOLVE = "deepmath.generator.v1.GeneratorService/Solve"
+ROLLOUT = "deepmath.generator.v1.GeneratorService/Rollout"
+SESSION = "deepmath.executor.v1.ExecutorService/Session"
+EXECUTE = "deepmath.executor.v1.ExecutorService/Execute"
+QUESTION = "What is hunter2 times 7?"
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def of_executor(span) -> bool:
+    return span.service == "deepmath-executor"
+
+
+async def test_trajectory_is_one_trace_from_the_client_to_the_sandbox(traced, collector, generator) -> None:
+    with tracing.span("question", kind="client"):
+        events = [event async for event in generator.client.solve(QUESTION)]
+    assert events[-1].vote.answer == "42"
+    await collector.until(lambda spans: SESSION in [span.name for span in spans] and "question" in map(name, spans))
+    (question,) = collector.named("question")
+    spans = [span for span in collector.spans if span.trace == question.trace]
+    by_name = {(span.service, span.name): span for span in spans}
+    solve, trajectory = by_name["deepmath-generator", SOLVE], by_name["deepmath-generator", "trajectory"]
+    asked, ran = by_name["deepmath-generator", "snippet"], by_name["deepmath-executor", "snippet"]
+    assert (question.parent, solve.parent, trajectory.parent) == ("", question.id, solve.id)
+    assert {span.parent for span in spans if span.name == "segment"} == {trajectory.id}
+    assert (asked.parent, ran.parent) == (trajectory.id, asked.id)
+    assert by_name["deepmath-executor", SESSION].parent == trajectory.id
+    assert len(spans) == 8  # two segments
+    assert ran.attributes["outcome"] == "ok"
+    assert trajectory.attributes["status"] == "answered"
+    assert trajectory.attributes["model_tokens"] == sum(
+        span.attributes["tokens"] for span in spans if span.name == "segment"
+    )
+
+
+async def test_trajectories_of_one_call_are_traces_of_their_own_with_a_link_to_it(traced, collector, generator) -> None:
+    prompts = [generator_pb2.RolloutPrompt(question=f"{QUESTION} {number}") for number in range(3)]
+    assert len([response async for response in generator.client.rollout(prompts)]) == 3
+    await collector.until(
+        lambda spans: len([span for span in spans if span.links]) == 3 and ROLLOUT in map(name, spans)
+    )
+    (call,) = collector.named(ROLLOUT)
+    trajectories = [span for span in collector.named("trajectory") if span.links == [call.id]]
+    assert len({span.trace for span in trajectories} | {call.trace}) == 4
+
+    def ran(spans) -> list[str]:
+        traces = {span.trace for span in trajectories}
+        return sorted(s.trace for s in spans if s.trace in traces and s.name == "snippet" and of_executor(s))
+
+    await collector.until(lambda spans: ran(spans) == sorted(span.trace for span in trajectories))
+
+
+async def test_no_span_has_what_a_person_or_a_model_wrote(traced, collector, generator, watched) -> None:
+    async for _ in generator.client.solve(QUESTION):
+        pass
+    await watched.execute("raise ValueError('hunter' + '2')")
+    await watched.execute("print('the-output')\nthe_variable = = 1")
+    before = len(collector.spans)
+    await collector.until(lambda spans: len(spans) > before + 3)
+    for text in (b"hunter", QUESTION.encode(), CODE.encode(), b"ValueError", b"the_variable", b"boxed", b"the-output"):
+        assert text not in collector.raw
+
+
+async def test_caller_of_another_kind_is_the_parent_of_the_executors_spans(collector, watched) -> None:
+    metadata = ((tracing.KEY, f"00-{TRACE}-{SPAN}-01"),)
+    await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=metadata)
+    await collector.until(lambda spans: TRACE in [s.trace for s in spans if s.name == EXECUTE])
+    (call,) = [span for span in collector.spans if span.trace == TRACE and span.name == EXECUTE]
+    (snippet,) = [span for span in collector.spans if span.trace == TRACE and span.name == "snippet"]
+    assert (call.parent, snippet.parent) == (SPAN, call.id)
+
+
+@pytest.mark.parametrize("traceparent", ["x", "00-0-0-01", f"00-{'0' * 32}-{SPAN}-01", "9" * 4000])
+async def test_malformed_parent_begins_a_new_trace(collector, watched, traceparent) -> None:
+    before = len(collector.named(EXECUTE))
+    assert (
+        await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=((tracing.KEY, traceparent),))
+    ).result.value == "1"
+    await collector.until(lambda spans: len(collector.named(EXECUTE)) > before)
+    assert collector.named(EXECUTE)[-1].parent == ""
+
+
+async def test_call_that_fails_says_its_status_and_no_message(collector, watched) -> None:
+    with pytest.raises(grpc.aio.AioRpcError):
+        await watched.stub.Execute(pb.ExecuteRequest(code="the_code\0"))
+    await collector.until(lambda spans: any(span.attributes.get("status") == "invalid_argument" for span in spans))
+    assert b"NUL" not in collector.raw
+
+
+async def test_collector_that_is_not_there_holds_up_neither_calls_nor_the_end(tmp_path, free_port) -> None:
+    async with running(tmp_path, f"--otlp=http://127.0.0.1:{free_port}", "--waiting-sandboxes=1") as executor:
+        assert (await executor.execute("6 * 7")).value == "42"
+        executor.process.terminate()
+        start = time.monotonic()
+        assert await asyncio.wait_for(executor.process.wait(), 30) == 0
+        assert time.monotonic() - start < 25
+
+
+async def test_address_that_is_none_is_a_usage_error() -> None:
+    ended = await run_module("--otlp", "collector:4317")
+    assert ended.status == 2
+    assert "otlp: " in ended.err
+    assert "http://HOST:PORT" in ended.err
+
+
+def test_missing_packages_are_told_with_the_way_to_get_them() -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry.sdk'] = None\n"  # what an import of a package that is not there finds
+        "from services.executor.__main__ import main; sys.exit(main(['--otlp', 'http://127.0.0.1:1']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert "pip install 'deepmath-services[tracing]'" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_nothing_of_opentelemetry_is_loaded_unless_traces_are_asked_for() -> None:
+    code = (
+        "import asyncio, sys, deepmath.serving, deepmath.clients\n"
+        "from deepmath.observability import tracing\n"
+        "async def main():\n"
+        "    async with tracing.exporting('test'):\n"
+        "        with tracing.span('x') as span: span.set(a=1)\n"
+        "asyncio.run(main())\n"
+        "print(tracing.traceparent(), [name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def name(span) -> str:
+    return span.name

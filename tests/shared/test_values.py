@@ -1,0 +1,147 @@
+"""What comes out of a sandbox as a value is one of ours, within its limits, or refused: in time, whatever it is."""
+
+import json
+import time
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepmath import values
+
+LIMIT = 1 << 16
+numbers = st.booleans() | st.integers(-(10**50), 10**50) | st.floats() | st.complex_numbers()
+scalars = st.none() | numbers | st.binary(max_size=9)
+lists = st.recursive(st.none() | st.floats() | st.text(), st.lists, max_leaves=20)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+members = st.booleans() | st.integers() | texts | st.tuples(st.integers(), texts)
+everything = st.recursive(
+    scalars | texts | st.sets(members, max_size=4) | st.frozensets(members, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(texts | st.just("$type") | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def told(value):
+    """`repr` of a value, whatever the order of its sets."""
+    if isinstance(value, set | frozenset):
+        return type(value).__name__, sorted(map(told, value), key=repr)
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [told(item) for item in value]
+    if isinstance(value, dict):
+        return [(told(key), told(item)) for key, item in value.items()]
+    return repr(value)
+
+
+@given(everything)
+def test_value_comes_back_as_it_was(value):
+    assert told(values.loads(values.dumps(value, LIMIT), LIMIT)) == told(value)
+
+
+@given(st.text(max_size=200) | lists.map(json.dumps))
+def test_any_text_is_a_value_or_a_value_error(text):
+    try:
+        values.loads(text, LIMIT)
+    except ValueError:
+        pass
+
+
+forms = st.sampled_from(["tuple", "set", "frozenset", "dict", "float", "complex", "bytes", "ndarray", "text", "code"])
+anything = st.none() | st.integers() | st.text() | st.lists(st.none() | st.lists(st.integers()))
+
+
+@given(
+    st.fixed_dictionaries(
+        {"$type": forms | anything},
+        optional=dict.fromkeys(["items", "parts", "text", "data", "dtype", "shape", "dropped"], anything),
+    )
+)
+def test_any_object_that_says_its_type_is_a_value_or_a_value_error(data):
+    try:
+        values.loads(json.dumps(data), LIMIT)
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", "<i4", ">i8", "f2", "f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 2)])
+def test_array_comes_back_as_it_was(dtype, shape):
+    array = numpy.ones(shape, dtype)
+    back = values.loads(values.dumps(array, LIMIT), LIMIT)
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert (back == array).all()
+    assert back.flags.writeable
+
+
+def test_array_in_another_order_comes_back_as_it_was():
+    array = numpy.arange(6).reshape(2, 3).T
+    assert (values.loads(values.dumps(array, LIMIT), LIMIT) == array).all()
+
+
+@pytest.mark.parametrize("dtype", ["O", "U3", "S3", "M8[s]", "V8", "longdouble"])
+def test_array_of_anything_but_plain_numbers_is_refused(dtype):
+    with pytest.raises(TypeError, match="ndarray has no form"):
+        values.dumps(numpy.zeros(2, dtype), LIMIT)
+
+
+HOSTILE_ARRAYS = {
+    "objects": {"dtype": "|O", "shape": [1], "data": "AAAAAAAAAAA="},
+    "too_few_bytes": {"dtype": "<f8", "shape": [2], "data": "AAAAAAAAAAA="},
+    "huge_shape": {"dtype": "<f8", "shape": [1 << 62], "data": ""},
+    "negative_shape": {"dtype": "<f8", "shape": [-1], "data": "AAAAAAAAAAA="},
+    "boolean_shape": {"dtype": "|i1", "shape": [True], "data": "AA=="},
+    "many_dimensions": {"dtype": "|i1", "shape": [1] * 1000, "data": "AA=="},
+    "record": {"dtype": "i4,i4", "shape": [1], "data": "AAAAAAAAAAA="},
+    "no_base64": {"dtype": "|i1", "shape": [1], "data": "!!"},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ARRAYS)
+def test_hostile_array_is_refused(name):
+    with pytest.raises(ValueError, match="no value of"):
+        values.loads(json.dumps({"$type": "ndarray", **HOSTILE_ARRAYS[name]}), LIMIT)
+
+
+PRIME = (1 << 61) - 1  # integers apart by this have the same hash
+HOSTILE = {
+    "lists": "[" * 200_000,
+    "many_lists": "[" + "[]," * 90_000 + "0]",
+    "texts": '"' * 200_000,
+    "escapes": '"' + "\\" * 200_000,
+    "quotes_in_text": '"' + '\\"' * 100_000 + '"',
+    "numbers": "9" * 200_000,
+    "fractions": "0." + "9" * 200_000,
+    "exponent": "1e" + "9" * 200_000,
+    "same_hash": json.dumps({"$type": "set", "items": [PRIME * n for n in range(10_000)]}),
+    "same_hash_of_keys": json.dumps({"$type": "dict", "items": [[PRIME * n, 0] for n in range(5000)]}),
+    "duplicates": '{"a":1,"a":2}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_refused_or_read_in_time(name):
+    start = time.process_time()
+    try:
+        values.loads(HOSTILE[name], 1 << 20)
+    except ValueError:
+        assert name not in ("quotes_in_text", "fractions")
+    assert time.process_time() - start < 1
+
+
+class Hostile:
+    def __str__(self):
+        raise KeyError("no")
+
+
+def test_text_of_anything_is_within_the_limit():
+    for value in (object(), "x" * LIMIT, {1, (2, "é" * LIMIT)}, 10**4000, [[]] * 30_000):
+        text = values.dumps_anything(value, 2000)
+        assert len(text) <= 2000
+        assert isinstance(values.loads(text, 2000), str)
+    with pytest.raises(KeyError):
+        values.dumps_anything(Hostile(), 2000)
