@@ -84,7 +84,10 @@ def from_rpc(error: grpc.aio.AioRpcError, target: str) -> DeepMathError:
         # Without a pushback it is not load but a message over the server's size limit: the same again fails again.
         # A pushback that is no number, or negative, means the same (gRFC A6).
         return Overloaded(details, int(pushback)) if pushback.isdecimal() else InvalidRequest(details)
-    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    # A server that is going down cancels what reaches it in that moment, and what outlives its time to drain. A call
+    # that its own side cancels does not come here: it ends with asyncio.CancelledError.
+    going = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+    if error.code() in going:
         return Unavailable(f"{target} cannot be reached or is going down: {details}")
     if error.code() is grpc.StatusCode.INTERNAL and details == _LOST:
         return Unavailable(f"the answer of {target} was lost: {details}")

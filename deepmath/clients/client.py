@@ -4,6 +4,7 @@ from __future__ import annotations  # grpc's classes are generic in their stubs 
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -15,6 +16,8 @@ from deepmath.clients.context import CarryingChannel
 from deepmath.clients.credentials import Credentials
 from deepmath.clients.trouble import Trouble
 from deepmath.errors import DeepMathError, Overloaded, Unavailable, from_rpc
+
+_MOST_ATTEMPTS = 5  # at a call that is cancelled before it is answered
 
 Answer = TypeVar("Answer")
 
@@ -75,17 +78,27 @@ class Client:
     async def stream(self, begin: Callable[[], grpc.aio.UnaryStreamCall[Any, Answer]]) -> AsyncIterator[Answer]:
         """Yield what the call that `begin` makes answers; leaving early cancels it.
 
+        A call that a server on its way down cancels before it answers is made again, which reaches another.
+
         Raises:
             DeepMathError: the call has failed.
         """
-        call = begin()
-        try:
-            async for answer in call:
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            raise await self.explained(error) from None
-        finally:
-            call.cancel()
+        again = pauses()
+        answered = False
+        for attempt in count(1):
+            call = begin()
+            try:
+                async for answer in call:
+                    answered = True
+                    yield answer
+                return
+            except grpc.aio.AioRpcError as error:
+                cancelled = error.code() is grpc.StatusCode.CANCELLED and not answered
+                if not cancelled or attempt == _MOST_ATTEMPTS:
+                    raise await self.explained(error) from None
+            finally:
+                call.cancel()
+            await asyncio.sleep(next(again))
 
     async def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
         """Return the error of a call as one of ours."""

@@ -418,10 +418,11 @@ async def test_executor_that_dies_is_replaced_and_no_tool_is_called_twice(tmp_pa
 
 
 def test_embedded_executor_that_dies_is_a_clear_error():
+    before = set(psutil.Process().children())
     with DeepMathExecutor() as executor:
         executor("x = 1")
-        embedded = [child for child in psutil.Process().children() if "services.executor" in child.cmdline()]
-        embedded[-1].kill()
+        (embedded,) = set(psutil.Process().children()) - before
+        embedded.kill()
         with pytest.raises(Unavailable, match="no executor ran the snippet in 10 s"):
             executor("x")
 
