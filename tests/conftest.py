@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +21,8 @@ os.environ |= {
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+from ports import free_ports
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.serving import Server
@@ -122,9 +123,8 @@ async def generator(generator_address: str) -> AsyncIterator[GeneratorClient]:
 @pytest.fixture
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
 
 
 @dataclass

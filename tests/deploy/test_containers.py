@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from docker_engine import HARDENED, docker, docker_engine, image  # noqa: F401  (fixtures)
+from ports import free_ports
 from secured import Authority
 
 from deepmath.clients import ExecutorClient, GeneratorClient
@@ -86,11 +85,7 @@ def executors(image, authority) -> Iterator[Executors]:  # noqa: F811
 @pytest.fixture(scope="module")
 def addresses() -> list[str]:
     """Three that nobody listens on."""
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(3)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in sockets]
+    return [f"127.0.0.1:{port}" for port in free_ports(3)]
 
 
 @pytest.fixture(scope="module")

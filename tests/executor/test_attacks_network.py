@@ -4,6 +4,7 @@ import contextlib
 import socket
 
 import pytest
+from ports import free_ports
 
 from .attacks import is_killed, is_refused
 
@@ -126,9 +127,7 @@ async def test_socket_of_the_engine_of_containers_is_not_there_to_open(attacker)
 
 
 async def test_snippet_cannot_listen_for_others(attacker):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     where = address(socket.AF_INET, ("127.0.0.1", port))
     is_killed(await attacker.run(f"s = libc.socket(2, 1, 0)\nlibc.bind(s, {where!r}, 16)\nlibc.listen(s, 1)"))
     with contextlib.closing(socket.socket()) as client, pytest.raises(ConnectionRefusedError):

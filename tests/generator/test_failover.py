@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,16 +10,11 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ports import free_address
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def same_but_for_notes_and_times(left: pb.Trajectory, right: pb.Trajectory) -> bool:
@@ -48,7 +42,7 @@ async def whole(solve, two_step) -> tuple[str, pb.Trajectory]:
 
 async def test_executor_killed_between_snippets_changes_nothing_but_the_notes(solve, whole) -> None:
     question, undisturbed = whole
-    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    addresses = [free_address() for _ in range(2)]
     stacks = [LocalStack(listen={"executor": address}) for address in addresses]
     async with stacks[0], stacks[1], ExecutorClient(",".join(addresses)) as client:
         killed = []
@@ -76,7 +70,7 @@ async def kill_live(stacks: list[LocalStack]) -> int:
 
 
 async def test_trajectory_without_any_executor_is_marked_as_our_failure(solve, whole) -> None:
-    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=0.5) as client:
+    async with ExecutorClient(free_address(), patience_s=0.5) as client:
         trajectory = await solve(whole[0], temperature=0, client=client)
     assert trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
     assert trajectory.answer == ""
@@ -84,7 +78,7 @@ async def test_trajectory_without_any_executor_is_marked_as_our_failure(solve, w
 
 
 async def test_trajectory_that_waits_for_an_executor_is_ended_by_its_wall_clock_budget(solve, whole) -> None:
-    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=60) as client:
+    async with ExecutorClient(free_address(), patience_s=60) as client:
         trajectory = await solve(whole[0], temperature=0, client=client, wall_ms=3000)
     assert trajectory.status == pb.STATUS_TIME_BUDGET
 
@@ -96,7 +90,7 @@ async def test_generator_without_executors_says_how_to_give_it_some(solve, whole
 
 
 async def test_waiting_for_an_executor_holds_up_no_other_trajectory(solve, whole) -> None:
-    async with ExecutorClient(f"127.0.0.1:{free_port()}", patience_s=60) as client:
+    async with ExecutorClient(free_address(), patience_s=60) as client:
         waiting = asyncio.create_task(solve(whole[0], temperature=0, client=client))
         await asyncio.sleep(0.5)
         other = await solve(whole[0], temperature=0)
