@@ -77,7 +77,7 @@ def main(rounds: int, docker: bool) -> dict[str, Any]:
     notes: dict[str, str] = {}
     loop = BackgroundLoop()
     stack = LocalStack()
-    loop.run(stack.__aenter__())
+    loop.run(loop.hold(stack))
     makers: dict[str, Callable[[], Any]] = {
         "local": lambda: LocalPythonExecutor(IMPORTS, timeout_seconds=LONG),
         "sandbox": lambda: DeepMathExecutor(IMPORTS, stack.executor, timeout_seconds=60),
@@ -98,7 +98,6 @@ def main(rounds: int, docker: bool) -> dict[str, Any]:
                 for key, of in measured.items():
                     times[name][key] += of
     finally:
-        loop.run(stack.__aexit__())
         loop.close()
     results: dict[str, Any] = {
         name: {f"{key}_ms_p50": round(statistics.median(of), 2) for key, of in measured.items()}

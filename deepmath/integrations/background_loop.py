@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from threading import Thread, current_thread
 from typing import Any, Generic, TypeVar, cast
+from weakref import WeakSet
 
 _SETTLE_SECONDS = 1.0
 
@@ -17,11 +19,18 @@ class BackgroundLoop:
     """Runs coroutines for other threads, in the context of who asks: spans and request ids go with them."""
 
     def __init__(self) -> None:
+        self.closed = False
         self._loop = asyncio.new_event_loop()
         self._running: set[Future[Any]] = set()
+        self._streams: WeakSet[Stream[Any]] = WeakSet()
+        self._held = AsyncExitStack()
         # A daemon: a program may end without closing this. Its end is also the end of what was started from it.
         self._thread = Thread(target=self._loop.run_forever, name="deepmath", daemon=True)
         self._thread.start()
+
+    async def hold(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Enter `context`, which `close` leaves. To be awaited in the loop."""
+        return await self._held.enter_async_context(context)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin `coroutine`. Cancelling the future cancels it."""
@@ -34,7 +43,7 @@ class BackgroundLoop:
         """Return what `coroutine` returns, or raise what it raises. Ctrl-C cancels it.
 
         Raises:
-            concurrent.futures.CancelledError: `cancel` was called.
+            concurrent.futures.CancelledError: the loop was closed meanwhile.
         """
         future = self.submit(coroutine)
         try:
@@ -45,25 +54,35 @@ class BackgroundLoop:
 
     def iterate(self, items: AsyncIterator[T]) -> Stream[T]:
         """Return an iterator over `items`, an asynchronous generator."""
-        return Stream(self, items)
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the caller is in the loop's own thread."""
-        return current_thread() is self._thread
-
-    def cancel(self) -> None:
-        """Cancel what runs."""
-        for future in tuple(self._running):
-            future.cancel()
+        stream = Stream(self, items)
+        self._streams.add(stream)
+        return stream
 
     def close(self) -> None:
-        """End the thread. What still runs is cancelled."""
-        self.cancel()
-        self.run(_settled())
+        """Cancel what runs, leave what is held, and end the thread; nothing if that was done. From any thread."""
+        if current_thread() is self._thread:  # the garbage collector's, which may be any
+            Thread(target=self.close, daemon=True).start()
+            return
+        if self.closed:
+            return
+        self.closed = True
+        for future in tuple(self._running):
+            future.cancel()
+        self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        for stream in tuple(self._streams):
+            await stream.end()
+        await self._held.aclose()
+        # Let what grpc itself still does for calls that were cancelled come to its end.
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, stubborn = await asyncio.wait(others, timeout=_SETTLE_SECONDS)
+            for task in stubborn:
+                task.cancel()
+            await asyncio.gather(*stubborn, return_exceptions=True)
 
 
 class Stream(Iterator[T], Generic[T]):
@@ -76,6 +95,8 @@ class Stream(Iterator[T], Generic[T]):
         self._turn = asyncio.Lock()  # a generator that is being cancelled cannot be closed yet
 
     def __next__(self) -> T:
+        if self._loop.closed:
+            raise StopIteration
         self._next = self._loop.submit(self._advance())
         if self._cancelled:  # perhaps of the one before, which may have come all the same
             self._next.cancel()
@@ -95,22 +116,15 @@ class Stream(Iterator[T], Generic[T]):
             self._next.cancel()
 
     def close(self) -> None:
-        """End the generator."""
-        self._loop.run(self._end())
+        """End the generator, which the end of the loop has done too."""
+        if not self._loop.closed:
+            self._loop.run(self.end())
 
     async def _advance(self) -> T:
         async with self._turn:
             return await anext(self._items)
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """End the generator. To be awaited in the loop."""
         async with self._turn:
             await cast(AsyncGenerator[T, None], self._items).aclose()
-
-
-async def _settled() -> None:
-    """Let what the loop still does, such as grpc's own tasks for calls that were cancelled, come to its end."""
-    if others := asyncio.all_tasks() - {asyncio.current_task()}:
-        _, stubborn = await asyncio.wait(others, timeout=_SETTLE_SECONDS)
-        for task in stubborn:
-            task.cancel()
-        await asyncio.gather(*stubborn, return_exceptions=True)

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 import pytest
@@ -77,4 +79,38 @@ def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     stuck = loop.submit(asyncio.sleep(60))
     loop.close()
     assert stuck.cancelled()
+    assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_closing_ends_streams_and_then_leaves_what_is_held() -> None:
+    loop = BackgroundLoop()
+    ended: list[bool] = []
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[str]:
+        yield "it"
+        ended.append(False)
+
+    assert loop.run(loop.hold(held())) == "it"
+    stream = loop.iterate(count(ended))
+    next(stream)
+    loop.close()
+    assert ended == [True, False]
+    stream.close()
+    loop.close()
+    assert ended == [True, False]
+
+
+def test_loop_can_be_closed_from_its_own_thread() -> None:
+    loop = BackgroundLoop()
+
+    async def close() -> None:
+        loop.close()
+
+    with suppress(CancelledError):
+        loop.run(close())
+    for thread in threading.enumerate():
+        if thread.name == "deepmath":
+            thread.join(10)
+    assert loop.closed
     assert "deepmath" not in {thread.name for thread in threading.enumerate()}

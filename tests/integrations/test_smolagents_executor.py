@@ -42,7 +42,7 @@ def test_example_script_runs():
 def test_embedded_executor_ends_with_its_block_and_leaves_nothing():
     with DeepMathExecutor() as executor:
         assert executor("1 + 1").output == 2
-        socket = Path(executor._connection.address.removeprefix("unix:"))
+        socket = Path(executor.address.removeprefix("unix:"))
         assert socket.exists()
     assert not socket.parent.exists()
 
@@ -50,7 +50,7 @@ def test_embedded_executor_ends_with_its_block_and_leaves_nothing():
 def test_embedded_executor_ends_with_the_program():
     code = (
         "from deepmath.integrations.smolagents import DeepMathExecutor\n"
-        "e = DeepMathExecutor()\nprint(e('1 + 1').output, e._connection.address)"
+        "e = DeepMathExecutor()\nprint(e('1 + 1').output, e.address)"
     )
     out = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert out[0] == "2"

@@ -1,5 +1,6 @@
 """The generator as a model of smolagents: what reaches it, what comes back, and what is refused."""
 
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +249,25 @@ def test_model_that_was_cleaned_up_says_so(generator) -> None:
     model.cleanup()
     with pytest.raises(WrongOrder, match="cleaned up"):
         model.generate(ASKED)
+
+
+def test_model_that_nobody_holds_is_cleaned_up(generator) -> None:
+    generator.engine.says = ["something"]
+    model = DeepMathModel(generator.address)
+    assert model.generate(ASKED).content == "something"
+    cleanup = model.cleanup
+    del model
+    gc.collect()
+    assert not cleanup.alive
+
+
+def test_model_that_is_cleaned_up_in_mid_answer_ends_it(generator) -> None:
+    generator.engine.says = [f"some text{HANGS}"]
+    model = DeepMathModel(generator.address)
+    deltas = model.generate_stream(ASKED)
+    next(deltas)
+    model.cleanup()
+    assert list(deltas) == []
 
 
 def test_answer_that_is_left_ends_its_call(generator, model) -> None:

@@ -81,7 +81,7 @@ def test_calls_to_the_generator_carry_the_span_that_they_are_made_in(spans, mode
         return tracing.traceparent()
 
     with spans.provider.get_tracer("test").start_as_current_span("mine") as span:
-        assert format(span.context.trace_id, "032x") in model._connected()[1].run(told())
+        assert format(span.context.trace_id, "032x") in model._loop.run(told())
 
 
 def test_missing_packages_are_named(monkeypatch) -> None:

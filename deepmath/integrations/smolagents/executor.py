@@ -19,14 +19,17 @@ from smolagents.local_python_executor import CodeOutput, InterpreterError, Pytho
 from smolagents.utils import truncate_content
 
 from deepmath import values
+from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.integrations.background_loop import BackgroundLoop
 from deepmath.integrations.smolagents import tools as tools_module
 from deepmath.integrations.smolagents import variables as variables_module
-from deepmath.integrations.smolagents.connection import Connection
 from deepmath.integrations.smolagents.outcome import to_error
 from deepmath.integrations.smolagents.variables import Variable
+from deepmath.stack import LocalStack
 
+_CLIENT_NAME = "smolagents"
 _OUTPUT_BYTES = 256 << 10  # the executor's maximum unless it is configured otherwise
 _PRINTS_CHARACTERS = 50_000  # smolagents' own
 _PATIENCE_S = 60.0
@@ -67,13 +70,12 @@ class DeepMathExecutor(PythonExecutor):
         tls: Path | None = None,
         token_file: Path | None = None,
     ) -> None:
-        patience_s = _PATIENCE_S if executor else _OWN_PATIENCE_S
-        self._connection = Connection(executor, seed, patience_s, tls, token_file)
+        self._loop = BackgroundLoop()
         # At the end of the program too, or the embedded executor's socket would be left behind.
-        self.cleanup: Callable[[], None] = weakref.finalize(self, self._connection.close)
-        info = self._connection.info
-        self.authorized_imports = list(info.allowed_modules)
+        self.cleanup: Callable[[], None] = weakref.finalize(self, self._loop.close)
         try:
+            info = self._loop.run(self._connect(executor, seed, tls, token_file))
+            self.authorized_imports = list(info.allowed_modules)
             self._check_imports(additional_authorized_imports)
             if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
                 raise InvalidRequest(f"timeout_seconds is {timeout_seconds}: give a positive number, or None")
@@ -137,7 +139,7 @@ class DeepMathExecutor(PythonExecutor):
             self.state["_print_outputs"] = ""
             answers: list[Any] = []
             try:
-                result = self._connection.run(self._run(code_action, answers.append))
+                result = self._loop.run(self._run(code_action, answers.append))
             except CancelledError:
                 raise InterpreterError("this executor was closed while it ran a snippet") from None
             self._fresh |= result.state_lost
@@ -155,6 +157,19 @@ class DeepMathExecutor(PythonExecutor):
     def __exit__(self, *_: object) -> None:
         self.cleanup()
 
+    async def _connect(
+        self, address: str | None, seed: int, tls: Path | None, token_file: Path | None
+    ) -> pb.GetInfoResponse:
+        """Open the session, on an executor of our own where there is no address, and return what the executor says."""
+        stack = await self._loop.hold(LocalStack(executor=address))
+        self.address = stack.executor
+        # Nobody has to prove to the one of our own, on a private socket, who calls.
+        given = {"tls": tls, "token_file": token_file} if address else {}
+        patience_s = _PATIENCE_S if address else _OWN_PATIENCE_S
+        client = await self._loop.hold(ExecutorClient(stack.executor, patience_s, _CLIENT_NAME, **given))
+        self._session = await self._loop.hold(client.session(seed))
+        return await client.get_info()
+
     def _check_imports(self, asked: Sequence[str]) -> None:
         if isinstance(asked, str):
             raise InterpreterError("additional_authorized_imports is a list of modules: put the name into brackets")
@@ -167,7 +182,7 @@ class DeepMathExecutor(PythonExecutor):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if self._connection.closed:
+        if self._loop.closed:
             raise InterpreterError("this executor is closed: make another")
         if not self._busy.acquire(blocking=False):
             raise InterpreterError(
@@ -181,7 +196,7 @@ class DeepMathExecutor(PythonExecutor):
 
     async def _run(self, code: str, answer: Callable[[Any], None]) -> pb.SnippetResult:
         await self._set_up()
-        return await self._connection.session.run(
+        return await self._session.run(
             code,
             self._limits,
             host_functions=tools_module.host_functions(self._tools, contextvars.copy_context(), answer),
@@ -199,7 +214,7 @@ class DeepMathExecutor(PythonExecutor):
         if code:
             functions = variables_module.host_functions(variables) if variables else {}
             calls = variables_module.calls(variables)
-            result = await self._connection.session.run(code, self._limits, host_functions=functions, host_calls=calls)
+            result = await self._session.run(code, self._limits, host_functions=functions, host_calls=calls)
             if error := to_error(result, code, self.authorized_imports, self._seconds):
                 raise InterpreterError(f"the variables could not be set: {error}")
             self._fresh, self._unsent = False, set()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import AsyncExitStack, closing
+import weakref
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from smolagents.models import ChatMessage, ChatMessageStreamDelta, MessageRole, Model
 from smolagents.monitoring import TokenUsage
@@ -20,6 +20,8 @@ from deepmath.integrations.smolagents.messages import as_chat
 from deepmath.stack import LocalStack, generator_options
 
 log = logging.getLogger(__name__)
+
+Event = TypeVar("Event")
 
 _SAMPLING = ("temperature", "top_p", "top_k", "seed")
 _PARAMETERS = (*_SAMPLING, "max_tokens")
@@ -38,8 +40,8 @@ class DeepMathModel(Model):
     It reads and writes text: no images, no response formats. Tools come in the prompt, as smolagents writes them, and
     calls are read from the answer's JSON.
 
-    A context manager; `cleanup` ends the connection and the stack, and so does the end of the program. Threads may
-    share it.
+    A context manager; `cleanup` ends the connection, calls in flight and the stack, and so do the end of the model and
+    of the program. Threads may share it.
 
     Raises:
         InvalidRequest: an argument cannot be used.
@@ -60,9 +62,8 @@ class DeepMathModel(Model):
             raise InvalidRequest("model and adapter are for a generator started here: leave them out, or the address")
         _sampling(parameters)
         self.address = address
-        self._loop: BackgroundLoop | None = BackgroundLoop()
-        self._open = AsyncExitStack()
-        atexit.register(self.cleanup)
+        self._loop = BackgroundLoop()
+        self.cleanup: Callable[[], None] = weakref.finalize(self, self._loop.close)
         try:
             self._client, info = self._loop.run(self._connect(_path(tls), _path(token_file), model, adapter))
         except BaseException:
@@ -78,9 +79,8 @@ class DeepMathModel(Model):
             served, options = generator_options(model, adapter)
             log.warning("starting an executor and a generator on this machine; loading a model takes a while")
             stack = LocalStack(served, arguments={"generator": options})
-            address = (await self._open.enter_async_context(stack)).generator
-        client = GeneratorClient(address, tls=tls, token_file=token_file)
-        await self._open.enter_async_context(client)
+            address = (await self._loop.hold(stack)).generator
+        client = await self._loop.hold(GeneratorClient(address, tls=tls, token_file=token_file))
         return client, await client.get_info()
 
     def __enter__(self) -> Self:
@@ -88,15 +88,6 @@ class DeepMathModel(Model):
 
     def __exit__(self, *_: object) -> None:
         self.cleanup()
-
-    def cleanup(self) -> None:
-        """End the connection, calls in flight, and the stack where this has started one."""
-        if (loop := self._loop) is None:
-            return
-        self._loop = None
-        atexit.unregister(self.cleanup)
-        loop.run(self._open.aclose())
-        loop.close()
 
     @property
     def supports_stop_parameter(self) -> bool:
@@ -147,8 +138,7 @@ class DeepMathModel(Model):
 
         Of the parameters, sampling counts here; what may be used is in `budget`. The events raise as `generate` does.
         """
-        client, loop = self._connected()
-        return loop.iterate(client.solve(question, sampling=_sampling(self.kwargs), budget=budget))
+        return self._iterate(self._client.solve(question, sampling=_sampling(self.kwargs), budget=budget))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` makes the same model of, but for `tls`, `token_file` and what a stack serves."""
@@ -170,21 +160,20 @@ class DeepMathModel(Model):
             raise InvalidRequest(
                 "the generator takes no response_format; use agents without use_structured_outputs_internally"
             )
-        client, loop = self._connected()
         parameters = parameters | self.kwargs
-        call = client.chat(
+        call = self._client.chat(
             as_chat(messages),
             sampling=_sampling(parameters),
             max_tokens=parameters.get("max_tokens"),
             stop_sequences=stop_sequences or (),
         )
-        with closing(loop.iterate(call)) as events:
+        with closing(self._iterate(call)) as events:
             yield from events
 
-    def _connected(self) -> tuple[GeneratorClient, BackgroundLoop]:
-        if self._loop is None:
+    def _iterate(self, events: AsyncIterator[Event]) -> Stream[Event]:
+        if self._loop.closed:
             raise WrongOrder("this model was cleaned up; make another one")
-        return self._client, self._loop
+        return self._loop.iterate(events)
 
 
 def as_usage(usage: pb.Usage) -> TokenUsage:
