@@ -57,7 +57,7 @@ SABOTAGE = {
     ),
     "runner_reads_nothing": ("load('services.executor.runner')._os_read = lambda *a: b''", OK, CRASHED),
     "runner_reads_for_ever": (
-        "load('services.executor.runner')._os_read = lambda *a: [0 for _ in iter(int, 1)]",
+        "load('services.executor.runner')._os_read = lambda *a: any(iter(int, 1))",
         OK,
         WALL,
     ),
@@ -86,7 +86,7 @@ SABOTAGE = {
         OK,
     ),
     "collector_calls_back_and_hangs": (
-        "g = load('gc')\ng.callbacks.append(lambda *a: [0 for _ in iter(int, 1)])",
+        "g = load('gc')\ng.callbacks.append(lambda *a: any(iter(int, 1)))",
         OK,
         OK,
     ),
@@ -94,15 +94,15 @@ SABOTAGE = {
     "name_of_the_module_is_gone": ("del __name__\nsys.modules.pop('__main__')", OK, OK),
     "exit_handlers": ("sys.modules['atexit'].register(lambda: print(1 / 0))", OK, OK),
     "exit_handlers_hang": (
-        "sys.modules['atexit'].register(lambda: [0 for _ in iter(int, 1)])\nsys.exit(0)",
+        "sys.modules['atexit'].register(lambda: any(iter(int, 1)))\nsys.exit(0)",
         EXCEPTION,
         OK,
     ),
-    "exception_hook_hangs": ("sys.excepthook = lambda *a: [0 for _ in iter(int, 1)]\n1 / 0", EXCEPTION, OK),
-    "display_hook_hangs": ("sys.displayhook = lambda *a: [0 for _ in iter(int, 1)]\n5", OK, OK),
+    "exception_hook_hangs": ("sys.excepthook = lambda *a: any(iter(int, 1))\n1 / 0", EXCEPTION, OK),
+    "display_hook_hangs": ("sys.displayhook = lambda *a: any(iter(int, 1))\n5", OK, OK),
     "path_of_modules_is_emptied": ("sys.path.clear()\nsys.meta_path.clear()\nsys.path_hooks.clear()", OK, OK),
     "finder_of_modules_hangs": (
-        "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: [0 for _ in iter(int, 1)]}))",
+        "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: any(iter(int, 1))}))",
         OK,
         OK,
     ),
