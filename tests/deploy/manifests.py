@@ -17,13 +17,14 @@ OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
 # What cannot be had together, and why.
 APART = {
+    ("gpu", "trainer-service"): "the service has neither GPU nor models",
     ("multi-node", "trainer-service"): "its trainer is a JobSet",
 }
 # Each overlay by itself and with each component, and one with everything that goes together.
 RENDERINGS = [
     *((overlay,) for overlay in OVERLAYS),
     *((overlay, component) for overlay in OVERLAYS for component in COMPONENTS if (overlay, component) not in APART),
-    ("cpu-demo", *(component for component in COMPONENTS if component not in {"hpa", "trainer-service"})),
+    ("cpu-demo", *(component for component in COMPONENTS if component not in {"hpa", "hpa-queue", "trainer-service"})),
 ]
 
 Manifest = dict[str, Any]

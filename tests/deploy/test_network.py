@@ -4,17 +4,18 @@ import ipaddress
 
 import pytest
 
-from .manifests import Manifest, Pod, of_kind, pods, render
+from .manifests import OVERLAYS, Manifest, Pod, of_kind, pods, render
 
 INTERNET = ipaddress.ip_address("1.1.1.1")
 METADATA = ipaddress.ip_address("169.254.169.254")  # where clouds give out credentials
 CLUSTER = ipaddress.ip_address("10.0.0.1")
 DNS = Pod("Deployment", "dns", "kube-system", {"k8s-app": "kube-dns"}, {})
 PROMETHEUS = Pod("StatefulSet", "prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {})
+COLLECTOR = Pod("Deployment", "collector", "observability", {"app.kubernetes.io/name": "opentelemetry-collector"}, {})
 CLIENT = Pod("Pod", "client", "deepmath", {"deepmath/client": "true"}, {})
 STRANGER = Pod("Pod", "stranger", "deepmath", {"app": "stranger"}, {})
 OUTSIDER = Pod("Pod", "outsider", "default", {"app.kubernetes.io/component": "generator"}, {})
-PORTS = (53, 443, 6379, 7301, 7302, 7303, 7311, 7312, 7313, 9301, 9302, 9303, 10250)
+PORTS = (53, 443, 4317, 6379, 7301, 7302, 7303, 7311, 7312, 7313, 9301, 9302, 9303, 10250)
 
 Peer = Pod | ipaddress.IPv4Address
 
@@ -104,7 +105,7 @@ def test_every_pod_is_under_a_policy_of_both_ways(manifests, policies) -> None:
 def test_executors_reach_nothing(policies, ours) -> None:
     everybody = [pod for found in ours.values() for pod in found]
     for executor in ours["executor"]:
-        assert reached(policies, executor, everybody) == set()
+        assert reached(policies, executor, [*everybody, CLIENT, COLLECTOR]) == set()
         for address in (INTERNET, METADATA, CLUSTER):
             assert not any(allows(policies, executor, address, port, "egress") for port in PORTS)
 
@@ -135,9 +136,23 @@ def test_trainers_reach_generators_and_dns_and_no_address(policies, ours) -> Non
             assert not any(allows(policies, trainer, address, port, "egress") for port in PORTS)
 
 
-def test_clients_that_say_so_reach_generators_and_strangers_do_not(policies, ours) -> None:
+def test_clients_that_say_so_reach_generators_and_dns_and_no_address(policies, ours) -> None:
+    assert all(reaches(policies, CLIENT, generator, 7302) for generator in ours["generator"])
+    everybody = [pod for found in ours.values() for pod in found]
+    found = reached(policies, CLIENT, [*everybody, COLLECTOR])
+    standing = {("trainer", 7303) for trainer in ours["trainer"] if trainer.kind == "StatefulSet"}
+    assert found == {("generator", 7302), ("dns", 53)} | standing
+    for address in (INTERNET, METADATA, CLUSTER):
+        assert not any(allows(policies, CLIENT, address, port, "egress") for port in PORTS)
+
+
+def test_clients_are_reached_by_nobody(policies, ours) -> None:
+    everybody = [*(pod for found in ours.values() for pod in found), STRANGER, OUTSIDER, PROMETHEUS]
+    assert not any(reaches(policies, other, CLIENT, port) for other in everybody for port in PORTS)
+
+
+def test_generators_are_not_reached_by_strangers(policies, ours) -> None:
     for generator in ours["generator"]:
-        assert allows(policies, generator, CLIENT, 7302, "ingress")
         assert not any(allows(policies, generator, STRANGER, port, "ingress") for port in PORTS)
         assert not any(allows(policies, generator, OUTSIDER, port, "ingress") for port in PORTS)
 
@@ -161,4 +176,17 @@ def test_trainer_as_a_service_is_reached_by_clients_only(kustomize_command) -> N
     policies = of_kind(render("cpu-demo", "trainer-service"), "NetworkPolicy")
     (trainer,) = (p for p in pods(render("cpu-demo", "trainer-service")) if p.component == "trainer")
     assert {port for port in PORTS if allows(policies, trainer, CLIENT, port, "ingress")} == {7303}
+    assert reaches(policies, CLIENT, trainer, 7303)
     assert not any(allows(policies, trainer, STRANGER, port, "ingress") for port in PORTS)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize(("components", "let_out"), [([], set()), (["tracing"], {"generator", "trainer"})])
+def test_spans_leave_by_the_component_tracing_and_never_from_executors(
+    kustomize_command, overlay: str, components: list[str], let_out: set[str]
+) -> None:
+    manifests = render(overlay, *components)
+    policies = of_kind(manifests, "NetworkPolicy")
+    for pod in pods(manifests):
+        ports = {port for port in PORTS if reaches(policies, pod, COLLECTOR, port)}
+        assert ports == ({4317} if pod.component in let_out else set()), pod

@@ -267,7 +267,7 @@ def test_services_that_stay_have_a_disruption_budget(manifests) -> None:
 
 
 def test_name_of_each_service_is_in_its_certificate(kustomize_command) -> None:
-    manifests = render("gpu", "cert-manager", "trainer-service")
+    manifests = render("cpu-demo", "cert-manager", "trainer-service")
     certificates = {c["metadata"]["name"]: c["spec"] for c in of_kind(manifests, "Certificate")}
     services = of_kind(manifests, "Service")
     assert {service["metadata"]["name"] for service in services} == set(SERVICES)
