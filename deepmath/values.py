@@ -25,7 +25,8 @@ MOST_HASHED = 2_000  # members of a set, or keys that are no texts: numbers can 
 MOST_BITS = 14_000  # of an integer: Python reads and writes 4300 digits
 
 _TYPE = "$type"
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+# It takes what has no end too: otherwise each of a thousand quotes would be tried up to the end of the text.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?(?:"|\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[][{}]")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DTYPE = re.compile(r"\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248]|[<>]c(?:8|16)")
@@ -174,7 +175,8 @@ def _few(members: Any) -> Any:
 
 def _of_numpy(value: Any) -> Any:
     numpy = sys.modules.get("numpy")  # where it was never loaded, nothing is of it
-    if numpy is not None and isinstance(value, numpy.ndarray) and _DTYPE.fullmatch(value.dtype.str):
+    # Not of a kind of its own, such as a masked array: that would come back as another value.
+    if numpy is not None and type(value) is numpy.ndarray and _DTYPE.fullmatch(value.dtype.str):
         data = base64.b64encode(value.tobytes()).decode()
         return {_TYPE: "ndarray", "dtype": value.dtype.str, "shape": list(value.shape), "data": data}
     if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value.item(), numpy.generic):
@@ -200,7 +202,7 @@ def _decoded(data: Any) -> Any:
     kind = data[_TYPE]
     try:
         return _FORMS[kind](data)
-    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
         raise ValueError(f"no value of {_TYPE} {kind!r}: {type(error).__name__}: {error}") from None
 
 

@@ -114,6 +114,9 @@ HOSTILE = {
     "texts": '"' * 200_000,
     "escapes": '"' + "\\" * 200_000,
     "quotes_in_text": '"' + '\\"' * 100_000 + '"',
+    "quotes_without_end": '"' + '\\"' * 100_000,
+    "quotes_and_lines_without_end": '"' + '\\"\\\n' * 50_000,
+    "escapes_between_quotes": '"\\' * 100_000,
     "numbers": "9" * 200_000,
     "fractions": "0." + "9" * 200_000,
     "exponent": "1e" + "9" * 200_000,
@@ -145,3 +148,13 @@ def test_text_of_anything_is_within_the_limit():
         assert isinstance(values.loads(text, 2000), str)
     with pytest.raises(KeyError):
         values.dumps_anything(Hostile(), 2000)
+
+
+def test_array_of_a_kind_of_its_own_is_refused():
+    with pytest.raises(TypeError, match="MaskedArray has no form"):
+        values.dumps(numpy.ma.masked_array([1.0, 2.0], [True, False]), LIMIT)
+
+
+def test_complex_number_out_of_range_is_a_value_error():
+    with pytest.raises(ValueError, match="no value of"):
+        values.loads(f'{{"$type":"complex","parts":[{10**400},0]}}', LIMIT)
