@@ -60,7 +60,7 @@ class Host:
         return self._answer if self.offer is not None else None
 
     def end(self) -> None:
-        """See to it that a run that has ended made the calls that it had made before.
+        """See to it that a run that has ended made the calls that it had made before; no function is called any more.
 
         Raises:
             ReplayDiverged: there are more.
@@ -70,6 +70,7 @@ class Host:
                 f"run again, the snippet did not make its call {self._place + 1}, "
                 f"{self._answered[self._place].function}(): its effects and the session's variables do not fit"
             )
+        self._functions.clear()  # the session's history is not to keep alive what they are of
 
     async def _answer(self, call: pb.HostCall) -> pb.HostResult:
         if self._place < len(self._answered):
@@ -95,18 +96,21 @@ class Host:
 
     async def _call(self, call: pb.HostCall) -> pb.HostResult:
         """Return what the function answers, without the call's number."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + call.deadline_ms / 1e3
         try:
             function = self._functions[call.function]  # the executor lets nothing else through
             arguments = values.loads(call.arguments, values.ARGUMENT_BYTES)
             if not isinstance(arguments, dict):
                 raise ValueError("the arguments are no object")
-            async with asyncio.timeout(call.deadline_ms / 1e3) as deadline:
+            async with asyncio.timeout_at(end):
                 value = await function.call(arguments)
-            return pb.HostResult(value=_written(call.function, value))
+            result = pb.HostResult(value=_written(call.function, value))
         except Exception as error:
-            if isinstance(error, TimeoutError) and deadline.expired():
-                error = TimeoutError(f"{call.function}() was not answered within {call.deadline_ms / 1e3:g} s")
-            return _failed(error)
+            result = _failed(error)
+        if loop.time() >= end:  # also where the function has held up this loop, so that nothing could cancel it
+            result = _failed(TimeoutError(f"{call.function}() was not answered within {call.deadline_ms / 1e3:g} s"))
+        return result
 
 
 def _offer(functions: Mapping[str, HostFunction], call_s: float, calls: int) -> pb.HostFunctions:

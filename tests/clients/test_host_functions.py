@@ -1,6 +1,7 @@
 """What a client can rely on when snippets call its functions: each call once, checked, bounded, and told apart."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,6 +98,19 @@ async def test_function_that_hangs_is_cancelled_and_a_timeout_error(client):
         assert result.exception.message == "hang() was not answered within 0.3 s"
         assert cancelled.is_set()
         assert (await session.run("1 + 1")).value == "2"
+
+
+async def test_function_that_holds_up_its_process_beyond_its_deadline_is_a_timeout_error_then_and_when_replayed(client):
+    async def blocks(_: dict[str, Any]) -> str:
+        time.sleep(0.5)  # noqa: ASYNC251 - as a function does that should not
+        return "value"
+
+    code = "try:\n    r = blocks()\nexcept TimeoutError:\n    r = 'late'\nr"
+    async with client.session() as session:
+        result = await session.run(code, host_functions={"blocks": HostFunction(blocks)}, host_call_s=0.3)
+        assert result.value == "'late'"
+        await session.close()
+        assert (await session.run("r")).value == "'late'"
 
 
 async def test_run_beyond_its_deadline_cancels_the_function_too(client):
