@@ -1,15 +1,17 @@
 """Coroutines and asynchronous generators for callers in other threads."""
 
 import asyncio
+import os
+import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 import pytest
 
-from deepmath.integrations.background_loop import BackgroundLoop
+from deepmath.integrations.background_loop import BackgroundLoop, ClosedError
 
 ABOUT = ContextVar("about", default="nothing")
 
@@ -107,10 +109,72 @@ def test_loop_can_be_closed_from_its_own_thread() -> None:
     async def close() -> None:
         loop.close()
 
-    with suppress(CancelledError):
+    with suppress(ClosedError):
         loop.run(close())
     for thread in threading.enumerate():
         if thread.name == "deepmath":
             thread.join(10)
     assert loop.closed
     assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_stream_can_be_closed_from_the_loops_own_thread(loop) -> None:
+    ended: list[bool] = []
+    stream = loop.iterate(count(ended))
+    next(stream)
+
+    async def close() -> None:
+        stream.close()
+
+    loop.run(close())
+    loop.run(asyncio.sleep(1))
+    assert ended == [True]
+
+
+def test_closed_loop_takes_nothing_and_says_so() -> None:
+    loop = BackgroundLoop()
+    stream = loop.iterate(count([]))
+    loop.close()
+    with pytest.raises(ClosedError, match="closed by a cleanup"):
+        loop.run(asyncio.sleep(0))
+    with pytest.raises(ClosedError):
+        next(stream)
+
+
+def test_stream_that_the_loops_end_cuts_off_says_so() -> None:
+    loop = BackgroundLoop()
+    stream = loop.iterate(count([], stuck_at=1))
+    next(stream)
+    threading.Timer(0.2, loop.close).start()
+    with pytest.raises(ClosedError):
+        next(stream)
+
+
+def test_interrupted_close_sees_to_what_is_held_all_the_same() -> None:
+    loop, ended = BackgroundLoop(), []
+
+    @asynccontextmanager
+    async def held() -> AsyncIterator[None]:
+        yield
+        await asyncio.sleep(1)
+        ended.append(True)
+
+    loop.run(loop.hold(held()))
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        loop.close()
+    assert ended == [True]
+    assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_loop_of_a_forked_process_is_closed_without_its_thread(loop) -> None:
+    if (child := os.fork()) == 0:
+        loop.close()
+        os._exit(7)
+    until = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.05)
+    if ended == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 7

@@ -228,6 +228,14 @@ def test_interrupt_ends_a_run_that_waits(executor_address) -> None:
         gone(generator)
 
 
+def test_interrupt_before_the_first_event_ends_the_run(model) -> None:
+    agent = MathAgent(model)
+    events = agent.run(TASK, stream=True)
+    agent.interrupt()
+    with pytest.raises(AgentError, match="interrupted"):
+        list(events)
+
+
 def test_interrupt_by_a_callback_ends_the_run(model) -> None:
     agent = MathAgent(model, step_callbacks=[lambda step, agent: agent.interrupt()])
     with pytest.raises(AgentError, match="interrupted"):

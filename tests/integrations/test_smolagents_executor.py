@@ -1,5 +1,6 @@
 """smolagents' agents on our executor: what they can rely on, and what they are told where something goes wrong."""
 
+import gc
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy
 import psutil
 import pytest
 from executor.conftest import running
-from smolagents import CodeAgent, FinalAnswerTool, tool
+from smolagents import CodeAgent, FinalAnswerTool, Tool, tool
 from smolagents.local_python_executor import ExecutionTimeoutError, InterpreterError
 
 from deepmath.errors import InvalidRequest, Unavailable
@@ -177,9 +178,10 @@ def test_variable_is_what_it_was_when_it_was_sent(executor):
         ({"t": "x" * (2 << 20)}, "variable 't' cannot be sent into the sandbox: 2097154 bytes as JSON"),
         ({"a b": 1}, "'a b' cannot be the name of a variable"),
         ({"__builtins__": {}}, "'__builtins__' cannot be the name of a variable"),
+        ({f"v{n}": n for n in range(1000)}, "over 999 variables: send them in a dictionary"),
         ({"a": numpy.zeros(5 << 20)}, "the variables have over 32 MiB: send less"),
     ],
-    ids=["function", "objects", "long", "name", "dunder", "huge"],
+    ids=["function", "objects", "long", "name", "dunder", "many", "huge"],
 )
 def test_variable_that_cannot_be_sent_is_a_clear_error(executor, variables, message):
     with pytest.raises(InterpreterError, match=re.escape(message)):
@@ -195,6 +197,33 @@ def test_variables_that_were_sent_are_there_after_the_sandbox_was_killed(executo
     assert executor("a, float(rows.sum()), sqrt(4)").output == (1, 2.0, 2.0)
     with pytest.raises(InterpreterError, match="NameError: name 'x' is not defined"):
         executor("x")
+
+
+def test_variables_are_there_after_the_sandbox_was_killed_while_it_took_one(new_executor):
+    executor = new_executor(timeout_seconds=1)
+    executor.send_variables({"a": 1})
+    executor("import numpy\nnumpy.concatenate = lambda *_: sum(iter(int, 1))")
+    executor.send_variables({"rows": numpy.zeros(200_000)})
+    with pytest.raises(InterpreterError, match="the variables could not be set"):
+        executor("1")
+    assert executor("a, sqrt(4), rows.shape").output == (1, 2.0, (200_000,))
+
+
+def test_executor_that_nobody_holds_but_its_own_tool_is_cleaned_up(new_executor, executor_address):
+    class Owner:
+        def __init__(self) -> None:
+            self.executor = DeepMathExecutor(executor=executor_address)
+            self.executor.send_tools({"ask": self.ask})
+
+        def ask(self) -> int:
+            return 42
+
+    owner = Owner()
+    assert owner.executor("ask()").output == 42
+    cleanup = owner.executor.cleanup
+    del owner
+    gc.collect()
+    assert not cleanup.alive
 
 
 def test_prints_are_kept_where_the_snippet_fails(executor):
@@ -330,6 +359,24 @@ def test_tool_may_run_an_agent_with_an_executor_of_its_own(new_executor):
         return agent_of(new_executor(), ["final_answer(6 * 7)"]).run(task)
 
     assert agent_of(new_executor(), ["final_answer(delegate('x') + 1)"], [delegate]).run("Go.") == 43
+
+
+def test_arguments_by_name_are_those_of_the_tool_in_whatever_order_it_lists_them(executor):
+    class Subtract(Tool):
+        name, description, output_type = "subtract", "Subtracts.", "number"
+        inputs = {n: {"type": "number", "description": "A number."} for n in ("b", "a")}  # noqa: RUF012 - smolagents'
+
+        def forward(self, a: float, b: float) -> float:
+            return a - b
+
+    executor.send_tools({"subtract": Subtract()})
+    assert executor("subtract(a=10, b=3), subtract(10, 3), subtract(10, b=3)").output == (7, 7, 7)
+
+
+def test_managed_agent_takes_additional_arguments(new_executor):
+    helper = agent_of(new_executor(), ["final_answer(x + 1)"], name="helper", description="Adds.")
+    code = "final_answer('42' in helper(task='go', additional_args={'x': 41}))"
+    assert agent_of(new_executor(), [code], managed_agents=[helper]).run("Go.") is True
 
 
 def test_managed_agent_is_called_like_a_tool(new_executor):

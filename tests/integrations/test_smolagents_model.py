@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from secured import Authority, add_token
@@ -247,7 +248,7 @@ def test_model_that_was_cleaned_up_says_so(generator) -> None:
     with DeepMathModel(generator.address) as model:
         pass
     model.cleanup()
-    with pytest.raises(WrongOrder, match="cleaned up"):
+    with pytest.raises(WrongOrder, match="closed by a cleanup"):
         model.generate(ASKED)
 
 
@@ -261,13 +262,22 @@ def test_model_that_nobody_holds_is_cleaned_up(generator) -> None:
     assert not cleanup.alive
 
 
-def test_model_that_is_cleaned_up_in_mid_answer_ends_it(generator) -> None:
-    generator.engine.says = [f"some text{HANGS}"]
+def test_answer_that_a_cleanup_cuts_off_is_none(generator) -> None:
+    generator.engine.says = [f"some text{HANGS}"] * 2
     model = DeepMathModel(generator.address)
     deltas = model.generate_stream(ASKED)
     next(deltas)
-    model.cleanup()
-    assert list(deltas) == []
+    threading.Timer(0.5, model.cleanup).start()
+    with pytest.raises(WrongOrder, match="cleanup"):
+        model.generate(ASKED)
+    with pytest.raises(WrongOrder, match="cleanup"):
+        next(deltas)
+
+
+def test_events_of_a_model_that_nobody_else_holds_all_come(generator) -> None:
+    with closing(DeepMathModel(generator.address).solve(QUESTION)) as events:
+        gc.collect()
+        assert [event.WhichOneof("event") for event in events][-1] == "vote"
 
 
 def test_answer_that_is_left_ends_its_call(generator, model) -> None:

@@ -192,6 +192,8 @@ class MathAgent(MultiStepAgent):
 
     def _step_stream(self, memory_step: ActionStep) -> Generator[StreamEvent, None, None]:
         """Fill `memory_step` with the generator's events up to the end of a snippet, or of the trajectory."""
+        if self.interrupt_switch:
+            raise AgentError("Agent interrupted.", self.logger)
         memory_step.model_input_messages = self._run_so_far()
         text = ""
         try:
@@ -217,7 +219,9 @@ class MathAgent(MultiStepAgent):
                         return
         except DeepMathError as error:
             raise AgentGenerationError(f"Error in generating model output:\n{error}", self.logger) from error
-        raise AgentError("Agent interrupted.", self.logger)
+        if self.interrupt_switch:
+            raise AgentError("Agent interrupted.", self.logger)
+        raise AgentGenerationError("Error in generating model output:\nthe generator left it unfinished", self.logger)
 
     def _run_so_far(self) -> list[ChatMessage]:
         """Return this run as smolagents tells of it. The model reads the same, in its own format."""

@@ -10,7 +10,6 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +21,7 @@ from deepmath import values
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.integrations.background_loop import BackgroundLoop
+from deepmath.integrations.background_loop import BackgroundLoop, ClosedError
 from deepmath.integrations.smolagents import tools as tools_module
 from deepmath.integrations.smolagents import variables as variables_module
 from deepmath.integrations.smolagents.outcome import to_error
@@ -122,6 +121,8 @@ class DeepMathExecutor(PythonExecutor):
             kept = self._variables | sent
             if sum(variable.size for variable in kept.values()) > variables_module.MOST_BYTES:
                 raise InterpreterError(f"the variables have over {variables_module.MOST_BYTES >> 20} MiB: send less")
+            if variables_module.calls(kept) > variables_module.MOST_CALLS:
+                raise InterpreterError(f"over {variables_module.MOST_CALLS - 1} variables: send them in a dictionary")
             self._variables = kept
             self._unsent |= sent.keys()
 
@@ -140,7 +141,7 @@ class DeepMathExecutor(PythonExecutor):
             answers: list[Any] = []
             try:
                 result = self._loop.run(self._run(code_action, answers.append))
-            except CancelledError:
+            except ClosedError:
                 raise InterpreterError("this executor was closed while it ran a snippet") from None
             self._fresh |= result.state_lost
             logs = truncate_content(result.stdout, max_length=self._most_prints)
@@ -215,6 +216,7 @@ class DeepMathExecutor(PythonExecutor):
             functions = variables_module.host_functions(variables) if variables else {}
             calls = variables_module.calls(variables)
             result = await self._session.run(code, self._limits, host_functions=functions, host_calls=calls)
+            self._fresh |= result.state_lost
             if error := to_error(result, code, self.authorized_imports, self._seconds):
                 raise InterpreterError(f"the variables could not be set: {error}")
             self._fresh, self._unsent = False, set()

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from smolagents.models import ChatMessage, ChatMessageStreamDelta, MessageRole, Model
 from smolagents.monitoring import TokenUsage
 
 from deepmath.clients import GeneratorClient
-from deepmath.errors import InvalidRequest, WrongOrder
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.integrations.background_loop import BackgroundLoop, Stream
 from deepmath.integrations.smolagents.messages import as_chat
 from deepmath.stack import LocalStack, generator_options
 
 log = logging.getLogger(__name__)
-
-Event = TypeVar("Event")
 
 _SAMPLING = ("temperature", "top_p", "top_k", "seed")
 _PARAMETERS = (*_SAMPLING, "max_tokens")
@@ -138,7 +136,7 @@ class DeepMathModel(Model):
 
         Of the parameters, sampling counts here; what may be used is in `budget`. The events raise as `generate` does.
         """
-        return self._iterate(self._client.solve(question, sampling=_sampling(self.kwargs), budget=budget))
+        return self._loop.iterate(self._client.solve(question, sampling=_sampling(self.kwargs), budget=budget), self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` makes the same model of, but for `tls`, `token_file` and what a stack serves."""
@@ -167,13 +165,12 @@ class DeepMathModel(Model):
             max_tokens=parameters.get("max_tokens"),
             stop_sequences=stop_sequences or (),
         )
-        with closing(self._iterate(call)) as events:
-            yield from events
-
-    def _iterate(self, events: AsyncIterator[Event]) -> Stream[Event]:
-        if self._loop.closed:
-            raise WrongOrder("this model was cleaned up; make another one")
-        return self._loop.iterate(events)
+        with closing(self._loop.iterate(call, self)) as events:
+            event = None
+            for event in events:
+                yield event
+        if event is None or not event.HasField("end"):
+            raise Unavailable("the generator left its answer unfinished")
 
 
 def as_usage(usage: pb.Usage) -> TokenUsage:

@@ -29,12 +29,13 @@ def host_functions(
 
 
 def _parameters(tool: Tool) -> tuple[str, ...]:
+    """Return what the arguments that are given by position are called, in the order in which `tool` takes them."""
     inputs = getattr(tool, "inputs", None)
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, Mapping) and getattr(tool, "skip_forward_signature_validation", False):
         return tuple(inputs)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
-        parameters = inspect.signature(tool).parameters.values()
+        parameters = inspect.signature(getattr(tool, "forward", tool)).parameters.values()
     except (TypeError, ValueError):  # some builtins have none
         return ()
     return tuple(parameter.name for parameter in parameters if parameter.kind in positional)

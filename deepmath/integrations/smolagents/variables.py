@@ -12,6 +12,8 @@ from deepmath.clients import HostFunction
 
 MOST_BYTES = 32 << 20
 """Of all variables together; the session keeps them, for when it has to move to another executor."""
+MOST_CALLS = 1000
+"""That bring them: one for each, or each piece of a large one. What an executor allows unless configured otherwise."""
 _PIECE_BYTES = 512 << 10  # of an array; a third more in base64
 
 # What the local interpreter has without an import.
