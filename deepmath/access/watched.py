@@ -23,7 +23,8 @@ class Watched(Generic[Value]):
     """What `read` makes of the files `paths`, made again when one of them has changed. For use by any thread.
 
     Links are followed, so that it sees a Kubernetes volume change, which swaps a link to a folder. Files that `read`
-    refuses after a change are told of in one warning, and the value before them is kept.
+    refuses after a change are told of in one warning and tried again every second, for what was wrong may be no part of
+    them (a mode, too many open files); the value before them is kept.
 
     Raises:
         DeepMathError: `read` refuses the files as they are to begin with.
@@ -32,6 +33,7 @@ class Watched(Generic[Value]):
     def __init__(self, paths: Sequence[Path], read: Callable[[], Value]) -> None:
         self._paths, self._read = paths, read
         self._lock = threading.Lock()
+        self._told: tuple[_Stamps, str] | None = None
         for _ in range(_FIRST_ATTEMPTS):
             self._seen = self._stamps()
             self._value = read()
@@ -58,12 +60,12 @@ class Watched(Generic[Value]):
             refusal = error
         if self._stamps() != stamps:  # in the midst of the change: what was read may be half old, half new
             return
-        self._seen = stamps
-        if refusal:
-            log.warning("%s; what was there before is used on", refusal)
-        else:
-            self._value = value
+        if refusal is None:
+            self._seen, self._value = stamps, value
             log.info("took up the change of %s", ", ".join(map(str, self._paths)))
+        elif self._told != (stamps, str(refusal)):
+            self._told = (stamps, str(refusal))
+            log.warning("%s; what was there before is used on", refusal)
 
     def _stamps(self) -> _Stamps:
         return [_stamp(path) for path in self._paths]
