@@ -7,6 +7,7 @@ output, and of an error its type only.
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -25,7 +26,7 @@ Value = str | bool | int | float
 Kind = Literal["internal", "client", "server"]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_FLUSH_MS = 3000
+_LAST_SECONDS = 3.0
 
 _tracer: "Tracer | None" = None
 
@@ -100,8 +101,10 @@ def _provider(service: str, endpoint: str) -> Any:
 
 
 def _end(provider: Any) -> None:
-    provider.force_flush(_FLUSH_MS)
-    provider.shutdown()
+    # It sends what it has first, and knows no limit: with a collector that does not answer it would try for long.
+    ending = threading.Thread(target=provider.shutdown, daemon=True)
+    ending.start()
+    ending.join(_LAST_SECONDS)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One trajectory is one trace, from the client over the generator to the executor, and holds nobody's text."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -110,6 +111,27 @@ async def test_collector_that_is_not_there_holds_up_neither_calls_nor_the_end(tm
         start = time.monotonic()
         assert await asyncio.wait_for(executor.process.wait(), 30) == 0
         assert time.monotonic() - start < 25
+
+
+@pytest.mark.parametrize("mute", [False, True])
+def test_collector_that_takes_no_spans_holds_up_the_end_for_three_seconds_at_most(mute) -> None:
+    code = (
+        "import asyncio, sys, time\n"
+        "from deepmath.observability import tracing\n"
+        "async def main():\n"
+        "    async with tracing.exporting('test', sys.argv[1]):\n"
+        "        with tracing.span('x'): pass\n"
+        "        start = time.monotonic()\n"
+        "    print(time.monotonic() - start)\n"
+        "asyncio.run(main())"
+    )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if mute:
+            listener.listen()
+        command = [sys.executable, "-c", code, f"http://127.0.0.1:{listener.getsockname()[1]}"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert float(ended.stdout) < 5
 
 
 async def test_address_that_is_none_is_a_usage_error() -> None:
