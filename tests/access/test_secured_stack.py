@@ -1,7 +1,6 @@
 """The services among themselves: each proves to the next who it is."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -101,7 +100,6 @@ async def test_run_trains_with_a_generator_over_mutual_tls(stack):
 async def test_health_of_each_service_is_told(stack):
     for served in (stack.executor, stack.generator, stack.trainer):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deepmath.health", served.address),
-            env=os.environ | {"DEEPMATH_TLS": str(stack.tls)},
+            *(sys.executable, "-m", "deepmath.health", "--tls", str(stack.tls), served.address)
         )
         assert await process.wait() == 0

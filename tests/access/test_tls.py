@@ -1,7 +1,6 @@
 """Who has no good certificate is not let in and told why; certificates change while calls go on."""
 
 import asyncio
-import os
 import socket
 import ssl
 import sys
@@ -236,11 +235,15 @@ async def test_unix_socket_is_served_without_tls(authority, alice, tmp_path):
 
 
 async def test_health_is_answered_over_tls_to_who_has_a_certificate(secured, alice):
-    assert await health(secured.address, DEEPMATH_TLS=str(alice)) == 0
+    assert await health("--tls", str(alice), secured.address) == 0
     assert await health(secured.address) == 1
+    assert await health("--tls", str(alice / "nowhere"), secured.address) == 2
 
 
-async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_else_is(authority, tmp_path):
+async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_else_is(
+    authority, alice, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DEEPMATH_TLS", str(alice))  # as in a container whose service calls others over TLS
     options = ("--tls", authority.issue("executor"), "--health-listen", "127.0.0.1:0")
     async with serving("executor", tmp_path, *options) as served:
         (line,) = served.said
@@ -255,10 +258,8 @@ async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_
             assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def health(address: str, **environment: str) -> int:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deepmath.health", address), env=os.environ | environment
-    )
+async def health(*arguments: str) -> int:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "deepmath.health", *arguments)
     return await process.wait()
 
 

@@ -1,7 +1,6 @@
 """Who may call what, by token: told clearly, changed while services run, and never written down."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -100,10 +99,9 @@ async def test_command_line_tells_of_a_refusal_in_one_line(guarded, deepmath, mo
     assert (ended.status, ended.out) == (0, "42\n")
 
 
-async def test_health_needs_no_token_and_reflection_does(guarded, monkeypatch):
-    monkeypatch.setenv("DEEPMATH_TLS", str(guarded.tls))
-    command = (sys.executable, "-m", "deepmath.health", guarded.served.address)
-    assert await (await asyncio.create_subprocess_exec(*command, env=os.environ)).wait() == 0
+async def test_health_needs_no_token_and_reflection_does(guarded):
+    command = (sys.executable, "-m", "deepmath.health", "--tls", str(guarded.tls), guarded.served.address)
+    assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
     async with guarded.client() as client:
         stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
