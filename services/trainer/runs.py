@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepmath.errors import DeepMathError, InvalidRequest, WrongOrder
+from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
 from services.trainer.config import TrainConfig
 from services.trainer.launch import command, spawn
 from services.trainer.metrics_log import RunFolder, State
@@ -34,6 +34,8 @@ class Runs:
         self._workers: dict[str, asyncio.subprocess.Process] = {}
         self._reapers: set[asyncio.Task[None]] = set()
         self._asked: set[str] = set()  # runs that were told to stop
+        self._starting = asyncio.Lock()
+        self._ending = False
         with _writing(root):
             root.mkdir(parents=True, exist_ok=True)
             (root / ".probe").touch()
@@ -99,8 +101,19 @@ class Runs:
 
         Raises:
             WrongOrder: a worker is at it.
+            Unavailable: all runs are being stopped.
             DeepMathError: its folder cannot be written to.
         """
+        async with self._starting:
+            if self._ending:
+                raise Unavailable("the trainer is about to end; start the run at the next one")
+            worker = await self._spawn(folder, config)
+            self._workers[folder.name] = worker
+        task = asyncio.create_task(self._reap(folder, worker))
+        self._reapers.add(task)
+        task.add_done_callback(self._reapers.discard)
+
+    async def _spawn(self, folder: RunFolder, config: TrainConfig) -> asyncio.subprocess.Process:
         new = not folder.path.exists()
         with _writing(folder.path, new):
             folder.path.mkdir(exist_ok=True)
@@ -108,11 +121,7 @@ class Runs:
                 folder.write_config(config.to_yaml())
                 folder.write_state(status="starting", error="", pid=0, steps=config.optimizer.steps)
                 self._asked.discard(folder.name)
-                worker = await spawn(command(config.launch, folder.path), folder, lock)
-        self._workers[folder.name] = worker
-        task = asyncio.create_task(self._reap(folder, worker))
-        self._reapers.add(task)
-        task.add_done_callback(self._reapers.discard)
+                return await spawn(command(config.launch, folder.path), folder, lock)
 
     async def stop(self, folder: RunFolder) -> State:
         """Tell the worker of a run to write a checkpoint and end; return the run's last state."""
@@ -136,7 +145,10 @@ class Runs:
         return folder.read_state().pid or (worker.pid if worker else 0)
 
     async def stop_all(self) -> None:
-        """Stop the runs whose workers this process has started."""
+        """Stop the runs whose workers this process has started, and start no others."""
+        self._ending = True
+        async with self._starting:  # one that is being started is one of them
+            pass
         await asyncio.gather(*(self.stop(RunFolder(self._root / name)) for name in self._workers))
 
     async def _reap(self, folder: RunFolder, worker: asyncio.subprocess.Process) -> None:

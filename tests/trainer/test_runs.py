@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepmath.errors import DeepMathError, InvalidRequest, WrongOrder
+from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
 from services.trainer.config import TrainConfig, load, read
 from services.trainer.launch import command
 from services.trainer.metrics_log import RunFolder, State
@@ -77,6 +77,23 @@ async def test_stopped_run_can_be_started_again(runs, config) -> None:
     await runs.stop(folder)
     await runs.start(folder, config)
     assert runs.state(folder).status == "starting"
+
+
+async def test_run_that_is_being_started_when_all_are_stopped_is_stopped_too(runs, config) -> None:
+    folder = runs.free("late")
+    starting = asyncio.create_task(runs.start(folder, config))
+    await asyncio.sleep(0)
+    assert not starting.done()
+    await runs.stop_all()
+    await starting
+    assert runs.state(folder).status == "stopped"
+
+
+async def test_no_run_is_started_once_all_are_stopped(runs, config) -> None:
+    await runs.stop_all()
+    with pytest.raises(Unavailable, match="about to end"):
+        await runs.start(runs.free("too-late"), config)
+    assert runs.all() == []
 
 
 async def test_configuration_is_kept_whole(runs, config) -> None:
