@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -27,6 +28,8 @@ from deepmath.observability.metrics import Metrics, serving
 log = logging.getLogger(__name__)
 
 Register = Callable[[grpc.aio.Server], None]
+
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -135,22 +138,34 @@ class Server:
             await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
         return cls(servers, healths, address, probed)
 
+    async def tell_of_end(self) -> None:
+        """Say from now on that it does not serve."""
+        await self._healths.enter_graceful_shutdown()
+
     async def stop(self, grace_s: float) -> None:
         """Take no new calls, give those in flight `grace_s` seconds, then cancel them."""
-        await self._healths.enter_graceful_shutdown()
+        await self.tell_of_end()
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+
+
+def end_at_sigterm() -> None:
+    """Have SIGTERM end this process, as if by `sys.exit`, until `serve` has a use for it. To be called first of all.
+
+    As process 1 of a container it would else not be heard while a model loads.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
 
 
 async def serve(
     config: ServiceConfig,
     services: Mapping[str, Register],
-    drain: Callable[[], Awaitable[None]] = _nothing,
+    drain: Callable[[], Coroutine[Any, Any, None]] = _nothing,
     broken: asyncio.Event | None = None,
     metrics: Metrics | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then call `drain` (stop admitting there) and stop within `config.drain_seconds`.
 
-    Asked a second time, it stops at once.
+    Health says so from the first. Asked a second time, also while it drains, it stops at once.
 
     `broken` is set by a service that has lost what it needs: it stops as if asked to, but not in peace.
 
@@ -163,26 +178,32 @@ async def serve(
         if metrics:
             await observed.enter_async_context(serving(metrics.registry, config.metrics_listen))
             await observed.enter_async_context(tracing.exporting(metrics.service, config.otlp))
+        asked = _asked_to_end()
         server = await Server.start(config, services, metrics)
         if server.probed:
             print(f"health on {server.probed}", flush=True)
         print(f"serving on {server.address}", flush=True)
-        asked = _asked_to_end()
         await _first(event.wait() for event in (asked, broken) if event)
         in_peace = asked.is_set()
         asked.clear()
-        await drain()
-        await _first([server.stop(config.drain_seconds), asked.wait()])  # asked again: at once
+        await server.tell_of_end()
+        await _first([drain(), asked.wait()])
+        if asked.is_set():  # again: at once, but a server that was never stopped would hold up the end for ever
+            await server.stop(0)
+        else:
+            await _first([server.stop(config.drain_seconds), asked.wait()])
     if not in_peace:
         raise Unavailable("the service has lost what it needs to work; the log above says what")
 
 
 async def _first(waits: Iterable[Coroutine[Any, Any, Any]]) -> None:
-    """Wait for one of `waits` and cancel the others."""
+    """Wait for one of `waits`, raise what it raises, and cancel the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+    ended, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
         task.cancel()
+    for task in ended:
+        task.result()
 
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:

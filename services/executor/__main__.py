@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deepmath.config import load
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
-from deepmath.serving import serve
+from deepmath.serving import end_at_sigterm, serve
 from services.executor.config import ExecutorConfig
 
 _TREE = 8  # processes beside the sandboxes: launcher, reaper and zygote, of an old zygote too
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
+    end_at_sigterm()
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(config.log_level, config.log_format, "executor")
     try:

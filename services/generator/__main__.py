@@ -7,13 +7,14 @@ from deepmath.config import load
 from deepmath.errors import DeepMathError
 from deepmath.model_files import check_adapter, check_model
 from deepmath.observability.logs import set_up_logging
-from deepmath.serving import serve
+from deepmath.serving import end_at_sigterm, serve
 from services.generator.config import GeneratorConfig
 from services.generator.environment import tell_vllm
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
+    end_at_sigterm()
     config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(config.log_level, config.log_format, "generator")
     tell_vllm(config)

@@ -6,12 +6,13 @@ import sys
 from deepmath.config import load
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
-from deepmath.serving import serve
+from deepmath.serving import end_at_sigterm, serve
 from services.trainer.settings import ServiceSettings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
+    end_at_sigterm()
     settings = load(ServiceSettings, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(settings.log_level, settings.log_format, "trainer")
     try:

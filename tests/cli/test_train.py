@@ -1,14 +1,18 @@
 """`deepmath train`: what it refuses, and how fast; what it shows; a real run from beginning to end."""
 
+import asyncio
 import io
 import json
 import math
+import sys
 
+import psutil
 import pytest
 from rich.console import Console
 
 from deepmath.cli.training_panel import Panel, sparkline
 from deepmath.cli.training_views import JsonLines, Lines
+from deepmath.serving import EXIT_TERMINATED
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 SMALL = (
@@ -75,6 +79,20 @@ async def test_trainer_that_is_not_there_is_told(deepmath, free_port) -> None:
     ended = await deepmath("train", "--trainer", f"127.0.0.1:{free_port}")
     assert ended.status == 1
     assert f"the trainer at 127.0.0.1:{free_port} cannot be reached" in ended.err
+
+
+async def test_sigterm_before_there_is_a_run_ends_the_command_and_what_it_has_started(tmp_path) -> None:
+    code = "from deepmath.cli.main import main; main()"
+    command = (sys.executable, "-c", code, "train", "--runs", str(tmp_path / "runs"))
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    async for line in process.stderr:
+        if line.startswith(b"starting executor and generator"):
+            break
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    assert await process.stderr.read() == b""
+    assert (await process.wait(), bool(started)) == (EXIT_TERMINATED, True)
+    assert not psutil.wait_procs(started, timeout=30)[1]
 
 
 @pytest.mark.slow

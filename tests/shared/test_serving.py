@@ -1,0 +1,71 @@
+"""The end of a service: heard while it starts, told by its health while it drains, and at once if asked again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deepmath.serving import EXIT_TERMINATED
+from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+
+_AS_PROCESS_1 = [
+    *("unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])),
+    *("--pid", "--fork", "--kill-child", "--mount-proc"),
+]
+
+_SLOW_TO_DRAIN = """
+import asyncio
+from deepmath.config import ServiceConfig
+from deepmath.serving import serve
+
+async def drain():
+    print("draining", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(serve(ServiceConfig(listen="127.0.0.1:0"), {}, drain))
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_generator_that_loads_its_model_as_process_1_of_a_container(tmp_path) -> None:
+    """The kernel drops signals to process 1 that it has no handler for."""
+    if subprocess.run([*_AS_PROCESS_1, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no namespace for processes may be made here")
+    service = ("services.generator", "--model", EMBEDDED_MODEL, *EMBEDDED_OPTIONS, f"--listen=unix:{tmp_path}/socket")
+    command = [*_AS_PROCESS_1, sys.executable, "-m", *map(str, service)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 200
+            while len(started := psutil.Process(process.pid).children(recursive=True)) < 3:  # vLLM's processes too
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            started[0].send_signal(signal.SIGTERM)
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, "serving on" in out) == (EXIT_TERMINATED, False)
+    assert "Traceback" not in errors
+    assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+def test_service_that_drains_says_that_it_does_not_serve_and_ends_at_once_when_asked_again() -> None:
+    with subprocess.Popen([sys.executable, "-c", _SLOW_TO_DRAIN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            address = process.stdout.readline().removeprefix("serving on ").strip()
+            with grpc.insecure_channel(address) as channel:
+                check = health_pb2_grpc.HealthStub(channel).Check
+                assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+                process.terminate()
+                assert process.stdout.readline() == "draining\n"
+                assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
