@@ -187,11 +187,12 @@ async def serve(
         in_peace = asked.is_set()
         asked.clear()
         await server.tell_of_end()
-        await _first([drain(), asked.wait()])
-        if asked.is_set():  # again: at once, but a server that was never stopped would hold up the end for ever
-            await server.stop(0)
-        else:
-            await _first([server.stop(config.drain_seconds), asked.wait()])
+        try:
+            await _first([drain(), asked.wait()])
+            if not asked.is_set():
+                await _first([server.stop(config.drain_seconds), asked.wait()])
+        finally:
+            await server.stop(0)  # one that was never stopped would hold up the end for ever
     if not in_peace:
         raise Unavailable("the service has lost what it needs to work; the log above says what")
 

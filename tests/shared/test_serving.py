@@ -69,3 +69,17 @@ def test_service_that_drains_says_that_it_does_not_serve_and_ends_at_once_when_a
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def test_service_whose_drain_fails_ends_all_the_same_and_says_why() -> None:
+    script = _SLOW_TO_DRAIN.replace("await asyncio.sleep(600)", "raise OSError('no space left')")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline().startswith("serving on")
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "no space left" in errors
