@@ -34,14 +34,19 @@ def _security_context() -> tuple[str, ...]:
 HARDENED = _security_context()
 
 
-def as_deployed(image: str, folder: Path) -> tuple[str, ...]:
-    """The command of an executor in a container with the manifest's security context.
+def run_hardened(image: str, *options: str) -> tuple[str, ...]:
+    """What `docker` is told to run an executor with the manifest's security context; its arguments follow.
 
     It shares the network of the machine: what a snippet cannot reach then, it reaches nowhere.
     """
+    return "run", "--network=host", "--no-healthcheck", *options, *HARDENED, image
+
+
+def as_deployed(image: str, folder: Path) -> tuple[str, ...]:
+    """The command of an executor in such a container, which `folder` is shared with."""
     folder.chmod(0o777)  # the socket is made by the container's user
-    run = ("docker", "run", "--rm", "--network=host", "--no-healthcheck", "--env=A_SECRET")
-    return *run, f"--volume={folder}:{folder}", f"--cidfile={folder}/container", *HARDENED, image
+    shared = (f"--volume={folder}:{folder}", f"--cidfile={folder}/container")
+    return "docker", *run_hardened(image, "--rm", "--env=A_SECRET", *shared)
 
 
 def pid_in_engine(folder: Path) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from docker_engine import HARDENED, docker, docker_engine, image  # noqa: F401  (fixtures)
+from docker_engine import docker, docker_engine, image, run_hardened  # noqa: F401  (fixtures)
 from ports import free_ports
 from secured import Authority
 
@@ -33,10 +33,10 @@ class Executors:
     running: dict[str, str] = field(default_factory=dict)
 
     def start(self, address: str) -> None:
-        run = ("run", "--detach", "--network=host", "--no-healthcheck", f"--volume={self.tls}:/etc/deepmath/tls:ro")
+        run = run_hardened(self.image, "--detach", f"--volume={self.tls}:/etc/deepmath/tls:ro")
         serve = (f"--listen={address}", "--health-listen=", "--tls=/etc/deepmath/tls", "--require=pod")
         serve += (f"--drain-seconds={_DRAIN_SECONDS}", "--waiting-sandboxes=2")
-        started = docker(*run, *HARDENED, self.image, *serve)
+        started = docker(*run, *serve)
         assert started.returncode == 0, started.stderr
         self.running[address] = started.stdout.strip()
         until = time.monotonic() + _READY_SECONDS
