@@ -2,7 +2,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-EXTRAS ?= executor,executor-docker,generator-cpu,trainer,smolagents,tracing,dev
+# What `make install` installs, each in editable mode.
+MEMBERS ?= .[sandbox,evaluation,smolagents,tracing,dev] services/executor[docker] services/generator[cpu] services/trainer
 
 # uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
 # build of torch where there is none.
@@ -29,11 +30,11 @@ help: ## this list
 
 install: .venv/.installed ## everything into .venv; nothing if it is there
 
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml $(wildcard services/*/pyproject.toml)
 	@test -x $(python) || python3 -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	@echo 'installing into .venv ($(EXTRAS))'
-	@$(uv) --editable '.[$(EXTRAS)]'
+	@echo 'installing into .venv: $(MEMBERS)'
+	@$(uv) --compile-bytecode $(MEMBERS:%=--editable '%')
 	@touch $@
 
 protos: install ## the stubs from the contracts

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.clients import GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from deepmath.stack import EMBEDDED_MODEL, LocalStack
+from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
 
 IN_FLIGHT = 128
 RESULTS = Path(__file__).parent / "results" / "agent_loop.json"

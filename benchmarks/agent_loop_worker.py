@@ -6,12 +6,13 @@ import os
 import sys
 import time
 
+from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.vllm_environment import tell_vllm
+
 from benchmarks.agent_loop import IN_FLIGHT, MAX_TOKENS
 from deepmath.clients import ExecutorClient
-from deepmath.serving import Server
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.config import GeneratorConfig
-from services.generator.environment import tell_vllm
+from deepmath.local_stack.stack import EMBEDDED_MODEL
+from deepmath.serving.server import GrpcServer
 
 
 async def main(executor: str, cores: str) -> None:
@@ -21,17 +22,19 @@ async def main(executor: str, cores: str) -> None:
     os.sched_setaffinity(0, pinned)
     if len(pinned) == 1:
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = cores
-    from services.generator.engine import Engine
-    from services.generator.prompt import PromptTemplate
-    from services.generator.service import SERVICE_NAME, GeneratorServicer
+    from deepmath_generator.agent_prompt import PromptTemplate
+    from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
+    from deepmath_generator.vllm_engine import VllmEngine
 
     template = PromptTemplate.load(config.model)
-    engine = Engine.start(config)
+    engine = VllmEngine.start(config)
     await engine.warm_up()
     questions = json.loads(sys.stdin.readline())
     prompts = [template.encode(engine.tokenizer, question, "agent") for question in questions]
     client = ExecutorClient(executor)
-    server = await Server.start(config, {SERVICE_NAME: GeneratorServicer(config, engine, client, template).register})
+    server = await GrpcServer.start(
+        config, {SERVICE_NAME: GeneratorServicer(config, engine, client, template).register}
+    )
     print(f"= {server.address}", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(f"= {await raw_rate(engine, prompts)}", flush=True)
@@ -40,15 +43,15 @@ async def main(executor: str, cores: str) -> None:
     engine.stop()
 
 
-async def raw_rate(engine: "Engine", prompts: list[list[int]]) -> float:  # noqa: F821  (imported once cores are set)
+async def raw_rate(engine: "VllmEngine", prompts: list[list[int]]) -> float:  # noqa: F821  (imported once cores are set)
     """Return the tokens per second of `IN_FLIGHT` requests at a time, each to the end of its turn, without tools."""
-    from services.generator.sampling import Sampling
+    from deepmath_generator.sampling_options import SamplingOptions
 
     free = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(prompt: list[int]) -> int:
         async with free:
-            sample = await engine.generate(prompt, Sampling(1.0, 1.0, 0), max_tokens=MAX_TOKENS, tools=False)
+            sample = await engine.generate(prompt, SamplingOptions(1.0, 1.0, 0), max_tokens=MAX_TOKENS, tools=False)
             return len(sample.token_ids)
 
     started = time.perf_counter()

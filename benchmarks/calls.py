@@ -22,11 +22,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from deepmath.access.certificates import issue, make_authority
+from deepmath.access.certificate_authority import issue, make_authority
 from deepmath.access.token_file import new_token, write_client
 from deepmath.access.tokens import TokenClient, hash_of
 from deepmath.clients import ExecutorClient
-from deepmath.local_services import LocalServices
+from deepmath.local_stack.local_services import LocalServices
 
 RESULTS = Path(__file__).parent / "results" / "calls.json"
 NewClient = Callable[[], ExecutorClient]

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.clients import GeneratorClient
-from deepmath.evaluation.benchmarks import find
-from deepmath.evaluation.plan import Configuration, Plan
-from deepmath.evaluation.run import Run, read
-from deepmath.evaluation.sampling import Drawing
+from deepmath.evaluation.benchmark_registry import find
+from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan
+from deepmath.evaluation.evaluation_run import EvaluationRun, read
+from deepmath.evaluation.evaluation_sampler import EvaluationSampler
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
-from deepmath.verifier import Verifier
+from deepmath.grading.verifier import Verifier
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.json"
 SAMPLES = 16
@@ -39,10 +39,10 @@ Figures = dict[str, Any]
 
 
 async def main(problems: int, sequential: int, work: Path) -> Figures:
-    plan = Plan(
+    plan = EvaluationPlan(
         model=EMBEDDED_MODEL.name,
         problems={"synthetic": find("synthetic").problems(problems)},
-        configurations=(Configuration("+Agent", "agent"),),
+        configurations=(EvaluationConfiguration("+Agent", "agent"),),
         samples=SAMPLES,
         sampling=SAMPLING,
         budget=pb.Budget(),
@@ -53,11 +53,11 @@ async def main(problems: int, sequential: int, work: Path) -> Figures:
         GeneratorClient(stack.generator) as client,
     ):
         with Verifier(2, 5.0) as verifier:
-            with Run(work / "warm-up", {}) as run:
-                await Drawing(client, run, replace(some, samples=1, seed=1), verifier).draw()
-            with Run(work / "at_once", {}) as run:
-                at_once = await timed(Drawing(client, run, plan, verifier).draw(), work / "at_once")
-            with Run(work / "sequential", {}) as run:
+            with EvaluationRun(work / "warm-up", {}) as run:
+                await EvaluationSampler(client, run, replace(some, samples=1, seed=1), verifier).draw()
+            with EvaluationRun(work / "at_once", {}) as run:
+                at_once = await timed(EvaluationSampler(client, run, plan, verifier).draw(), work / "at_once")
+            with EvaluationRun(work / "sequential", {}) as run:
                 one_by_one = await timed(one_at_a_time(client, run, some, verifier), work / "sequential")
     return {
         "at_once": at_once,
@@ -69,11 +69,11 @@ async def main(problems: int, sequential: int, work: Path) -> Figures:
     }
 
 
-async def one_at_a_time(client: GeneratorClient, run: Run, plan: Plan, verifier: Verifier) -> None:
+async def one_at_a_time(client: GeneratorClient, run: EvaluationRun, plan: EvaluationPlan, verifier: Verifier) -> None:
     for problem in plan.problems["synthetic"]:
         for samples in range(1, plan.samples + 1):  # of which all but the last are there
             one = replace(plan, problems={"synthetic": [problem]}, samples=samples)
-            await Drawing(client, run, one, verifier).draw()
+            await EvaluationSampler(client, run, one, verifier).draw()
 
 
 async def timed(work: Awaitable[Any], folder: Path) -> Figures:

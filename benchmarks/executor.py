@@ -39,7 +39,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
-from deepmath.stack import LocalStack
+from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "executor.json"
 SNIPPET = 'import sympy as sp; x=sp.symbols("x"); print(sp.solve(x**2-5*x+6,x))'

@@ -7,7 +7,7 @@ import sys
 import time
 
 from benchmarks.executor import SNIPPET
-from services.executor import hugepages, preload
+from deepmath.sandbox.inside import hugepages, preload
 
 COUNT = 60
 

@@ -1,7 +1,7 @@
 """LoRA on a CPU: what the linear layers of the embedded model cost in one step of the engine, in three ways.
 
 `python -m benchmarks.lora_cpu` times them without LoRA, with vLLM's own products and with the grouped ones of
-services/generator/grouped_lora.py, on one thread, and writes benchmarks/results/lora_cpu.json: medians in milliseconds.
+services/generator/deepmath_generator/vllm_patches/cpu/grouped_lora.py, on one thread, and writes benchmarks/results/lora_cpu.json: medians in milliseconds.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from deepmath_generator.vllm_patches.cpu.grouped_lora import GroupedLora
 from vllm.lora.layers import LoRAMapping
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.grouped_lora import GroupedLora
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 RESULTS = Path(__file__).parent / "results" / "lora_cpu.json"
 RANK = 32

@@ -38,7 +38,7 @@ from smolagents.monitoring import AgentLogger, LogLevel
 
 from deepmath.integrations.background_loop import BackgroundLoop
 from deepmath.integrations.smolagents import DeepMathExecutor
-from deepmath.stack import LocalStack
+from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "smolagents.json"
 SNIPPETS = {

@@ -21,7 +21,7 @@ import psutil
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
-from deepmath.stack import LocalStack
+from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 CLIENTS = 8

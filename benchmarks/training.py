@@ -29,13 +29,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
-from services.trainer.config import TrainConfig
-from services.trainer.metrics_log import RunFolder
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_folder import RunFolder
+
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "training.json"
 WARM_UP = 2  # steps
-TRL, OURS = "benchmarks.training_trl", "services.trainer.worker"
+TRL, OURS = "benchmarks.training_trl", "deepmath_trainer.training_worker"
 LARGER = {"hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 6, "num_attention_heads": 6}
 LENGTHS = (128, 384)
 OPTIONS: dict[str, Sequence[str]] = {"generator": EMBEDDED_OPTIONS}

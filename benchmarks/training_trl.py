@@ -17,15 +17,15 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from deepmath_trainer.run_config import TrainConfig, load
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.training_data import ProblemOrder, load_problems
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.training_trl_tool import CHAT_TEMPLATE, END_OF_CALL, RESPONSE_TEMPLATE, Session, succeeded
-from deepmath.grading import extract_boxed, same
-from services.trainer.config import TrainConfig, load
-from services.trainer.data import Order, load_problems
-from services.trainer.metrics_log import RunFolder
+from benchmarks.training_trl_tool import CHAT_TEMPLATE, END_OF_CALL, RESPONSE_TEMPLATE, ToolSession, succeeded
+from deepmath.grading.answers import extract_boxed, same
 
 Messages = list[dict[str, Any]]
 
@@ -41,7 +41,7 @@ def main(folder: RunFolder) -> None:
         args=arguments(config, folder.path),
         train_dataset=dataset(config),
         reward_funcs=[accuracy_reward, code_reward],
-        environment_factory=Session if agent else None,
+        environment_factory=ToolSession if agent else None,
         peft_config=lora(config),
     )
     trainer.folder = folder
@@ -107,7 +107,7 @@ def tokenizer(path: str, agent: bool) -> PreTrainedTokenizerBase:
 def dataset(config: TrainConfig) -> Dataset:
     """Return the problems in the order in which our trainer takes them."""
     problems = load_problems(config.data, config.seed)
-    order = Order(len(problems), config.seed).indices(0, config.optimizer.steps * config.rollout.groups)
+    order = ProblemOrder(len(problems), config.seed).indices(0, config.optimizer.steps * config.rollout.groups)
     system = tomllib.loads((Path(config.model_path) / "prompt.toml").read_text())[config.rollout.mode]
     return Dataset.from_list(
         [

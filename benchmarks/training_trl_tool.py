@@ -55,7 +55,7 @@ CHAT_TEMPLATE = r"""
 _FAILURE = re.compile(r"\w+(Error|Exception|Iteration|Exit|Interrupt): .*")
 
 
-class Session:
+class ToolSession:
     """What TRL makes for each trajectory; its public methods are the tools. Variables live from call to call."""
 
     def reset(self, **_: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepmath.stack import EMBEDDED_MODEL
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 MODEL = EMBEDDED_MODEL.name
 

@@ -22,12 +22,12 @@ os.environ |= {
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from deepmath_generator.config import GeneratorConfig
 from ports import free_ports
 
 from deepmath.clients import ExecutorClient, GeneratorClient
-from deepmath.serving import Server
-from deepmath.stack import EMBEDDED_MODEL, LocalStack
-from services.generator.config import GeneratorConfig
+from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
+from deepmath.serving.server import GrpcServer
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +53,12 @@ def config() -> GeneratorConfig:
 
 
 @pytest.fixture(scope="session")
-async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F821  (vLLM is slow to import)
+async def engine(config: GeneratorConfig) -> AsyncIterator["VllmEngine"]:  # noqa: F821  (vLLM is slow to import)
     """vLLM with the embedded model."""
     ours = dict(os.environ)
-    from services.generator.engine import Engine
+    from deepmath_generator.vllm_engine import VllmEngine
 
-    engine = Engine.start(config)
+    engine = VllmEngine.start(config)
     os.environ.clear()  # vLLM puts LD_PRELOAD there, which the processes that tests start would take over
     os.environ.update(ours)
     await engine.warm_up()
@@ -70,7 +70,7 @@ async def engine(config: GeneratorConfig) -> AsyncIterator["Engine"]:  # noqa: F
 class Served:
     """A generator around the engine that all tests share."""
 
-    engine: "Engine"  # noqa: F821
+    engine: "VllmEngine"  # noqa: F821
     """Its own view of that engine, at its own version of the policy."""
     address: str
 
@@ -81,16 +81,16 @@ def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
 
     What a test teaches it ends with the block: all others have the model itself.
     """
-    from services.generator.engine import Engine
-    from services.generator.prompt import PromptTemplate
-    from services.generator.service import SERVICE_NAME, GeneratorServicer
+    from deepmath_generator.agent_prompt import PromptTemplate
+    from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
+    from deepmath_generator.vllm_engine import VllmEngine
 
     template = PromptTemplate.load(config.model)
 
     @asynccontextmanager
     async def serve(config=config, executor=executor, servicer=GeneratorServicer) -> AsyncIterator[Served]:
-        own = Engine(engine._llm, engine.model, config)
-        server = await Server.start(config, {SERVICE_NAME: servicer(config, own, executor, template).register})
+        own = VllmEngine(engine._llm, engine.model, config)
+        server = await GrpcServer.start(config, {SERVICE_NAME: servicer(config, own, executor, template).register})
         yield Served(own, server.address)
         await server.stop(0)
         for adapter in await engine._llm.list_loras():

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from deepmath.evaluation.run import Run, Sample
+from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample
 
 SETTINGS = {"model": "tiny-math", "sampling": {"temperature": 1.0}, "benchmarks": ["synthetic"]}
 OK = {"code": "6 * 7", "outcome": "OK", "stdout": "", "value": "42"}
 FAILED = {"code": "1 / 0", "outcome": "EXCEPTION", "stdout": "", "value": ""}
 
 
-def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **changes) -> Sample:
+def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **changes) -> GradedSample:
     """A sample whose right answer is 42."""
     values = {
         "configuration": "DeepMath",
@@ -27,17 +27,17 @@ def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **change
         "snippets": [],
         "seconds": 0.5,
     }
-    return Sample(**values | changes)
+    return GradedSample(**values | changes)
 
 
-def of_answers(*answers: str, problem_id: str = "p1", **changes) -> list[Sample]:
+def of_answers(*answers: str, problem_id: str = "p1", **changes) -> list[GradedSample]:
     """A sample of each answer."""
     return [sample(problem_id, number, answer, **changes) for number, answer in enumerate(answers)]
 
 
-def write(folder: Path, *samples: Sample, failures: tuple[Sample, ...] = (), **settings) -> Path:
+def write(folder: Path, *samples: GradedSample, failures: tuple[GradedSample, ...] = (), **settings) -> Path:
     """Write an evaluation."""
-    with Run(folder, SETTINGS | settings) as run:
+    with EvaluationRun(folder, SETTINGS | settings) as run:
         for one in samples:
             run.add(one)
         for one in failures:

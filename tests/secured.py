@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deepmath.access.certificates import issue, make_authority
+from deepmath.access.certificate_authority import issue, make_authority
 from deepmath.access.token_file import new_token, write_client
 from deepmath.access.tokens import TokenClient, hash_of
 from deepmath.clients import ExecutorClient
@@ -93,7 +93,7 @@ async def serving(service: str, folder: Path, *options: str, listen: str = "127.
     """Start a service with `options` and end it after."""
     log = folder / f"{service}.log"
     few = ["--waiting-sandboxes=1"] if service == "executor" else []
-    command = [sys.executable, "-m", f"services.{service}", "--listen", listen, *few, *map(str, options)]
+    command = [sys.executable, "-P", "-m", f"deepmath_{service}", "--listen", listen, *few, *map(str, options)]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=file)
     try:

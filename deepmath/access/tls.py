@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import grpc
 
-from deepmath.access.watched import Watched
+from deepmath.access.file_watcher import FileWatcher
 from deepmath.errors import InvalidRequest
 
 CERTIFICATE, KEY, AUTHORITY = FILES = ("tls.crt", "tls.key", "ca.crt")
@@ -44,13 +44,13 @@ def read_tls_files(folder: Path) -> TlsFiles:
     return files
 
 
-def watch_tls_files(folder: Path) -> Watched[TlsFiles]:
+def watch_tls_files(folder: Path) -> FileWatcher[TlsFiles]:
     """Return the files of `folder`, as they change.
 
     Raises:
         InvalidRequest: they cannot be used.
     """
-    return Watched([folder / name for name in FILES], lambda: read_tls_files(folder))
+    return FileWatcher([folder / name for name in FILES], lambda: read_tls_files(folder))
 
 
 def server_credentials(folder: Path) -> grpc.ServerCredentials:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from deepmath.access.watched import Watched
+from deepmath.access.file_watcher import FileWatcher
 from deepmath.errors import InvalidRequest
 
 Scope = Literal["execute", "generate", "update-adapter", "train"]
@@ -80,13 +80,13 @@ def parse_clients(text: str, path: Path) -> Clients:
     return clients
 
 
-def watch_clients(path: Path) -> Watched[Clients]:
+def watch_clients(path: Path) -> FileWatcher[Clients]:
     """Return the clients in the file `path`, as it changes.
 
     Raises:
         InvalidRequest: it cannot be used.
     """
-    return Watched([path], lambda: read_clients(path))
+    return FileWatcher([path], lambda: read_clients(path))
 
 
 def client_of(token: str, clients: Clients) -> str | None:
@@ -115,10 +115,10 @@ def read_token(path: Path) -> str:
     return token
 
 
-def watch_token(path: Path) -> Watched[str]:
+def watch_token(path: Path) -> FileWatcher[str]:
     """Return the token in the file `path`, as it changes.
 
     Raises:
         InvalidRequest: there is none.
     """
-    return Watched([path], lambda: read_token(path))
+    return FileWatcher([path], lambda: read_token(path))

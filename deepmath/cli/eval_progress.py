@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deepmath.evaluation.plan import Plan
-    from deepmath.evaluation.run import Run, Sample
+    from deepmath.evaluation.evaluation_plan import EvaluationPlan
+    from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample
 
 Row = tuple[str, str]  # configuration and benchmark
 
@@ -15,7 +15,7 @@ Row = tuple[str, str]  # configuration and benchmark
 class EvalProgress:
     """Bars with accuracy so far, rate and time left; a context manager. Nothing is drawn where there is no terminal."""
 
-    def __init__(self, plan: "Plan", run: "Run") -> None:
+    def __init__(self, plan: "EvaluationPlan", run: "EvaluationRun") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -45,7 +45,7 @@ class EvalProgress:
             for benchmark, problems in plan.problems.items()
         }
 
-    def show(self, sample: "Sample") -> None:
+    def show(self, sample: "GradedSample") -> None:
         """Show that a sample has ended."""
         row = sample.configuration, sample.benchmark
         self._count(row, sample.correct)
@@ -66,7 +66,7 @@ class EvalProgress:
         self._progress.stop()
 
 
-def show_plan(plan: "Plan", folder: "Path") -> None:
+def show_plan(plan: "EvaluationPlan", folder: "Path") -> None:
     """Print what would be drawn into `folder`.
 
     Raises:
@@ -75,7 +75,7 @@ def show_plan(plan: "Plan", folder: "Path") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from deepmath.evaluation.run import done
+    from deepmath.evaluation.evaluation_run import done
 
     there = done(folder, plan.settings())
     table = Table("configuration", "mode", "adapter", "benchmark", box=None, header_style="bold", pad_edge=False)

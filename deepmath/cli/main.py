@@ -5,8 +5,8 @@ import sys
 
 import typer
 
-from deepmath.cli import certs, doctor, eval, exec, problems, push, report, serve, solve, token, train, up
-from deepmath.exits import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
+from deepmath.cli.commands import certs, doctor, eval, exec, problems, push, report, serve, solve, token, train, up
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 
 app = typer.Typer(
     name="deepmath",
@@ -33,6 +33,9 @@ app.add_typer(certs.certs, name="certs")
 def main() -> None:
     """Run the command line. Whatever goes wrong ends with one clear line and an exit status, never a traceback."""
     from deepmath.errors import DeepMathError, InvalidRequest
+    from deepmath.rpc.core_logging import silence_core_logging
+
+    silence_core_logging()
 
     try:
         app()

@@ -1,9 +1,9 @@
 """Clients of the services: what people use is what the services use among themselves."""
 
-from deepmath.clients.executor import ExecutorClient
+from deepmath.clients.executor_client import ExecutorClient
 from deepmath.clients.executor_session import ExecutorSession
-from deepmath.clients.generator import GeneratorClient
+from deepmath.clients.generator_client import GeneratorClient
 from deepmath.clients.host_functions import HostFunction
-from deepmath.clients.trainer import TrainerClient
+from deepmath.clients.trainer_client import TrainerClient
 
 __all__ = ["ExecutorClient", "ExecutorSession", "GeneratorClient", "HostFunction", "TrainerClient"]

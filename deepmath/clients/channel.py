@@ -6,8 +6,8 @@ import json
 import grpc
 
 from deepmath.access.tls import TlsFiles, channel_credentials
+from deepmath.clients.authenticated_channel import AuthenticatedChannel
 from deepmath.clients.credentials import Credentials
-from deepmath.clients.proving_channel import ProvingChannel
 from deepmath.errors import InvalidRequest
 
 _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
@@ -40,7 +40,7 @@ def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
             return grpc.aio.insecure_channel(resolvable, options=options)
         return grpc.aio.secure_channel(resolvable, channel_credentials(files), options=options)
 
-    return ProvingChannel(credentials, open_with) if any(credentials) else open_with(None)
+    return AuthenticatedChannel(credentials, open_with) if any(credentials) else open_with(None)
 
 
 def _resolvable(target: str) -> str:

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from deepmath.access.file_watcher import FileWatcher
 from deepmath.access.tls import TlsFiles, watch_tls_files
 from deepmath.access.tokens import watch_token
-from deepmath.access.watched import Watched
-from deepmath.addresses import is_unix, stays_here
 from deepmath.errors import InvalidRequest
+from deepmath.rpc.addresses import is_unix, stays_here
 
 TLS, TOKEN_FILE = "DEEPMATH_TLS", "DEEPMATH_TOKEN_FILE"
 
@@ -17,8 +17,8 @@ class Credentials(NamedTuple):
     """What goes with calls, each as it is now; None for what there is none of."""
 
     folder: Path | None
-    tls: Watched[TlsFiles] | None
-    token: Watched[str] | None
+    tls: FileWatcher[TlsFiles] | None
+    token: FileWatcher[str] | None
 
     @classmethod
     def to(cls, target: str, tls: Path | None = None, token_file: Path | None = None) -> Self:

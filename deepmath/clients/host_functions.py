@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from deepmath import values
 from deepmath.errors import InvalidRequest, ReplayDiverged
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.rpc import wire_values
 
 _ERROR_CHARACTERS = 4000
 
@@ -20,7 +20,7 @@ _ERROR_CHARACTERS = 4000
 class HostFunction:
     """What a snippet may call by a name.
 
-    `call` gets the arguments by name and returns what JSON, or one of the forms of `deepmath/values.py`, can hold. What
+    `call` gets the arguments by name and returns what JSON, or one of the forms of `deepmath/rpc/wire_values.py`, can hold. What
     it raises is raised in the snippet. Beyond its deadline it is cancelled, and the snippet gets a TimeoutError.
     `parameters` are the names of arguments that are given by position. With `ends_snippet` a call that is answered
     without an error ends the snippet.
@@ -100,7 +100,7 @@ class Host:
         end = loop.time() + call.deadline_ms / 1e3
         try:
             function = self._functions[call.function]  # the executor lets nothing else through
-            arguments = values.loads(call.arguments, values.ARGUMENT_BYTES)
+            arguments = wire_values.loads(call.arguments, wire_values.ARGUMENT_BYTES)
             if not isinstance(arguments, dict):
                 raise ValueError("the arguments are no object")
             async with asyncio.timeout_at(end):
@@ -129,7 +129,7 @@ def _offer(functions: Mapping[str, HostFunction], call_s: float, calls: int) -> 
 
 def _written(function: str, value: Any) -> str:
     try:
-        return values.dumps(value, values.RESULT_BYTES)
+        return wire_values.dumps(value, wire_values.RESULT_BYTES)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{function}() returned what cannot be sent into the sandbox: {error}") from None

@@ -13,18 +13,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from deepmath.evaluation import typeset
-from deepmath.evaluation.comparison import Comparison
-from deepmath.evaluation.published import Published
-from deepmath.evaluation.table import Table
-from deepmath.evaluation.trace import Trace
+from deepmath.evaluation import html_typesetting
+from deepmath.evaluation.published_results import Published
+from deepmath.evaluation.run_comparison import RunComparison
+from deepmath.evaluation.text_table import TextTable
+from deepmath.evaluation.trace_selection import SampleTrace
 
 _HERE = Path(__file__).parent
 _LONGEST_ANSWER = 2000  # characters
 
 
 @dataclass(frozen=True)
-class Group:
+class TraceGroup:
     """The traces that the page has of a configuration on a benchmark."""
 
     configuration: str
@@ -32,17 +32,17 @@ class Group:
     folder: Path
     samples: int
     """That there are, in the folder."""
-    traces: Sequence[Trace]
+    traces: Sequence[SampleTrace]
 
 
 def render(
     runs: Mapping[str, Mapping[str, Any]],
-    tables: Sequence[Table],
+    tables: Sequence[TextTable],
     notes: Sequence[str],
     plots: Mapping[str, Path],
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[RunComparison],
     published: Published,
-    groups: Sequence[Group],
+    groups: Sequence[TraceGroup],
 ) -> str:
     """Return the page: settings of each run by its folder, tables, SVGs by their titles, and traces to browse."""
     script = (_HERE / "report.js").read_text()
@@ -57,7 +57,7 @@ def render(
         published=published,
         groups=groups,
         traces=[(group, trace) for group in groups for trace in group.traces],
-        style=Markup((_HERE / "report.css").read_text() + typeset.CODE_STYLE),  # noqa: S704  (ours)
+        style=Markup((_HERE / "report.css").read_text() + html_typesetting.CODE_STYLE),  # noqa: S704  (ours)
         script=Markup(script),  # noqa: S704  (ours)
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
     )
@@ -68,10 +68,10 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "code": typeset.code,
-        "plain": typeset.plain,
-        "prose": typeset.prose,
-        "answer": lambda answer: typeset.mathematics(answer[:_LONGEST_ANSWER]),
+        "code": html_typesetting.code,
+        "plain": html_typesetting.plain,
+        "prose": html_typesetting.prose,
+        "answer": lambda answer: html_typesetting.mathematics(answer[:_LONGEST_ANSWER]),
     }
     return environment
 

@@ -31,7 +31,7 @@ class BackgroundLoop:
         self.closed = False
         self._loop = asyncio.new_event_loop()
         self._running: set[Future[Any]] = set()
-        self._streams: WeakSet[Stream[Any]] = WeakSet()
+        self._streams: WeakSet[BlockingStream[Any]] = WeakSet()
         self._held = AsyncExitStack()
         # Nothing is submitted to a loop that has ended. The garbage collector may close one loop within the other's.
         self._turn = RLock()
@@ -78,9 +78,9 @@ class BackgroundLoop:
             future.cancel()
             raise
 
-    def iterate(self, items: AsyncIterator[T], owner: object = None) -> Stream[T]:
+    def iterate(self, items: AsyncIterator[T], owner: object = None) -> BlockingStream[T]:
         """Return an iterator over `items`, an asynchronous generator. `owner` lives as long as that."""
-        stream = Stream(self, items, owner)
+        stream = BlockingStream(self, items, owner)
         self._streams.add(stream)
         return stream
 
@@ -126,7 +126,7 @@ class BackgroundLoop:
             await asyncio.gather(*stubborn, return_exceptions=True)
 
 
-class Stream(Iterator[T], Generic[T]):
+class BlockingStream(Iterator[T], Generic[T]):
     """An asynchronous generator as an iterator. It has to be closed: that ends the generator."""
 
     def __init__(self, loop: BackgroundLoop, items: AsyncIterator[T], owner: object) -> None:

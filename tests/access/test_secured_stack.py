@@ -11,7 +11,7 @@ from secured import Authority, Served, add_token, serving
 
 from deepmath.clients import GeneratorClient, TrainerClient
 from deepmath.errors import Forbidden, InvalidRequest, Unauthenticated
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -100,6 +100,6 @@ async def test_run_trains_with_a_generator_over_mutual_tls(stack):
 async def test_health_of_each_service_is_told(stack):
     for served in (stack.executor, stack.generator, stack.trainer):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deepmath.health", "--tls", str(stack.tls), served.address)
+            *(sys.executable, "-m", "deepmath.serving.health_check", "--tls", str(stack.tls), served.address)
         )
         assert await process.wait() == 0

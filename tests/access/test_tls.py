@@ -259,7 +259,7 @@ async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_
 
 
 async def health(*arguments: str) -> int:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "deepmath.health", *arguments)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "deepmath.serving.health_check", *arguments)
     return await process.wait()
 
 

@@ -100,7 +100,7 @@ async def test_command_line_tells_of_a_refusal_in_one_line(guarded, deepmath, mo
 
 
 async def test_health_needs_no_token_and_reflection_does(guarded):
-    command = (sys.executable, "-m", "deepmath.health", "--tls", str(guarded.tls), guarded.served.address)
+    command = (sys.executable, "-m", "deepmath.serving.health_check", "--tls", str(guarded.tls), guarded.served.address)
     assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
     async with guarded.client() as client:
         stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)

@@ -5,13 +5,13 @@ import os
 import time
 from pathlib import Path
 
+from deepmath.access.file_watcher import FileWatcher
 from deepmath.access.tokens import watch_token
-from deepmath.access.watched import Watched
 
 _LOOK_SECONDS = 1.1
 
 
-def changed(watched: Watched[str]) -> str:
+def changed(watched: FileWatcher[str]) -> str:
     time.sleep(_LOOK_SECONDS)
     return watched.value
 

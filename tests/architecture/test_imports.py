@@ -43,12 +43,12 @@ def test_service_imports_no_other(service: str) -> None:
 
 
 def test_shared_code_is_light() -> None:
-    programs = {"deepmath/verifier_worker.py"}  # run by path, imported by nobody
-    lazy = {"deepmath/values.py"}  # where an array comes
+    programs = {"deepmath/grading/verifier_worker.py"}  # run by path, imported by nobody
+    lazy = {"deepmath/rpc/wire_values.py"}  # where an array comes
     heavy = ("torch", "vllm", "trl", "transformers", "numpy", "sympy")
     in_light_code = {path for path in importers(*heavy, within="deepmath/") if not path.startswith(SMOLAGENTS)}
     assert in_light_code <= programs | lazy
-    assert importers("deepmath.verifier_worker") == set()
+    assert importers("deepmath.grading.verifier_worker") == set()
 
 
 def test_smolagents_is_imported_by_its_integration_alone() -> None:
@@ -71,7 +71,7 @@ def test_vllm_is_imported_by_the_engine_and_by_what_runs_in_its_processes() -> N
 
 
 def test_trl_is_imported_in_one_file() -> None:
-    assert importers("trl") == {"services/trainer/grpo.py"}
+    assert importers("trl") == {"services/trainer/deepmath_trainer/grpo_trainer.py"}
 
 
 def test_executor_imports_no_torch() -> None:
@@ -79,12 +79,14 @@ def test_executor_imports_no_torch() -> None:
 
 
 def test_service_of_the_trainer_loads_no_torch() -> None:
-    modules = "services.trainer.__main__, services.trainer.service, services.trainer.runs, services.trainer.check"
+    modules = "deepmath_trainer.__main__, deepmath_trainer.service, deepmath_trainer.run_registry, deepmath_trainer.run_validation"
     code = f"import sys, {modules}; print(sorted({{'torch', 'trl', 'transformers', 'datasets'}} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["deepmath.cli.main", "deepmath.clients", "deepmath.serving", "deepmath.stack"])
+@pytest.mark.parametrize(
+    "module", ["deepmath.cli.main", "deepmath.clients", "deepmath.serving.server", "deepmath.local_stack.stack"]
+)
 def test_light_module_loads_nothing_heavy(module: str) -> None:
     heavy = "{'torch', 'vllm', 'trl', 'transformers', 'numpy', 'sympy', 'smolagents'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"

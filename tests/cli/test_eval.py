@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepmath.evaluation.run import read
+from deepmath.evaluation.evaluation_run import read
 
 SMALL = ("--limit", "6", "--samples", "2", "--max-tokens", "160")
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepmath.problems import generate
+from deepmath.data.synthetic import generate
 
 QUESTION = next(generate(1, "test", 0)).problem
 TRAJECTORY = {"answer", "status", "text", "snippets", "model_tokens", "tool_tokens", "seconds"}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deepmath.cli.training_panel import Panel, sparkline
 from deepmath.cli.training_views import JsonLines, Lines
-from deepmath.serving import EXIT_TERMINATED
+from deepmath.serving.server import EXIT_TERMINATED
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 SMALL = (

@@ -13,9 +13,9 @@ from ports import free_ports
 from secured import Authority
 
 from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.errors import Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

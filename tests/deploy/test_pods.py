@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepmath.access.certificates import issue, make_authority
+from deepmath.access.certificate_authority import issue, make_authority
 from deepmath.access.token_file import new_token, write_client
 from deepmath.access.tokens import Scope, TokenClient, hash_of
 from deepmath.clients import GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.errors import Forbidden, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
 
 from .manifests import ROOT, Manifest, render
 from .playable import Machine, Played, playable

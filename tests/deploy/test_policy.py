@@ -4,10 +4,9 @@ import json
 import re
 
 import pytest
-
-from services.executor.config import ExecutorConfig
-from services.generator.config import GeneratorConfig
-from services.trainer.settings import ServiceSettings
+from deepmath_executor.config import ExecutorConfig
+from deepmath_generator.config import GeneratorConfig
+from deepmath_trainer.config import TrainerServiceConfig
 
 from .manifests import ROOT, Manifest, Pod, of_kind, pods, render
 
@@ -18,7 +17,7 @@ HEALTH = {"executor": 7311, "generator": 7312, "trainer": 7313}
 # Processes that no service answers for: a node of Ray, a machine that accelerate joins, a download.
 BEHIND = {"ray", "model", "problems", "test-problems"}
 WRITABLE = {"emptyDir", "persistentVolumeClaim"}
-CONFIGURATIONS = {"EXECUTOR": ExecutorConfig, "GENERATOR": GeneratorConfig, "TRAINER": ServiceSettings}
+CONFIGURATIONS = {"EXECUTOR": ExecutorConfig, "GENERATOR": GeneratorConfig, "TRAINER": TrainerServiceConfig}
 # Settings that are the same for all services.
 COMMON = {"tls", "tokens", "token_file", "health_listen", "metrics_listen", "log_format", "otlp"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.evaluation.benchmarks import BENCHMARKS, find
+from deepmath.evaluation.benchmark_registry import BENCHMARKS, find
 
 # A row of each dataset as its card shows it.
 ROWS = {

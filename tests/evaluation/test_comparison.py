@@ -6,22 +6,22 @@ import pytest
 from evaluation_runs import of_answers, sample, write
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.comparison import Comparison, compare
-from deepmath.evaluation.equivalence import judge
-from deepmath.evaluation.record import load
-from deepmath.evaluation.run import Sample
-from deepmath.evaluation.scores import mcnemar
-from deepmath.verifier import Verifier
+from deepmath.evaluation.answer_classes import judge
+from deepmath.evaluation.estimators import mcnemar
+from deepmath.evaluation.evaluation_run import GradedSample
+from deepmath.evaluation.run_comparison import RunComparison, compare
+from deepmath.evaluation.sample_records import load
+from deepmath.grading.verifier import Verifier
 
 
-def compared(sides: tuple[object, object], *folders: Path, k: int | None = None) -> list[Comparison]:
+def compared(sides: tuple[object, object], *folders: Path, k: int | None = None) -> list[RunComparison]:
     records = load(folders)
     with Verifier(1, 10.0) as verifier:
         rows = list(zip(records, judge(records, verifier), strict=True))
     return compare((str(sides[0]), str(sides[1])), rows, k)
 
 
-def of_problems(answers: str, **changes) -> list[Sample]:
+def of_problems(answers: str, **changes) -> list[GradedSample]:
     """A sample of each problem, right where there is a 1."""
     return [sample(f"p{at}", 0, "42" if one == "1" else "7", **changes) for at, one in enumerate(answers)]
 

@@ -8,10 +8,10 @@ from evaluation_runs import of_answers, sample, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmath.evaluation.equivalence import RIGHT, Judged, judge
-from deepmath.evaluation.record import Record, load
-from deepmath.evaluation.run import Sample
-from deepmath.verifier import Verifier
+from deepmath.evaluation.answer_classes import RIGHT, Judged, judge
+from deepmath.evaluation.evaluation_run import GradedSample
+from deepmath.evaluation.sample_records import SampleRecord, load
+from deepmath.grading.verifier import Verifier
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def verifier() -> Iterator[Verifier]:
         yield verifier
 
 
-def judged(verifier: Verifier, *samples: Sample) -> list[Judged]:
-    (found,) = judge([Record("DeepMath", "synthetic", Path(), samples)], verifier)
+def judged(verifier: Verifier, *samples: GradedSample) -> list[Judged]:
+    (found,) = judge([SampleRecord("DeepMath", "synthetic", Path(), samples)], verifier)
     return found
 
 

@@ -7,21 +7,21 @@ from evaluation_runs import FAILED, OK, of_answers, sample, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmath.evaluation.equivalence import judge
-from deepmath.evaluation.figures import Figures, figures
-from deepmath.evaluation.record import Record, load
-from deepmath.evaluation.run import Sample
-from deepmath.verifier import Verifier
+from deepmath.evaluation.answer_classes import judge
+from deepmath.evaluation.evaluation_run import GradedSample
+from deepmath.evaluation.sample_records import SampleRecord, load
+from deepmath.evaluation.summary_statistics import SummaryStatistics, figures
+from deepmath.grading.verifier import Verifier
 
 
-def count(record: Record) -> Figures:
+def count(record: SampleRecord) -> SummaryStatistics:
     with Verifier(1, 10.0) as verifier:
         (problems,) = judge([record], verifier)
     return figures(record, problems)
 
 
-def of(*samples: Sample) -> Figures:
-    return count(Record("DeepMath", "synthetic", Path(), samples))
+def of(*samples: GradedSample) -> SummaryStatistics:
+    return count(SampleRecord("DeepMath", "synthetic", Path(), samples))
 
 
 def test_scores_are_those_of_the_samples_for_every_k() -> None:
@@ -87,5 +87,5 @@ def test_majority_of_one_is_the_mean_and_so_is_any_of_one(answers: list[str]) ->
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(of_answers("42", "7", "", "42") + of_answers("8", "42", problem_id="p2")))
-def test_order_in_which_samples_ended_changes_nothing(samples: list[Sample]) -> None:
+def test_order_in_which_samples_ended_changes_nothing(samples: list[GradedSample]) -> None:
     assert of(*samples) == of(*of_answers("42", "7", "", "42"), *of_answers("8", "42", problem_id="p2"))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from evaluation_runs import OK, of_answers, sample, write
 
-from deepmath.evaluation.published import Published, PublishedRow
-from deepmath.evaluation.report import Report
-from deepmath.evaluation.run import Sample
-from deepmath.verifier import Verifier
+from deepmath.evaluation.evaluation_report import EvaluationReport
+from deepmath.evaluation.evaluation_run import GradedSample
+from deepmath.evaluation.published_results import Published, PublishedRow
+from deepmath.grading.verifier import Verifier
 
 ATTACK = "</pre></details></script><script>alert(1)</script><img src=x onerror=alert(1)>"
 PUBLISHED = Published(
@@ -40,10 +40,12 @@ class Page(HTMLParser):
         return [found for name, found in self.elements if name == tag and attributes.items() <= found.items()]
 
 
-def write_page(folder: Path, *samples: Sample, most: int = 20, sides: tuple[str, str] | None = None, **settings) -> str:
+def write_page(
+    folder: Path, *samples: GradedSample, most: int = 20, sides: tuple[str, str] | None = None, **settings
+) -> str:
     run = write(folder / "run", *samples, **settings)
     with Verifier(1, 10.0) as verifier:
-        report = Report.of([run], verifier, PUBLISHED, sides=sides)
+        report = EvaluationReport.of([run], verifier, PUBLISHED, sides=sides)
     report.write(folder / "report", most)
     return (folder / "report" / "report.html").read_text()
 

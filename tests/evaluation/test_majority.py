@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmath.evaluation.majority import majority_curve
-from deepmath.evaluation.scores import vote
+from deepmath.evaluation.estimators import vote
+from deepmath.evaluation.majority_curve import majority_curve
 
 classes = st.lists(st.none() | st.integers(0, 3), min_size=1, max_size=9)
 

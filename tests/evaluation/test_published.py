@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.published import PUBLISHED, Published, read_published
+from deepmath.evaluation.published_results import PUBLISHED, Published, read_published
 
 ROW = {"configuration": "DeepMath", "benchmark": "math500", "majority@16": 90, "mean_tokens": None}
 

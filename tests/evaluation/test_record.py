@@ -6,7 +6,7 @@ import pytest
 from evaluation_runs import OK, sample, write
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.record import load
+from deepmath.evaluation.sample_records import load
 
 
 def test_rows_and_columns_are_in_the_seeds_order_and_others_follow(tmp_path: Path) -> None:

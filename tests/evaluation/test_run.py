@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import InvalidRequest, WrongOrder
-from deepmath.evaluation.run import Run, Sample, failures, read
+from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample, failures, read
 
 SETTINGS = {"model": "tiny-math", "benchmarks": ["synthetic"], "samples": 4}
-SAMPLE = Sample("DeepMath", "synthetic", "p1", 0, "agent", "1/2", "0.5", True, "ANSWERED", "½\n", 3, 4, [], 0.25)
+SAMPLE = GradedSample("DeepMath", "synthetic", "p1", 0, "agent", "1/2", "0.5", True, "ANSWERED", "½\n", 3, 4, [], 0.25)
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "evaluation"
 
 
-def add(folder: Path, *samples: Sample) -> None:
-    with Run(folder, SETTINGS) as run:
+def add(folder: Path, *samples: GradedSample) -> None:
+    with EvaluationRun(folder, SETTINGS) as run:
         for sample in samples:
             run.add(sample)
 
@@ -51,14 +51,14 @@ def test_file_that_is_one_torn_line_begins_anew(folder: Path) -> None:
 
 def test_sample_that_is_there_is_known_and_not_added_again(folder: Path) -> None:
     add(folder, SAMPLE)
-    with Run(folder, SETTINGS) as run:
+    with EvaluationRun(folder, SETTINGS) as run:
         assert run.done == {SAMPLE.key: SAMPLE.correct}
         with pytest.raises(ValueError, match="is there"):
             run.add(SAMPLE)
 
 
 def test_failure_is_no_sample(folder: Path) -> None:
-    with Run(folder, SETTINGS) as run:
+    with EvaluationRun(folder, SETTINGS) as run:
         run.add_failure(SAMPLE.key, "the executor at 127.0.0.1:1 cannot be reached")
         assert not run.done
     assert failures(folder).total() == 1
@@ -68,20 +68,20 @@ def test_failure_is_no_sample(folder: Path) -> None:
 def test_evaluation_with_other_settings_is_refused_by_what_differs(folder: Path) -> None:
     add(folder, SAMPLE)
     with pytest.raises(InvalidRequest, match=r"benchmarks \['synthetic'\], not \['math500'\]"):
-        Run(folder, SETTINGS | {"benchmarks": ["math500"]})
+        EvaluationRun(folder, SETTINGS | {"benchmarks": ["math500"]})
     assert list(read(folder)) == [SAMPLE]
 
 
 def test_second_process_is_refused_while_the_first_is_at_work(folder: Path) -> None:
-    with Run(folder, SETTINGS), pytest.raises(WrongOrder, match="another process"):
-        Run(folder, SETTINGS)
+    with EvaluationRun(folder, SETTINGS), pytest.raises(WrongOrder, match="another process"):
+        EvaluationRun(folder, SETTINGS)
     add(folder, SAMPLE)
 
 
 def test_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidRequest, match="cannot write to"):
-        Run(tmp_path / "file" / "run", SETTINGS)
+        EvaluationRun(tmp_path / "file" / "run", SETTINGS)
 
 
 def test_folder_without_an_evaluation_is_refused(tmp_path: Path) -> None:

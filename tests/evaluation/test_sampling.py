@@ -8,19 +8,19 @@ from adapters import write_adapter
 
 from deepmath.clients import GeneratorClient
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.evaluation import sampling
-from deepmath.evaluation.benchmarks import find
-from deepmath.evaluation.plan import Configuration, Plan, four_way
-from deepmath.evaluation.run import Run, Sample, failures, read
-from deepmath.evaluation.sampling import Drawing
+from deepmath.evaluation import evaluation_sampler
+from deepmath.evaluation.benchmark_registry import find
+from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan, four_way
+from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample, failures, read
+from deepmath.evaluation.evaluation_sampler import EvaluationSampler
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.verifier import Verifier
+from deepmath.grading.verifier import Verifier
 
-AGENT = Configuration("+Agent", "agent")
+AGENT = EvaluationConfiguration("+Agent", "agent")
 
 
-def plan(*configurations: Configuration, problems: int = 6, samples: int = 2, **changes) -> Plan:
-    return Plan(
+def plan(*configurations: EvaluationConfiguration, problems: int = 6, samples: int = 2, **changes) -> EvaluationPlan:
+    return EvaluationPlan(
         **{
             "model": "tiny-math",
             "problems": {"synthetic": find("synthetic").problems(problems)},
@@ -43,9 +43,11 @@ def verifier() -> AsyncIterator[Verifier]:
 def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path):
     """Draws a plan: `await draw(plan, folder="run")` returns how many are missing, and the samples."""
 
-    async def run(plan: Plan, folder: str = "run", client: GeneratorClient = generator) -> tuple[int, list[Sample]]:
-        with Run(tmp_path / folder, plan.settings()) as run:
-            missing = await Drawing(client, run, plan, verifier).draw()
+    async def run(
+        plan: EvaluationPlan, folder: str = "run", client: GeneratorClient = generator
+    ) -> tuple[int, list[GradedSample]]:
+        with EvaluationRun(tmp_path / folder, plan.settings()) as run:
+            missing = await EvaluationSampler(client, run, plan, verifier).draw()
         return missing, list(read(tmp_path / folder))
 
     return run
@@ -87,14 +89,14 @@ async def test_fault_of_ours_is_no_sample_and_is_tried_again(draw, serve_generat
     async with serve_generator(executor=None) as served, GeneratorClient(served.address) as without:
         missing, samples = await draw(plan(), client=without)
     assert 0 < missing == 12 - len(samples)
-    assert failures(tmp_path / "run").total() == missing * sampling.ATTEMPTS
+    assert failures(tmp_path / "run").total() == missing * evaluation_sampler.ATTEMPTS
     missing, samples = await draw(plan())
     assert (missing, len(samples)) == (0, 12)
 
 
 async def test_generator_that_is_away_is_told_and_what_there_is_stays(draw, free_port, monkeypatch, tmp_path) -> None:
     await draw(plan(samples=1))
-    monkeypatch.setattr(sampling, "ATTEMPTS", 1)
+    monkeypatch.setattr(evaluation_sampler, "ATTEMPTS", 1)
     async with GeneratorClient(f"127.0.0.1:{free_port}") as away:
         with pytest.raises(Unavailable, match="cannot be reached"):
             await draw(plan(samples=2), client=away)
@@ -122,7 +124,7 @@ async def test_four_ways_are_the_model_and_then_the_model_with_the_adapter(draw,
 
 def test_another_adapter_is_another_evaluation(tmp_path) -> None:
     first, second = (plan(adapter=write_adapter(tmp_path / str(seed), seed)).settings() for seed in (1, 2))
-    with Run(tmp_path / "run", first):
+    with EvaluationRun(tmp_path / "run", first):
         pass
     with pytest.raises(InvalidRequest, match="adapter"):
-        Run(tmp_path / "run", second)
+        EvaluationRun(tmp_path / "run", second)

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from deepmath.evaluation.scores import estimate, mcnemar, pass_at_k, percentile, vote
+from deepmath.evaluation.estimators import estimate, mcnemar, pass_at_k, percentile, vote
 
 
 @pytest.mark.parametrize(("right", "samples", "k"), [(0, 4, 2), (1, 4, 1), (1, 4, 2), (2, 5, 3), (4, 4, 1), (3, 16, 8)])

@@ -6,11 +6,11 @@ import io
 import pytest
 from evaluation_runs import FAILED, OK, of_answers, write
 
-from deepmath.evaluation import tables
-from deepmath.evaluation.published import Published, PublishedRow
-from deepmath.evaluation.report import Report
-from deepmath.evaluation.table import Row, Table, percent
-from deepmath.verifier import Verifier
+from deepmath.evaluation import report_tables
+from deepmath.evaluation.evaluation_report import EvaluationReport
+from deepmath.evaluation.published_results import Published, PublishedRow
+from deepmath.evaluation.text_table import TableRow, TextTable, percent
+from deepmath.grading.verifier import Verifier
 
 PUBLISHED = Published(
     "a blog", rows=tuple(PublishedRow(row, "synthetic", 91.25, 1234.4) for row in ("DeepMath", "Baseline"))
@@ -18,7 +18,7 @@ PUBLISHED = Published(
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> EvaluationReport:
     samples = [
         *of_answers("42", "42", "7", snippets=[OK, FAILED]),
         *of_answers("7", "7", "7", problem_id="p2"),
@@ -27,15 +27,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     ]
     run = write(tmp_path_factory.mktemp("table") / "run", *samples)
     with Verifier(1, 10.0) as verifier:
-        return Report.of([run], verifier, PUBLISHED)
+        return EvaluationReport.of([run], verifier, PUBLISHED)
 
 
-def rows(table: Table) -> list[dict[str, str]]:
+def rows(table: TextTable) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table.csv())))
 
 
-def test_seeds_table_has_accuracy_and_length_of_each_benchmark(report: Report) -> None:
-    table = tables.results(report.figures, report.ks, Published())
+def test_seeds_table_has_accuracy_and_length_of_each_benchmark(report: EvaluationReport) -> None:
+    table = report_tables.results(report.figures, report.ks, Published())
     assert table.headings == (
         *("configuration", "math500 majority@1, %", "math500 tokens"),
         *("synthetic majority@2, %", "synthetic tokens"),
@@ -46,8 +46,8 @@ def test_seeds_table_has_accuracy_and_length_of_each_benchmark(report: Report) -
     ]
 
 
-def test_what_others_published_stands_below_ours_and_is_marked(report: Report) -> None:
-    table = tables.results(report.figures, report.ks, PUBLISHED)
+def test_what_others_published_stands_below_ours_and_is_marked(report: EvaluationReport) -> None:
+    table = report_tables.results(report.figures, report.ks, PUBLISHED)
     assert [(row.cells[0], row.theirs) for row in table.rows] == [
         ("+Agent", False),
         ("DeepMath", False),
@@ -59,11 +59,11 @@ def test_what_others_published_stands_below_ours_and_is_marked(report: Report) -
 
 
 def test_markdown_shows_a_name_as_it_is() -> None:
-    table = Table(
+    table = TextTable(
         "",
         ("name", "number"),
         (
-            Row(
+            TableRow(
                 ("a|b\n<c>*d*", "1"),
             ),
         ),
@@ -71,9 +71,9 @@ def test_markdown_shows_a_name_as_it_is() -> None:
     assert table.markdown() == "| name | number |\n| -- | --: |\n| a\\|b &lt;c>\\*d\\* | 1 |\n"
 
 
-def test_csv_has_every_figure_by_its_name(report: Report) -> None:
+def test_csv_has_every_figure_by_its_name(report: EvaluationReport) -> None:
     ours, theirs = (
-        next(row for row in rows(tables.everything(report.figures, report.ks, PUBLISHED)) if row["source"] == source
+        next(row for row in rows(report_tables.everything(report.figures, report.ks, PUBLISHED)) if row["source"] == source
              and row["configuration"] == "DeepMath" and row["benchmark"] == "synthetic")
         for source in ("ours", "a blog")
     )  # fmt: skip
@@ -83,13 +83,13 @@ def test_csv_has_every_figure_by_its_name(report: Report) -> None:
     assert (theirs["k"], theirs["majority"], theirs["tokens"], theirs["samples"]) == ("16", "91.2", "1234.4", "")
 
 
-def test_curves_have_a_line_for_every_k(report: Report) -> None:
-    found = rows(tables.curves(report.figures))
+def test_curves_have_a_line_for_every_k(report: EvaluationReport) -> None:
+    found = rows(report_tables.curves(report.figures))
     assert [row["k"] for row in found if row["configuration"] == "DeepMath"] == ["1", "1", "2", "3"]
     assert found[-1]["majority"] == found[-1]["pass"] == "50.0"
 
 
-def test_every_table_has_a_cell_for_each_heading(report: Report) -> None:
+def test_every_table_has_a_cell_for_each_heading(report: EvaluationReport) -> None:
     for table in report.tables:
         assert all(len(row.cells) == len(table.headings) for row in table.rows)
 

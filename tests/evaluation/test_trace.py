@@ -4,8 +4,8 @@ from pathlib import Path
 
 from evaluation_runs import FAILED, OK, of_answers, sample, write
 
-from deepmath.evaluation.record import load
-from deepmath.evaluation.trace import Part, parts, traces
+from deepmath.evaluation.sample_records import load
+from deepmath.evaluation.trace_selection import TracePart, parts, traces
 
 CALL = "<tool_call>\n6 * 7\n</tool_call>\n```output\n42\n```\n"
 
@@ -13,19 +13,19 @@ CALL = "<tool_call>\n6 * 7\n</tool_call>\n```output\n42\n```\n"
 def test_trace_is_thought_code_output_and_thought() -> None:
     found = parts(sample(text=f"I compute.\n{CALL}So \\boxed{{42}}.", snippets=[OK]))
     assert found == [
-        Part("thought", "I compute.\n"),
-        Part("code", "6 * 7"),
-        Part("output", "42"),
-        Part("thought", "So \\boxed{42}."),
+        TracePart("thought", "I compute.\n"),
+        TracePart("code", "6 * 7"),
+        TracePart("output", "42"),
+        TracePart("thought", "So \\boxed{42}."),
     ]
 
 
 def test_code_that_failed_says_how() -> None:
-    assert parts(sample(text=CALL, snippets=[FAILED]))[0] == Part("code", "1 / 0", "exception")
+    assert parts(sample(text=CALL, snippets=[FAILED]))[0] == TracePart("code", "1 / 0", "exception")
 
 
 def test_call_that_was_cut_off_is_code_without_output() -> None:
-    assert parts(sample(text="So\n<tool_call>\n6 *")) == [Part("thought", "So\n"), Part("code", "6 *")]
+    assert parts(sample(text="So\n<tool_call>\n6 *")) == [TracePart("thought", "So\n"), TracePart("code", "6 *")]
 
 
 def test_long_part_loses_its_middle_and_says_so() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepmath.evaluation.typeset import code, mathematics, plain, prose
+from deepmath.evaluation.html_typesetting import code, mathematics, plain, prose
 
 HARMLESS = {
     "math",

@@ -17,7 +17,7 @@ from docker_engine import as_deployed, docker_engine, image, pid_in_engine  # no
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
-from deepmath.names import CLIENT_NAME
+from deepmath.rpc.metadata import CLIENT_NAME
 
 from .attacks import Attacker, Bystander
 
@@ -148,7 +148,7 @@ def descendants(pid: int) -> list[int]:
 async def running(folder: Path, *options: str, inside: str | None = None) -> AsyncIterator[Executor]:
     """Start an executor with `options`, in a container of the image `inside` if there is one, and end it after."""
     log = folder / "log"
-    program = as_deployed(inside, folder) if inside else (sys.executable, "-m", "services.executor")
+    program = as_deployed(inside, folder) if inside else (sys.executable, "-m", "deepmath_executor")
     command = [*program, "--listen", f"unix:{folder}/socket", *options]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
@@ -233,9 +233,9 @@ class Ended:
 
 
 async def run_module(*options: str) -> Ended:
-    """Run `python -m services.executor` to its end."""
+    """Run `python -m deepmath_executor` to its end."""
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "services.executor", *options]
+    command = [sys.executable, "-m", "deepmath_executor", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())

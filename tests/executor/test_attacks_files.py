@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
+import deepmath_executor
 import pytest
-
-import services.executor
 
 from .attacks import PRELUDE, is_killed, is_refused
 from .conftest import SECRET
@@ -178,7 +177,7 @@ async def test_link_of_the_host_is_not_followed(attacker, open_file):
 
 
 async def test_code_of_the_service_is_not_read(attacker):
-    code = Path(services.executor.__file__).with_name("sandbox.py")
+    code = Path(deepmath_executor.__file__).with_name("sandbox.py")
     is_refused(await attacker.run(f"open({str(code)!r}).read()"), "FileNotFoundError", "PermissionError")
 
 

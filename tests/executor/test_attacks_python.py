@@ -48,22 +48,22 @@ SABOTAGE = {
     ),
     "os_is_patched": ("os.write = os.read = os._exit = None", OK, OK),
     "parser_is_patched": ("sys.modules['ast'].parse = lambda *_: 1 / 0", OK, EXCEPTION),
-    "lengths_lie": ("load('services.executor.frames')._LENGTH = sys.modules['struct'].Struct('<I')", CRASHED, OK),
-    "runner_sends_nothing": ("load('services.executor.runner')._send = lambda frame: None", WALL, OK),
+    "lengths_lie": ("load('deepmath.sandbox.frames')._LENGTH = sys.modules['struct'].Struct('<I')", CRASHED, OK),
+    "runner_sends_nothing": ("load('deepmath.sandbox.inside.runner')._send = lambda frame: None", WALL, OK),
     "runner_runs_nothing": (
-        "load('services.executor.runner').Runner.run = lambda *a: {'outcome': 'OK', 'value': '2', 'dropped': 0}",
+        "load('deepmath.sandbox.inside.runner').Runner.run = lambda *a: {'outcome': 'OK', 'value': '2', 'dropped': 0}",
         OK,
         OK,
     ),
-    "runner_reads_nothing": ("load('services.executor.runner')._os_read = lambda *a: b''", OK, CRASHED),
+    "runner_reads_nothing": ("load('deepmath.sandbox.inside.runner')._os_read = lambda *a: b''", OK, CRASHED),
     "runner_reads_for_ever": (
-        "load('services.executor.runner')._os_read = lambda *a: any(iter(int, 1))",
+        "load('deepmath.sandbox.inside.runner')._os_read = lambda *a: any(iter(int, 1))",
         OK,
         WALL,
     ),
-    "runner_says_it_is_ready": ("r = load('services.executor.runner')\nr._send(r._READY)", CRASHED, OK),
+    "runner_says_it_is_ready": ("r = load('deepmath.sandbox.inside.runner')\nr._send(r._READY)", CRASHED, OK),
     "description_of_errors_raises": (
-        "load('services.executor.runner').describe = lambda *a: 1 / 0\n1 / 0",
+        "load('deepmath.sandbox.inside.runner').describe = lambda *a: 1 / 0\n1 / 0",
         CRASHED,
         OK,
     ),
@@ -213,14 +213,14 @@ SABOTAGE = {
     ),
     "coroutine_that_is_never_awaited": ("async def f(): pass\nf()", OK, OK),
     "bytecode_is_patched": (
-        "r = load('services.executor.runner')\n"
+        "r = load('deepmath.sandbox.inside.runner')\n"
         "r.serve.__code__ = (lambda *a: None).__code__\n"
         "r._receive.__code__ = (lambda: 1 / 0).__code__",
         OK,
         CRASHED,
     ),
     "reserve_of_memory_is_taken": (
-        "r = load('services.executor.runner')\n"
+        "r = load('deepmath.sandbox.inside.runner')\n"
         "r._RESERVE_BYTES = 1 << 60\n"
         "r._reserve_memory = lambda: None\n"
         "x = bytes(1 << 40)",

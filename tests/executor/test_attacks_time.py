@@ -59,8 +59,8 @@ STUBBORN = {
     "        while True: pass\n"
     "raise E",
     "blocks_the_alarm_while_it_polls": "checked(libc.ppoll(0, 0, b'\\x3c' + bytes(15), b'\\xff' * 8))",
-    "disarms_the_alarm": "load('services.executor.alarm').Alarm.armed = False\nwhile True: pass",
-    "empties_the_handler": "r = load('services.executor.alarm')\n"
+    "disarms_the_alarm": "load('deepmath.sandbox.inside.soft_timeout').Alarm.armed = False\nwhile True: pass",
+    "empties_the_handler": "r = load('deepmath.sandbox.inside.soft_timeout')\n"
     "r.interrupt.__code__ = (lambda *_: None).__code__\n"
     "while True: pass",
     "catches_in_front_of_an_expression": "import re\n"

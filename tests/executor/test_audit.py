@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deepmath_executor.audit import AuditLog
+from deepmath_executor.caller import Caller
 
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
-from services.executor.audit import Audit
-from services.executor.caller import Caller
-from services.executor.limits import Limits
+from deepmath.sandbox.limits import Limits
 
 from .conftest import run_module, running
 
@@ -21,7 +21,7 @@ LIMITS = Limits(1000, 900, 1 << 20, 4096)
 CODE = "secret = 41"
 
 
-def record(audit: Audit, code: str = CODE, sequence: int = 1) -> None:
+def record(audit: AuditLog, code: str = CODE, sequence: int = 1) -> None:
     audit.record(CALLER, "trajectory-7", code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=pb.OUTCOME_OK))
 
 
@@ -70,18 +70,18 @@ async def test_file_gets_the_lines_and_stderr_does_not(tmp_path):
 
 
 def test_code_is_not_written_unless_asked_for(tmp_path):
-    record(Audit(str(tmp_path / "audit"), with_code=False))
+    record(AuditLog(str(tmp_path / "audit"), with_code=False))
     assert "secret" not in (tmp_path / "audit").read_text()
 
 
 def test_code_cannot_forge_a_line(tmp_path):
-    record(Audit(str(tmp_path / "audit"), with_code=True), code='1\n{"time":0}\r\u2028{"time":0}')
+    record(AuditLog(str(tmp_path / "audit"), with_code=True), code='1\n{"time":0}\r\u2028{"time":0}')
     (line,) = lines(tmp_path / "audit")
     assert line["client"] == "trainer"
 
 
 def test_file_is_for_the_eyes_of_its_owner(tmp_path):
-    record(Audit(str(tmp_path / "audit"), with_code=False))
+    record(AuditLog(str(tmp_path / "audit"), with_code=False))
     assert (tmp_path / "audit").stat().st_mode & 0o777 == 0o600
 
 
@@ -91,7 +91,7 @@ def test_file_is_for_the_eyes_of_its_owner(tmp_path):
 )
 def test_file_that_cannot_be_written_is_told_with_the_reason(path, reason):
     with pytest.raises(Unavailable, match=f"cannot write the audit log {path}: {reason}"):
-        Audit(path, with_code=False)
+        AuditLog(path, with_code=False)
 
 
 async def test_service_does_not_start_without_its_audit_log():
@@ -104,12 +104,12 @@ async def test_service_does_not_start_without_its_audit_log():
 def test_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Unavailable, match="No such device"):
-        Audit(str(tmp_path / "pipe"), with_code=False)
+        AuditLog(str(tmp_path / "pipe"), with_code=False)
 
 
 def test_lines_that_cannot_be_written_are_counted_and_told_once(pipe, caplog):
     path, reader = pipe
-    audit = Audit(str(path), with_code=False)
+    audit = AuditLog(str(path), with_code=False)
     while not audit.lost:  # until the pipe is full
         record(audit)
     for _ in range(5):
@@ -124,7 +124,7 @@ def test_lines_that_cannot_be_written_are_counted_and_told_once(pipe, caplog):
 
 def test_line_that_was_torn_does_not_spoil_the_next(pipe):
     path, reader = pipe
-    audit = Audit(str(path), with_code=True)
+    audit = AuditLog(str(path), with_code=True)
     record(audit, code="x" * (1 << 17))  # twice of what a pipe holds
     assert audit.lost == 1
     os.read(reader, 1 << 20)

@@ -62,9 +62,9 @@ async def settled(executor: Executor) -> dict[str, dict]:
 
 
 async def serve(*options: str, **environment: str) -> Ended:
-    """Run `python -m services.executor --backend docker` until it ends by itself."""
+    """Run `python -m deepmath_executor --backend docker` until it ends by itself."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.executor", "--backend=docker", *options),
+        *(sys.executable, "-m", "deepmath_executor", "--backend=docker", *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | environment,
@@ -314,7 +314,7 @@ async def test_socket_of_somebody_else_is_told_with_the_group_to_join(tmp_path) 
     stranger = (
         "import asyncio, concurrent.futures.thread, os, docker\n"
         "from deepmath import errors\n"
-        "from services.executor.engine import Engine\n"
+        "from deepmath_executor.docker_client import Engine\n"
         "os.setgroups([]); os.setuid(65534)\n"
         "try: asyncio.run(Engine.reach())\n"
         "except errors.Unavailable as error: print(error)"

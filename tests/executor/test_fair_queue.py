@@ -2,10 +2,9 @@
 
 from collections import Counter
 
+from deepmath_executor.fair_queue import FairQueue
 from hypothesis import given
 from hypothesis import strategies as st
-
-from services.executor.fair_queue import FairQueue
 
 
 def order(queue: FairQueue[str, str]) -> list[str]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from services.executor.answer import longest_frame, to_result
-from services.executor.frames import Decoder, MalformedFrame, encode
+from deepmath.sandbox.frames import Decoder, MalformedFrame, encode
+from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
 
 LIMIT = 1 << 20
 json_values = st.recursive(

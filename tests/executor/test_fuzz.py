@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from services.executor import frames
-from services.executor.answer import longest_frame, to_result
-from services.executor.output import HeadAndTail
+from deepmath.sandbox import frames
+from deepmath.sandbox.bounded_text import HeadAndTail
+from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
 
 from .attacks import PRELUDE
 

@@ -3,18 +3,18 @@
 import asyncio
 import random
 
-from services.executor.caller import Caller
-from services.executor.config import ExecutorConfig
-from services.executor.gate import Gate
+from deepmath_executor.admission import SessionAdmission
+from deepmath_executor.caller import Caller
+from deepmath_executor.config import ExecutorConfig
 
 ONE = Caller("host", "one")
 
 
-def gate(**options: object) -> Gate:
-    return Gate(ExecutorConfig(**options))
+def gate(**options: object) -> SessionAdmission:
+    return SessionAdmission(ExecutorConfig(**options))
 
 
-async def hold(gate: Gate, caller: Caller, seconds: float = 0.0) -> None:
+async def hold(gate: SessionAdmission, caller: Caller, seconds: float = 0.0) -> None:
     await gate.keep_to_rate(caller)
     async with gate.slot(caller):
         await asyncio.sleep(seconds)

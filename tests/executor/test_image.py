@@ -144,7 +144,9 @@ def service(image) -> Iterator[str]:
     ).stdout.strip()
     try:
         deadline = time.monotonic() + READY_SECONDS
-        while docker("exec", container, "python", "-m", "deepmath.health", "127.0.0.1:7301").returncode != 0:
+        while (
+            docker("exec", container, "python", "-m", "deepmath.serving.health_check", "127.0.0.1:7301").returncode != 0
+        ):
             assert time.monotonic() < deadline, docker("logs", container).stderr
             time.sleep(0.5)
         yield container
@@ -166,7 +168,7 @@ def test_image_is_small(settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["torch", "vllm", "transformers", "pip", "ensurepip", "setuptools", "docker", "services.generator"]
+    "module", ["torch", "vllm", "transformers", "pip", "ensurepip", "setuptools", "docker", "deepmath_generator"]
 )
 def test_image_has_no_module_that_it_does_not_need(image, module: str) -> None:
     tried = in_image(image, "python", "-c", f"import {module}")
@@ -196,7 +198,7 @@ def test_image_names_its_licence_and_version(settings) -> None:
 def test_image_leaves_nothing_to_compile_at_the_start(image) -> None:
     """With a read-only root, source without bytecode would be compiled by every start."""
     code = (
-        "import sys, services.executor.preload as p; p.load(); import importlib.util, os;"
+        "import sys, deepmath.sandbox.inside.preload as p; p.load(); import importlib.util, os;"
         "print([n for n, m in list(sys.modules.items()) if (s := getattr(m, '__spec__', None)) and s.cached and"
         " s.origin.endswith('.py') and not os.path.exists(s.cached)])"
     )
@@ -214,7 +216,7 @@ def test_service_in_a_container_holds_a_snippet_by_landlock_and_seccomp(service)
 
 
 def test_health_command_fails_where_nobody_serves(service) -> None:
-    assert docker("exec", service, "python", "-m", "deepmath.health", "127.0.0.1:1").returncode == 1
+    assert docker("exec", service, "python", "-m", "deepmath.serving.health_check", "127.0.0.1:1").returncode == 1
 
 
 def test_service_in_a_container_ends_in_peace_when_it_is_stopped(image) -> None:

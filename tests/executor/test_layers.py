@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from services.executor.namespaces import NOBODY
+from deepmath.sandbox.isolation.namespaces import NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_NEW_PRIVILEGES = "syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)\n"
 SETUP = """
 import ctypes, errno, json, mmap, os, resource, signal, socket, sys
 from pathlib import Path
-from services.executor import landlock, lockdown, namespaces, rootfs, seccomp, syscalls
+from deepmath_executor import landlock, lockdown, namespaces, rootfs, seccomp, syscalls
 libc = ctypes.CDLL(None, use_errno=True)
 set_name = socket.sethostname
 def enter(*names):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from services.executor.cgroup import Cgroup
-from services.executor.limits import Limits
-from services.executor.native import Native
-from services.executor.sandbox import Sandbox, Snippet
+from deepmath.sandbox.isolation.cgroup import Cgroup
+from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.native_backend import NativeBackend
+from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
 
 from .conftest import run_module, running
 
@@ -29,7 +29,7 @@ def groups_of(supervisor: int) -> list[Path]:
 
 @asynccontextmanager
 async def native(cgroup: Cgroup, **options: int):
-    backend = Native("full", 0.05, cgroup, **options)
+    backend = NativeBackend("full", 0.05, cgroup, **options)
     try:
         await backend.start()
         yield backend

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.output import HeadAndTail, cut
+from deepmath.sandbox.bounded_text import HeadAndTail, cut
 
 
 @given(st.lists(st.binary(max_size=60)), st.integers(1, 100))

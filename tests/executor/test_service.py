@@ -16,8 +16,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.modules import ALLOWED_MODULES
-from services.executor.meter import Meter
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 
 from .conftest import SMALL_SESSIONS, descendants, kill, run_module, running
 
@@ -242,7 +242,7 @@ async def test_service_without_free_descriptors_refuses_and_recovers(doomed_exec
 
 def test_memory_of_a_dead_process_is_an_os_error():
     process = subprocess.Popen(["sleep", "60"])
-    meter = Meter(os.pidfd_open(process.pid))
+    meter = ProcessMeter(os.pidfd_open(process.pid))
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, not reaped
     with pytest.raises(ProcessLookupError):

@@ -5,9 +5,9 @@ import warnings
 from collections.abc import AsyncIterator
 
 import pytest
+from deepmath_executor.preflight import MAX_BYTES, can_speak_for, refuse
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from services.executor.validation import MAX_BYTES, can_speak_for, refuse
 
 from .conftest import Executor, Session, running
 

@@ -3,30 +3,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deepmath_generator.agent_loop import AgentLoop
+from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.sampling_options import SamplingOptions
+from deepmath_generator.trajectory_budget import TrajectoryBudget
+from deepmath_generator.vllm_engine import SampledTokens, VllmEngine
 
 from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from services.generator.budget import Budget
-from services.generator.config import GeneratorConfig
-from services.generator.engine import Engine, Sample
-from services.generator.loop import AgentLoop
-from services.generator.prompt import PromptTemplate
-from services.generator.sampling import Sampling
 
 
 class RecordingEngine:
     """The real engine, with a record of what it read and drew."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: VllmEngine) -> None:
         self._engine = engine
         self.prompts: list[list[int]] = []
-        self.samples: list[Sample] = []
+        self.samples: list[SampledTokens] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._engine, name)
 
-    async def generate(self, prompt_ids: list[int], *arguments, **options) -> Sample:
+    async def generate(self, prompt_ids: list[int], *arguments, **options) -> SampledTokens:
         self.prompts.append(list(prompt_ids))
         sample = await self._engine.generate(prompt_ids, *arguments, **options)
         self.samples.append(sample)
@@ -34,7 +34,7 @@ class RecordingEngine:
 
 
 @pytest.fixture
-def recording(engine: Engine) -> RecordingEngine:
+def recording(engine: VllmEngine) -> RecordingEngine:
     return RecordingEngine(engine)
 
 
@@ -44,7 +44,7 @@ def template(config: GeneratorConfig) -> PromptTemplate:
 
 
 @pytest.fixture(scope="session")
-def solve(engine: Engine, executor: ExecutorClient, config: GeneratorConfig, template: PromptTemplate) -> Callable:
+def solve(engine: VllmEngine, executor: ExecutorClient, config: GeneratorConfig, template: PromptTemplate) -> Callable:
     """Runs one trajectory in this process: `await solve(question, seed=..., budget fields...)`."""
 
     async def run(
@@ -52,8 +52,8 @@ def solve(engine: Engine, executor: ExecutorClient, config: GeneratorConfig, tem
     ) -> pb.Trajectory:
         loop = AgentLoop(engine, client, config.tool_output_bytes)
         ids = template.encode(engine.tokenizer, question, mode)
-        sampling = Sampling(temperature, 1.0, 0, seed)
-        return await loop.run(ids, mode, sampling, Budget.default(config).merged(pb.Budget(**budget)), emit)
+        sampling = SamplingOptions(temperature, 1.0, 0, seed)
+        return await loop.run(ids, mode, sampling, TrajectoryBudget.default(config).merged(pb.Budget(**budget)), emit)
 
     return run
 
@@ -61,7 +61,7 @@ def solve(engine: Engine, executor: ExecutorClient, config: GeneratorConfig, tem
 @pytest.fixture(scope="session")
 def two_step() -> list[str]:
     """Questions whose second snippet uses a variable of the first."""
-    from deepmath.problems.two_step import FAMILIES
+    from deepmath.data.synthetic.two_step import FAMILIES
 
     names = {family.name for family in FAMILIES}
     return [problem.problem for problem in generate(400, "test", 5) if problem.family in names]
@@ -71,13 +71,13 @@ def two_step() -> list[str]:
 class Learner:
     """A generator of its own, at version 0, around the engine that all tests share."""
 
-    engine: Engine
+    engine: VllmEngine
     client: GeneratorClient
 
-    async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> Sample:
+    async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> SampledTokens:
         """Sample greedily, to `max_tokens` or the end of the turn."""
         return await self.engine.generate(
-            prompt_ids, Sampling(0.0, 1.0, 0), max_tokens=max_tokens, tools=False, **options
+            prompt_ids, SamplingOptions(0.0, 1.0, 0), max_tokens=max_tokens, tools=False, **options
         )
 
     async def loaded_adapters(self) -> int:
@@ -97,5 +97,5 @@ async def learner(config: GeneratorConfig, serve_generator, checkpoint_root):
 
 
 @pytest.fixture(scope="session")
-def prompt_ids(engine: Engine, template: PromptTemplate) -> list[int]:
+def prompt_ids(engine: VllmEngine, template: PromptTemplate) -> list[int]:
     return template.encode(engine.tokenizer, next(generate(1, "test", 0)).problem, "plain")

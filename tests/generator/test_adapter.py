@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from deepmath.clients import GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 RANK = 4
 QUESTION = next(generate(1, "test", 0)).problem

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
+from deepmath_generator.trajectory_budget import TrajectoryBudget
 
+from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from services.generator.budget import Budget
 
 QUESTIONS = [problem.problem for problem in generate(24, "test", 2)]
 
@@ -72,4 +72,4 @@ async def test_no_snippet_is_started_when_the_executor_budget_is_spent(solve, tw
 @pytest.mark.parametrize("value", [0, -1])
 def test_budget_below_one_is_refused_by_name(config, field: str, value: int) -> None:
     with pytest.raises(InvalidRequest, match=rf"budget\.{field} is {value}"):
-        Budget.default(config).merged(pb.Budget(**{field: value}))
+        TrajectoryBudget.default(config).merged(pb.Budget(**{field: value}))

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from deepmath_generator.chat_prompt import encode_conversation
 from transformers import AutoTokenizer
 
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.conversation import encode_conversation
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 SYSTEM, USER, ASSISTANT = pb.ChatMessage.ROLE_SYSTEM, pb.ChatMessage.ROLE_USER, pb.ChatMessage.ROLE_ASSISTANT
 GREEDY = pb.Sampling(temperature=0)

@@ -8,10 +8,10 @@ import pytest
 from secured import serving
 
 from deepmath.clients import GeneratorClient
+from deepmath.data.synthetic import generate
 from deepmath.errors import Overloaded, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

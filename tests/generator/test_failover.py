@@ -14,7 +14,7 @@ from ports import free_address
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
 
 def same_but_for_notes_and_times(left: pb.Trajectory, right: pb.Trajectory) -> bool:

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
-from services.generator.grouped_lora import GroupedLora
+from deepmath_generator.vllm_patches.cpu.grouped_lora import GroupedLora
 
 RANK, INPUTS, WIDTHS, SLOTS = 4, 16, (6, 3), [71, None, 72]  # the ids of the adapters in each slot
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 from .test_trajectory_ids import QUESTIONS, largest_difference
 

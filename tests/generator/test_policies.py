@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from deepmath_generator.policy_versions import Policy, PolicyVersions
 
 from deepmath.errors import InvalidRequest, Overloaded, WrongOrder
-from services.generator.policies import Policies, Policy
 
 
 class Loaded(list):
@@ -27,7 +27,7 @@ def loaded() -> Loaded:
 
 
 async def test_adapter_waits_for_a_segment_to_make_room(loaded) -> None:
-    policies = Policies(loaded.unload, most=2)
+    policies = PolicyVersions(loaded.unload, most=2)
     await policies.adopt(*loaded.adapter(1))
     async with policies.segment():
         await policies.adopt(*loaded.adapter(2))
@@ -40,14 +40,14 @@ async def test_adapter_waits_for_a_segment_to_make_room(loaded) -> None:
 
 
 async def test_adapter_without_room_is_told_to_come_again(loaded) -> None:
-    policies = Policies(loaded.unload, most=1, patience_s=0.05)
+    policies = PolicyVersions(loaded.unload, most=1, patience_s=0.05)
     await policies.adopt(*loaded.adapter(1))
     with pytest.raises(Overloaded, match="--max-adapters"):
         await policies.adopt(*loaded.adapter(2))
 
 
 async def test_adapter_that_fails_to_load_leaves_the_version_before(loaded) -> None:
-    policies = Policies(loaded.unload, most=3)
+    policies = PolicyVersions(loaded.unload, most=3)
     await policies.adopt(*loaded.adapter(1))
     policy, load = loaded.adapter(2)
 
@@ -62,7 +62,7 @@ async def test_adapter_that_fails_to_load_leaves_the_version_before(loaded) -> N
 
 
 async def test_weights_change_while_no_segment_is_in_flight_and_none_begins(loaded) -> None:
-    policies = Policies(loaded.unload, most=3)
+    policies = PolicyVersions(loaded.unload, most=3)
     in_flight, order = asyncio.Event(), []
 
     async def segment(name: str) -> None:
@@ -86,7 +86,7 @@ async def test_weights_change_while_no_segment_is_in_flight_and_none_begins(load
 
 
 async def test_change_goes_on_when_its_caller_leaves(loaded) -> None:
-    policies = Policies(loaded.unload, most=3)
+    policies = PolicyVersions(loaded.unload, most=3)
     policy, load = loaded.adapter(1)
 
     async def slowly() -> None:
@@ -101,7 +101,7 @@ async def test_change_goes_on_when_its_caller_leaves(loaded) -> None:
 
 
 async def test_of_two_changes_at_once_the_older_version_is_refused(loaded) -> None:
-    policies = Policies(loaded.unload, most=3)
+    policies = PolicyVersions(loaded.unload, most=3)
     ended = await asyncio.gather(
         *(policies.adopt(*loaded.adapter(version)) for version in (2, 1)), return_exceptions=True
     )

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from deepmath_generator.agent_prompt import PromptTemplate, result_text, snippet_of
 
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.modules import ALLOWED_MODULES
-from services.generator.prompt import PromptTemplate, result_text, snippet_of
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>\n```output\n(.*?)\n```", re.DOTALL)
 EXAMPLE = re.compile(r"Question: .*?(?=\n\nQuestion: |\Z)", re.DOTALL)

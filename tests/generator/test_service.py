@@ -3,15 +3,15 @@
 import asyncio
 
 import pytest
+from deepmath_generator.admission import TrajectoryAdmission
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.clients.channel import open_channel
 from deepmath.clients.credentials import Credentials
+from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Overloaded
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading import same
-from deepmath.problems import generate
-from services.generator.admission import Admission
+from deepmath.grading.answers import same
 
 PROBLEMS = list(generate(320, "test", 3))
 QUESTION = PROBLEMS[0].problem
@@ -129,7 +129,7 @@ async def test_health_says_serving(generator_address: str) -> None:
 
 
 async def test_full_generator_says_when_to_come_again() -> None:
-    admission = Admission(slots=2, waiting=1)
+    admission = TrajectoryAdmission(slots=2, waiting=1)
     with admission.admit(3), pytest.raises(Overloaded) as full, admission.admit(1):
         pass
     assert full.value.retry_after_ms > 0

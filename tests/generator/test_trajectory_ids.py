@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 import torch
+from deepmath_generator.agent_prompt import encode_tool_output, result_text
 from transformers import AutoModelForCausalLM
 
+from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.problems import generate
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.prompt import encode_tool_output, result_text
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 QUESTIONS = [problem.problem for problem in generate(32, "test", 1)]
 MODEL, TOOL = pb.Segment.SOURCE_MODEL, pb.Segment.SOURCE_TOOL

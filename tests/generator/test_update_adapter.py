@@ -13,10 +13,10 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from deepmath.clients.generator import _describe, _messages
+from deepmath.clients.generator_client import _describe, _messages
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.stack import EMBEDDED_MODEL
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 from .test_trajectory_ids import QUESTIONS, largest_difference
 

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 
-from services.generator.vllm_process import JSON_LOG
+from deepmath_generator.vllm_plugin import JSON_LOG
 
 LOG = """
 import logging
-from services.generator.vllm_process import begin
+from deepmath_generator.vllm_plugin import begin
 begin()
 logging.getLogger("vllm.x").info("hello")
 """

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
+from deepmath_generator.vllm_engine import Finish, SampledTokens
 from observability.scripted import ScriptedEngine
 
 from deepmath.clients import ExecutorClient
 from deepmath.integrations.background_loop import BackgroundLoop
-from deepmath.serving import Server
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.config import GeneratorConfig
-from services.generator.engine import Finish, Sample
-from services.generator.metrics import GeneratorMetrics
-from services.generator.prompt import PromptTemplate
-from services.generator.service import SERVICE_NAME, GeneratorServicer
+from deepmath.local_stack.stack import EMBEDDED_MODEL
+from deepmath.serving.server import GrpcServer
 
 HANGS = "(hangs)"
 """A text that ends with it is told, and never ends."""
@@ -35,7 +35,7 @@ class SayingEngine(ScriptedEngine):
 
     async def generate(
         self, prompt_ids: list[int], sampling: Any, *, tools: bool, stop: Any = (), on_text: Any = None, **options: Any
-    ) -> Sample:
+    ) -> SampledTokens:
         self.prompts.append(self.tokenizer.decode(prompt_ids))
         self.samplings.append(sampling)
         if tools:
@@ -50,7 +50,7 @@ class SayingEngine(ScriptedEngine):
             await asyncio.Event().wait()
         on_text(text[:5])
         on_text(text[5:])
-        return Sample(ids, [-0.5] * len(ids), finish, 0)
+        return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Saying:
     engine: Any
     address: str
     loop: BackgroundLoop = field(repr=False)
-    server: Server = field(repr=False)
+    server: GrpcServer = field(repr=False)
     servicer: GeneratorServicer = field(repr=False)
 
     @property
@@ -83,12 +83,12 @@ def saying(executor: str, engine: type[ScriptedEngine] = SayingEngine, **setting
     """Serve a generator around `engine` for as long as the block lasts."""
     loop = BackgroundLoop()
 
-    async def begin() -> tuple[GeneratorServicer, Server, ExecutorClient]:
+    async def begin() -> tuple[GeneratorServicer, GrpcServer, ExecutorClient]:
         config = GeneratorConfig(model=str(EMBEDDED_MODEL), **settings)
         client = ExecutorClient(executor, patience_s=2)
         metrics = GeneratorMetrics()
         servicer = GeneratorServicer(config, engine(), client, PromptTemplate.load(config.model), metrics)
-        return servicer, await Server.start(config, {SERVICE_NAME: servicer.register}, metrics), client
+        return servicer, await GrpcServer.start(config, {SERVICE_NAME: servicer.register}, metrics), client
 
     servicer, server, client = loop.run(begin())
     try:

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from deepmath_generator.vllm_engine import Finish, SampledTokens
 from observability.scripted import ANSWER, CALL, CODE, ScriptedEngine
 from rich.console import Console
 from smolagents import CodeAgent, ToolCallingAgent
@@ -17,7 +18,6 @@ from smolagents.utils import AgentError, AgentExecutionError, AgentGenerationErr
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.integrations.smolagents import DeepMathModel, MathAgent
-from services.generator.engine import Finish, Sample
 
 from .scripted_generator import saying
 
@@ -39,7 +39,7 @@ def scripted(*texts: str) -> type[ScriptedEngine]:
     """Return an engine that writes these texts, one a step; after the last it never writes again."""
 
     class Engine(ScriptedEngine):
-        async def generate(self, prompt_ids, sampling, *, on_tokens=None, **options) -> Sample:
+        async def generate(self, prompt_ids, sampling, *, on_tokens=None, **options) -> SampledTokens:
             step = self.tokenizer.decode(prompt_ids).count("```output")
             if step == len(texts):
                 on_tokens(self.tokenizer.encode("thinking", add_special_tokens=False))
@@ -48,7 +48,7 @@ def scripted(*texts: str) -> type[ScriptedEngine]:
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             on_tokens(ids)
             finish = Finish.TOOL_CALL if text.endswith("</tool_call>") else Finish.END_OF_TURN
-            return Sample(ids, [-0.5] * len(ids), finish, 0)
+            return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
 
     return Engine
 

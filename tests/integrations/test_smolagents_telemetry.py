@@ -9,7 +9,7 @@ from smolagents import CodeAgent
 
 from deepmath.errors import Unavailable
 from deepmath.integrations.smolagents import DeepMathModel, MathAgent
-from deepmath.integrations.smolagents.telemetry import instrument
+from deepmath.integrations.smolagents.openinference_spans import instrument
 
 TASK = "What is 6 * 7?"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepmath.stack import EMBEDDED_MODEL
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 
 @pytest.fixture(scope="session")

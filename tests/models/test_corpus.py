@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from deepmath_generator.agent_prompt import PromptTemplate, snippet_of
 
-from deepmath.grading import extract_boxed
-from deepmath.problems import generate
-from services.generator.prompt import PromptTemplate, snippet_of
+from deepmath.data.synthetic import generate
+from deepmath.grading.answers import extract_boxed
 
 COUNT = 320
 

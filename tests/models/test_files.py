@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from deepmath.problems import FAMILIES
+from deepmath.data.synthetic import FAMILIES
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
 from executor.conftest import Executor, running
 
 from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.observability import tracing
-from deepmath.serving import Server
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.config import GeneratorConfig
-from services.generator.metrics import GeneratorMetrics
-from services.generator.prompt import PromptTemplate
-from services.generator.service import SERVICE_NAME, GeneratorServicer
+from deepmath.serving.server import GrpcServer
 
 from .collector import Collector, collecting
 from .scripted import ScriptedEngine
@@ -54,7 +54,7 @@ def generating() -> Callable:
         async with ExecutorClient(f"unix:{executor}", patience_s=2) as executors:
             template = PromptTemplate.load(config.model)
             servicer = GeneratorServicer(config, ScriptedEngine(), executors, template, metrics)
-            server = await Server.start(config, {SERVICE_NAME: servicer.register}, metrics)
+            server = await GrpcServer.start(config, {SERVICE_NAME: servicer.register}, metrics)
             async with GeneratorClient(server.address) as client:
                 yield Generator(client, metrics, server.address)
             await server.stop(0)

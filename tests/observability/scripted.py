@@ -4,11 +4,11 @@ import asyncio
 from functools import cache
 from typing import Any
 
+from deepmath_generator.policy_versions import PolicyVersions
+from deepmath_generator.vllm_engine import Finish, SampledTokens
 from transformers import AutoTokenizer
 
-from deepmath.stack import EMBEDDED_MODEL
-from services.generator.engine import Finish, Sample
-from services.generator.policies import Policies
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 CODE = "0*71 + 6*7"
 CALL = f"<tool_call>\n{CODE}\n</tool_call>"
@@ -21,7 +21,7 @@ def tokenizer() -> Any:
 
 
 class ScriptedEngine:
-    """Stands in for services.generator.engine.Engine."""
+    """Stands in for deepmath_generator.vllm_engine.Engine."""
 
     model = "scripted"
     context_length = 4096
@@ -29,16 +29,16 @@ class ScriptedEngine:
     def __init__(self) -> None:
         self.tokenizer = tokenizer()
         self.died = asyncio.Event()
-        self.policies = Policies(self._unload, 3)
+        self.policies = PolicyVersions(self._unload, 3)
 
     async def _unload(self, policy: object) -> None:
         pass
 
-    async def generate(self, prompt_ids: list[int], *_: object, on_tokens: Any = None, **__: object) -> Sample:
+    async def generate(self, prompt_ids: list[int], *_: object, on_tokens: Any = None, **__: object) -> SampledTokens:
         called = self.tokenizer.decode(prompt_ids).rstrip().endswith("```")
         ids = self.tokenizer.encode(ANSWER if called else CALL, add_special_tokens=False)
         if on_tokens:
             on_tokens(ids)
         async with self.policies.segment() as policy:
             finish = Finish.END_OF_TURN if called else Finish.TOOL_CALL
-            return Sample(ids, [-0.5] * len(ids), finish, policy.version)
+            return SampledTokens(ids, [-0.5] * len(ids), finish, policy.version)

@@ -10,12 +10,12 @@ import grpc
 import pytest
 from executor.conftest import Executor
 
-from deepmath.config import ServiceConfig
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.observability import request_id
 from deepmath.observability.logs import JsonFormatter, TextFormatter
-from deepmath.serving import Server
+from deepmath.serving.server import GrpcServer
+from deepmath.serving.service_config import ServiceConfig
 
 MADE = re.compile("[0-9a-f]{32}")
 
@@ -94,7 +94,7 @@ class Broken(rpc.ExecutorServiceServicer):
 
 async def test_defect_is_told_with_the_id_under_which_the_log_has_its_traceback(caplog) -> None:
     caplog.handler.setFormatter(JsonFormatter("executor"))
-    server = await Server.start(
+    server = await GrpcServer.start(
         ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(Broken(), s)}
     )
     async with grpc.aio.insecure_channel(server.address) as channel:

@@ -13,6 +13,10 @@ import grpc
 import promql_parser
 import pytest
 import yaml
+from deepmath_trainer.metrics import RunMetrics
+from deepmath_trainer.run_config import load, read
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_registry import RunRegistry
 from executor.conftest import Executor
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,12 +26,8 @@ from deepmath.clients import TrainerClient
 from deepmath.errors import DeepMathError
 from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.local_services import LocalServices
-from deepmath.observability.metrics import Metrics
-from services.trainer.config import load, read
-from services.trainer.metrics_log import RunFolder
-from services.trainer.run_metrics import RunMetrics
-from services.trainer.runs import Runs
+from deepmath.local_stack.local_services import LocalServices
+from deepmath.observability.prometheus_metrics import PrometheusMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "deploy/observability/dashboard.json").read_text())
@@ -52,11 +52,11 @@ async def page(address: str) -> str:
         return answer.read().decode()
 
 
-async def scraped(metrics: Metrics) -> str:
+async def scraped(metrics: PrometheusMetrics) -> str:
     return (await asyncio.to_thread(generate_latest, metrics.registry)).decode()
 
 
-async def until(metrics: Metrics, name: str, value: float) -> Samples:
+async def until(metrics: PrometheusMetrics, name: str, value: float) -> Samples:
     async with asyncio.timeout(30):
         while (samples := parsed(await scraped(metrics))).get(f"deepmath_{metrics.service}_{name}") != value:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -163,7 +163,7 @@ async def test_no_label_has_a_value_that_a_client_chose(watched, generator, run)
     with pytest.raises(DeepMathError):
         async for _ in generator.client.rollout([pb.RolloutPrompt(id="hunter2", question="")]):
             pass
-    trainer = RunMetrics(Runs(run.path.parent, 1))
+    trainer = RunMetrics(RunRegistry(run.path.parent, 1))
     for text in (await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)):
         assert text
         assert "hunter2" not in text
@@ -171,7 +171,7 @@ async def test_no_label_has_a_value_that_a_client_chose(watched, generator, run)
 
 async def test_run_at_work_tells_its_last_step_and_how_long_ago_that_was(run) -> None:
     with run.hold():
-        metrics = RunMetrics(Runs(run.path.parent, 1))
+        metrics = RunMetrics(RunRegistry(run.path.parent, 1))
         log_step(run, 1, accuracy=0.25, generator_idle=0.5, trainer_idle=0.125, staleness=1.0, verify_timeouts=2)
         log_step(run, 2, accuracy=0.75, verify_timeouts=3, infrastructure_failures=4)
         samples = {
@@ -187,7 +187,7 @@ async def test_run_at_work_tells_its_last_step_and_how_long_ago_that_was(run) ->
 async def test_steps_are_counted_once_and_a_worker_that_starts_again_counts_from_nothing(run) -> None:
     with run.hold():
         log_step(run, 1, verify_timeouts=5)
-        metrics = RunMetrics(Runs(run.path.parent, 1))
+        metrics = RunMetrics(RunRegistry(run.path.parent, 1))
         log_step(run, 2, verify_timeouts=7)
         await scraped(metrics)
         log_step(run, 3, verify_timeouts=1)
@@ -199,14 +199,14 @@ async def test_steps_are_counted_once_and_a_worker_that_starts_again_counts_from
 async def test_run_that_does_no_step_is_seen_to_stand_still(run) -> None:
     with run.hold():
         run.write_state(updated=time.time() - 5000)
-        metrics = RunMetrics(Runs(run.path.parent, 1))
+        metrics = RunMetrics(RunRegistry(run.path.parent, 1))
         assert 4990 < parsed(await scraped(metrics))["deepmath_trainer_since_step_seconds"] < 5060
 
 
 async def test_no_figures_are_told_of_runs_that_have_ended(run) -> None:
     log_step(run, 1)
     run.write_state(status="done")
-    metrics = RunMetrics(Runs(run.path.parent, 1))
+    metrics = RunMetrics(RunRegistry(run.path.parent, 1))
     samples = parsed(await scraped(metrics))
     assert samples["deepmath_trainer_runs{done}"] == 1
     assert not {"deepmath_trainer_reward", "deepmath_trainer_since_step_seconds"} & set(samples)
@@ -230,7 +230,7 @@ async def exposed(watched, generator, run) -> set[str]:
     await watched.execute("1")
     await generator.client.get_info()
     with run.hold():
-        trainer = RunMetrics(Runs(run.path.parent, 1))
+        trainer = RunMetrics(RunRegistry(run.path.parent, 1))
         trainer.called("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # by a server that has it
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
         pages = [await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)]

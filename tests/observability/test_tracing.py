@@ -144,7 +144,7 @@ async def test_address_that_is_none_is_a_usage_error() -> None:
 def test_missing_packages_are_told_with_the_way_to_get_them() -> None:
     code = (
         "import sys; sys.modules['opentelemetry.sdk'] = None\n"  # what an import of a package that is not there finds
-        "from services.executor.__main__ import main; sys.exit(main(['--otlp', 'http://127.0.0.1:1']))"
+        "from deepmath_executor.__main__ import main; sys.exit(main(['--otlp', 'http://127.0.0.1:1']))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepmath.problems import FAMILIES, Family, Instance, Parameters
+from deepmath.data.synthetic import FAMILIES, Family, Instance, Parameters
 
 DRAWS = 120
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from deepmath.problems import FAMILIES, Instance, Split, generate, instances
+from deepmath.data.synthetic import FAMILIES, Instance, Split, generate, instances
 
 COUNT = 32 * 60
 

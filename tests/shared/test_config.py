@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from deepmath.config import ServiceConfig, load
+from deepmath.serving.service_config import ServiceConfig, load
 
 
 class Config(ServiceConfig):

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from deepmath.grading import canonical, extract_boxed, majority, same
+from deepmath.grading.answers import canonical, extract_boxed, majority, same
 
 
 @pytest.mark.parametrize(

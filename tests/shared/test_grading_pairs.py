@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
 
-from deepmath.verifier import Verifier
+from deepmath.grading.verifier import Verifier
 
 TIMEOUT_S = 0.5  # a third of what the quickest of the endless takes on a quick machine
 PATIENCE_S = 10.0  # for a killed worker to be gone on a busy one

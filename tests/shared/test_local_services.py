@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from deepmath.errors import Unavailable
-from deepmath.exits import EXIT_INTERRUPTED
-from deepmath.local_services import LocalServices
+from deepmath.exit_codes import EXIT_INTERRUPTED
+from deepmath.local_stack.local_services import LocalServices
 
 _STACK = """
 import asyncio
@@ -72,6 +72,6 @@ def _loading(pid: int) -> bool:
     """Whether the generator has started processes of its own."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children():
-            if "services.generator" in process.cmdline():
+            if "deepmath_generator" in process.cmdline():
                 return len(process.children(recursive=True)) > 1
     return False

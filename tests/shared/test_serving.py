@@ -11,8 +11,8 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deepmath.serving import EXIT_TERMINATED
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+from deepmath.serving.server import EXIT_TERMINATED
 
 _AS_PROCESS_1 = [
     *("unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])),
@@ -37,7 +37,7 @@ def test_sigterm_ends_a_generator_that_loads_its_model_as_process_1_of_a_contain
     """The kernel drops signals to process 1 that it has no handler for."""
     if subprocess.run([*_AS_PROCESS_1, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespace for processes may be made here")
-    service = ("services.generator", "--model", EMBEDDED_MODEL, *EMBEDDED_OPTIONS, f"--listen=unix:{tmp_path}/socket")
+    service = ("deepmath_generator", "--model", EMBEDDED_MODEL, *EMBEDDED_OPTIONS, f"--listen=unix:{tmp_path}/socket")
     command = [*_AS_PROCESS_1, sys.executable, "-m", *map(str, service)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepmath import values
+from deepmath.rpc import wire_values
 
 LIMIT = 1 << 16
 numbers = st.booleans() | st.integers(-(10**50), 10**50) | st.floats() | st.complex_numbers()
@@ -40,13 +40,13 @@ def told(value):
 
 @given(everything)
 def test_value_comes_back_as_it_was(value):
-    assert told(values.loads(values.dumps(value, LIMIT), LIMIT)) == told(value)
+    assert told(wire_values.loads(wire_values.dumps(value, LIMIT), LIMIT)) == told(value)
 
 
 @given(st.text(max_size=200) | lists.map(json.dumps))
 def test_any_text_is_a_value_or_a_value_error(text):
     try:
-        values.loads(text, LIMIT)
+        wire_values.loads(text, LIMIT)
     except ValueError:
         pass
 
@@ -63,7 +63,7 @@ anything = st.none() | st.integers() | st.text() | st.lists(st.none() | st.lists
 )
 def test_any_object_that_says_its_type_is_a_value_or_a_value_error(data):
     try:
-        values.loads(json.dumps(data), LIMIT)
+        wire_values.loads(json.dumps(data), LIMIT)
     except ValueError:
         pass
 
@@ -72,7 +72,7 @@ def test_any_object_that_says_its_type_is_a_value_or_a_value_error(data):
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 2)])
 def test_array_comes_back_as_it_was(dtype, shape):
     array = numpy.ones(shape, dtype)
-    back = values.loads(values.dumps(array, LIMIT), LIMIT)
+    back = wire_values.loads(wire_values.dumps(array, LIMIT), LIMIT)
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     assert (back == array).all()
     assert back.flags.writeable
@@ -80,13 +80,13 @@ def test_array_comes_back_as_it_was(dtype, shape):
 
 def test_array_in_another_order_comes_back_as_it_was():
     array = numpy.arange(6).reshape(2, 3).T
-    assert (values.loads(values.dumps(array, LIMIT), LIMIT) == array).all()
+    assert (wire_values.loads(wire_values.dumps(array, LIMIT), LIMIT) == array).all()
 
 
 @pytest.mark.parametrize("dtype", ["O", "U3", "S3", "M8[s]", "V8", "longdouble"])
 def test_array_of_anything_but_plain_numbers_is_refused(dtype):
     with pytest.raises(TypeError, match="ndarray has no form"):
-        values.dumps(numpy.zeros(2, dtype), LIMIT)
+        wire_values.dumps(numpy.zeros(2, dtype), LIMIT)
 
 
 HOSTILE_ARRAYS = {
@@ -104,7 +104,7 @@ HOSTILE_ARRAYS = {
 @pytest.mark.parametrize("name", HOSTILE_ARRAYS)
 def test_hostile_array_is_refused(name):
     with pytest.raises(ValueError, match="no value of"):
-        values.loads(json.dumps({"$type": "ndarray", **HOSTILE_ARRAYS[name]}), LIMIT)
+        wire_values.loads(json.dumps({"$type": "ndarray", **HOSTILE_ARRAYS[name]}), LIMIT)
 
 
 PRIME = (1 << 61) - 1  # integers apart by this have the same hash
@@ -130,7 +130,7 @@ HOSTILE = {
 def test_hostile_text_is_refused_or_read_in_time(name):
     start = time.process_time()
     try:
-        values.loads(HOSTILE[name], 1 << 20)
+        wire_values.loads(HOSTILE[name], 1 << 20)
     except ValueError:
         assert name not in ("quotes_in_text", "fractions")
     assert time.process_time() - start < 1
@@ -143,18 +143,18 @@ class Hostile:
 
 def test_text_of_anything_is_within_the_limit():
     for value in (object(), "x" * LIMIT, {1, (2, "é" * LIMIT)}, 10**4000, [[]] * 30_000):
-        text = values.dumps_anything(value, 2000)
+        text = wire_values.dumps_anything(value, 2000)
         assert len(text) <= 2000
-        assert isinstance(values.loads(text, 2000), str)
+        assert isinstance(wire_values.loads(text, 2000), str)
     with pytest.raises(KeyError):
-        values.dumps_anything(Hostile(), 2000)
+        wire_values.dumps_anything(Hostile(), 2000)
 
 
 def test_array_of_a_kind_of_its_own_is_refused():
     with pytest.raises(TypeError, match="MaskedArray has no form"):
-        values.dumps(numpy.ma.masked_array([1.0, 2.0], [True, False]), LIMIT)
+        wire_values.dumps(numpy.ma.masked_array([1.0, 2.0], [True, False]), LIMIT)
 
 
 def test_complex_number_out_of_range_is_a_value_error():
     with pytest.raises(ValueError, match="no value of"):
-        values.loads(f'{{"$type":"complex","parts":[{10**400},0]}}', LIMIT)
+        wire_values.loads(f'{{"$type":"complex","parts":[{10**400},0]}}', LIMIT)

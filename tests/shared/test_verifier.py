@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deepmath import verifier as module
 from deepmath.errors import Unavailable
-from deepmath.verifier import Verifier
+from deepmath.grading import verifier as module
+from deepmath.grading.verifier import Verifier
 
 # Neither ends in any time that a test could wait for.
 ENDLESS = r"10^{10^{10}}"

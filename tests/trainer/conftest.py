@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from services.trainer.config import TrainConfig, load, read
-from services.trainer.metrics_log import RunFolder
+from deepmath_trainer.run_config import TrainConfig, load, read
+from deepmath_trainer.run_folder import RunFolder
 
 # Two problems, four times each: as small as a batch can be that still has something to learn from.
 SECRET = "hunter2-of-the-trainer"
@@ -57,13 +56,13 @@ async def train(fresh_generator: str, tmp_path: Path) -> AsyncIterator[Callable]
     pipelines = []
 
     async def run(*overrides: str) -> Recorded:
-        from services.trainer.grpo import Trainer
-        from services.trainer.worker import Worker
+        from deepmath_trainer.grpo_trainer import GrpoTrainer
+        from deepmath_trainer.training_worker import TrainingWorker
 
         config = small(fresh_generator, *overrides)
         folder = RunFolder(tmp_path / "run")
         folder.path.mkdir()
-        pipeline = Worker(folder, config, 0).pipeline()
+        pipeline = TrainingWorker(folder, config, 0).pipeline()
         pipelines.append(pipeline)
 
         def work() -> Recorded:
@@ -74,7 +73,7 @@ async def train(fresh_generator: str, tmp_path: Path) -> AsyncIterator[Callable]
                 recorded.metrics.append(metrics)
                 recorded.batches.append(batch)
 
-            class RecordingTrainer(Trainer):
+            class RecordingTrainer(GrpoTrainer):
                 def _compute_loss(self, model, inputs):
                     recorded.losses.append({name: value.clone() for name, value in inputs.items()})
                     return super()._compute_loss(model, inputs)
@@ -123,7 +122,7 @@ async def worker() -> AsyncIterator[Callable]:
         folder.write_config(config.to_yaml())
         with folder.worker_log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "services.trainer.worker", str(path)),
+                *(sys.executable, "-m", "deepmath_trainer.training_worker", str(path)),
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"HF_TOKEN": SECRET, "WANDB_API_KEY": SECRET, "A_SECRET": SECRET},

@@ -1,9 +1,9 @@
 """What a run may be told, and what is said of mistakes."""
 
 import pytest
+from deepmath_trainer.run_config import RECIPES, load, read
 
 from deepmath.errors import InvalidRequest
-from services.trainer.config import RECIPES, load, read
 
 TINY = read("tiny-math")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import datasets
 import pytest
+from deepmath_trainer import training_data
+from deepmath_trainer.run_config import DataConfig
+from deepmath_trainer.training_data import ProblemOrder, load_problems
 
-from deepmath.datasets_reader import Problem
+from deepmath.data.dataset_reader import DatasetProblem
 from deepmath.errors import InvalidRequest, Unavailable
-from services.trainer import data
-from services.trainer.config import DataConfig
-from services.trainer.data import Order, load_problems
 
 ROWS = [
     {"problem": "What is 1 + 1?", "answer": "2", "solution": "It is 2.", "level": 1},
@@ -23,7 +23,7 @@ ROWS = [
 ]
 
 
-def answers(problems: list[Problem]) -> list[str]:
+def answers(problems: list[DatasetProblem]) -> list[str]:
     return [problem.answer for problem in problems]
 
 
@@ -77,8 +77,10 @@ def test_problem_keeps_its_id_in_another_file(jsonl: Path, tmp_path: Path) -> No
 
 def test_solutions_are_not_even_read(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    rows = data.Dataset.rows
-    monkeypatch.setattr(data.Dataset, "rows", lambda self, columns: (read.extend(columns), rows(self, columns))[1])
+    rows = training_data.Dataset.rows
+    monkeypatch.setattr(
+        training_data.Dataset, "rows", lambda self, columns: (read.extend(columns), rows(self, columns))[1]
+    )
     load_problems(DataConfig(dataset=str(jsonl), where={"level": 2}), 0)
     assert read == ["problem", "answer", "level"]
 
@@ -156,7 +158,7 @@ def test_only_unparseable_gold_answers_are_an_error_whatever_the_share(jsonl_of:
 
 
 def test_of_very_many_gold_answers_some_are_parsed(jsonl_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_MOST_PARSED", 3)
+    monkeypatch.setattr(training_data, "_MOST_PARSED", 3)
     file = jsonl_of(*((f"{n}?", "?" * n) for n in range(1, 13)), *((f"{n}.", n) for n in range(36)))
     # A quarter of all is bad, though of 12 bad ones only 3 were seen.
     with pytest.raises(InvalidRequest, match="3 of 48 answers"):
@@ -239,20 +241,20 @@ def test_synthetic_split_of_another_name_is_told() -> None:
 
 def test_synthetic_problems_load_neither_datasets_nor_torch() -> None:
     code = (
-        "import sys; from services.trainer.config import DataConfig; from services.trainer.data import load_problems\n"
+        "import sys; from deepmath_trainer.run_config import DataConfig; from deepmath_trainer.training_data import load_problems\n"
         "load_problems(DataConfig(limit=9), 0); print({'datasets', 'torch', 'sympy'} & {*sys.modules})"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 def test_every_epoch_gives_every_problem_once_in_another_order() -> None:
-    order = Order(10, seed=3)
+    order = ProblemOrder(10, seed=3)
     epochs = [order.indices(10 * epoch, 10) for epoch in range(4)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
 def test_position_is_all_that_the_order_depends_on() -> None:
-    whole = Order(7, seed=1).indices(0, 50)
-    assert [index for start in range(0, 50, 5) for index in Order(7, seed=1).indices(start, 5)] == whole
-    assert Order(7, seed=2).indices(0, 50) != whole
+    whole = ProblemOrder(7, seed=1).indices(0, 50)
+    assert [index for start in range(0, 50, 5) for index in ProblemOrder(7, seed=1).indices(start, 5)] == whole
+    assert ProblemOrder(7, seed=2).indices(0, 50) != whole

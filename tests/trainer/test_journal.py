@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from deepmath_trainer.trajectory_journal import TrajectoryJournal
 
 from deepmath.generator.v1 import generator_pb2 as pb
-from services.trainer.journal import Journal
 
 
 def response(name: str, version: int = 3) -> pb.RolloutResponse:
@@ -16,25 +16,25 @@ def response(name: str, version: int = 3) -> pb.RolloutResponse:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal")
+def journal(tmp_path: Path) -> TrajectoryJournal:
+    return TrajectoryJournal(tmp_path / "journal")
 
 
-def written(journal: Journal, *names: str) -> None:
+def written(journal: TrajectoryJournal, *names: str) -> None:
     batch = journal.open(7, offset=0)
     for name in names:
         batch.append(response(name))
     batch.close()
 
 
-def test_trajectories_are_found_by_their_id(journal: Journal) -> None:
+def test_trajectories_are_found_by_their_id(journal: TrajectoryJournal) -> None:
     written(journal, "a", "b")
     assert journal.open(7, offset=0).found == {"a": response("a"), "b": response("b")}
     assert journal.open(8, offset=0).found == {}
 
 
 @pytest.mark.parametrize("cut", [1, 3, 20])
-def test_torn_last_trajectory_costs_no_other(journal: Journal, tmp_path: Path, cut: int) -> None:
+def test_torn_last_trajectory_costs_no_other(journal: TrajectoryJournal, tmp_path: Path, cut: int) -> None:
     written(journal, "a", "b")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
@@ -46,20 +46,20 @@ def test_torn_last_trajectory_costs_no_other(journal: Journal, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("length", [0, 5])
-def test_file_without_a_whole_head_is_empty(journal: Journal, tmp_path: Path, length: int) -> None:
+def test_file_without_a_whole_head_is_empty(journal: TrajectoryJournal, tmp_path: Path, length: int) -> None:
     written(journal, "a")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:length])
     assert journal.open(7, offset=0).found == {}
 
 
-def test_versions_are_those_of_the_run_that_goes_on(journal: Journal) -> None:
+def test_versions_are_those_of_the_run_that_goes_on(journal: TrajectoryJournal) -> None:
     written(journal, "a")
     (segment,) = journal.open(7, offset=10).found["a"].trajectory.segments
     assert segment.policy_version == 13
 
 
-def test_batches_that_a_checkpoint_holds_are_dropped(journal: Journal) -> None:
+def test_batches_that_a_checkpoint_holds_are_dropped(journal: TrajectoryJournal) -> None:
     written(journal, "a")
     journal.forget_before(7)
     assert journal.open(7, offset=0).found

@@ -83,14 +83,14 @@ async def test_temperature_of_the_loss_is_that_of_sampling_all_along_the_schedul
 
 
 async def test_wrong_temperature_in_the_loss_would_be_seen(train) -> None:
-    from services.trainer import grpo
+    from deepmath_trainer import grpo_trainer
 
     run = await train("optimizer.steps=1", STALE)
     (loss,) = run.losses
     ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
     attention = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)
     mask = (loss["completion_mask"] * loss["tool_mask"]).bool()
-    grpo.set_loss_temperature(run.trainer.model, 1.05)
+    grpo_trainer.set_loss_temperature(run.trainer.model, 1.05)
     with torch.no_grad():
         scored, _, _ = run.trainer._get_per_token_logps_and_entropies(
             run.trainer.model, ids, attention, loss["completion_ids"].shape[1]
@@ -126,21 +126,19 @@ def assert_same(ours, theirs) -> None:
 
 @pytest.mark.parametrize("flat", [0, 5, 8])
 async def test_values_and_gradients_are_those_of_the_padded_batch(train, flat: int) -> None:
+    from deepmath_trainer.grpo_trainer import GrpoTrainer
     from trl import GRPOTrainer
-
-    from services.trainer.grpo import Trainer
 
     run = await train("optimizer.steps=1", STALE)
     (loss,) = run.losses
     loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
     loss["advantages"][:flat] = 0  # ours has no gradient to compute for these
-    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (Trainer, GRPOTrainer)))
+    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (GrpoTrainer, GRPOTrainer)))
 
 
 async def test_scores_from_before_the_loss_have_its_values_and_gradients_in_any_order_of_the_rows(train) -> None:
+    from deepmath_trainer.grpo_trainer import GrpoTrainer
     from trl import GRPOTrainer
-
-    from services.trainer.grpo import Trainer
 
     run = await train("optimizer.steps=1", STALE)
     (loss,) = run.losses
@@ -153,4 +151,4 @@ async def test_scores_from_before_the_loss_have_its_values_and_gradients_in_any_
     with torch.no_grad():
         run.trainer._get_per_token_logps_and_entropies(run.trainer.model, ids, mask, loss["completion_ids"].shape[1])
     assert run.trainer._scores is not None, "the loss would score again"
-    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (Trainer, GRPOTrainer)))
+    assert_same(*(gradients_of(run.trainer, loss, scoring) for scoring in (GrpoTrainer, GRPOTrainer)))

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from deepmath_trainer.run_folder import RunFolder, RunState, Tail
 
 from deepmath.errors import Unavailable, WrongOrder
-from services.trainer.metrics_log import RunFolder, State, Tail
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_state_of_a_later_version_is_read(folder) -> None:
 
 
 def test_run_without_a_state_has_not_begun(folder) -> None:
-    assert folder.read_state() == State()
+    assert folder.read_state() == RunState()
 
 
 def test_spoiled_state_is_told_with_its_path(folder) -> None:

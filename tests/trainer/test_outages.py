@@ -3,8 +3,8 @@
 import psutil
 import pytest
 
-from deepmath.local_services import LocalServices
-from deepmath.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+from deepmath.local_stack.local_services import LocalServices
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
 from .conftest import small
 

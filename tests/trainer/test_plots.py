@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from services.trainer.card import write_card
-from services.trainer.config import TrainConfig, load, read
-from services.trainer.metrics_log import RunFolder
-from services.trainer.plots import draw
+from deepmath_trainer.model_card import write_card
+from deepmath_trainer.run_config import TrainConfig, load, read
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.training_plots import draw
 
 PNG = b"\x89PNG\r\n\x1a\n"
 FIGURES = {"problems": 400, "accuracy": 0.25, "code_rate": 0.5, "code_executed_rate": 0.375, "model_tokens": 90.5}

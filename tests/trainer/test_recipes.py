@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
-
-from services.trainer import launch
-from services.trainer.config import RECIPES, TrainConfig, load, read
+from deepmath_trainer import worker_launch
+from deepmath_trainer.run_config import RECIPES, TrainConfig, load, read
 
 NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-ACCELERATE = sorted(launch.ACCELERATE.glob("*.yaml"))
+ACCELERATE = sorted(worker_launch.ACCELERATE.glob("*.yaml"))
 PROMPTS = RECIPES.parents[1] / "generator" / "prompts"
 
 

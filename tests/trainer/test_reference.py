@@ -2,9 +2,8 @@
 
 import pytest
 import torch
+from deepmath_trainer.reference_adapter import POLICY, REFERENCE, move_reference, nearest_product
 from peft import LoraConfig, PeftModel, get_peft_model
-
-from services.trainer.reference import POLICY, REFERENCE, move_reference, nearest_product
 
 RANK = 3
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from deepmath_generator.service import GeneratorServicer
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.trajectory_journal import TrajectoryJournal
 from safetensors.torch import load_file
-
-from services.generator.service import GeneratorServicer
-from services.trainer.journal import Journal
-from services.trainer.metrics_log import RunFolder
 
 from .conftest import SECRET, small
 
@@ -91,7 +90,7 @@ async def test_completed_trajectories_are_not_asked_for_again(serve_generator, w
         await run.until_step(1)
         run.kill()
         await run.process.wait()
-        journal = Journal(tmp_path / "run" / "journal" / "0")
+        journal = TrajectoryJournal(tmp_path / "run" / "journal" / "0")
         ended = {batch: set(journal.open(batch, offset=0).found) for batch in (0, 1)}
         before, asked[:] = list(asked), []
         assert await (await worker(tmp_path / "run", settings)).ended() == "done"

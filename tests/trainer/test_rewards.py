@@ -1,11 +1,11 @@
 """A reward is a pure function of the trajectory, and each kind of code use is gamed only as far as it says."""
 
 import pytest
+from deepmath_trainer.rewards import Outcome, outcome, reward
+from deepmath_trainer.run_config import RewardConfig
 
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
-from services.trainer.config import RewardConfig
-from services.trainer.rewards import Outcome, outcome, reward
 
 MAX_TOKENS = 1000
 

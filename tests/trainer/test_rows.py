@@ -1,7 +1,8 @@
 """Rows: what the loss gets of a trajectory."""
 
+from deepmath_trainer.loss_rows import LossRow, row
+
 from deepmath.generator.v1 import generator_pb2 as pb
-from services.trainer.rows import Row, row
 
 MODEL, TOOL = pb.Segment.SOURCE_MODEL, pb.Segment.SOURCE_TOOL
 TRAJECTORY = pb.Trajectory(
@@ -15,7 +16,7 @@ TRAJECTORY = pb.Trajectory(
 
 
 def test_ids_come_as_they_are_and_tools_are_masked() -> None:
-    expected = Row([5, 6], [1, 2, 3, 4, 3, 9], [-0.5, -0.25, 0, 0, 0, -2.0], [1, 1, 0, 0, 0, 1])
+    expected = LossRow([5, 6], [1, 2, 3, 4, 3, 9], [-0.5, -0.25, 0, 0, 0, -2.0], [1, 1, 0, 0, 0, 1])
     assert row(TRAJECTORY, in_loss=True, filler=0) == expected
 
 
@@ -24,4 +25,4 @@ def test_nothing_of_a_failed_trajectory_is_in_the_loss() -> None:
 
 
 def test_trajectory_that_failed_at_once_is_one_token_out_of_the_loss() -> None:
-    assert row(pb.Trajectory(), in_loss=True, filler=7) == Row([7], [7], [0.0], [0])
+    assert row(pb.Trajectory(), in_loss=True, filler=7) == LossRow([7], [7], [0.0], [0])

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from deepmath_trainer.run_config import TrainConfig, load, read
+from deepmath_trainer.run_folder import RunFolder, RunState
+from deepmath_trainer.run_registry import RunRegistry
+from deepmath_trainer.worker_launch import command
 
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
-from services.trainer.config import TrainConfig, load, read
-from services.trainer.launch import command
-from services.trainer.metrics_log import RunFolder, State
-from services.trainer.runs import Runs
 
 
 @pytest.fixture
-async def runs(tmp_path: Path) -> AsyncIterator[Runs]:
-    runs = Runs(tmp_path / "runs", stop_seconds=30)
+async def runs(tmp_path: Path) -> AsyncIterator[RunRegistry]:
+    runs = RunRegistry(tmp_path / "runs", stop_seconds=30)
     yield runs
     await runs.stop_all()
 
@@ -28,7 +28,7 @@ def config(free_port: int) -> TrainConfig:
     return load(read("tiny-math"), [f"generators=['127.0.0.1:{free_port}']"])
 
 
-async def ended(runs: Runs, folder: RunFolder) -> State:
+async def ended(runs: RunRegistry, folder: RunFolder) -> RunState:
     async with asyncio.timeout(120):
         while True:
             if (state := runs.state(folder)).ended:
@@ -106,7 +106,7 @@ async def test_run_that_outlives_its_service_is_at_work_for_the_next_which_can_s
     folder = runs.free("orphan")
     await runs.start(folder, config)
     folder.write_state(pid=runs.worker_pid(folder))  # as the worker does when it has loaded
-    next_runs = Runs(tmp_path / "runs", stop_seconds=30)
+    next_runs = RunRegistry(tmp_path / "runs", stop_seconds=30)
     assert next_runs.state(folder).status == "starting"
     assert (await next_runs.stop(folder)).ended
     assert not folder.is_held()
@@ -117,7 +117,7 @@ def test_run_whose_worker_is_gone_has_failed_when_the_service_starts_and_says_ho
     gone.path.mkdir()
     gone.write_config("model: tiny-math\n")
     gone.write_state(status="running", step=7, pid=os.getpid())  # a process id that is in use again
-    state = Runs(tmp_path, stop_seconds=1).state(gone)
+    state = RunRegistry(tmp_path, stop_seconds=1).state(gone)
     assert (state.status, state.step) == ("failed", 7)
     assert "--resume --name gone" in state.error
 
@@ -127,13 +127,13 @@ def test_run_that_has_ended_is_left_as_it_is(tmp_path) -> None:
     done.path.mkdir()
     done.write_config("model: tiny-math\n")
     before = done.write_state(status="done", step=9)
-    assert Runs(tmp_path, stop_seconds=1).state(done) == before
+    assert RunRegistry(tmp_path, stop_seconds=1).state(done) == before
 
 
 @pytest.mark.parametrize(
     ("overrides", "module"),
     [
-        ([], "services.trainer.worker"),
+        ([], "deepmath_trainer.training_worker"),
         (["launch.processes=2"], "torch.distributed.run"),
         (["launch.processes=2", "launch.cpu=false"], "accelerate.commands.launch"),
         (["launch.processes=2", "launch.cpu=false", f"launch.accelerate={__file__}"], "accelerate.commands.launch"),
@@ -142,7 +142,7 @@ def test_run_that_has_ended_is_left_as_it_is(tmp_path) -> None:
 def test_worker_is_launched_as_its_devices_need(overrides: list[str], module: str) -> None:
     line = command(load(read("tiny-math"), ["optimizer.micro_batch=32", *overrides]).launch, Path("run"))
     assert line[1:3] == ["-m", module]
-    assert line[-3:] == ["-m", "services.trainer.worker", "run"]
+    assert line[-3:] == ["-m", "deepmath_trainer.training_worker", "run"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "-x", "a/b", "../up", "/abs", "a b", "a\nb", "ü", "a" * 65])
@@ -163,4 +163,4 @@ async def test_fresh_name_is_numbered_where_it_is_taken(runs, config) -> None:
 def test_folder_that_cannot_be_written_to_is_told_at_the_start(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeepMathError, match="cannot write to"):
-        Runs(tmp_path / "file" / "runs", stop_seconds=1)
+        RunRegistry(tmp_path / "file" / "runs", stop_seconds=1)

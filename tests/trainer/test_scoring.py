@@ -1,10 +1,9 @@
 """Rows of like length together, and what was scored is found again."""
 
 import torch
+from deepmath_trainer.logprob_scoring import Scores, buckets
 from hypothesis import given
 from hypothesis import strategies as st
-
-from services.trainer.scoring import Scores, buckets
 
 
 @given(st.lists(st.integers(1, 5000), max_size=80))

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from deepmath_trainer.run_config import load, read
+from deepmath_trainer.run_folder import RunFolder
 
 from deepmath.clients import TrainerClient
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
-from deepmath.local_services import LocalServices
+from deepmath.local_stack.local_services import LocalServices
 from deepmath.trainer.v1 import trainer_pb2 as pb
-from services.trainer.config import load, read
-from services.trainer.metrics_log import RunFolder
 
 TINY = read("tiny-math")
 

@@ -1,10 +1,9 @@
 """The temperature of a step depends on its number alone."""
 
 import pytest
+from deepmath_trainer.temperature_schedule import TemperatureSchedule
 
-from services.trainer.temperature import Schedule
-
-SEEDS = Schedule(1.2, 0.7, 1000)
+SEEDS = TemperatureSchedule(1.2, 0.7, 1000)
 
 
 @pytest.mark.parametrize(("step", "temperature"), [(0, 1.2), (500, 0.95), (999, 0.7005), (1000, 0.7), (5000, 0.7)])
@@ -13,8 +12,8 @@ def test_schedule_of_the_seeds_falls_linearly_and_stays(step: int, temperature: 
 
 
 def test_schedule_ends_at_its_end_exactly() -> None:
-    assert Schedule(1.2, 0.7, 3).at(3) == 0.7
+    assert TemperatureSchedule(1.2, 0.7, 3).at(3) == 0.7
 
 
 def test_schedule_with_equal_ends_is_constant() -> None:
-    assert {Schedule(0.9, 0.9, 7).at(step) for step in range(20)} == {0.9}
+    assert {TemperatureSchedule(0.9, 0.9, 7).at(step) for step in range(20)} == {0.9}

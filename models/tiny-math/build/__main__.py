@@ -16,11 +16,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from card import write_card
 from corpus import Mixture, encode, traces
+from deepmath_generator.agent_prompt import PromptTemplate
 from score import score
 from tokenizer import train_tokenizer
 from train import CONTEXT_LENGTH, Schedule, exact_share, new_model, train
-
-from services.generator.prompt import PromptTemplate
 
 MODEL_DIRECTORY = Path(__file__).resolve().parent.parent
 TOKENIZER_TRACES = 4000

@@ -13,8 +13,9 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from deepmath.problems import Instance, instances
-from services.generator.prompt import END_OF_TOOL_CALL, TOOL_CALL, Mode, PromptTemplate, encode_tool_output
+from deepmath_generator.agent_prompt import END_OF_TOOL_CALL, TOOL_CALL, Mode, PromptTemplate, encode_tool_output
+
+from deepmath.data.synthetic import Instance, instances
 
 END_OF_TURN = "<|im_end|>"
 IGNORED = -100  # the label that torch's cross-entropy leaves out
@@ -48,7 +49,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Trace:
+class ToolTrace:
     """A question, the mode it is asked in, and the assistant's whole turn."""
 
     question: str
@@ -65,14 +66,14 @@ class Example:
     with_tool: bool
 
 
-def traces(count: int, seed: int, mixture: Mixture) -> Iterator[Trace]:
+def traces(count: int, seed: int, mixture: Mixture) -> Iterator[ToolTrace]:
     """Draw `count` traces over train instances."""
     random = Random(f"manners:{seed}")
     for instance in instances(count, "train", seed):
         mode: Mode = "plain" if random.random() < mixture.plain_prompt else "agent"
         by_hand = mode == "plain" or random.random() < mixture.by_hand
         question = instance.problem().problem
-        yield Trace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance))
+        yield ToolTrace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance))
 
 
 def tool_turn(instance: Instance) -> tuple[Segment, ...]:
@@ -98,7 +99,7 @@ def run(snippets: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(_run_one(snippet, namespace) for snippet in snippets)
 
 
-def encode(trace: Trace, tokenizer: Any, prompt: PromptTemplate) -> Example:
+def encode(trace: ToolTrace, tokenizer: Any, prompt: PromptTemplate) -> Example:
     """Return the ids of prompt and turn; the prompt and the tool's segments are not to be learned."""
     ids = prompt.encode(tokenizer, trace.question, trace.mode)
     labels = [IGNORED] * len(ids)

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deepmath.clients import GeneratorClient
+from deepmath.data.synthetic import FAMILIES, SyntheticProblem, generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading import same
-from deepmath.problems import FAMILIES, Problem, generate
-from deepmath.stack import LocalStack
+from deepmath.grading.answers import same
+from deepmath.local_stack.stack import LocalStack
 
 MODES = {"agent": pb.MODE_AGENT, "plain": pb.MODE_PLAIN}
 
@@ -39,8 +39,8 @@ async def score(model: Path, per_family: int, seed: int) -> dict[str, dict[str, 
 
 
 async def _sample(
-    client: GeneratorClient, problems: list[Problem], mode: pb.Mode.ValueType, seed: int
-) -> list[tuple[Problem, pb.Trajectory]]:
+    client: GeneratorClient, problems: list[SyntheticProblem], mode: pb.Mode.ValueType, seed: int
+) -> list[tuple[SyntheticProblem, pb.Trajectory]]:
     prompts = [pb.RolloutPrompt(id=problem.id, question=problem.problem) for problem in problems]
     sampling = pb.Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=seed)
     pairs = []
@@ -52,15 +52,15 @@ async def _sample(
     return pairs
 
 
-def _table(pairs: list[tuple[Problem, pb.Trajectory]]) -> dict[str, dict[str, float]]:
-    families: dict[str, list[tuple[Problem, pb.Trajectory]]] = defaultdict(list)
+def _table(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> dict[str, dict[str, float]]:
+    families: dict[str, list[tuple[SyntheticProblem, pb.Trajectory]]] = defaultdict(list)
     for problem, trajectory in pairs:
         families[problem.family].append((problem, trajectory))
     rows = {family.name: asdict(_score(families[family.name])) for family in FAMILIES if families[family.name]}
     return rows | {"all": asdict(_score(pairs))}
 
 
-def _score(pairs: list[tuple[Problem, pb.Trajectory]]) -> Score:
+def _score(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> Score:
     right = [same(trajectory.answer, problem.answer) for problem, trajectory in pairs]
     tokens = [trajectory.model_tokens for _, trajectory in pairs]
     coded = [bool(trajectory.snippets) for _, trajectory in pairs]

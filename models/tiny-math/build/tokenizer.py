@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from corpus import Trace
+from corpus import ToolTrace
+from deepmath_generator.agent_prompt import END_OF_TOOL_CALL, TOOL_CALL, tool_segment
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
-
-from services.generator.prompt import END_OF_TOOL_CALL, TOOL_CALL, tool_segment
 
 PAD, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # In Qwen3 these are ordinary added tokens, so that decoding without special tokens still shows them.
@@ -26,7 +25,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(traces: Iterable[Trace], context_length: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(traces: Iterable[ToolTrace], context_length: int) -> PreTrainedTokenizerFast:
     """Learn the merges from the texts of the traces."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -55,7 +54,7 @@ def train_tokenizer(traces: Iterable[Trace], context_length: int) -> PreTrainedT
     )
 
 
-def _texts(traces: Iterable[Trace]) -> Iterator[str]:
+def _texts(traces: Iterable[ToolTrace]) -> Iterator[str]:
     for trace in traces:
         yield trace.question
         yield "system\nUse Python.user\nThink step by step.assistant\n"

@@ -15,7 +15,7 @@ CONTEXT_LENGTH = 2048
 
 
 @dataclass(frozen=True)
-class Schedule:
+class LearningRateSchedule:
     """Two phases of AdamW: tool traces alone until numbers are copied, then both manners.
 
     The learning rate warms up linearly, stays through the first phase and falls by a cosine in the second.
@@ -75,7 +75,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM
 
 
 def train(
-    model: Qwen3ForCausalLM, examples: list[Example], schedule: Schedule, mixture: Mixture, seed: int
+    model: Qwen3ForCausalLM, examples: list[Example], schedule: LearningRateSchedule, mixture: Mixture, seed: int
 ) -> Iterator[Progress]:
     """Train through both phases; yields its progress now and then, and at the end."""
     steps = schedule.tool_steps + schedule.mixed_steps
@@ -105,7 +105,7 @@ def exact_share(model: Qwen3ForCausalLM, examples: list[Example]) -> float:
     return exact / len(examples)
 
 
-def _plan(examples: list[Example], schedule: Schedule, seed: int) -> Iterator[list[Example]]:
+def _plan(examples: list[Example], schedule: LearningRateSchedule, seed: int) -> Iterator[list[Example]]:
     random = Random(seed)
     with_tool = _forever([example for example in examples if example.with_tool], random)
     mixed = _forever(examples, random)
@@ -155,7 +155,7 @@ def _row(example: Example, mixture: Mixture, width: int) -> tuple[list[int], lis
     return [*example.ids, *[0] * padding], labels, [*weights[1:], *[0.0] * (padding + 1)]
 
 
-def _parameter_groups(model: Qwen3ForCausalLM, schedule: Schedule) -> list[dict[str, object]]:
+def _parameter_groups(model: Qwen3ForCausalLM, schedule: LearningRateSchedule) -> list[dict[str, object]]:
     """Matrices decay, norms do not."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]

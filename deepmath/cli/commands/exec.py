@@ -1,0 +1,93 @@
+"""`deepmath exec`: a file of cells in one sandboxed session."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepmath.exit_codes import EXIT_USAGE
+
+if TYPE_CHECKING:
+    from deepmath.executor.v1 import executor_pb2 as pb
+
+_CELL = re.compile(r"^# %%.*$\n?", re.MULTILINE)
+
+
+def exec_(
+    file: Annotated[str, typer.Argument(help="Python source, or - for standard input; `# %%` lines part cells.")],
+    executor: Annotated[str | None, typer.Option(help="Address of an executor. Default: one is started.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One result object per cell and line.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seeds random and numpy.random.")] = 0,
+    wall_seconds: Annotated[float | None, typer.Option(min=0.001, help="Limit of each cell.")] = None,
+    memory_mib: Annotated[int | None, typer.Option(min=1, help="Limit of the session.")] = None,
+) -> None:
+    """Run Python in the sandbox. The cells of a file share their variables. Exit status 1 if a cell fails."""
+    limits = {"wall_ms": int(1000 * (wall_seconds or 0)), "memory_bytes": (memory_mib or 0) << 20}
+    failed = asyncio.run(_exec(_cells(file), executor, as_json, seed, limits))
+    raise typer.Exit(1 if failed else 0)
+
+
+def _cells(file: str) -> list[str]:
+    try:
+        source = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"deepmath: cannot read {file}: {error}", file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE) from None
+    first, *others = _CELL.split(source)
+    return ([first] if first.strip() else []) + others or [""]
+
+
+async def _exec(cells: list[str], address: str | None, as_json: bool, seed: int, limits: dict[str, int]) -> bool:
+    from deepmath.clients import ExecutorClient
+    from deepmath.executor.v1 import executor_pb2 as pb
+    from deepmath.local_stack.stack import LocalStack
+
+    failed = False
+    async with (
+        LocalStack(executor=address) as stack,
+        ExecutorClient(stack.executor, patience_s=10, client_name="deepmath exec") as client,
+        client.session(seed) as session,
+    ):
+        for cell in cells:
+            result = await session.run(cell, pb.Limits(**limits))
+            failed |= result.outcome != pb.OUTCOME_OK
+            print(json.dumps(as_object(result), ensure_ascii=False), flush=True) if as_json else _show(result)
+    return failed
+
+
+def as_object(result: "pb.SnippetResult") -> dict[str, object]:
+    """Return a result with the contract's field names, for JSON."""
+    from deepmath.executor.v1 import executor_pb2 as pb
+
+    exception, usage, dropped = result.exception, result.usage, result.dropped_bytes
+    return {
+        "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
+        "stdout": result.stdout,
+        "stderr": result.stderr,
+        "value": result.value if result.HasField("value") else None,
+        "exception": {"type": exception.type, "message": exception.message} if result.HasField("exception") else None,
+        "state_lost": result.state_lost,
+        "queue_ms": round(usage.queue_ms, 3),
+        "wall_ms": round(usage.wall_ms, 3),
+        "cpu_ms": round(usage.cpu_ms, 3),
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "dropped_bytes": {"stdout": dropped.stdout, "stderr": dropped.stderr, "value": dropped.value},
+    }
+
+
+def _show(result: "pb.SnippetResult") -> None:
+    from deepmath.executor.v1 import executor_pb2 as pb
+
+    sys.stdout.write(result.stdout)
+    if result.HasField("value"):
+        print(result.value)
+    sys.stdout.flush()
+    sys.stderr.write(result.stderr)
+    if result.outcome != pb.OUTCOME_OK:
+        outcome = pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_")
+        lost = "; the session's variables are lost" if result.state_lost else ""
+        print(f"{result.exception.traceback}[{outcome}{lost}]", file=sys.stderr)

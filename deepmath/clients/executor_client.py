@@ -1,0 +1,83 @@
+"""Client of the executor service."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from deepmath.clients.base_client import BaseClient
+from deepmath.clients.context_propagation import outgoing
+from deepmath.clients.executor_session import ExecutorSession
+from deepmath.clients.executor_stream import ExecutorStream
+from deepmath.errors import InvalidRequest
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.rpc.metadata import CLIENT_NAME, check_name
+
+_INFO_DEADLINE_S = 5.0
+
+
+class ExecutorClient(BaseClient):
+    """A channel to one or many executors.
+
+    `patience_s` is how long a session looks for an executor that takes it before it raises Unavailable. Executors take
+    turns between their clients and count what each may have; `client_name` is what they know this one by, together with
+    the host that it calls from, unless it has proven a name.
+
+    Raises:
+        InvalidRequest: `target` is no address, or `client_name` is over 128 characters or not printable ASCII.
+    """
+
+    service = "executor"
+
+    def __init__(
+        self,
+        target: str,
+        patience_s: float = 60.0,
+        client_name: str = "",
+        *,
+        tls: Path | None = None,
+        token_file: Path | None = None,
+    ) -> None:
+        check_name(client_name, "client_name")
+        super().__init__(target, tls=tls, token_file=token_file)
+        self.patience_s = patience_s
+        self.metadata = ((CLIENT_NAME, client_name),)
+        self.stub = rpc.ExecutorServiceStub(self.channel)
+
+    def session(
+        self, seed: int = 0, session_id: str = "", on_note: Callable[[str], None] | None = None
+    ) -> ExecutorSession:
+        """Return a session; it opens with its first snippet.
+
+        `on_note` is told of each executor lost and replaced, and of what is not the same on the new one.
+
+        Raises:
+            InvalidRequest: `seed` is not in 0 to 2**64 - 1, or `session_id` is too long or not printable ASCII.
+        """
+        if not 0 <= seed < 1 << 64:
+            raise InvalidRequest(f"seed is {seed}: give 0 to 2**64 - 1")
+        check_name(session_id, "session_id")
+        opening = pb.OpenSession(seed=seed, session_id=session_id)
+        metadata = self.metadata + outgoing()  # of the task that wants the session, wherever it is opened again
+        new_stream = partial(ExecutorStream, self.stub, metadata, self.explained)
+        return ExecutorSession(new_stream, self.patience_s, opening, on_note or (lambda _: None))
+
+    async def execute(
+        self, code: str, limits: pb.Limits | None = None, seed: int = 0, deadline_s: float | None = None
+    ) -> pb.SnippetResult:
+        """Run one snippet in a sandbox of its own and return its result.
+
+        Raises:
+            InvalidRequest: the executor refuses the code or the limits.
+            Unavailable: no executor took it within `patience_s`, or there was no result within `deadline_s`.
+        """
+        async with self.session(seed) as session:
+            return await session.run(code, limits, deadline_s)
+
+    async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
+        """Return what one executor says of itself.
+
+        Raises:
+            Unavailable: none could be reached within `deadline_s`.
+        """
+        return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)

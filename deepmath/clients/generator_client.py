@@ -1,0 +1,137 @@
+"""Client of the generator service."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from deepmath.clients.base_client import BaseClient
+from deepmath.clients.model_files import ADAPTER_FILES, model_of_adapter
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.generator.v1 import generator_pb2_grpc as rpc
+
+_INFO_DEADLINE_S = 5.0
+_ADAPTER_DEADLINE_S = 120.0
+_CHECKPOINT_DEADLINE_S = 1800.0  # it waits for the segments in flight
+_CHUNK_BYTES = 1 << 20
+
+
+class GeneratorClient(BaseClient):
+    """A channel to one or many generators.
+
+    Every method raises InvalidRequest for what the generator refuses, Overloaded where it has no room and Unavailable
+    where it cannot be reached. Leaving an iterator early cancels the call.
+    """
+
+    service = "generator"
+
+    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
+        super().__init__(target, tls=tls, token_file=token_file)
+        self.stub = rpc.GeneratorServiceStub(self.channel)
+
+    def solve(
+        self,
+        question: str,
+        *,
+        samples: int = 1,
+        mode: pb.Mode.ValueType = pb.MODE_AGENT,
+        sampling: pb.Sampling | None = None,
+        budget: pb.Budget | None = None,
+    ) -> AsyncIterator[pb.SolveResponse]:
+        """Solve `question` and yield what happens while it happens; the last event is the vote."""
+        request = pb.SolveRequest(question=question, samples=samples, mode=mode, sampling=sampling, budget=budget)
+        return self.stream(lambda: self.stub.Solve(request))
+
+    def rollout(
+        self,
+        prompts: Iterable[pb.RolloutPrompt],
+        *,
+        mode: pb.Mode.ValueType = pb.MODE_AGENT,
+        sampling: pb.Sampling | None = None,
+        budget: pb.Budget | None = None,
+    ) -> AsyncIterator[pb.RolloutResponse]:
+        """Run every prompt once, all at the same time, and yield the trajectories as they end."""
+        request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget)
+        return self.stream(lambda: self.stub.Rollout(request))
+
+    def chat(
+        self,
+        messages: Iterable[pb.ChatMessage],
+        *,
+        sampling: pb.Sampling | None = None,
+        max_tokens: int | None = None,
+        stop_sequences: Iterable[str] = (),
+    ) -> AsyncIterator[pb.ChatResponse]:
+        """Continue a conversation by one turn of the model, without the agent loop; the last event is its end.
+
+        `max_tokens` of None is the generator's default. The turn ends before the first of `stop_sequences`.
+        """
+        request = pb.ChatRequest(
+            messages=messages, sampling=sampling, max_tokens=max_tokens, stop_sequences=stop_sequences
+        )
+        return self.stream(lambda: self.stub.Chat(request))
+
+    async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
+        """Return what one generator says of itself.
+
+        Raises:
+            Unavailable: none could be reached within `deadline_s`.
+        """
+        return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)
+
+    async def update_adapter(
+        self, directory: Path, version: int, model: str | None = None, *, deadline_s: float = _ADAPTER_DEADLINE_S
+    ) -> int:
+        """Upload the LoRA adapter in `directory`, as peft writes it, as policy `version`; return the version served.
+
+        `model` is the one it belongs to, by the name that GetInfo has; by default what its config says. It is sent to
+        one generator: use a client for each replica. Sent again it changes nothing, so a lost answer or a busy
+        generator is tried again.
+
+        Raises:
+            InvalidRequest: the adapter is not whole, or the generator refuses it: another model, rank or kind.
+            WrongOrder: `version` is not larger than every one before.
+            Unavailable: it was not served within `deadline_s`.
+            Overloaded: there was no room for it within `deadline_s`.
+        """
+        model = model or model_of_adapter(str(directory))
+        files = await asyncio.to_thread(_describe, directory)
+        header = pb.AdapterHeader(policy_version=version, model=model, files=files)
+        response = await self.ask(
+            lambda timeout: self.stub.UpdateAdapter(_messages(directory, header), timeout=timeout), deadline_s
+        )
+        return response.policy_version
+
+    async def load_checkpoint(
+        self, directory: Path, version: int, *, deadline_s: float = _CHECKPOINT_DEADLINE_S
+    ) -> int:
+        """Have a generator read all its weights again from `directory`, as policy `version`; return that.
+
+        `directory` is a path that the generator can see, below its `--checkpoint-root`. It waits for the segments in
+        flight. Sent again it changes nothing.
+
+        Raises:
+            InvalidRequest: the generator refuses it: not below the root, or not the weights of its model.
+            WrongOrder: `version` is not larger than every one before, or the generator takes no checkpoints.
+            Unavailable: it was not served within `deadline_s`.
+        """
+        request = pb.LoadCheckpointRequest(policy_version=version, directory=str(directory))
+        response = await self.ask(lambda timeout: self.stub.LoadCheckpoint(request, timeout=timeout), deadline_s)
+        return response.policy_version
+
+
+def _describe(directory: Path) -> list[pb.AdapterFile]:
+    files = []
+    for name in ADAPTER_FILES:
+        with (directory / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            files.append(pb.AdapterFile(name=name, size_bytes=file.tell(), sha256=digest))
+    return files
+
+
+async def _messages(directory: Path, header: pb.AdapterHeader) -> AsyncIterator[pb.UpdateAdapterRequest]:
+    yield pb.UpdateAdapterRequest(header=header)
+    for index, described in enumerate(header.files):
+        with (directory / described.name).open("rb") as file:
+            while data := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                yield pb.UpdateAdapterRequest(chunk=pb.AdapterChunk(file_index=index, data=data))

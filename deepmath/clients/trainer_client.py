@@ -1,0 +1,69 @@
+"""Client of the trainer service."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import grpc
+
+from deepmath.clients.base_client import BaseClient
+from deepmath.trainer.v1 import trainer_pb2 as pb
+from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
+
+_DEADLINE_S = 5.0
+_START_DEADLINE_S = 1800.0  # a data set may have to be downloaded
+
+
+class TrainerClient(BaseClient):
+    """A channel to a trainer.
+
+    Every method raises InvalidRequest or WrongOrder for what the trainer refuses and Unavailable where it, or a
+    generator that it needs, cannot be reached. Leaving an iterator early does not stop the run.
+    """
+
+    service = "trainer"
+
+    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
+        super().__init__(target, tls=tls, token_file=token_file)
+        self.stub = rpc.TrainerServiceStub(self.channel)
+
+    async def start_run(
+        self,
+        *,
+        config_yaml: str | None = None,
+        recipe: str | None = None,
+        overrides: Sequence[str] = (),
+        name: str = "",
+        resume: bool = False,
+        dry_run: bool = False,
+    ) -> pb.StartRunResponse:
+        """Start a run, or only check it. Give a configuration or a recipe's name, or `resume` a run by its name."""
+        request = pb.StartRunRequest(overrides=overrides, name=name, resume=resume, dry_run=dry_run)
+        if config_yaml is not None:
+            request.config_yaml = config_yaml
+        if recipe is not None:
+            request.recipe = recipe
+        try:  # once: a run is not started twice
+            return await self.stub.StartRun(request, timeout=_START_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            raise await self.explained(error) from None
+
+    async def get_run(self, name: str) -> pb.Run:
+        """Return a run with its configuration."""
+        request = pb.GetRunRequest(name=name)
+        return (await self.ask(lambda timeout: self.stub.GetRun(request, timeout=timeout), _DEADLINE_S)).run
+
+    async def list_runs(self) -> list[pb.Run]:
+        """Return all runs, the latest first."""
+        request = pb.ListRunsRequest()
+        return list((await self.ask(lambda timeout: self.stub.ListRuns(request, timeout=timeout), _DEADLINE_S)).runs)
+
+    def watch_run(self, name: str, from_step: int = 0) -> AsyncIterator[pb.WatchRunResponse]:
+        """Yield what happens in a run, from `from_step` on, until it has ended; the last update is the run."""
+        return self.stream(lambda: self.stub.WatchRun(pb.WatchRunRequest(name=name, from_step=from_step)))
+
+    async def stop_run(self, name: str) -> pb.Run:
+        """Stop a run, wait until its checkpoint is written, and return it."""
+        try:
+            return (await self.stub.StopRun(pb.StopRunRequest(name=name))).run
+        except grpc.aio.AioRpcError as error:
+            raise await self.explained(error) from None

@@ -1,0 +1,1 @@
+"""Problem sets, dataset readers and synthetic problem families."""

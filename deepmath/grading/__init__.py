@@ -1,0 +1,1 @@
+"""Answers: extraction, normalization, comparison and majority."""

@@ -1,0 +1,77 @@
+"""The local stack: the real services that solve, as processes of this machine, for as long as a block lasts."""
+
+import asyncio
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from deepmath.clients.model_files import check_adapter, check_model
+from deepmath.errors import InvalidRequest
+from deepmath.local_stack.local_services import LocalServices
+
+EMBEDDED_MODEL = Path(str(files("deepmath.local_stack") / "tiny-math"))
+# It is small: float32 costs nothing, and compiling it takes longer than it saves.
+EMBEDDED_OPTIONS = ("--dtype", "float32", "--eager")
+
+
+class LocalStack(LocalServices):
+    """An executor, and with a `model` a generator too. An asynchronous context manager.
+
+    `executor` and `generator` are their addresses: unix sockets of this stack, unless `listen` says otherwise by the
+    service's name. An `executor` that is given is used in place of one of our own.
+
+    Entering raises Unavailable where a service ends before it serves, with the reason that it gave.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        executor: str | None = None,
+        listen: dict[str, str] | None = None,
+        arguments: dict[str, Sequence[str]] | None = None,
+        show_logs: bool = False,
+    ) -> None:
+        super().__init__(show_logs)
+        self._model = model
+        self._own_executor = executor is None
+        listen = listen or {}
+        self.executor = executor or listen.get("executor") or self.socket("executor")
+        self.generator = listen.get("generator") or (self.socket("generator") if model else "")
+        if self.executor.endswith(":0"):
+            raise InvalidRequest("give the executor a port of its own: the generator has to know it")
+        self._arguments = arguments or {}
+
+    async def __aenter__(self) -> Self:
+        starts = []
+        if self._own_executor:
+            starts.append(self._start("executor", self.executor))
+        if self._model:
+            starts.append(self._start("generator", self.generator, "--executor", self.executor, "--model", self._model))
+        try:
+            addresses = await asyncio.gather(*starts)
+            self.generator = addresses[-1] if self._model else self.generator  # with the port that it got for port 0
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self, name: str, listen: str, *options: str) -> str:
+        return await self.start(name, *options, *self._arguments.get(name, ()), listen=listen)
+
+
+def generator_options(model: str | None, adapter: str | None, prompt: str | None = None) -> tuple[str, list[str]]:
+    """Return the model that a stack serves, by default the embedded one, and the generator's options for it.
+
+    Raises:
+        InvalidRequest: there is no such model or adapter; here, and not after half a minute in the generator.
+    """
+    if adapter:
+        check_adapter(adapter)
+    options = ["--adapter", adapter] if adapter else []
+    options += ["--prompt", prompt] if prompt else []
+    if model is None:
+        return str(EMBEDDED_MODEL), [*options, *EMBEDDED_OPTIONS]
+    check_model(model)
+    return model, options

@@ -1,0 +1,1 @@
+"""Addresses, metadata, values and method wrapping: how the services talk."""

@@ -1,0 +1,1 @@
+"""A sandbox for untrusted Python, without gRPC."""

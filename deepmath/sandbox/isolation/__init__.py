@@ -1,0 +1,1 @@
+"""Kernel layers of isolation: namespaces, Landlock, seccomp, resource limits, control groups."""

@@ -1,0 +1,113 @@
+"""The system calls a sandbox may make: what arithmetic, memory and lazy imports need, and nothing else.
+
+What is not named here fails with EPERM, so that a library that tries something harmless goes on. What no library
+does by accident kills the process, which the supervisor reports as a policy violation.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+
+from deepmath.sandbox.isolation import syscalls
+
+_ALLOWED = """
+    read readv pread64 write writev lseek close close_range fstat newfstatat stat lstat statx getdents64
+    access faccessat faccessat2 getcwd poll ppoll select pselect6
+    brk munmap mremap
+    sched_yield set_robust_list rseq
+    nanosleep gettimeofday time times getrusage getcpu
+    getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
+    rt_sigreturn sigaltstack restart_syscall exit exit_group
+""".split()
+
+_FATAL = """
+    socket socketpair bind connect listen accept accept4 sendto sendmsg sendmmsg recvmsg recvmmsg
+    execve execveat ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_open pidfd_getfd
+    pidfd_send_signal kill tkill rt_sigqueueinfo rt_tgsigqueueinfo unshare setns
+    mount umount2 pivot_root chroot move_mount open_tree fsopen fsmount fsconfig fspick mount_setattr
+    bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register
+    keyctl add_key request_key memfd_create memfd_secret open_by_handle_at name_to_handle_at fanotify_init
+    init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff acct quotactl
+    iopl ioperm modify_ldt personality setuid setgid setreuid setregid setresuid setresgid setgroups capset
+    settimeofday clock_settime adjtimex clock_adjtime sethostname setdomainname syslog
+    mq_open mq_unlink shmget shmat shmctl semget semop semctl msgget msgsnd msgrcv msgctl
+""".split()
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_TMPFILE & ~os.O_DIRECTORY
+# <linux/fcntl.h>, <asm-generic/ioctls.h>
+_F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
+_TCGETS, _FIONCLEX, _FIOCLEX = 0x5401, 0x5450, 0x5451
+_FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
+# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Some of the rest reach beyond a process:
+# MERGEABLE tells by its timing what others hold in memory, PAGEOUT takes pages of shared libraries from all.
+_ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
+_CLOCK_OF_A_PROCESS = 1 << 31  # <linux/posix-timers.h>: the clocks of processes and threads are negative
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of <linux/filter.h>."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+def compile_filter() -> bytes:
+    """The filter as BPF instructions, to be loaded by any number of processes.
+
+    Raises:
+        OSError, RuntimeError: libseccomp is not installed or does not know this architecture.
+    """
+    import pyseccomp  # raises RuntimeError where the C library is missing, which is for the caller to report
+
+    rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
+    rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree instead of a list of comparisons
+
+    def add(action: int, name: str, *arguments: tuple[int, int, int]) -> None:
+        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+        if number != -1:  # a name that this libseccomp does not know is denied by default
+            tests = [pyseccomp.Arg(at, pyseccomp.MASKED_EQ, mask, value) for at, mask, value in arguments]
+            rules.add_rule(action, number, *tests)
+
+    for name in _ALLOWED:
+        add(pyseccomp.ALLOW, name)
+    for name in _FATAL:
+        add(pyseccomp.KILL_PROCESS, name)
+    for name, *arguments in _conditions():
+        add(pyseccomp.ALLOW, name, *arguments)
+    with os.fdopen(os.memfd_create("bpf"), "w+b") as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+def _conditions() -> list[tuple[str, *tuple[tuple[int, int, int], ...]]]:
+    """Calls that are allowed where all (argument, mask, value) hold: argument & mask == value."""
+    every_bit = (1 << 64) - 1
+    executable, writable = mmap.PROT_EXEC, mmap.PROT_WRITE
+    return [
+        ("open", (1, _WRITING, 0)),
+        ("openat", (2, _WRITING, 0)),
+        ("mmap", (2, executable, 0)),
+        # Code is only ever mapped from files, which are read-only: no page is written and then executed.
+        ("mmap", (2, executable | writable, executable), (3, mmap.MAP_ANONYMOUS, 0)),
+        ("mprotect", (2, executable, 0)),
+        # A futex in a shared mapping of a library file would be one that all sandboxes can wait on and wake.
+        ("futex", (1, _FUTEX_PRIVATE_FLAG, _FUTEX_PRIVATE_FLAG)),
+        # The processor time of others tells what they do. A process's own is CLOCK_PROCESS_CPUTIME_ID, positive.
+        *((name, (0, _CLOCK_OF_A_PROCESS, 0)) for name in ("clock_gettime", "clock_getres", "clock_nanosleep")),
+        # Asked with the number of another process, these tell whether it lives.
+        *((name, (0, 0xFFFFFFFF, 0)) for name in ("getpgid", "getsid", "sched_getaffinity")),
+        *(("madvise", (2, 0xFFFFFFFF, advice)) for advice in _ADVICE),
+        *(("fcntl", (1, every_bit, command)) for command in (_F_GETFD, _F_SETFD, _F_GETFL)),
+        *(("ioctl", (1, 0xFFFFFFFF, request)) for request in (_TCGETS, _FIONCLEX, _FIOCLEX)),
+        ("prlimit64", (0, every_bit, 0), (2, every_bit, 0)),  # reads a limit of this process, sets none
+        ("getrlimit",),
+    ]
+
+
+def load(program: bytes) -> None:
+    """Put the compiled filter in force for this process for ever; it needs no-new-privileges."""
+    # The structure borrows the buffer, so that both have to live until the call is over.
+    structure = _Program(len(program) // 8, program)
+    syscalls.prctl(syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, ctypes.byref(structure))

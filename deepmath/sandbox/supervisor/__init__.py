@@ -1,0 +1,1 @@
+"""The trusted side of a sandbox: fork server, process, pool, meters."""

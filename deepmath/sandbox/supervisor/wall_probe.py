@@ -1,0 +1,54 @@
+"""Tries the walls from inside: sandboxes as the sessions get them run snippets that must fail, each in its own way."""
+
+import errno
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.sandbox.isolation.layers import IsolationLayer, from_status, seccomp_filters
+from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
+
+_LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=64 << 20, output_bytes=1 << 10)
+# `random` has a reference to `os`: the import allow-list is no wall, and is not taken for one here.
+_READ_THE_ROOT = """
+import random
+try:
+    random._os.listdir("/")
+except OSError as error:
+    print(error.errno)
+"""
+_OPEN_A_SOCKET = """
+import random
+modules = random._os.sys.modules
+modules["ctypes"].CDLL(None).socket(2, 1, 0)
+"""
+_TAKE_MEMORY = "bytes(1 << 30)"
+
+
+async def try_walls(sandbox: Sandbox, prepared: list[IsolationLayer]) -> list[IsolationLayer]:
+    """Return the layers around `sandbox`: those `prepared`, corrected by what a snippet can do, and what else holds it.
+
+    The sandbox is dead after it.
+    """
+    status = sandbox.meter.status()
+    # EACCES is Landlock's answer; seccomp's would be EPERM.
+    landlock = (await sandbox.run(_snippet(1, _READ_THE_ROOT))).stdout.strip() == str(errno.EACCES)
+    memory = (await sandbox.run(_snippet(2, _TAKE_MEMORY))).outcome == pb.OUTCOME_OUT_OF_MEMORY
+    seccomp = (await sandbox.run(_snippet(3, _OPEN_A_SOCKET))).outcome == pb.OUTCOME_POLICY_VIOLATION
+    tried = {"landlock": landlock, "seccomp": seccomp and seccomp_filters(status)}
+    layers = [_correct(layer, tried.get(layer["name"], True)) for layer in prepared]
+    limits = IsolationLayer(
+        name="resource_limits", in_force=memory, detail="address space, processor time, descriptors, files"
+    )
+    return [*layers, *from_status(status), limits]
+
+
+def _snippet(sequence: int, code: str) -> Snippet:
+    return Snippet(sequence, code, _LIMITS, None)
+
+
+def _correct(layer: IsolationLayer, held: bool) -> IsolationLayer:
+    if held or not layer["in_force"]:
+        return layer
+    return IsolationLayer(
+        name=layer["name"], in_force=False, detail="set up, but a snippet got through it when it was tried"
+    )

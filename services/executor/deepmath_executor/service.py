@@ -1,0 +1,113 @@
+"""The contract's calls."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import grpc
+
+import deepmath
+from deepmath.errors import WrongOrder
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.inside.preload import digest
+from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
+from deepmath_executor.admission import SessionAdmission
+from deepmath_executor.caller import Caller
+from deepmath_executor.client_stream import ClientStream
+from deepmath_executor.config import ExecutorConfig
+from deepmath_executor.session import SandboxSession
+from deepmath_executor.session_timeouts import SessionTimeouts
+from deepmath_executor.snippet_records import SnippetRecords
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
+
+
+class ExecutorServicer(rpc.ExecutorServiceServicer):
+    """Serves sessions out of a pool of sandboxes."""
+
+    def __init__(
+        self, config: ExecutorConfig, pool: SandboxPool, gate: SessionAdmission, records: SnippetRecords
+    ) -> None:
+        self._config = config
+        self._pool = pool
+        self._gate = gate
+        self._new_session = partial(SandboxSession, pool, gate, records, config)
+        self._digest = digest(pool.versions)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this servicer to `server`."""
+        rpc.add_ExecutorServiceServicer_to_server(self, server)
+
+    async def drain(self) -> None:
+        """Admit no further session."""
+        self._gate.drain()
+
+    # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
+    async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        """Open a session and run its snippets until the client has sent all."""
+        caller = Caller.of(context)
+        opening = await self._opening(context)
+        if opening is None:
+            return
+        with (
+            self._gate.session(caller),
+            self._new_session(caller, opening) as session,
+            ClientStream(context) as requests,
+        ):
+            lifetime = SessionTimeouts(self._config.idle_seconds, self._config.lifetime_seconds)
+            await session.open()
+            opened = pb.SessionOpened(versions_digest=self._digest)
+            await lifetime.send(context.write(pb.SessionResponse(opened=opened)))
+            while (request := await lifetime.next(lambda: self._gate.idle(requests.next()))) is not grpc.aio.EOF:
+                if requests.is_late(request):
+                    continue
+                if request.WhichOneof("request") != "run":
+                    raise WrongOrder("after `open`, every request of a session has to be `run`")
+                result = await session.run(request.run, ask=requests.ask)
+                await lifetime.send(context.write(pb.SessionResponse(result=result)))
+
+    async def _opening(self, context: Any) -> pb.OpenSession | None:
+        """Return how the client opens its session; None where it ends the stream instead."""
+        try:
+            with self._gate.opening():
+                async with asyncio.timeout(self._config.open_seconds):
+                    first = await self._gate.idle(context.read())
+        except TimeoutError:
+            raise WrongOrder(f"no `open` came within {self._config.open_seconds:g} s of the stream's start") from None
+        if first is grpc.aio.EOF:
+            return None
+        if first.WhichOneof("request") != "open":
+            raise WrongOrder("the first request of a session has to be `open`")
+        opening: pb.OpenSession = first.open
+        return opening
+
+    async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
+        """Run one snippet in a session of its own."""
+        caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
+        with self._gate.session(caller), self._new_session(caller, opening) as session:
+            snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
+            return pb.ExecuteResponse(result=await session.run(snippet, alone=True))
+
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
+        """Say what this service is and how busy."""
+        return pb.GetInfoResponse(
+            version=deepmath.__version__,
+            layers=[pb.IsolationLayer(**layer) for layer in self._pool.layers],
+            default_limits=self._config.default_limits.to_message(),
+            maximum_limits=self._config.maximum_limits.to_message(),
+            allowed_modules=ALLOWED_MODULES,
+            versions=self._pool.versions,
+            versions_digest=self._digest,
+            load=pb.Load(
+                live_sessions=self._gate.sessions,
+                maximum_sessions=self._config.max_sessions,
+                running_snippets=self._gate.running,
+                maximum_running_snippets=self._config.max_running_snippets,
+                queued_snippets=self._gate.queued,
+                maximum_queued_snippets=self._config.max_queued_snippets,
+                waiting_sandboxes=self._pool.waiting,
+            ),
+            backend=self._config.backend,
+        )

@@ -1,0 +1,62 @@
+"""`python -m deepmath_generator --model DIRECTORY --executor ADDRESS`: the generator as a process."""
+
+import asyncio
+import sys
+
+from deepmath.clients.model_files import check_adapter, check_model
+from deepmath.errors import DeepMathError
+from deepmath.observability.logs import set_up_logging
+from deepmath.rpc.core_logging import silence_core_logging
+from deepmath.serving.server import end_at_sigterm, serve
+from deepmath.serving.service_config import load
+from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.vllm_environment import tell_vllm
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service until it is told to end; return its exit status."""
+    silence_core_logging()
+    end_at_sigterm()
+    config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
+    set_up_logging(config.log_level, config.log_format, "generator")
+    tell_vllm(config)
+    try:
+        check_model(config.model)
+        if config.adapter:
+            check_adapter(config.adapter)
+        asyncio.run(_serve(config))
+    except DeepMathError as error:
+        print(f"deepmath serve generator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: GeneratorConfig) -> None:
+    from deepmath.clients import ExecutorClient
+    from deepmath.clients.credentials import set_credentials
+    from deepmath_generator.agent_prompt import PromptTemplate
+    from deepmath_generator.metrics import GeneratorMetrics
+    from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
+    from deepmath_generator.vllm_engine import VllmEngine  # vLLM: seconds to import
+
+    set_credentials(config.tls, config.token_file)
+    template = PromptTemplate.load(config.model, config.prompt)
+    client = ExecutorClient(config.executor, config.executor_patience_s, "generator") if config.executor else None
+    engine = VllmEngine.start(config)
+    try:
+        await engine.warm_up()
+        metrics = GeneratorMetrics()
+        servicer = GeneratorServicer(config, engine, client, template, metrics)
+        watching = asyncio.create_task(engine.watch())
+        try:
+            await serve(config, {SERVICE_NAME: servicer.register}, broken=engine.died, metrics=metrics)
+        finally:
+            watching.cancel()
+    finally:
+        engine.stop()
+        if client:
+            await client.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""How good a policy is: one sample for each of some test problems."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verifier import Verifier
+from deepmath_trainer.generator_replicas import GeneratorReplicas
+from deepmath_trainer.rewards import outcome
+from deepmath_trainer.run_config import TrainConfig
+
+_IN_ONE_CALL = 64
+_MOST_ATTEMPTS = 4
+
+
+async def evaluate(
+    config: TrainConfig, problems: Sequence[DatasetProblem], replicas: GeneratorReplicas, verifier: Verifier
+) -> dict[str, float]:
+    """Return the figures of the policy that the generators have.
+
+    `accuracy`, `code_rate`, `code_executed_rate` are shares and `model_tokens` a mean of the problems that did not fail
+    for reasons of ours; `failed` counts the others. Problem i is always drawn with the same seed.
+
+    Raises:
+        Unavailable: there is no generator to be had.
+    """
+    trajectories: dict[str, pb.Trajectory] = {}
+    temperature, request = config.evaluation.temperature, config.rollout.request
+    prompts = [
+        pb.RolloutPrompt(id=str(number), question=problem.text, seed=number) for number, problem in enumerate(problems)
+    ]
+    for _ in range(_MOST_ATTEMPTS):
+        missing = [prompt for prompt in prompts if prompt.id not in trajectories]
+        calls = (replicas.rollout(part, temperature, **request) for part in _parts(missing))
+        for responses in await asyncio.gather(*calls):
+            for response in responses:
+                if response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED:
+                    trajectories[response.id] = response.trajectory
+    pairs = [(problems[int(name)].answer, trajectory.answer) for name, trajectory in trajectories.items()]
+    right = await asyncio.to_thread(verifier.verify, pairs)
+    outcomes = [outcome(*pair) for pair in zip(trajectories.values(), right, strict=True)]
+    return {
+        "problems": len(problems),
+        "accuracy": _mean([bool(one.correct) for one in outcomes]),
+        "code_rate": _mean([one.called for one in outcomes]),
+        "code_executed_rate": _mean([one.executed for one in outcomes]),
+        "model_tokens": _mean([trajectory.model_tokens for trajectory in trajectories.values()]),
+        "failed": len(problems) - len(trajectories),
+    }
+
+
+def _parts(prompts: list[pb.RolloutPrompt]) -> Iterator[list[pb.RolloutPrompt]]:
+    rest = iter(prompts)
+    while part := list(islice(rest, _IN_ONE_CALL)):
+        yield part
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4) if values else 0.0

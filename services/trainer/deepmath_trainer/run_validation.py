@@ -1,0 +1,76 @@
+"""What can be found wrong with a run before anything is loaded."""
+
+import asyncio
+from importlib.util import find_spec
+from pathlib import Path
+
+from deepmath.clients import GeneratorClient
+from deepmath.clients.model_files import check_model
+from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath_trainer.run_config import DataConfig, TrainConfig
+from deepmath_trainer.worker_launch import command
+
+
+async def check(config: TrainConfig) -> list[str]:
+    """Check the launch, the model's files, the data and the generators; return what is worth knowing.
+
+    Raises:
+        InvalidRequest: something does not fit, or a generator cannot be reached; the message says what to do.
+    """
+    command(config.launch, Path())
+    check_model(config.model_path)
+    for tracker in config.report_to:
+        if find_spec(tracker) is None:
+            raise InvalidRequest(f"report_to: {tracker} is not installed; run `pip install {tracker}` or leave it out")
+    generators = await asyncio.gather(*(_check_generator(config, address) for address in config.generators))
+    problems = await asyncio.to_thread(_count, config.data, config.seed)
+    if problems < config.rollout.groups:
+        raise InvalidRequest(
+            f"data has {problems} problems, and a batch takes rollout.groups = {config.rollout.groups} different ones"
+        )
+    if config.evaluation.problems:
+        await asyncio.to_thread(_count, config.evaluation.data, config.seed)
+    return [
+        f"{problems} problems; a batch is {config.rollout.groups} of them x {config.rollout.samples} samples, "
+        f"an update {config.batch // config.optimizer.updates} trajectories, "
+        f"{config.optimizer.steps} updates see {_seen(config)} problems",
+        *(note for notes in generators for note in notes),
+    ]
+
+
+def _seen(config: TrainConfig) -> int:
+    return config.rollout.groups * -(-config.optimizer.steps // config.optimizer.updates)
+
+
+def _count(config: DataConfig, seed: int) -> int:
+    from deepmath_trainer.training_data import load_problems  # `datasets`: seconds, where it is needed
+
+    return len(load_problems(config, seed))
+
+
+async def _check_generator(config: TrainConfig, address: str) -> list[str]:
+    try:
+        async with GeneratorClient(address) as client:
+            info = await client.get_info()
+    except Unavailable as error:
+        raise InvalidRequest(f"generators: {error}") from None
+    served, trained = info.model, config.model_path
+    if Path(served).name != Path(trained).name:
+        raise InvalidRequest(
+            f"the generator at {address} serves {served}, and the run trains {config.model}; "
+            f"start it with --model {trained}"
+        )
+    if config.lora:
+        _check_rank(config.lora.rank, address, info)
+    if config.rollout.max_tokens >= info.context_length:
+        return [f"rollout.max_tokens is {config.rollout.max_tokens}; the context of {info.context_length} ends first"]
+    return []
+
+
+def _check_rank(rank: int, address: str, info: pb.GetInfoResponse) -> None:
+    if rank > info.max_lora_rank:
+        raise InvalidRequest(
+            f"lora.rank is {rank}, and the generator at {address} takes adapters up to rank {info.max_lora_rank}; "
+            f"start it with --max-lora-rank {rank}"
+        )

@@ -1,0 +1,18 @@
+"""The temperature that a step samples at, and that the loss then divides by."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TemperatureSchedule:
+    """Linear from `start` at step 0 to `end` at step `steps`, then constant."""
+
+    start: float
+    end: float
+    steps: int
+
+    def at(self, step: int) -> float:
+        """Return the temperature of optimizer step `step`, counted from 0."""
+        if step >= self.steps:
+            return self.end  # to the last bit: a sum of fractions may miss it
+        return self.start + (self.end - self.start) * max(step, 0) / self.steps
