@@ -283,7 +283,7 @@ def _arguments(config: GeneratorConfig) -> AsyncEngineArgs:
     if config.context_length:
         arguments.max_model_len = config.context_length
     if current_platform.is_cpu():
-        arguments.worker_extension_cls = "deepmath_generator.vllm_patches.cpu.worker_extension.CpuWorker"
+        arguments.worker_extension_cls = "deepmath_generator.vllm_patches.cpu.worker_extension.CpuWorkerExtension"
         # On a CPU vLLM 0.32 gives tokens without an adapter the one in the last slot: one slot more leaves that empty.
         arguments.max_loras += 1
         arguments.max_cpu_loras = arguments.max_loras
