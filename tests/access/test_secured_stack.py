@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from secured import Authority, Served, add_token, serving
+from support.secured import Authority, Served, add_token, serving
 
 from deepmath.clients import GeneratorClient, TrainerClient
 from deepmath.errors import Forbidden, InvalidRequest, Unauthenticated

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from secured import ELSEWHERE, Authority, Served, mount, replace, serving, swap
+from support.secured import ELSEWHERE, Authority, Served, mount, replace, serving, swap
 
 from deepmath.clients import ExecutorClient, TrainerClient
 from deepmath.errors import InvalidRequest, Unavailable

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from secured import Authority, Served, add_token, serving
+from support.secured import Authority, Served, add_token, serving
 
 from deepmath.access.scopes import scopes_for
 from deepmath.access.tokens import client_of, hash_of, parse_clients

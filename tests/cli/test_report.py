@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from evaluation_runs import OK, of_answers, sample, write
+from support.evaluation_runs import OK, of_answers, sample, write
 
 
 @pytest.fixture

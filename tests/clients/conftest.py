@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from executor.conftest import Executor, running
+from support.executor_process import Executor, running
 
 from deepmath.clients import ExecutorClient
 

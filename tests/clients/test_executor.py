@@ -5,7 +5,7 @@ import time
 
 import grpc
 import pytest
-from executor.conftest import running
+from support.executor_process import running
 
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest, Overloaded, Unavailable, from_rpc

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executor.conftest import Executor, running
+from support.executor_process import Executor, running
 
 from deepmath.clients import HostFunction
 from deepmath.errors import InvalidRequest, ReplayDiverged, Unavailable

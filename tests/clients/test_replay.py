@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from executor.conftest import Executor, descendants, kill, running
+from support.executor_process import Executor, descendants, kill, running
 
 from deepmath.clients import ExecutorSession
 from deepmath.errors import Unavailable

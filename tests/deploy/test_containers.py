@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from docker_engine import docker, docker_engine, image, run_hardened  # noqa: F401  (fixtures)
-from ports import free_ports
-from secured import Authority
+from support.docker_engine import docker, docker_engine, image, run_hardened  # noqa: F401  (fixtures)
+from support.ports import free_ports
+from support.secured import Authority
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.data.synthetic import generate

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from evaluation_runs import of_answers, sample, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.evaluation_runs import of_answers, sample, write
 
 from deepmath.evaluation.answer_classes import RIGHT, Judged, judge
 from deepmath.evaluation.evaluation_run import GradedSample

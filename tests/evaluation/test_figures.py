@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from evaluation_runs import FAILED, OK, of_answers, sample, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.evaluation_runs import FAILED, OK, of_answers, sample, write
 
 from deepmath.evaluation.answer_classes import judge
 from deepmath.evaluation.evaluation_run import GradedSample

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from evaluation_runs import OK, of_answers, sample, write
+from support.evaluation_runs import OK, of_answers, sample, write
 
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.evaluation_run import GradedSample

@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from evaluation_runs import OK, of_answers, write
+from support.evaluation_runs import OK, of_answers, write
 
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.published_results import Published, PublishedRow

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from evaluation_runs import OK, sample, write
+from support.evaluation_runs import OK, sample, write
 
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.sample_records import load

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from adapters import write_adapter
+from support.adapters import write_adapter
 
 from deepmath.clients import GeneratorClient
 from deepmath.errors import InvalidRequest, Unavailable

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from evaluation_runs import FAILED, OK, of_answers, write
+from support.evaluation_runs import FAILED, OK, of_answers, write
 
 from deepmath.evaluation import report_tables
 from deepmath.evaluation.evaluation_report import EvaluationReport

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evaluation_runs import FAILED, OK, of_answers, sample, write
+from support.evaluation_runs import FAILED, OK, of_answers, sample, write
 
 from deepmath.evaluation.sample_records import load
 from deepmath.evaluation.trace_selection import TracePart, parts, traces

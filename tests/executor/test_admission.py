@@ -8,10 +8,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+from support.executor_process import Executor, Session, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import Executor, Session, running
 
 SPIN = "while True: pass"
 

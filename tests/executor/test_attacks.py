@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from .conftest import SECRET
+from support.executor_process import SECRET
 
 
 async def test_environment_of_a_snippet_holds_no_secret(attacker):

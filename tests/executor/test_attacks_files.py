@@ -5,9 +5,8 @@ from pathlib import Path
 
 import deepmath_executor
 import pytest
-
-from .attacks import PRELUDE, is_killed, is_refused
-from .conftest import SECRET
+from support.attacks import PRELUDE, is_killed, is_refused
+from support.executor_process import SECRET
 
 # Not there at level full; there, but behind Landlock, elsewhere.
 HIDDEN = {

@@ -1,8 +1,7 @@
 """Attacks on the kernel's interfaces and on the walls themselves: privileges, filters, limits, executable memory."""
 
 import pytest
-
-from .attacks import is_killed, is_refused
+from support.attacks import is_killed, is_refused
 
 MAP_A_LIBRARY_FILE = """
 page = ctypes.c_void_p(libc.mmap(None, 4096, 1, 1, os.open(os.__file__, 0), 0))

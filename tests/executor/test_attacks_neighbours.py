@@ -4,8 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-
-from .attacks import CPU, MEMORY, OK, OUTPUT, PRELUDE, WALL
+from support.attacks import CPU, MEMORY, OK, OUTPUT, PRELUDE, WALL
 
 # What neighbours do meanwhile, and how each ends.
 NOISE = {

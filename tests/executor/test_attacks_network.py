@@ -4,9 +4,8 @@ import contextlib
 import socket
 
 import pytest
-from ports import free_ports
-
-from .attacks import is_killed, is_refused
+from support.attacks import is_killed, is_refused
+from support.ports import free_ports
 
 KILLED = {
     "tcp_socket": "libc.socket(2, 1, 0)",

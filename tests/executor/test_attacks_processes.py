@@ -4,8 +4,7 @@ import os
 
 import psutil
 import pytest
-
-from .attacks import is_killed, is_refused
+from support.attacks import is_killed, is_refused
 
 # What a library may try without harm is an error that it can handle.
 REFUSED = {

@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from .attacks import CRASHED, EXCEPTION, FORGE, MEMORY, OK, PRELUDE, WALL
+from support.attacks import CRASHED, EXCEPTION, FORGE, MEMORY, OK, PRELUDE, WALL
 
 FORGERIES = {
     "garbage": "os.write(3, b'\\xff' * 64)",

@@ -1,8 +1,7 @@
 """Attacks on the interpreter of the sandbox: patched, broken or ended, it takes nobody along."""
 
 import pytest
-
-from .attacks import CRASHED, EXCEPTION, MEMORY, OK, PRELUDE, WALL
+from support.attacks import CRASHED, EXCEPTION, MEMORY, OK, PRELUDE, WALL
 
 # name: (code, outcome, outcome of the session's next snippet), which is "1 + 1".
 SABOTAGE = {

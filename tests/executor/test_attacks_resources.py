@@ -1,8 +1,7 @@
 """Attacks on resources: memory, processor time, output and the depth of the parser."""
 
 import pytest
-
-from .attacks import CPU, EXCEPTION, MEMORY, OK, OUTPUT, WALL, is_refused
+from support.attacks import CPU, EXCEPTION, MEMORY, OK, OUTPUT, WALL, is_refused
 
 MEMORY_BYTES = 128 << 20
 HOGS = {

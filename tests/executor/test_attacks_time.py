@@ -3,9 +3,8 @@
 import asyncio
 
 import pytest
-
-from .attacks import CPU, CRASHED, FORGE, OK, PRELUDE, VIOLATION, WALL, is_refused
-from .conftest import GRACE_MS, LATE_MS
+from support.attacks import CPU, CRASHED, FORGE, OK, PRELUDE, VIOLATION, WALL, is_refused
+from support.executor_process import GRACE_MS, LATE_MS
 
 WALL_MS = 200
 WAITS = {

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from deepmath_executor.audit import AuditLog
 from deepmath_executor.caller import Caller
+from support.executor_process import run_module, running
 
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.limits import Limits
-
-from .conftest import run_module, running
 
 CALLER = Caller("10.0.0.1", "trainer")
 LIMITS = Limits(1000, 900, 1 << 20, 4096)

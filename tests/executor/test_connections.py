@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from secured import Authority, Served, serving
+from support.secured import Authority, Served, serving
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb

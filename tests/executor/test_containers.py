@@ -11,11 +11,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from docker_engine import PROFILE, containers, docker
+from support.docker_engine import PROFILE, containers, docker
+from support.executor_process import Ended, Executor, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import Ended, Executor, running
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,9 @@
 import asyncio
 
 import pytest
+from support.executor_process import running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import running
 
 DRAWS = {
     "random": "import random\nrandom.random()",

@@ -6,11 +6,10 @@ import time
 
 import grpc
 import pytest
+from support.executor_process import Executor, Session, running
 
 from deepmath.clients import ExecutorClient
 from deepmath.errors import Unavailable
-
-from .conftest import Executor, Session, running
 
 SLEEP = "import random\nrandom._os.sys.modules['time'].sleep({})\n'done'"
 

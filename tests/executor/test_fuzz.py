@@ -8,13 +8,12 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.attacks import PRELUDE
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox import frames
 from deepmath.sandbox.bounded_text import HeadAndTail
 from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
-
-from .attacks import PRELUDE
 
 # Of any code: no sandbox of ours may fail, and none of these may be left out.
 HONEST = set(pb.Outcome.values()) - {pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_SANDBOX_FAILED}

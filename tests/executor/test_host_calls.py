@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from support.attacks import CRASHED, EXCEPTION, FORGE, OK, PRELUDE, WALL
+from support.executor_process import GRACE_MS, LATE_MS, Executor, Session, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .attacks import CRASHED, EXCEPTION, FORGE, OK, PRELUDE, WALL
-from .conftest import GRACE_MS, LATE_MS, Executor, Session, running
 
 ADD = pb.HostFunction(name="add", parameters=["x", "y"])
 END = pb.HostFunction(name="end", parameters=["answer"], ends_snippet=True)

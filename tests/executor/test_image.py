@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from docker_engine import HARDENED, PROFILE, docker
+from support.docker_engine import HARDENED, PROFILE, docker
 
 pytestmark = pytest.mark.slow
 

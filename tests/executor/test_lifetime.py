@@ -6,10 +6,9 @@ from contextlib import suppress
 
 import grpc
 import pytest
+from support.executor_process import Executor, Session, descendants, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import Executor, Session, descendants, running
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import asyncio
 
 import grpc
 import pytest
+from support.executor_process import GRACE_MS, LATE_MS
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import GRACE_MS, LATE_MS
 
 ENDLESS = {
     "loop": "while True: pass",

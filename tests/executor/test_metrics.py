@@ -10,8 +10,7 @@ import grpc
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
-from .conftest import Executor, kill, run_module, running
+from support.executor_process import Executor, kill, run_module, running
 
 Samples = dict[str, float]
 

@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from support.executor_process import run_module, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
-
-from .conftest import run_module, running
 
 LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=512 << 20, output_bytes=1 << 10)
 TAKE = "x = bytearray(b'x' * ({} << 20))\nlen(x) >> 20"

@@ -14,12 +14,11 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.executor_process import SMALL_SESSIONS, descendants, kill, run_module, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
-
-from .conftest import SMALL_SESSIONS, descendants, kill, run_module, running
 
 
 async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(small_executor):

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from deepmath_executor.preflight import MAX_BYTES, can_speak_for, refuse
+from support.executor_process import Executor, Session, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
-
-from .conftest import Executor, Session, running
 
 OUTPUT_BYTES = 16 << 10
 DOES_NOT_PARSE = [

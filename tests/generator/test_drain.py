@@ -5,7 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 
 import pytest
-from secured import serving
+from support.secured import serving
 
 from deepmath.clients import GeneratorClient
 from deepmath.data.synthetic import generate

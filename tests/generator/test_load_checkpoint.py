@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 import torch
-from adapters import MODEL, write_adapter, write_checkpoint
 from safetensors.torch import load_file
+from support.adapters import MODEL, write_adapter, write_checkpoint
 from transformers import AutoModelForCausalLM
 
 from deepmath.errors import InvalidRequest, WrongOrder

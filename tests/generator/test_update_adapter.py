@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 import torch
-from adapters import MODEL, write_adapter
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from support.adapters import MODEL, write_adapter
 from transformers import AutoModelForCausalLM
 
 from deepmath.clients.generator_client import _describe, _messages

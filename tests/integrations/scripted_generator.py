@@ -11,7 +11,7 @@ from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
 from deepmath_generator.vllm_engine import Finish, SampledTokens
-from observability.scripted import ScriptedEngine
+from support.scripted_engine import ScriptedEngine
 
 from deepmath.clients import ExecutorClient
 from deepmath.integrations.background_loop import BackgroundLoop

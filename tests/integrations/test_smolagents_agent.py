@@ -6,7 +6,6 @@ import time
 
 import pytest
 from deepmath_generator.vllm_engine import Finish, SampledTokens
-from observability.scripted import ANSWER, CALL, CODE, ScriptedEngine
 from rich.console import Console
 from smolagents import CodeAgent, ToolCallingAgent
 from smolagents.agents import ActionOutput, RunResult
@@ -14,6 +13,7 @@ from smolagents.memory import ActionStep, FinalAnswerStep, TaskStep, ToolCall
 from smolagents.models import ChatMessageStreamDelta
 from smolagents.monitoring import AgentLogger, LogLevel
 from smolagents.utils import AgentError, AgentExecutionError, AgentGenerationError, AgentMaxStepsError
+from support.scripted_engine import ANSWER, CALL, CODE, ScriptedEngine
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb

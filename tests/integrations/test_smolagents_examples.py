@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from observability.scripted import CODE
+from support.scripted_engine import CODE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy
 import psutil
 import pytest
-from executor.conftest import running
 from smolagents import CodeAgent, FinalAnswerTool, Tool, tool
 from smolagents.local_python_executor import ExecutionTimeoutError, InterpreterError
+from support.executor_process import running
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.integrations.smolagents import DeepMathExecutor

@@ -1,7 +1,7 @@
 """The maths agent under smolagents' GradioUI."""
 
-from observability.scripted import CODE
 from smolagents.gradio_ui import GradioUI, stream_to_gradio
+from support.scripted_engine import CODE
 
 from deepmath.integrations.smolagents import MathAgent
 

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from secured import Authority, add_token
 from smolagents import CodeAgent, ToolCallingAgent, tool
 from smolagents.agents import EMPTY_PROMPT_TEMPLATES, AgentGenerationError
 from smolagents.models import ChatMessage, MessageRole
+from support.secured import Authority, add_token
 
 from deepmath.errors import DeepMathError, Forbidden, InvalidRequest, Overloaded, Unavailable, WrongOrder
 from deepmath.integrations.smolagents import DeepMathModel

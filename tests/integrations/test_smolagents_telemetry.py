@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from observability.scripted import CODE
 from smolagents import CodeAgent
+from support.scripted_engine import CODE
 
 from deepmath.errors import Unavailable
 from deepmath.integrations.smolagents import DeepMathModel, MathAgent

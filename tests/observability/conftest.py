@@ -10,7 +10,8 @@ from deepmath_generator.agent_prompt import PromptTemplate
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
-from executor.conftest import Executor, running
+from support.executor_process import Executor, running
+from support.scripted_engine import ScriptedEngine
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL
@@ -18,7 +19,6 @@ from deepmath.observability import tracing
 from deepmath.serving.server import GrpcServer
 
 from .collector import Collector, collecting
-from .scripted import ScriptedEngine
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import re
 
 import grpc
 import pytest
-from executor.conftest import Executor
+from support.executor_process import Executor
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc

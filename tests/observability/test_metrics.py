@@ -17,9 +17,9 @@ from deepmath_trainer.metrics import RunMetrics
 from deepmath_trainer.run_config import load, read
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_registry import RunRegistry
-from executor.conftest import Executor
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from support.executor_process import Executor
 
 from deepmath import __version__
 from deepmath.clients import TrainerClient

@@ -8,13 +8,12 @@ import time
 
 import grpc
 import pytest
-from executor.conftest import run_module, running
+from support.executor_process import run_module, running
+from support.scripted_engine import CODE
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.generator.v1 import generator_pb2
 from deepmath.observability import tracing
-
-from .scripted import CODE
 
 SOLVE = "deepmath.generator.v1.GeneratorService/Solve"
 ROLLOUT = "deepmath.generator.v1.GeneratorService/Rollout"

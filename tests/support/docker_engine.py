@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "deepmath-executor:test"
 PROFILE = ROOT / "deploy" / "seccomp" / "executor.json"
 MANIFEST = ROOT / "deploy" / "k8s" / "base" / "executor" / "deployment.yaml"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from deepmath.executor.v1 import executor_pb2 as pb
 
 if TYPE_CHECKING:
-    from .conftest import Executor, Session
+    from support.executor_process import Executor, Session
 
 # An attacker goes past the import allow-list first: `random` holds a reference to `os`.
 PRELUDE = """

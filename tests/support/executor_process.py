@@ -1,0 +1,169 @@
+"""Executors as processes of their own, and an easy way to run snippets in them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.rpc.metadata import CLIENT_NAME
+from support.docker_engine import as_deployed, pid_in_engine
+
+# Long, both of them, because on a busy machine nothing may get to run for a while. How late exactly a snippet ends is
+# for benchmarks/executor.py to measure.
+GRACE_MS = 750  # the default is shorter
+LATE_MS = 3000  # ended by the limit and not by chance
+SMALL_SESSIONS = 6
+SECRET = "hunter2"
+
+
+class Session:
+    """A session that counts its snippets. Attributes of the contract stay as they are: no replay, no retries."""
+
+    def __init__(
+        self, stub: rpc.ExecutorServiceStub, seed: int = 0, session_id: str = "test", client: str = ""
+    ) -> None:
+        self.stream = stub.Session(metadata=((CLIENT_NAME, client),))
+        self.sequence = 0
+        self._opening = pb.OpenSession(seed=seed, session_id=session_id)
+
+    async def open(self) -> pb.SessionOpened:
+        await self.stream.write(pb.SessionRequest(open=self._opening))
+        return (await self.read()).opened
+
+    async def read(self) -> pb.SessionResponse:
+        response = await self.stream.read()
+        if response is grpc.aio.EOF:
+            await self.stream  # raises the error that the stream ended with
+        return response
+
+    async def send(self, code: str, sequence: int, **limits: int) -> None:
+        snippet = pb.RunSnippet(sequence=sequence, code=code, limits=pb.Limits(**limits))
+        await self.stream.write(pb.SessionRequest(run=snippet))
+
+    async def run(self, code: str, **limits: int) -> pb.SnippetResult:
+        self.sequence += 1
+        await self.send(code, self.sequence, **limits)
+        return (await self.read()).result
+
+
+@dataclass
+class Executor:
+    """A running executor: its process, its log, a stub."""
+
+    process: asyncio.subprocess.Process
+    channel: grpc.aio.Channel
+    log: Path
+    said: list[str]
+    """What it printed before it served."""
+    pid: int
+    sandboxes_are_cheap: bool = True
+
+    @property
+    def stub(self) -> rpc.ExecutorServiceStub:
+        return rpc.ExecutorServiceStub(self.channel)
+
+    async def execute(self, code: str, seed: int = 0, client: str = "", **limits: int) -> pb.SnippetResult:
+        request = pb.ExecuteRequest(code=code, seed=seed, limits=pb.Limits(**limits))
+        return (await self.stub.Execute(request, metadata=((CLIENT_NAME, client),))).result
+
+    @asynccontextmanager
+    async def session(self, seed: int = 0, session_id: str = "test", client: str = "") -> AsyncIterator[Session]:
+        session = Session(self.stub, seed, session_id, client)
+        await session.open()
+        try:
+            yield session
+        finally:
+            session.stream.cancel()
+
+    async def load(self) -> pb.Load:
+        return (await self.stub.GetInfo(pb.GetInfoRequest())).load
+
+    async def until(self, holds: Callable[[pb.Load], bool], seconds: float = 10) -> None:
+        async with asyncio.timeout(seconds):
+            while not holds(await self.load()):  # noqa: ASYNC110 - the event is in another process
+                await asyncio.sleep(0.02)
+
+    def audit(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
+
+    def reaper(self) -> int:
+        """The parent of zygote and sandboxes: the only process with children that have none."""
+        return next(pid for pid in descendants(self.pid) if (below := children(pid)) and not children(below[0]))
+
+    def zygote(self) -> int:
+        """The process that sandboxes are forked from."""
+        return children(self.reaper())[0]
+
+    def sandboxes(self) -> list[int]:
+        """The sandboxes that live."""
+        return children(self.reaper())[1:]
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+@asynccontextmanager
+async def running(folder: Path, *options: str, inside: str | None = None) -> AsyncIterator[Executor]:
+    """Start an executor with `options`, in a container of the image `inside` if there is one, and end it after."""
+    log = folder / "log"
+    program = as_deployed(inside, folder) if inside else (sys.executable, "-m", "deepmath_executor")
+    command = [*program, "--listen", f"unix:{folder}/socket", *options]
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
+        )
+    try:
+        said = []
+        while not (line := await process.stdout.readline()).startswith(b"serving on"):
+            assert line, log.read_text()
+            said.append(line.decode().strip())
+        async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
+            pid = pid_in_engine(folder) if inside else process.pid
+            yield Executor(process, channel, log, said, pid)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.wait()
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+async def run_module(*options: str) -> Ended:
+    """Run `python -m deepmath_executor` to its end."""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "deepmath_executor", *options]
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    out, err = await process.communicate()
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
