@@ -1,46 +1,13 @@
 """A trajectory on a terminal: prose, highlighted snippets, their outputs, the boxed answer."""
 
-import re
 from typing import TYPE_CHECKING
+
+from deepmath.data.transcript import ProseStream, parse_transcript
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from deepmath.generator.v1 import generator_pb2 as pb
-
-_CALL, _END = "<tool_call>", "</tool_call>"
-_SPECIAL = re.compile(r"<\|[a-z_]+\|>|</?think>")
-
-
-class Prose:
-    """What the model writes outside its tool calls, from deltas cut anywhere."""
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._in_call = False
-
-    def feed(self, delta: str) -> str:
-        """Return the prose that is certain by now."""
-        self._held += delta
-        certain = ""
-        while True:
-            mark = _END if self._in_call else _CALL
-            before, found, after = self._held.partition(mark)
-            if not found:
-                break
-            certain += "" if self._in_call else before
-            self._held, self._in_call = after, not self._in_call
-        keep = _overlap(self._held, _END if self._in_call else _CALL)
-        certain += "" if self._in_call else self._held[: len(self._held) - keep]
-        self._held = self._held[len(self._held) - keep :]
-        return _SPECIAL.sub("", certain)
-
-
-def _overlap(text: str, mark: str) -> int:
-    """Return how many characters at the end of `text` may be the beginning of `mark` or of a special token."""
-    longest = next((n for n in range(min(len(text), len(mark) - 1), 0, -1) if mark.startswith(text[-n:])), 0)
-    special = re.search(r"<[|/a-z_]*$", text)
-    return max(longest, len(special.group()) if special else 0)
 
 
 class LiveTrace:
@@ -48,7 +15,7 @@ class LiveTrace:
 
     def __init__(self, console: "Console") -> None:
         self._console = console
-        self._prose = Prose()
+        self._prose = ProseStream()
         self._at_line_start = True
 
     def show(self, event: "pb.SolveResponse") -> None:
@@ -112,14 +79,13 @@ def show_whole(console: "Console", trajectory: "pb.Trajectory") -> None:
 
     trace = LiveTrace(console)
     snippets = iter(trajectory.snippets)
-    # In the text each tool call is followed by its output, fenced; all else is prose.
-    for part in re.split(r"(<tool_call>.*?</tool_call>(?:\n```output\n.*?\n```\n)?)", trajectory.text, flags=re.DOTALL):
-        if not part.startswith(_CALL):
-            trace.show(pb.SolveResponse(text=pb.TextDelta(text=part)))
+    for part in parse_transcript(trajectory.text):
+        if part.kind == "prose":
+            trace.show(pb.SolveResponse(text=pb.TextDelta(text=part.text)))
+        elif part.kind == "output":
+            trace.show(pb.SolveResponse(result=pb.ToolResult(text=part.text)))
         elif snippet := next(snippets, None):
             trace.show(pb.SolveResponse(snippet=pb.SnippetStarted(code=snippet.code)))
-            output = part.partition("\n```output\n")[2].removesuffix("\n```\n")
-            trace.show(pb.SolveResponse(result=pb.ToolResult(text=output)))
     trace.show(pb.SolveResponse(trajectory=trajectory))
 
 

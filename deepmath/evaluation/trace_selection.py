@@ -1,16 +1,13 @@
 """Traces to read: which samples of a run, and the parts of each."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
+from deepmath.data.transcript import parse_transcript
 from deepmath.evaluation.evaluation_run import GradedSample, Key, questions, read
 from deepmath.evaluation.sample_records import SampleRecord
 
-_CALL, _END, _FENCE = "<tool_call>", "</tool_call>", "\n```output\n"
-# In the text each tool call is followed by its output, fenced; all else is prose.
-_PARTS = re.compile(r"(<tool_call>.*?(?:</tool_call>(?:\n```output\n.*?\n```\n)?|\Z))", re.DOTALL)
 _LONGEST_PART = 20_000  # characters
 _OF_A_RECORD = 200_000
 _OF_ALL = 4_000_000  # a page of a dozen MiB when it is marked up
@@ -67,17 +64,15 @@ def parts(sample: GradedSample) -> list[TracePart]:
     """Return what happened in a sample, in order."""
     found = []
     snippets = iter(sample.snippets)
-    for text in _PARTS.split(sample.text):
-        if text.startswith(_CALL):
-            call, _, output = text.partition(_FENCE)
-            written = call.removeprefix(_CALL).partition(_END)[0].strip("\n")
-            snippet = next(snippets, {"code": written, "outcome": ""})
+    for part in parse_transcript(sample.text):
+        if part.kind == "call":
+            snippet = next(snippets, {"code": part.text, "outcome": ""})
             outcome = "" if snippet["outcome"] == "OK" else snippet["outcome"].lower().replace("_", " ")
             found.append(TracePart("code", _cut(snippet["code"]), outcome))
-            if output:
-                found.append(TracePart("output", _cut(output.removesuffix("\n```\n"))))
-        elif text.strip():
-            found.append(TracePart("thought", _cut(text)))
+        elif part.kind == "output" and part.text:
+            found.append(TracePart("output", _cut(part.text)))
+        elif part.kind == "prose" and part.text.strip():
+            found.append(TracePart("thought", _cut(part.text)))
     return found
 
 

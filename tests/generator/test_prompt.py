@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from deepmath_generator.agent_prompt import PromptTemplate, result_text, snippet_of
+from deepmath_generator.agent_prompt import PromptTemplate, result_text
 
+from deepmath.data.transcript import called_code
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
@@ -75,7 +76,7 @@ def test_unusable_template_is_refused_by_its_path(tmp_path: Path, content: str |
     ],
 )
 def test_code_of_a_segment(segment: str, code: str | None) -> None:
-    assert snippet_of(segment) == code
+    assert called_code(segment) == code
 
 
 @pytest.mark.parametrize(

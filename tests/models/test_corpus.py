@@ -7,9 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from deepmath_generator.agent_prompt import PromptTemplate, snippet_of
+from deepmath_generator.agent_prompt import PromptTemplate
 
 from deepmath.data.synthetic import generate
+from deepmath.data.transcript import called_code
 from deepmath.grading.answers import extract_boxed
 
 COUNT = 320
@@ -47,7 +48,7 @@ def test_segments_before_the_last_are_tool_calls_and_their_outputs(traces: list[
         assert conclusion.by_model
         for call, output in zip(calls_and_outputs[::2], calls_and_outputs[1::2], strict=True):
             assert call.by_model
-            assert snippet_of(call.text)
+            assert called_code(call.text)
             assert not output.by_model
 
 

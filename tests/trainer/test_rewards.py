@@ -4,6 +4,7 @@ import pytest
 from deepmath_trainer.rewards import Outcome, outcome, reward
 from deepmath_trainer.run_config import RewardConfig
 
+from deepmath.data.transcript import write_call, write_output
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 
@@ -20,15 +21,22 @@ def trajectory(
     *parts: pb.SnippetRun | str, answer: str = "", status: pb.Status.ValueType = pb.STATUS_ANSWERED
 ) -> pb.Trajectory:
     """The trajectory of which the model wrote the texts and the calls of the snippets, as the agent loop joins them."""
+    segments: list[pb.Segment] = []
     text = ""
     for part in parts:
         if isinstance(part, str):
             text += part
             continue
         shown = "\n".join(filter(None, (part.result.stdout.rstrip("\n"), part.result.value)))
-        text += f"<tool_call>\n{part.code}\n</tool_call>\n```output\n{shown or '(no output)'}\n```\n"
+        segments.append(pb.Segment(source=pb.Segment.SOURCE_MODEL, text=text + write_call(part.code)))
+        segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, text=write_output(shown or "(no output)")))
+        text = ""
+    segments.append(pb.Segment(source=pb.Segment.SOURCE_MODEL, text=text))
     snippets = [part for part in parts if isinstance(part, pb.SnippetRun)]
-    return pb.Trajectory(status=status, answer=answer, text=text, snippets=snippets, model_tokens=100)
+    whole = "".join(segment.text for segment in segments)
+    return pb.Trajectory(
+        status=status, answer=answer, segments=segments, text=whole, snippets=snippets, model_tokens=100
+    )
 
 
 def uses(run: pb.Trajectory) -> tuple[bool, bool, bool]:
@@ -134,13 +142,13 @@ def test_one_digit_in_later_code_is_chance_and_not_use() -> None:
 
 def test_output_cut_off_by_the_budget_is_not_used() -> None:
     cut = trajectory(ran("s()", "4227"), status=pb.STATUS_TOKEN_BUDGET)
-    cut.text = "<tool_call>\ns()\n</tool_call>"
+    del cut.segments[1:]  # of the call only what the model wrote is left
     assert not outcome(cut, False).used
 
 
 def test_stray_end_of_a_call_shifts_no_later_output() -> None:
     run = trajectory(ran("", None), ran("s()", "4227"), r"So 4227: \boxed{1}", answer="1")
-    run.text = run.text.replace("<tool_call>\n\n</tool_call>", "Hm.</tool_call>")
+    run.segments[0].text = "Hm.</tool_call>"
     assert outcome(run, True).used
 
 

@@ -700,12 +700,15 @@ class Segment(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     source: Global___Segment.Source.ValueType
     """Who wrote the tokens."""
     policy_version: _builtins.int
     """Version of the policy that sampled the whole segment: 0 is the model as loaded."""
     temperature: _builtins.float
     """Temperature that it was sampled at."""
+    text: _builtins.str
+    """Its text. The texts of all segments, joined, are the trajectory's `text`."""
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The token ids."""
@@ -724,10 +727,11 @@ class Segment(_message.Message):
         logprobs: _abc.Iterable[_builtins.float] | None = ...,
         policy_version: _builtins.int = ...,
         temperature: _builtins.float = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "policy_version", b"policy_version", "source", b"source", "temperature", b"temperature", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "policy_version", b"policy_version", "source", b"source", "temperature", b"temperature", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,9 +13,10 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from deepmath_generator.agent_prompt import END_OF_TOOL_CALL, TOOL_CALL, Mode, PromptTemplate, encode_tool_output
+from deepmath_generator.agent_prompt import Mode, PromptTemplate, encode_tool_output
 
 from deepmath.data.synthetic import Instance, instances
+from deepmath.data.transcript import write_call
 
 END_OF_TURN = "<|im_end|>"
 IGNORED = -100  # the label that torch's cross-entropy leaves out
@@ -81,7 +82,7 @@ def tool_turn(instance: Instance) -> tuple[Segment, ...]:
     snippets = instance.family.snippets(instance.parameters)
     segments = []
     for snippet, output in zip(snippets, run(snippets), strict=True):
-        segments.append(Segment(f"{TOOL_CALL}\n{snippet}\n{END_OF_TOOL_CALL}", by_model=True))
+        segments.append(Segment(write_call(snippet), by_model=True))
         segments.append(Segment(output, by_model=False))
     return (*segments, Segment(_conclusion(instance), by_model=True))
 

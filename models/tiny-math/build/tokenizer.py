@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from corpus import ToolTrace
-from deepmath_generator.agent_prompt import END_OF_TOOL_CALL, TOOL_CALL, tool_segment
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
 
 PAD, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # In Qwen3 these are ordinary added tokens, so that decoding without special tokens still shows them.
@@ -59,7 +60,7 @@ def _texts(traces: Iterable[ToolTrace]) -> Iterator[str]:
         yield trace.question
         yield "system\nUse Python.user\nThink step by step.assistant\n"
         for segment in trace.segments:
-            text = segment.text if segment.by_model else tool_segment(segment.text)
+            text = segment.text if segment.by_model else write_output(segment.text)
             for token in (*VISIBLE, END_OF_TURN):
                 text = text.replace(token, "")
             yield text

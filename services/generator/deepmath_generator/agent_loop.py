@@ -25,11 +25,12 @@ from typing import TypeAlias
 from tokenizers.decoders import DecodeStream
 
 from deepmath.clients import ExecutorClient, ExecutorSession
+from deepmath.data.transcript import called_code, write_output
 from deepmath.errors import DeepMathError, Unavailable
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability import tracing
-from deepmath_generator.agent_prompt import Mode, encode_tool_output, result_text, snippet_of, tool_segment
+from deepmath_generator.agent_prompt import Mode, encode_tool_output, result_text
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.trajectory import Trajectory
@@ -143,7 +144,7 @@ class _Run:
         trajectory.append_sample(sample, text, self.sampling.temperature)
         match sample.finish:
             case Finish.TOOL_CALL:
-                self.code = snippet_of(text) or ""
+                self.code = called_code(text) or ""
                 return LoopState.EXECUTE
             case Finish.END_OF_TURN | Finish.STOP_SEQUENCE:  # of which the loop asks for none
                 return self.ended(pb.STATUS_NO_ANSWER)
@@ -169,7 +170,7 @@ class _Run:
         ids = encode_tool_output(self.engine.tokenizer, text)
         if trajectory.tokens + len(ids) > self.room:
             return self.ended(pb.STATUS_TOKEN_BUDGET)
-        trajectory.append_tool_output(ids, tool_segment(text))
+        trajectory.append_tool_output(ids, write_output(text))
         self.metrics.tool_output(len(ids))
         return LoopState.GENERATE
 

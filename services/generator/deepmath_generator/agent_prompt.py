@@ -15,13 +15,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from deepmath.data.transcript import write_output
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 
 Mode = Literal["agent", "plain"]
 
-TOOL_CALL, END_OF_TOOL_CALL = "<tool_call>", "</tool_call>"
 _DEFAULTS = Path(str(files("deepmath_generator") / "prompts"))
 _MARK = "\u2063question\u2063"  # stands for the question while the chat template is rendered
 
@@ -85,26 +85,7 @@ def _added_tokens(tokenizer: Any) -> re.Pattern[str]:
 
 def encode_tool_output(tokenizer: Any, text: str) -> list[int]:
     """Return the ids of the tool segment that shows `text` to the model."""
-    return encode_text(tokenizer, tool_segment(text))
-
-
-def tool_segment(text: str) -> str:
-    """Return the text of a tool segment: what follows `</tool_call>` in the model's context."""
-    return f"\n```output\n{text}\n```\n"
-
-
-def snippet_of(segment: str) -> str | None:
-    """Return the Python source of the tool call that `segment` ends with, or None where it ends with none.
-
-    A fence around the code (```python) is taken off: models write it by habit.
-    """
-    if not segment.endswith(END_OF_TOOL_CALL) or TOOL_CALL not in segment:
-        return None
-    code = segment.removesuffix(END_OF_TOOL_CALL).rpartition(TOOL_CALL)[2].strip("\n")
-    lines = code.strip().splitlines()
-    if len(lines) >= 2 and lines[0].startswith("```") and lines[-1] == "```":
-        return "\n".join(lines[1:-1])
-    return code
+    return encode_text(tokenizer, write_output(text))
 
 
 def result_text(result: executor.SnippetResult) -> str:

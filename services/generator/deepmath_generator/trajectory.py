@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from deepmath.data.transcript import without_calls
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answers import extract_boxed
-from deepmath_generator.agent_prompt import END_OF_TOOL_CALL, TOOL_CALL
 from deepmath_generator.vllm_engine import SampledTokens
 
 _END_OF_THOUGHT = "</think>"
@@ -41,7 +41,7 @@ class Trajectory:
         self.model_tokens += len(sample.token_ids)
         self.ids += sample.token_ids
         self.text += text
-        self.prose += _outside_tool_calls(text)
+        self.prose += without_calls(text)
         self.segments.append(
             pb.Segment(
                 source=pb.Segment.SOURCE_MODEL,
@@ -49,6 +49,7 @@ class Trajectory:
                 logprobs=sample.logprobs,
                 policy_version=sample.policy_version,
                 temperature=temperature,
+                text=text,
             )
         )
 
@@ -62,7 +63,7 @@ class Trajectory:
         self.tool_tokens += len(token_ids)
         self.ids += token_ids
         self.text += text
-        self.segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, token_ids=token_ids))
+        self.segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, token_ids=token_ids, text=text))
 
     @property
     def tokens(self) -> int:
@@ -100,8 +101,3 @@ class Trajectory:
             notes=self.notes,
             usage=self.usage,
         )
-
-
-def _outside_tool_calls(text: str) -> str:
-    prose, *calls = text.split(TOOL_CALL)
-    return prose + "".join(call.partition(END_OF_TOOL_CALL)[2] for call in calls)

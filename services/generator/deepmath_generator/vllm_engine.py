@@ -17,9 +17,9 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.clients.model_files import model_name
+from deepmath.data.transcript import END_OF_TOOL_CALL
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath_generator import vllm_plugin
-from deepmath_generator.agent_prompt import END_OF_TOOL_CALL
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.parameter_shapes import ParameterShapes
 from deepmath_generator.policy_versions import Policy, PolicyVersions

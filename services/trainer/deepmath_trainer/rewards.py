@@ -9,10 +9,6 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answers import same
 from deepmath_trainer.run_config import RewardConfig
 
-# How calls and outputs stand in a trajectory's text.
-_END_OF_CALL = "</tool_call>"
-_OUTPUT, _END_OF_OUTPUT = "\n```output\n", "\n```\n"
-
 _RESULT_LINES = 4  # results come last; of a longer output any number would reappear by chance
 _MOST_ELEMENTS = 4  # the same for a list
 _WRAPPED = re.compile(r"[A-Za-z_][\w.]*\((.*)\)")  # np.int64(5), mpf('0.5')
@@ -102,28 +98,14 @@ def _uses_an_output(trajectory: pb.Trajectory) -> bool:
 
 
 def _written_after(trajectory: pb.Trajectory) -> list[str]:
-    """For each snippet, what the model wrote from its output to the end of the next call."""
-    text, calls = trajectory.text, list(_calls(trajectory))
-    ends = [end for end, _ in calls[1:]] + [len(text)] * bool(calls)
-    return [text[start:end] for (_, start), end in zip(calls, ends, strict=True)]
-
-
-def _calls(trajectory: pb.Trajectory) -> Iterator[tuple[int, int]]:
-    """For each snippet, where in the text its call ends, and where its output ends."""
-    text, position = trajectory.text, 0
-    for run in trajectory.snippets:
-        call = _after(text, _END_OF_CALL, position)
-        position = len(text)  # where the budget ended before the output
-        if text.startswith(_OUTPUT, call):
-            # What was shown may itself look like the end of an output: it is passed over first.
-            shown = call + len(_OUTPUT) + len(run.result.stdout.rstrip("\n")) + len(run.result.value)
-            position = _after(text, _END_OF_OUTPUT, shown)
-        yield call, position
-
-
-def _after(text: str, mark: str, start: int) -> int:
-    at = text.find(mark, start)
-    return len(text) if at < 0 else at + len(mark)
+    """Return the model's text from each output to the next; nothing for an output that the budget cut off."""
+    written: list[str] = []
+    for segment in trajectory.segments:
+        if segment.source == pb.Segment.SOURCE_TOOL:
+            written.append("")
+        elif written:
+            written[-1] += segment.text
+    return written
 
 
 def _results(result: executor.SnippetResult) -> Iterator[str]:
