@@ -25,7 +25,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.training_trl_tool import CHAT_TEMPLATE, END_OF_CALL, RESPONSE_TEMPLATE, ToolSession, succeeded
-from deepmath.grading.answers import extract_boxed, same
+from deepmath.grading.answer_extraction import extract_boxed
+from deepmath.grading.answer_normalization import same_canonical_form
 
 Messages = list[dict[str, Any]]
 
@@ -170,7 +171,9 @@ def lora(config: TrainConfig) -> LoraConfig:
 
 
 def accuracy_reward(completions: list[Messages], gold: list[str], **_: object) -> list[float]:
-    return [float(same(answer(messages), right)) for messages, right in zip(completions, gold, strict=True)]
+    return [
+        float(same_canonical_form(answer(messages), right)) for messages, right in zip(completions, gold, strict=True)
+    ]
 
 
 def code_reward(completions: list[Messages], **_: object) -> list[float]:

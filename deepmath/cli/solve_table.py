@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from deepmath.grading.answers import same
+from deepmath.grading.answer_normalization import same_canonical_form
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,12 +44,12 @@ def _cells(one: "SolveResult") -> tuple[str, ...]:
 def _verdict(one: "SolveResult") -> str:
     if one.failed or not one.question.answer:
         return "?"
-    return "yes" if same(one.answer, one.question.answer) else f"no ({one.question.answer})"
+    return "yes" if same_canonical_form(one.answer, one.question.answer) else f"no ({one.question.answer})"
 
 
 def _totals(solved: "list[SolveResult]") -> str:
     graded = [one for one in solved if one.question.answer and not one.failed]
-    right = sum(same(one.answer, one.question.answer) for one in graded)
+    right = sum(same_canonical_form(one.answer, one.question.answer) for one in graded)
     failed = sum(one.failed for one in solved)
     parts = [
         f"{len(solved)} questions",

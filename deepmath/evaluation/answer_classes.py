@@ -13,7 +13,7 @@ from itertools import combinations
 from deepmath.evaluation.estimators import Vote, vote
 from deepmath.evaluation.evaluation_run import GradedSample
 from deepmath.evaluation.sample_records import SampleRecord
-from deepmath.grading.answers import canonical
+from deepmath.grading.answer_normalization import canonical_form
 from deepmath.grading.verifier import Verifier
 
 RIGHT = 0
@@ -74,7 +74,7 @@ def _wrong(samples: Sequence[GradedSample]) -> dict[Value, str]:
     """Return each value that is wrong with its first spelling, both in the order of the alphabet."""
     found: dict[Value, str] = {}
     for answer in sorted({sample.answer for sample in samples if sample.answer and not sample.correct}):
-        found.setdefault(canonical(answer), answer)
+        found.setdefault(canonical_form(answer), answer)
     return found
 
 
@@ -88,7 +88,8 @@ def _open_pairs(samples: Sequence[GradedSample]) -> list[Pair]:
 def _classes(samples: Sequence[GradedSample], equal: set[Pair]) -> list[int | None]:
     numbers = _numbers(_wrong(samples), equal)
     return [
-        RIGHT if sample.correct else numbers[canonical(sample.answer)] if sample.answer else None for sample in samples
+        RIGHT if sample.correct else numbers[canonical_form(sample.answer)] if sample.answer else None
+        for sample in samples
     ]
 
 

@@ -1,1 +1,1 @@
-"""Answers: extraction, normalization, comparison and majority."""
+"""Grading: answer extraction, normalization, comparison and voting."""

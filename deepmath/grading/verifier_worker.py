@@ -1,14 +1,14 @@
-"""The process that `verifier` starts and may kill: compares answers by math-verify, one at a time.
+"""The verifier's worker program: compares answers with math-verify, one at a time.
 
-A program of its own, run by path: it imports math-verify and nothing of ours, and certainly no torch. It reads one
-JSON list a line, `[gold, answer]` or, to learn whether it can be parsed, `[gold]`, in LaTeX without delimiters and
-units, and writes `[verdict, peak]`: the verdict, null where the gold answer is no mathematics, and the most memory it
-ever held in bytes. Its first line says that it has loaded.
+It is a standalone script, run by path: it imports math-verify and nothing from this package. `verifier_process` starts
+it and may kill it. Input is one JSON list per line, in LaTeX without delimiters and units: `[gold, answer]` to compare,
+`[gold]` to test whether the gold answer can be parsed. Output is `[verdict, peak]`: the verdict, null if the gold
+answer cannot be parsed, and the peak memory in bytes. The first output line, `ready`, reports that loading is complete.
 
-Where math-verify takes what differs for equal, this tells it apart: a wrong answer that passes does more harm than a
-right one that does not. See `_parsed`, and `_compare` for what else it does not do.
+Where math-verify treats different answers as equal, this program tells them apart: an incorrect answer that passes does
+more harm than a correct one that fails. See `_parse` and `_compare`.
 
-Arguments: seconds that one line may take, and bytes of address space.
+Arguments: the time limit for one line in seconds, and the address space in bytes.
 """
 
 import json
@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-# Two numbers side by side are neither product nor sum, though they are to math-verify; but \frac 1 2 and \log_2 8.
+# Two adjacent numbers are neither a product nor a sum, as math-verify assumes, except in \frac 1 2 and \log_2 8.
 _SIDE_BY_SIDE = re.compile(r"(?<!frac)(?<!frac\s)(?<![\d_^])\d+\s+\d")
-# x \in [0,1] says no more than [0,1], and \{x \mid x>0\} no more than x>0.
+# x \in [0,1] means the same as [0,1], and \{x \mid x>0\} the same as x>0.
 _MEMBER = re.compile(
     r"\s*[A-Za-z]\s*\\in(?![A-Za-z])(.*)|\s*\\\{\s*[A-Za-z]\s*(?:[|:]|\\mid(?![A-Za-z]))(.*)\\\}\s*", re.DOTALL
 )
@@ -33,19 +33,19 @@ _BRACES = re.compile(r"\s*\\\{.*\\\}\s*", re.DOTALL)
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Serve requests until stdin closes."""
     seconds, memory = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no reply
-    import math_verify  # noqa: F401 -- takes seconds, which are not those of the first answer
+    os.dup2(2, 1)  # keeps what libraries print out of the replies
+    import math_verify  # noqa: F401 -- takes seconds, which must not count against the first request
 
-    logging.disable(logging.WARNING)  # that it runs without timeouts: this process has one
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the parser's complaints about answers
+    logging.disable(logging.WARNING)  # math-verify warns that it runs without timeouts
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # parser messages
     print("ready", file=replies, flush=True)
     for line in sys.stdin:
-        # Nobody may be left to kill it: then the alarm does, by its default action, which no computation holds up.
+        # If orphaned, no parent kills this process: the alarm's default action does, whatever is being computed.
         signal.alarm(seconds)
         verdict = _compare(*json.loads(line))
         signal.alarm(0)
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _peak() -> int:
-    """The most bytes in memory so far. `getrusage` would count those of the process that started this one as well."""
+    """Return the peak memory in bytes. `getrusage` would include memory of the parent from before the exec."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:"))
 
@@ -61,27 +61,27 @@ def _peak() -> int:
 def _compare(gold: str, answer: str | None = None) -> bool | None:
     from math_verify import verify
 
-    right = _parsed(gold)
-    if right is None or answer is None:
-        return None if right is None else True
-    given = _parsed(answer)
+    expected = _parse(gold)
+    if expected is None or answer is None:
+        return None if expected is None else True
+    given = _parse(answer)
     if given is None:
         return False
-    if not verify(right, given, allow_set_relation_comp=True, timeout_seconds=None):
-        return _same_solutions(right, given)
+    if not verify(expected, given, allow_set_relation_comp=True, timeout_seconds=None):
+        return _have_same_solutions(expected, given)
     return not (
-        _mixed_up(gold, right, given)
-        or _mixed_up(answer, given, right)
-        or _small_and_apart(right, given)
-        or _unsolved_and_apart(right, given)
+        _is_set_against_tuple(gold, expected, given)
+        or _is_set_against_tuple(answer, given, expected)
+        or _are_different_small_numbers(expected, given)
+        or _are_different_unsolvable_equations(expected, given)
     )
 
 
-def _parsed(text: str) -> Any:
-    """What `text` says, or None where it is no mathematics.
+def _parse(text: str) -> Any:
+    """Return the parsed expression, or None if `text` is not mathematics.
 
-    Only by math-verify's LaTeX: from what it cannot parse its other way takes the first number. And without its
-    units, because they are letters too: 2t would be 2.
+    Only math-verify's LaTeX extraction is used: its fallback takes the first number of what it cannot parse. Its
+    removal of units is disabled, because units are letters too: 2t would become 2.
     """
     from math_verify import LatexExtractionConfig, parse
     from sympy import I, Symbol
@@ -89,7 +89,7 @@ def _parsed(text: str) -> Any:
     if member := _MEMBER.fullmatch(text):
         text = member[1] or member[2]
     if _RATIO.fullmatch(text):
-        text = f"({text.replace(':', ',')})"  # 2:1:3 is no quotient
+        text = f"({text.replace(':', ',')})"  # 2:1:3 is not a quotient
     text = " ".join(text.split())
     if _SIDE_BY_SIDE.search(text):
         return None
@@ -98,7 +98,7 @@ def _parsed(text: str) -> Any:
     found: list[Any] = parse(f"${text}$", [latex], fallback_mode="no_fallback", parsing_timeout=None)
     if not found:
         return None
-    # To it i is a variable like any other, but one that makes all of them other variables than they are elsewhere.
+    # math-verify parses i as a variable, and then drops the assumption that the other variables are real.
     symbols = {
         symbol: I if symbol.name == "i" else Symbol(symbol.name, real=True)
         for symbol in getattr(found[0], "free_symbols", ())
@@ -109,8 +109,8 @@ def _parsed(text: str) -> Any:
     return found[0]
 
 
-def _mixed_up(text: str, value: Any, other: Any) -> bool:
-    r"""Whether `text` is a set and `other` is none: \{1,2\} and (1,2)."""
+def _is_set_against_tuple(text: str, value: Any, other: Any) -> bool:
+    r"""Return whether `text` is a set and `other` is not: \{1,2\} and (1,2)."""
     from sympy import FiniteSet, Interval, Tuple
 
     return (
@@ -121,43 +121,43 @@ def _mixed_up(text: str, value: Any, other: Any) -> bool:
     )
 
 
-def _small_and_apart(right: Any, given: Any) -> bool:
-    """Whether these are different numbers that are one at six places."""
+def _are_different_small_numbers(expected: Any, given: Any) -> bool:
+    """Return whether these are different numbers that agree only because they are rounded to six decimal places."""
     with suppress(Exception):
-        gold, answer = abs(complex(right)), abs(complex(right) - complex(given))
-        return gold < 0.01 and answer > gold / 10_000
-    return False  # they are no numbers
+        size, distance = abs(complex(expected)), abs(complex(expected) - complex(given))
+        return size < 0.01 and distance > size / 10_000
+    return False  # not numbers
 
 
-def _unsolved_and_apart(right: Any, given: Any) -> bool:
-    """Whether these are different equations that are one only because nothing solves them: x^2=-1 and x^2=-4."""
+def _are_different_unsolvable_equations(expected: Any, given: Any) -> bool:
+    """Return whether these equations differ and count as equal only for lack of solutions: x^2=-1 and x^2=-4."""
     from math_verify import verify
     from sympy import Eq, solve
 
-    if not (isinstance(right, Eq) and isinstance(given, Eq)) or right == given:
+    if not (isinstance(expected, Eq) and isinstance(given, Eq)) or expected == given:
         return False
     with suppress(Exception):
-        if not right.free_symbols and not given.free_symbols:
-            return not verify(right.rhs, given.rhs, timeout_seconds=None)
-        if solve(right, right.free_symbols):
+        if not expected.free_symbols and not given.free_symbols:
+            return not verify(expected.rhs, given.rhs, timeout_seconds=None)
+        if solve(expected, expected.free_symbols):
             return False
-        ours, theirs = right.lhs - right.rhs, given.lhs - given.rhs
-        return not verify([ours, -ours], theirs, timeout_seconds=None)
+        difference, other = expected.lhs - expected.rhs, given.lhs - given.rhs
+        return not verify([difference, -difference], other, timeout_seconds=None)
     return True
 
 
-def _same_solutions(right: Any, given: Any) -> bool:
-    """Whether both are inequalities in one variable that are true for the same numbers."""
+def _have_same_solutions(expected: Any, given: Any) -> bool:
+    """Return whether both are inequalities in one variable that hold for the same numbers."""
     from sympy import And, Eq, Intersection
     from sympy.core.relational import Relational
 
     solutions = []
-    for value in (right, given):
+    for value in (expected, given):
         parts = value.args if isinstance(value, And) else (value,)
         if not all(isinstance(part, Relational) and not isinstance(part, Eq) for part in parts):
             return False
         solutions.append(parts)
-    if right.free_symbols != given.free_symbols or len(right.free_symbols) != 1:
+    if expected.free_symbols != given.free_symbols or len(expected.free_symbols) != 1:
         return False
     with suppress(Exception):
         one, other = (Intersection(*(part.as_set() for part in parts)) for parts in solutions)

@@ -11,7 +11,7 @@ from deepmath.clients.credentials import Credentials
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Overloaded
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading.answers import same
+from deepmath.grading.answer_normalization import same_canonical_form
 
 PROBLEMS = list(generate(320, "test", 3))
 QUESTION = PROBLEMS[0].problem
@@ -35,7 +35,9 @@ async def test_hundreds_in_flight_all_end_each_with_its_own_prompt(generator, ex
     assert sorted(response.prompt_index for response in ended) == list(range(len(PROBLEMS)))
     assert all(response.id == PROBLEMS[response.prompt_index].id for response in ended)
     assert all(response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED for response in ended)
-    right = [same(response.trajectory.answer, PROBLEMS[response.prompt_index].answer) for response in ended]
+    right = [
+        same_canonical_form(response.trajectory.answer, PROBLEMS[response.prompt_index].answer) for response in ended
+    ]
     assert sum(right) > len(right) / 4
     await eventually(lambda: no_sessions(executor))
 

@@ -1,7 +1,7 @@
-r"""Right and given answers, as they stand in \boxed{}, with the verdict that a fair mathematician gives.
+r"""Catalogue of gold answers and model answers, as written in \boxed{}, with the verdict of a fair mathematician.
 
-(gold, answer, verdict) by kind. The verdict is None where there is none to be had: the right answer is no mathematics,
-or comparing takes for ever (`ENDLESS`). `KNOWN_LIMITS` has the pairs of which the verifier says something else.
+Entries are (gold, answer, verdict) by category. The verdict is None for a gold answer that is not mathematics.
+`ENDLESS` holds pairs whose comparison does not terminate in practice, `KNOWN_LIMITS` pairs that the verifier misjudges.
 """
 
 Pair = tuple[str, str, bool | None]
@@ -525,7 +525,7 @@ PAIRS: dict[str, list[Pair]] = {
         (r"\frac{", "7", None),
         ("x+", "x", None),
     ],
-    # They end, though a naive simplifier, or one that trusts what it reads, does not end well.
+    # These terminate, although a naive simplifier hangs or executes them.
     "adversarial": [
         ("7", "9" * 990, False),
         ("7", "1" * 5000, False),
@@ -544,7 +544,7 @@ PAIRS: dict[str, list[Pair]] = {
     ],
 }
 
-# Nobody lives to see these compared.
+# Comparisons that do not terminate in any reasonable time.
 ENDLESS: dict[str, tuple[str, str]] = {
     "power of powers": (r"\sqrt{2}", "10^{10^{10}}"),
     "tower of twos": (r"\sqrt{2}", "2^{2^{2^{2^{2^{2}}}}}"),
@@ -564,34 +564,34 @@ ENDLESS: dict[str, tuple[str, str]] = {
     "nested bars": ("7", r"\left|" * 50 + "7" + r"\right|" * 50),
 }
 
-# (gold, answer, what the verifier says, why). The opposite is fair.
+# (gold, answer, the verifier's verdict, reason). A fair verdict is the opposite.
 KNOWN_LIMITS: list[tuple[str, str, bool | None, str]] = [
-    (r"\sqrt2", "2^{0.5}", False, "only a whole answer that is a decimal is compared as one"),
+    (r"\sqrt2", "2^{0.5}", False, "a decimal is compared as rounded only if it is the whole answer"),
     ("3.5", "3,5", False, "a comma separates elements, or thousands"),
     (r"\frac{1,000}{3}", r"\frac{1000}{3}", None, "a comma separates elements within a larger expression"),
-    (r"30^\circ", r"\frac{\pi}{6}", False, "degrees are their number"),
-    (r"\cos 60^\circ", r"\frac12", False, "degrees are their number"),
+    (r"30^\circ", r"\frac{\pi}{6}", False, "degrees are compared as plain numbers"),
+    (r"\cos 60^\circ", r"\frac12", False, "degrees are compared as plain numbers"),
     (r"2\text{ m}", r"200\text{ cm}", False, "units are not converted"),
-    ("5", r"5 \frac{\text{m}}{\text{s}}", False, "a fraction of units is no unit"),
-    (r"12\text{ apples}", r"12\text{ oranges}", True, "only units of measure are told apart"),
-    (r"\text{DNE}", r"\text{does not exist}", False, "words have no synonyms"),
-    ("12", "twelve", False, "number words are no numbers"),
-    (r"\infty", r"\text{infinity}", False, "words are no symbols"),
-    (r"\text{an ellipse}", "ellipse", False, "words are compared whole"),
-    (r"\text{A, B}", r"\text{B, A}", False, "lists within text are text"),
-    ("B", r"\text{(B) } 12", False, "a choice is its letter only"),
-    ("ABCD", "BCDA", False, "capitals are text, not the corners of a figure"),
-    (r"\text{Aa}", r"\text{aA}", True, "text is compared without case"),
-    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[1,2],[3,4]]", False, "Python lists are no matrices"),
-    (r"x<1\text{ or }x>2", r"(-\infty,1)\cup(2,\infty)", False, "conditions side by side may mean both or either"),
-    (r"\{1,\dots,5\}", r"\{1,2,3,4,5\}", None, "dots are no mathematics"),
+    ("5", r"5 \frac{\text{m}}{\text{s}}", False, "a fraction of units is not recognized as a unit"),
+    (r"12\text{ apples}", r"12\text{ oranges}", True, "only units of measurement are distinguished"),
+    (r"\text{DNE}", r"\text{does not exist}", False, "synonyms are not recognized"),
+    ("12", "twelve", False, "number words are not recognized"),
+    (r"\infty", r"\text{infinity}", False, "words are not recognized as symbols"),
+    (r"\text{an ellipse}", "ellipse", False, "phrases are compared as a whole"),
+    (r"\text{A, B}", r"\text{B, A}", False, "lists within text are compared as text"),
+    ("B", r"\text{(B) } 12", False, "a choice is compared by its letter alone"),
+    ("ABCD", "BCDA", False, "capitals are text, not the vertices of a figure"),
+    (r"\text{Aa}", r"\text{aA}", True, "text is compared case-insensitively"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[1,2],[3,4]]", False, "Python lists are not recognized as matrices"),
+    (r"x<1\text{ or }x>2", r"(-\infty,1)\cup(2,\infty)", False, "adjacent conditions may mean `and` or `or`"),
+    (r"\{1,\dots,5\}", r"\{1,2,3,4,5\}", None, "dots are not parsed"),
     (
         r"\frac{-1\pm\sqrt5}{2}",
         r"\frac{-1+\sqrt5}{2},\frac{-1-\sqrt5}{2}",
         None,
-        "plus-minus only outside of fractions",
+        "plus-minus is parsed only outside fractions",
     ),
-    (r"\begin{cases}x&x>0\\0&x\le0\end{cases}", r"\max(x,0)", None, "cases are no mathematics"),
+    (r"\begin{cases}x&x>0\\0&x\le0\end{cases}", r"\max(x,0)", None, "cases are not parsed"),
     ("1:2:3", "2:4:6", False, "ratios of three are compared as tuples"),
-    (r"x \equiv 1 \pmod 3", "x=3k+1", None, "congruences are no mathematics"),
+    (r"x \equiv 1 \pmod 3", "x=3k+1", None, "congruences are not parsed"),
 ]

@@ -1,4 +1,4 @@
-"""Answers are compared by value, and no answer stops the comparing of others."""
+"""Verdicts of the verifier, and the life of its worker processes under hostile answers."""
 
 import os
 import re
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import Unavailable
-from deepmath.grading import verifier as module
+from deepmath.grading import verifier_process
 from deepmath.grading.verifier import Verifier
 
-# Neither ends in any time that a test could wait for.
+# Neither comparison terminates in any time that a test could wait for.
 ENDLESS = r"10^{10^{10}}"
 ENDLESS_BRACES = "{" * 450 + "x" + "}" * 450
 
@@ -35,7 +35,7 @@ def patient() -> Iterator[Verifier]:
 
 @pytest.fixture
 def hurried() -> Iterator[Verifier]:
-    with Verifier(1, 4.0) as verifier:
+    with Verifier(1, 2.0) as verifier:
         yield verifier
 
 
@@ -64,12 +64,12 @@ def hurried() -> Iterator[Verifier]:
         (r"12^\circ", "12"),
         (r"\text{Yes}", "Yes"),
         ("1,000", "1000"),
-        # math-verify takes a percentage for either of the two numbers that it may stand for.
+        # A number without a percent sign may stand for a percentage or for its hundredth.
         (r"50\%", "1/2"),
         (r"50\%", "50"),
     ],
 )
-def test_equal_answers_are_right_however_they_are_written(patient: Verifier, gold: str, answer: str) -> None:
+def test_equal_answers_are_correct_in_any_spelling(patient: Verifier, gold: str, answer: str) -> None:
     assert patient.verify([(gold, answer)]) == [True]
 
 
@@ -96,31 +96,31 @@ def test_equal_answers_are_right_however_they_are_written(patient: Verifier, gol
         (r"\sqrt{2}", "$" * 900),
     ],
 )
-def test_other_answers_are_wrong(patient: Verifier, gold: str, answer: str) -> None:
+def test_different_answers_are_incorrect(patient: Verifier, gold: str, answer: str) -> None:
     assert patient.verify([(gold, answer)]) == [False]
 
 
-def test_verdicts_come_in_the_order_of_the_pairs(patient: Verifier) -> None:
+def test_verdicts_are_in_the_order_of_the_pairs(patient: Verifier) -> None:
     pairs = [("2", "2"), (r"\sqrt{8}", "3"), ("2", "3"), (r"\sqrt{8}", r"2\sqrt{2}"), ("2", "2")]
     assert patient.verify(pairs) == [True, False, False, True, True]
 
 
 @pytest.mark.parametrize("gold", ["7", "-3/4", r"\frac{3}{4}", r"$\frac{3}{4}$", "x^2 + 1", "[1, 2)", r"\text{Yes}"])
-def test_mathematics_is_a_gold_answer(patient: Verifier, gold: str) -> None:
+def test_mathematics_is_accepted_as_gold_answer(patient: Verifier, gold: str) -> None:
     assert patient.check_gold(gold)
 
 
 @pytest.mark.parametrize("gold", ["", " ", "???", r"\frac{", "x" * 5000])
-def test_anything_else_is_no_gold_answer(patient: Verifier, gold: str) -> None:
+def test_anything_else_is_rejected_as_gold_answer(patient: Verifier, gold: str) -> None:
     assert not patient.check_gold(gold)
 
 
-def test_answer_to_a_gold_answer_that_is_no_mathematics_has_no_verdict(patient: Verifier) -> None:
+def test_unparsable_gold_answer_gives_no_verdict(patient: Verifier) -> None:
     assert patient.verify([("???", "5")]) == [None]
     assert patient.timeouts == 0
 
 
-def test_numbers_need_no_worker() -> None:
+def test_numbers_are_compared_without_a_worker() -> None:
     with Verifier(2, 1.0) as verifier:
         assert verifier.verify([("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", "")]) == [
             True,
@@ -133,7 +133,7 @@ def test_numbers_need_no_worker() -> None:
 
 
 @pytest.mark.parametrize("answer", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
-def test_endless_comparison_is_killed_counted_and_the_next_one_answered(hurried: Verifier, answer: str) -> None:
+def test_endless_comparison_is_killed_and_counted_and_the_next_one_succeeds(hurried: Verifier, answer: str) -> None:
     assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
     (before,) = workers(hurried)
     assert hurried.verify([(r"\sqrt{2}", answer)]) == [None]
@@ -142,7 +142,7 @@ def test_endless_comparison_is_killed_counted_and_the_next_one_answered(hurried:
     assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
 
 
-def test_worker_that_was_killed_from_outside_is_replaced(patient: Verifier) -> None:
+def test_killed_worker_is_replaced(patient: Verifier) -> None:
     patient.verify([(r"\sqrt{3}", "y")])
     (pid,) = workers(patient)
     os.kill(pid, signal.SIGKILL)
@@ -150,33 +150,33 @@ def test_worker_that_was_killed_from_outside_is_replaced(patient: Verifier) -> N
     assert patient.verify([(r"\sqrt{3}", r"3^{1/2}")]) == [True]
 
 
-def test_worker_is_kept_though_its_verifier_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SPENT", 256 << 20)
+def test_memory_of_the_parent_does_not_retire_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier_process, "_RETIREMENT_MEMORY", 256 << 20)
     ballast = b"x" * (512 << 20)
     with Verifier(1, 60.0) as verifier:
         verifier.verify([(r"\sqrt{3}", "y")])
         before = workers(verifier)
         verifier.verify([(r"\sqrt{3}", "z")])
         assert before == workers(verifier) != []
-    assert len(ballast) > module._SPENT
+    assert len(ballast) > verifier_process._RETIREMENT_MEMORY
 
 
-def test_worker_that_has_used_much_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SPENT", 1 << 20)
+def test_worker_with_high_peak_memory_is_retired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier_process, "_RETIREMENT_MEMORY", 1 << 20)
     with Verifier(1, 60.0) as verifier:
         assert verifier.verify([(r"\sqrt{3}", "3^{1/2}")]) == [True]
         assert workers(verifier) == []
 
 
-def test_worker_that_dies_of_an_answer_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Its alarm, for when the verifier is gone, set to before the verifier's own time, which no test would wait for.
-    monkeypatch.setattr(module, "_GRACE_S", 3 - 1_000_000)
+def test_crashed_worker_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The orphan alarm fires before the verifier's own timeout, which is longer than any test.
+    monkeypatch.setattr(verifier_process, "_GRACE_S", 3 - 1_000_000)
     with Verifier(1, 1_000_000.0) as verifier:
         assert verifier.verify([(r"\sqrt{2}", ENDLESS)]) == [None]
         assert verifier.timeouts == 1
 
 
-def test_worker_has_a_memory_limit_and_neither_our_environment_nor_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_has_a_memory_limit_an_empty_environment_and_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "secret")
     with Verifier(1, 60.0) as verifier:
         verifier.verify([(r"\sqrt{3}", "y")])
@@ -196,7 +196,7 @@ def test_closed_verifier_leaves_no_process() -> None:
     assert not any(map(is_running, pids))
 
 
-def test_closing_from_another_thread_frees_the_one_that_waits() -> None:
+def test_close_from_another_thread_ends_a_pending_comparison() -> None:
     verifier = Verifier(1, 1_000_000.0)
     with ThreadPoolExecutor() as threads:
         verdicts = threads.submit(verifier.verify, [(r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES)])
@@ -206,9 +206,9 @@ def test_closing_from_another_thread_frees_the_one_that_waits() -> None:
         assert verdicts.result() == [None, None]
 
 
-def test_missing_math_verify_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_math_verify_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "verifier_worker.py"
     program.write_text("raise SystemExit(1)")
-    monkeypatch.setattr(module, "_PROGRAM", program)
+    monkeypatch.setattr(verifier_process, "_PROGRAM", program)
     with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match="extra `evaluation`"):
         verifier.verify([(r"\sqrt{3}", "y")])

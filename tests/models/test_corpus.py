@@ -11,7 +11,7 @@ from deepmath_generator.agent_prompt import PromptTemplate
 
 from deepmath.data.synthetic import generate
 from deepmath.data.transcript import called_code
-from deepmath.grading.answers import extract_boxed
+from deepmath.grading.answer_extraction import extract_boxed
 
 COUNT = 320
 

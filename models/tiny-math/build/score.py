@@ -8,7 +8,7 @@ from pathlib import Path
 from deepmath.clients import GeneratorClient
 from deepmath.data.synthetic import FAMILIES, SyntheticProblem, generate
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading.answers import same
+from deepmath.grading.answer_normalization import same_canonical_form
 from deepmath.local_stack.stack import LocalStack
 
 MODES = {"agent": pb.MODE_AGENT, "plain": pb.MODE_PLAIN}
@@ -61,7 +61,7 @@ def _table(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> dict[str, dic
 
 
 def _score(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> Score:
-    right = [same(trajectory.answer, problem.answer) for problem, trajectory in pairs]
+    right = [same_canonical_form(trajectory.answer, problem.answer) for problem, trajectory in pairs]
     tokens = [trajectory.model_tokens for _, trajectory in pairs]
     coded = [bool(trajectory.snippets) for _, trajectory in pairs]
     return Score(

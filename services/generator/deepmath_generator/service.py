@@ -12,7 +12,7 @@ from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
-from deepmath.grading.answers import majority
+from deepmath.grading.vote_tally import tally_votes
 from deepmath.observability import request_id, tracing
 from deepmath_generator.admission import TrajectoryAdmission
 from deepmath_generator.agent_loop import AgentLoop, Emit
@@ -264,7 +264,7 @@ def _numbered(send: Send[pb.SolveResponse], sample: int) -> Emit:
 
 
 def _vote(answers: list[str]) -> pb.Vote:
-    counts = majority(answers)
+    counts = tally_votes(answers)
     return pb.Vote(
         answer=counts[0][0] if counts else "",
         counts=[pb.VoteCount(answer=answer, votes=votes) for answer, votes in counts],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from deepmath.data.transcript import without_calls
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading.answers import extract_boxed
+from deepmath.grading.answer_extraction import extract_boxed
 from deepmath_generator.vllm_engine import SampledTokens
 
 _END_OF_THOUGHT = "</think>"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.grading.answers import same
+from deepmath.grading.answer_normalization import same_canonical_form
 from deepmath_trainer.run_config import RewardConfig
 
 _RESULT_LINES = 4  # results come last; of a longer output any number would reappear by chance
@@ -90,7 +90,7 @@ def _uses_an_output(trajectory: pb.Trajectory) -> bool:
     for at, run in enumerate(trajectory.snippets):
         later = "\n".join(written[at:])
         for result in _results(run.result) if _succeeded(run) else ():
-            if same(answer, result) or _stands_in(result, answer):
+            if same_canonical_form(answer, result) or _stands_in(result, answer):
                 return True
             if len(result) > 1 and _stands_in(result, later):
                 return True

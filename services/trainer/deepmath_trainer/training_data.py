@@ -14,7 +14,7 @@ from typing import cast
 from deepmath.data.dataset_reader import Dataset, DatasetProblem, Row
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
 from deepmath.errors import InvalidRequest
-from deepmath.grading.answers import canonical
+from deepmath.grading.answer_normalization import canonical_form
 from deepmath.grading.verifier import Verifier
 from deepmath_trainer.run_config import DataConfig
 
@@ -142,7 +142,7 @@ def _is(value: object, wanted: object) -> bool:
 
 def _with_usable_answers(problems: list[DatasetProblem], config: DataConfig, seed: int) -> list[DatasetProblem]:
     """Leave out the problems whose answer nothing can be compared with."""
-    texts = sorted({problem.answer for problem in problems if not isinstance(canonical(problem.answer), Fraction)})
+    texts = sorted({problem.answer for problem in problems if not isinstance(canonical_form(problem.answer), Fraction)})
     parsed = texts if len(texts) <= _MOST_PARSED else Random(f"parsed:{seed}").sample(texts, _MOST_PARSED)
     with Verifier(min(len(os.sched_getaffinity(0)), _MOST_WORKERS), _PARSE_S) as verifier:
         usable = dict(zip(parsed, verifier.check_golds(parsed), strict=True))
