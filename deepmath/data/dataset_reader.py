@@ -1,95 +1,70 @@
-"""Rows of a dataset, wherever it lies: a file, a folder, the hub's cache or the hub. The one user of `datasets`."""
+"""Reader of dataset splits from a file, a folder, the Hugging Face hub or its cache. The only user of `datasets`."""
 
 import csv
-import hashlib
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from deepmath.data.datasets_patches.empty_split import is_empty_split_error
 from deepmath.errors import InvalidRequest, Unavailable
 
-Row = dict[str, Any]
+DatasetRow = dict[str, Any]
+"""Cells by column."""
 
 _LOADERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-_BATCH = 10_000  # rows
-_ID_CHARACTERS = 16
+_BATCH_ROWS = 10_000
 
 
-@dataclass(frozen=True)
-class DatasetProblem:
-    """A question with its right answer."""
+class DatasetSplit:
+    """One split of the dataset `name`. `subset` is what the hub calls a configuration.
 
-    id: str
-    """Stands for the question, whatever file it came in, where the dataset has none of its own."""
-    text: str
-    answer: str
-    r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs."""
-
-    @classmethod
-    def of(cls, question: object, answer: object, own_id: object = None) -> Self:
-        """Return the problem of a row with these cells."""
-        text = _text(question)
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
-        return cls(digest if own_id is None else str(own_id), text, _text(answer))
-
-
-class Dataset:
-    """One split of the dataset `name`; `subset` is what the hub calls a configuration.
-
-    A file has one split, whatever it is called; `train[:1000]` is a part of one.
+    A single file is a split of any name. A slice such as `train[:1000]` is a part of a split.
 
     Raises:
         InvalidRequest: there is no such dataset or split, or it cannot be read.
-        Unavailable: the hub cannot be reached, and its cache does not have it.
+        Unavailable: the hub cannot be reached, and its cache does not hold the dataset.
     """
 
     def __init__(self, name: str, subset: str | None, split: str) -> None:
-        self._rows = _loaded(name, subset, split)
+        self._rows = _load(name, subset, split)
         self.columns: list[str] = list(self._rows.column_names)
 
-    def rows(self, columns: list[str]) -> Iterator[Row]:
-        """Yield the rows, with these columns and no other."""
-        for batch in self._rows.select_columns(columns).iter(batch_size=_BATCH):
+    def rows(self, columns: list[str]) -> Iterator[DatasetRow]:
+        """Yield the rows, reduced to `columns`."""
+        for batch in self._rows.select_columns(columns).iter(batch_size=_BATCH_ROWS):
             for values in zip(*(batch[column] for column in columns), strict=True):
                 yield dict(zip(columns, values, strict=True))
 
 
-def _loaded(name: str, subset: str | None, split: str) -> Any:
+def _load(name: str, subset: str | None, split: str) -> Any:
     try:
-        import datasets  # here: it takes seconds, and is not needed for synthetic problems
+        import datasets  # here because it takes seconds, and synthetic problems do not need it
+        from huggingface_hub.utils import logging as hub_logging
     except ImportError as error:
         raise InvalidRequest(f"the dataset {name} needs the extra `evaluation`: {error}") from None
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try to reach the hub is a warning
+    hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # each attempt to reach the hub logs a warning
     try:
-        return _load(datasets, name, subset, split)
+        return _load_any_format(datasets, name, subset, split)
     except ConnectionError:
         raise Unavailable(
-            f"the dataset {name} is no file here, not in the hub's cache, and the hub cannot be reached: give the "
-            "path of a file or folder, or fetch it where there is a network"
+            f"the dataset {name} is neither a local file nor in the hub's cache, and the hub cannot be reached; give "
+            "the path of a file or folder, or download the dataset where there is a network"
         ) from None
-    except FileNotFoundError as error:  # datasets' own "not found", on the hub as well
+    except FileNotFoundError as error:  # also how datasets reports a name that the hub does not know
         raise InvalidRequest(f"there is no dataset {name}: {_first_line(error)}") from None
     except (ValueError, TypeError, OSError, LookupError) as error:
-        if isinstance(error, IndexError) or "corresponds to no data" in str(error):  # how it trips over no rows
+        if is_empty_split_error(error):
             raise InvalidRequest(f"the dataset {name} is empty") from None
         raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
     except datasets.exceptions.DatasetsError as error:
         raise InvalidRequest(f"cannot read {name}: {_first_line(error.__cause__ or error)}") from None
 
 
-def _load(datasets: Any, name: str, subset: str | None, split: str) -> Any:
+def _load_any_format(datasets: Any, name: str, subset: str | None, split: str) -> Any:
     path = Path(name).expanduser()
     if path.is_file():
-        if (loader := _LOADERS.get(path.suffix)) is None:
-            raise InvalidRequest(f"cannot read {name}: give a file that ends in {', '.join(_LOADERS)}")
-        if not path.stat().st_size:
-            raise InvalidRequest(f"the dataset {name} is empty")
-        options = _csv_options(datasets, path) if loader == "csv" else {}
-        _, bracket, rows = split.partition("[")  # `test[:100]`
-        return datasets.load_dataset(loader, data_files={"train": str(path)}, split=f"train{bracket}{rows}", **options)
+        return _load_file(datasets, path, name, split)
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(path))
         if not isinstance(saved, dict):
@@ -102,8 +77,18 @@ def _load(datasets: Any, name: str, subset: str | None, split: str) -> Any:
     return datasets.load_dataset(str(path) if path.exists() else name, subset, split=split)
 
 
+def _load_file(datasets: Any, path: Path, name: str, split: str) -> Any:
+    if (loader := _LOADERS.get(path.suffix)) is None:
+        raise InvalidRequest(f"cannot read {name}; give a file that ends in {', '.join(_LOADERS)}")
+    if not path.stat().st_size:
+        raise InvalidRequest(f"the dataset {name} is empty")
+    options = _csv_options(datasets, path) if loader == "csv" else {}
+    _, bracket, rows = split.partition("[")  # `test[:100]`
+    return datasets.load_dataset(loader, data_files={"train": str(path)}, split=f"train{bracket}{rows}", **options)
+
+
 def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
-    """Everything in a CSV is text: as a number, an answer of many digits would lose some."""
+    """Return options that read every CSV cell as text: as a number, a long answer would lose digits."""
     with path.open(newline="", encoding="utf-8") as file:
         header = next(csv.reader(file), [])
     features = datasets.Features({column: datasets.Value("string") for column in header})
@@ -112,10 +97,3 @@ def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _text(cell: object) -> str:
-    """A cell as text: a column of numbers with a gap in it has 42 as 42.0."""
-    if cell is None:
-        return ""
-    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()

@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from deepmath.data.dataset_reader import Dataset, DatasetProblem, Row
+from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Unavailable
 
@@ -55,7 +56,7 @@ class BenchmarkSource:
     def _all(self) -> Iterator[DatasetProblem]:
         for part in self.parts:
             try:
-                dataset = Dataset(part.dataset, part.subset, part.split)
+                dataset = DatasetSplit(part.dataset, part.subset, part.split)
             except Unavailable as error:
                 raise Unavailable(
                     f"{error}. Of {self.name} that is `hf download --repo-type dataset {part.dataset}`; copied to any "
@@ -68,7 +69,7 @@ class BenchmarkSource:
                 )
             yield from self._of(dataset.rows(wanted))
 
-    def _of(self, rows: Iterable[Row]) -> Iterator[DatasetProblem]:
+    def _of(self, rows: Iterable[DatasetRow]) -> Iterator[DatasetProblem]:
         for row in rows:
             problem = DatasetProblem.of(row[self.problem], row[self.answer], row[self.id] if self.id else None)
             if problem.text and all(str(row[column] or "") == value for column, value in self.where.items()):

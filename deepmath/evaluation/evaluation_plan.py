@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from deepmath.clients.model_files import ADAPTER_WEIGHTS
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.evaluation.evaluation_run import Key
 from deepmath.generator.v1 import generator_pb2 as pb
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Self
 
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.errors import InvalidRequest, WrongOrder
 
 _SETTINGS, _PROBLEMS, _SAMPLES, _FAILURES = "settings.json", "problems.jsonl", "samples.jsonl", "failures.jsonl"

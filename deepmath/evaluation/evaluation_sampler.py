@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from deepmath.clients import GeneratorClient
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan
 from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample, Key

@@ -13,7 +13,7 @@ from deepmath_trainer import training_data
 from deepmath_trainer.run_config import DataConfig
 from deepmath_trainer.training_data import ProblemOrder, load_problems
 
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.errors import InvalidRequest, Unavailable
 
 ROWS = [

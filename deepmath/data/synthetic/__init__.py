@@ -1,7 +1,17 @@
-"""Synthetic problems with exact answers, for training, evaluation and tests. Needs nothing but Python."""
+"""Synthetic problems with exact answers, for training, evaluation and tests. Needs only the standard library."""
 
-from deepmath.data.synthetic.family import Family, Parameters
 from deepmath.data.synthetic.family_registry import FAMILIES
-from deepmath.data.synthetic.problem_generator import Instance, Split, SyntheticProblem, generate, instances
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily
+from deepmath.data.synthetic.problem_generator import generate, instances
+from deepmath.data.synthetic.problem_instance import ProblemInstance, Split, SyntheticProblem
 
-__all__ = ["FAMILIES", "Family", "Instance", "Parameters", "Split", "SyntheticProblem", "generate", "instances"]
+__all__ = [
+    "FAMILIES",
+    "Parameters",
+    "ProblemFamily",
+    "ProblemInstance",
+    "Split",
+    "SyntheticProblem",
+    "generate",
+    "instances",
+]

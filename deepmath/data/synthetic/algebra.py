@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import isqrt
 from random import Random
 
-from deepmath.data.synthetic.family import Family, Parameters, uniform
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform
 from deepmath.data.synthetic.worked_steps import add, column_add, divide, multiply, subtract
 
 
@@ -43,7 +43,7 @@ def _quadratic(s: int, p: int) -> str:
 def _draw_system(random: Random) -> Parameters:
     a, b, c, d = (random.randint(2, 9) for _ in range(4))
     x, y = random.randint(d + 1, 30), random.randint(1, 9)
-    # The second difference stays positive, so that the wording needs no sign.
+    # Keep the second right-hand side positive: the wordings have no sign for it.
     while c * x <= d * y:
         x += 1
     return {"a": a, "b": b, "e": a * x + b * y, "c": c, "d": d, "f": c * x - d * y}
@@ -73,7 +73,7 @@ def _polynomial(a: int, b: int, c: int, t: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="linear_equation",
         wordings=(
             "Solve {a}x + {b} = {c} for x.",
@@ -86,7 +86,7 @@ FAMILIES = (
         code=("from sympy import *\nx = symbols('x')\nsolve({a}*x + {b} - {c})[0]",),
         working=_linear_equation,
     ),
-    Family(
+    ProblemFamily(
         name="quadratic_root",
         wordings=(
             "What is the larger root of x^2 - {s}x + {p} = 0?",
@@ -99,7 +99,7 @@ FAMILIES = (
         code=("from sympy import *\nx = symbols('x')\nmax(solve(x**2 - {s}*x + {p}))",),
         working=_quadratic,
     ),
-    Family(
+    ProblemFamily(
         name="linear_system",
         wordings=(
             "If {a}x + {b}y = {e} and {c}x - {d}y = {f}, what is x?",
@@ -112,7 +112,7 @@ FAMILIES = (
         code=("from sympy import *\nx, y = symbols('x y')\nsolve([{a}*x + {b}*y - {e}, {c}*x - {d}*y - {f}])[x]",),
         working=_system,
     ),
-    Family(
+    ProblemFamily(
         name="polynomial_value",
         wordings=(
             "If f(x) = {a}x^3 + {b}x^2 + {c}, what is f({t})?",

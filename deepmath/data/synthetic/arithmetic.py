@@ -4,7 +4,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from random import Random
 
-from deepmath.data.synthetic.family import Family, Parameters, uniform, unordered
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import add, column_add, divide, long_multiply, subtract
 
 
@@ -37,7 +37,7 @@ def _percentage(p: int, n: int) -> str:
 
 def _draw_mean(random: Random) -> Parameters:
     numbers = [random.randint(10, 99) for _ in range(4)]
-    # The fifth makes the sum a multiple of 5.
+    # The fifth number makes the sum a multiple of 5.
     last = random.randint(10, 95)
     last += -(sum(numbers) + last) % 5
     return dict(zip("abcde", [*numbers, last], strict=True))
@@ -53,7 +53,7 @@ def _mean(a: int, b: int, c: int, d: int, e: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="product",
         wordings=(
             "What is {a} times {b}?",
@@ -68,7 +68,7 @@ FAMILIES = (
         working=long_multiply,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="brackets",
         wordings=(
             "Evaluate {a} + {b}*({c} - {d}).",
@@ -81,7 +81,7 @@ FAMILIES = (
         code=("print({a} + {b}*({c} - {d}))",),
         working=_brackets,
     ),
-    Family(
+    ProblemFamily(
         name="fraction_sum",
         wordings=(
             "What is {a}/{b} + {c}/{d} as a fraction in lowest terms?",
@@ -101,7 +101,7 @@ FAMILIES = (
         working=_fraction_sum,
         canonical=lambda p: tuple(n for pair in sorted([(p["a"], p["b"]), (p["c"], p["d"])]) for n in pair),
     ),
-    Family(
+    ProblemFamily(
         name="percentage",
         wordings=(
             "What is {p}% of {n}?",
@@ -114,7 +114,7 @@ FAMILIES = (
         code=("{p}*{n}//100",),
         working=_percentage,
     ),
-    Family(
+    ProblemFamily(
         name="mean",
         wordings=(
             "What is the mean of {a}, {b}, {c}, {d} and {e}?",

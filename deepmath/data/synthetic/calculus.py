@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from deepmath.data.synthetic.family import Family, uniform
+from deepmath.data.synthetic.problem_family import ProblemFamily, uniform
 from deepmath.data.synthetic.worked_steps import add, column_add, divide, multiply, subtract
 
 
@@ -37,7 +37,7 @@ def _minimum(b: int, c: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="derivative",
         wordings=(
             "What is the derivative of {a}x^3 + {b}x^2 + {c}x at x = {t}?",
@@ -50,7 +50,7 @@ FAMILIES = (
         code=("from sympy import *\nx = symbols('x')\ndiff({a}*x**3 + {b}*x**2 + {c}*x).subs(x, {t})",),
         working=_derivative,
     ),
-    Family(
+    ProblemFamily(
         name="integral",
         wordings=(
             "What is the integral of {a}x^2 + {b}x from 0 to {t}?",
@@ -68,7 +68,7 @@ FAMILIES = (
         code=("from sympy import *\nx = symbols('x')\nintegrate({a}*x**2 + {b}*x, (x, 0, {t}))",),
         working=_integral,
     ),
-    Family(
+    ProblemFamily(
         name="minimum",
         wordings=(
             "What is the minimum value of x^2 - {b}x + {c}?",

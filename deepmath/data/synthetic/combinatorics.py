@@ -1,9 +1,9 @@
-"""Combinatorics: choices, counts, chances."""
+"""Combinatorics: selections, counts, probabilities."""
 
 from fractions import Fraction
 from math import comb, factorial, gcd, lcm, perm
 
-from deepmath.data.synthetic.family import Family, uniform, unordered
+from deepmath.data.synthetic.problem_family import ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import add, divide, euclid, multiply, subtract
 
 
@@ -55,7 +55,7 @@ def _urn(r: int, b: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="combinations",
         wordings=(
             "In how many ways can {k} of {n} people be chosen?",
@@ -68,7 +68,7 @@ FAMILIES = (
         code=("import math\nmath.comb({n}, {k})",),
         working=_combinations,
     ),
-    Family(
+    ProblemFamily(
         name="coins",
         wordings=(
             "In how many ways can {n} cents be paid with coins of {a} and {b} cents?",
@@ -87,7 +87,7 @@ FAMILIES = (
         working=_coins,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="multiples",
         wordings=(
             "How many integers from 1 to {n} are divisible by {a} or {b}?",
@@ -101,7 +101,7 @@ FAMILIES = (
         working=_multiples,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="urn",
         wordings=(
             "An urn holds {r} red and {b} blue balls. Two are drawn. What is the probability that both are red?",

@@ -1,4 +1,4 @@
-"""All families, in the order in which they take turns."""
+"""Registry of all problem families, in round-robin order."""
 
 from deepmath.data.synthetic import (
     algebra,
@@ -10,9 +10,9 @@ from deepmath.data.synthetic import (
     sequences,
     two_step,
 )
-from deepmath.data.synthetic.family import Family
+from deepmath.data.synthetic.problem_family import ProblemFamily
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[ProblemFamily, ...] = (
     *arithmetic.FAMILIES,
     *number_theory.FAMILIES,
     *algebra.FAMILIES,

@@ -3,7 +3,7 @@
 from math import isqrt
 from random import Random
 
-from deepmath.data.synthetic.family import Family, Parameters, uniform, unordered
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import add, column_add, divide, long_multiply, multiply
 
 
@@ -15,7 +15,7 @@ def _box_surface(a: int, b: int, c: int) -> str:
     )
 
 
-# Legs up to 400 of the right triangles with whole sides.
+# Legs below 400 of the right triangles with integer sides.
 _LEGS = [(a, b) for a in range(3, 400) for b in range(a, 400) if isqrt(a * a + b * b) ** 2 == a * a + b * b]
 
 
@@ -41,7 +41,7 @@ def _trapezoid(a: int, b: int, h: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="box_surface",
         wordings=(
             "What is the surface area of a box with sides {a}, {b} and {c}?",
@@ -55,7 +55,7 @@ FAMILIES = (
         working=_box_surface,
         canonical=unordered("a", "b", "c"),
     ),
-    Family(
+    ProblemFamily(
         name="hypotenuse",
         wordings=(
             "A right triangle has legs {a} and {b}. How long is the hypotenuse?",
@@ -69,7 +69,7 @@ FAMILIES = (
         working=_hypotenuse,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="trapezoid",
         wordings=(
             "A trapezoid has parallel sides {a} and {b} and height {h}. What is its area?",

@@ -2,7 +2,7 @@
 
 from math import gcd, isqrt
 
-from deepmath.data.synthetic.family import Family, uniform, unordered
+from deepmath.data.synthetic.problem_family import ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import divide, euclid, listed, multiply
 
 
@@ -62,7 +62,7 @@ def _congruences(a: int, m: int, b: int, n: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="gcd",
         wordings=(
             "What is the greatest common divisor of {a} and {b}?",
@@ -76,7 +76,7 @@ FAMILIES = (
         working=euclid,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="lcm",
         wordings=(
             "What is the least common multiple of {a} and {b}?",
@@ -90,7 +90,7 @@ FAMILIES = (
         working=_lcm,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="modular_power",
         wordings=(
             "What is the remainder when {a}^{n} is divided by {m}?",
@@ -103,7 +103,7 @@ FAMILIES = (
         code=("pow({a}, {n}, {m})",),
         working=_modular_power,
     ),
-    Family(
+    ProblemFamily(
         name="divisor_count",
         wordings=(
             "How many positive divisors does {n} have?",
@@ -116,7 +116,7 @@ FAMILIES = (
         code=("from sympy import divisors\nlen(divisors({n}))",),
         working=_divisor_count,
     ),
-    Family(
+    ProblemFamily(
         name="prime_count",
         wordings=(
             "How many primes are there from {a} to {b}?",
@@ -129,7 +129,7 @@ FAMILIES = (
         code=("from sympy import primerange\nlen(list(primerange({a}, {b} + 1)))",),
         working=_prime_count,
     ),
-    Family(
+    ProblemFamily(
         name="congruences",
         wordings=(
             "What is the smallest positive x with x = {a} mod {m} and x = {b} mod {n}?",

@@ -1,6 +1,6 @@
 """Sequences: sums, terms, recurrences."""
 
-from deepmath.data.synthetic.family import Family, uniform
+from deepmath.data.synthetic.problem_family import ProblemFamily, uniform
 from deepmath.data.synthetic.worked_steps import column_add, listed, multiply, power, total
 
 
@@ -28,7 +28,7 @@ def _recurrence(a: int, b: int, n: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="arithmetic_sum",
         wordings=(
             "What is the sum of the first {n} terms of the arithmetic sequence {a}, {a}+{d}, {a}+2*{d}, ...?",
@@ -41,7 +41,7 @@ FAMILIES = (
         code=("print(sum({a} + {d}*k for k in range({n})))",),
         working=_arithmetic_sum,
     ),
-    Family(
+    ProblemFamily(
         name="geometric_term",
         wordings=(
             "What is term number {n} of the geometric sequence with first term {a} and ratio {r}?",
@@ -54,7 +54,7 @@ FAMILIES = (
         code=("{a}*{r}**({n} - 1)",),
         working=_geometric_term,
     ),
-    Family(
+    ProblemFamily(
         name="recurrence",
         wordings=(
             "A sequence starts {a}, {b} and each further term is the sum of the two before. What is term {n}?",

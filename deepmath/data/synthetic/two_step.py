@@ -1,9 +1,9 @@
-"""Two-step problems: the second snippet uses a variable of the first."""
+"""Two-step problems: the second snippet uses a variable of the first one."""
 
 from math import gcd
 from random import Random
 
-from deepmath.data.synthetic.family import Family, Parameters, uniform, unordered
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import column_add, divide, euclid, long_multiply, multiply, subtract, total
 
 
@@ -40,7 +40,7 @@ def _solution_value(a: int, b: int, c: int, d: int) -> str:
 
 
 FAMILIES = (
-    Family(
+    ProblemFamily(
         name="gcd_square",
         wordings=(
             "Let g be the gcd of {a} and {b}. What is g^2 + {c}?",
@@ -54,7 +54,7 @@ FAMILIES = (
         working=_gcd_square,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="sum_remainder",
         wordings=(
             "Let s be the sum of the first {n} squares. What is the remainder of s by {m}?",
@@ -67,7 +67,7 @@ FAMILIES = (
         code=("s = sum(k**2 for k in range(1, {n} + 1))\ns", "s % {m}"),
         working=_sum_remainder,
     ),
-    Family(
+    ProblemFamily(
         name="product_digits",
         wordings=(
             "Let p = {a} * {b}. What is {c} times the digit sum of p?",
@@ -81,7 +81,7 @@ FAMILIES = (
         working=_product_digits,
         canonical=unordered("a", "b"),
     ),
-    Family(
+    ProblemFamily(
         name="solution_value",
         wordings=(
             "If {a}x + {b} = {c}, what is x^2 + {d}?",

@@ -1,23 +1,23 @@
-"""Arithmetic by hand, written out: the sentences that the `working` of the families is made of.
+"""Arithmetic by hand, written out: the building blocks of the `working` of the problem families.
 
-Every equation in these texts holds as written.
+Every equation in these texts is true as written.
 """
 
 from collections.abc import Iterable
 
 
 def add(a: int, b: int) -> str:
-    """Addition in one line."""
+    """Return an addition in one line."""
     return f"{a}+{b}={a + b}. "
 
 
 def subtract(a: int, b: int) -> str:
-    """Subtraction in one line."""
+    """Return a subtraction in one line."""
     return f"{a}-{b}={a - b}. "
 
 
 def multiply(a: int, b: int) -> str:
-    """Multiplication of two positive numbers: a product per digit of `b`, and their running sum."""
+    """Return the product of two positive numbers: a partial product per digit of `b`, and their running sum."""
     rows = [a * digit * 10**place for place, digit in enumerate(_digits(b)) if digit]
     if len(rows) == 1:
         return f"{a}*{b}={a * b}. "
@@ -26,7 +26,7 @@ def multiply(a: int, b: int) -> str:
 
 
 def long_multiply(a: int, b: int) -> str:
-    """Long multiplication of two positive numbers: a row per digit of `b`, each written from the units up."""
+    """Return the long multiplication of two positive numbers: a row per digit of `b`, each from the units up."""
     text, running = f"Multiply {a} by {b}. ", 0
     for place, digit in enumerate(_digits(b)):
         row = a * digit * 10**place
@@ -39,7 +39,7 @@ def long_multiply(a: int, b: int) -> str:
 
 
 def column_add(a: int, b: int) -> str:
-    """Column addition of two non-negative numbers, from the units up."""
+    """Return the column addition of two non-negative numbers, from the units up."""
     columns, carry, width = [], 0, max(len(str(a)), len(str(b)))
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
         column = x + y + carry
@@ -49,7 +49,7 @@ def column_add(a: int, b: int) -> str:
 
 
 def divide(a: int, b: int) -> str:
-    """Long division of `a` by `b`, both positive, with the remainder."""
+    """Return the long division of `a` by `b`, both positive, with the remainder."""
     steps: list[str] = []
     rest = 0
     for digit in reversed(_digits(a)):
@@ -61,17 +61,17 @@ def divide(a: int, b: int) -> str:
 
 
 def total(terms: Iterable[int]) -> str:
-    """A running sum of at least two numbers."""
+    """Return the running sum of at least two numbers."""
     return f"Add up: {_sums(terms)}. "
 
 
 def power(base: int, exponent: int) -> str:
-    """Repeated multiplication."""
+    """Return a power as repeated multiplication."""
     return "".join(multiply(base**k, base) for k in range(1, exponent))
 
 
 def euclid(a: int, b: int) -> str:
-    """Euclid's algorithm, down to the remainder 0."""
+    """Return the steps of Euclid's algorithm, down to the remainder 0."""
     a, b, lines = max(a, b), min(a, b), []
     while b:
         lines.append(f"{a}={a // b}*{b}+{a % b}")
@@ -80,7 +80,7 @@ def euclid(a: int, b: int) -> str:
 
 
 def listed(values: Iterable[object]) -> str:
-    """The values with commas between them."""
+    """Return the values, separated by commas."""
     return ", ".join(str(value) for value in values)
 
 
@@ -94,7 +94,7 @@ def _sums(terms: Iterable[int]) -> str:
 
 
 def _row(a: int, digit: int) -> str:
-    """`a` times one digit, from the units up."""
+    """Return the steps of `a` times one digit, from the units up."""
     columns, carry = [], 0
     for x in _digits(a):
         column = x * digit + carry
@@ -104,5 +104,5 @@ def _row(a: int, digit: int) -> str:
 
 
 def _digits(number: int, width: int = 1) -> list[int]:
-    """The decimal digits, units first, filled up with zeros to the width."""
+    """Return the decimal digits, units first, padded with zeros to `width`."""
     return [int(digit) for digit in reversed(f"{number:0{width}}")]

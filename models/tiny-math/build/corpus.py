@@ -15,7 +15,7 @@ from typing import Any
 
 from deepmath_generator.agent_prompt import Mode, PromptTemplate, encode_tool_output
 
-from deepmath.data.synthetic import Instance, instances
+from deepmath.data.synthetic import ProblemInstance, instances
 from deepmath.data.transcript import write_call
 
 END_OF_TURN = "<|im_end|>"
@@ -77,7 +77,7 @@ def traces(count: int, seed: int, mixture: Mixture) -> Iterator[ToolTrace]:
         yield ToolTrace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance))
 
 
-def tool_turn(instance: Instance) -> tuple[Segment, ...]:
+def tool_turn(instance: ProblemInstance) -> tuple[Segment, ...]:
     """Return the turn that lets Python compute the answer."""
     snippets = instance.family.snippets(instance.parameters)
     segments = []
@@ -87,7 +87,7 @@ def tool_turn(instance: Instance) -> tuple[Segment, ...]:
     return (*segments, Segment(_conclusion(instance), by_model=True))
 
 
-def by_hand_turn(instance: Instance) -> tuple[Segment, ...]:
+def by_hand_turn(instance: ProblemInstance) -> tuple[Segment, ...]:
     """Return the turn that works the answer out in words and digits."""
     steps = instance.family.steps(instance.parameters).strip()
     return (Segment(f"{steps}\n{_conclusion(instance)}", by_model=True),)
@@ -115,7 +115,7 @@ def encode(trace: ToolTrace, tokenizer: Any, prompt: PromptTemplate) -> Example:
     return Example(ids, labels, len(trace.segments) > 1)
 
 
-def _conclusion(instance: Instance) -> str:
+def _conclusion(instance: ProblemInstance) -> str:
     return f"The answer is \\boxed{{{instance.family.answer_text(instance.parameters)}}}.{END_OF_TURN}"
 
 

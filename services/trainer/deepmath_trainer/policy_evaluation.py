@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath_trainer.generator_replicas import GeneratorReplicas

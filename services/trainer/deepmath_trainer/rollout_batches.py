@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from deepmath.data.dataset_reader import DatasetProblem
+from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath.observability.busy_clock import BusyClock

@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
-from deepmath.data.dataset_reader import Dataset, DatasetProblem, Row
+from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
 from deepmath.errors import InvalidRequest
 from deepmath.grading.answer_normalization import canonical_form
@@ -30,7 +31,7 @@ _MOST_PARSED = 1000
 _PARSE_S = 5.0
 _MOST_WORKERS = 8
 
-_Rows = Callable[[list[str]], Iterable[Row]]  # of these columns
+_Rows = Callable[[list[str]], Iterable[DatasetRow]]  # of these columns
 
 _log = logging.getLogger(__name__)
 
@@ -120,11 +121,11 @@ def _synthetic(config: DataConfig, seed: int) -> tuple[list[str], _Rows]:
 
 
 def _read(config: DataConfig, layout: _Layout) -> tuple[list[str], _Rows]:
-    dataset = Dataset(config.dataset, config.subset, layout.split)
+    dataset = DatasetSplit(config.dataset, config.subset, layout.split)
     return dataset.columns, dataset.rows
 
 
-def _problems(rows: Iterable[Row], layout: _Layout, most_characters: int) -> Iterator[DatasetProblem]:
+def _problems(rows: Iterable[DatasetRow], layout: _Layout, most_characters: int) -> Iterator[DatasetProblem]:
     """Yield the problems that `layout` lets pass; of those with the same question the first."""
     given: set[str] = set()
     for row in rows:

@@ -11,46 +11,46 @@ Canonical = Callable[[Parameters], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class ProblemFamily:
     """One kind of question.
 
-    `answer` and `working` are called with the parameters as keyword arguments. `wordings` and `code` are templates for
-    `str.format` over the same names.
+    `answer` and `working` take the parameters as keyword arguments. `wordings` and `code` are `str.format` templates
+    with the parameters as fields.
     """
 
     name: str
     wordings: tuple[str, ...]
-    """Ways to ask the same thing, at least four."""
+    """Paraphrases of the question, at least four."""
     draw: Draw
     """Draws the parameters of one instance."""
     answer: Callable[..., int | Fraction]
-    """The exact answer."""
+    """Computes the exact answer."""
     code: tuple[str, ...]
-    """The snippets of a good agent trace, one per tool call; a later one may use the variables of an earlier one."""
+    """The snippets of a reference agent trace, one per tool call. Snippets may use variables of earlier ones."""
     working: Callable[..., str]
-    """The solution by hand, step by step in words and digits, without the closing sentence."""
+    """Writes the solution by hand, step by step in words and digits, without the concluding sentence."""
     canonical: Canonical = field(default=lambda parameters: tuple(parameters.values()))
-    """Equal for two instances exactly where one is the other reworded, such as with its summands swapped."""
+    """Maps parameters to a key that is equal for equivalent instances, such as those with swapped summands."""
 
     def question(self, parameters: Parameters, wording: int) -> str:
-        """The text of the question in one of its wordings."""
+        """Return the question in the given wording."""
         return self.wordings[wording].format(**parameters)
 
     def answer_text(self, parameters: Parameters) -> str:
-        """The answer as it is written: `42`, `-7` or, in lowest terms, `3/4`."""
+        """Return the answer as text: `42`, `-7` or, in lowest terms, `3/4`."""
         return str(self.answer(**parameters))
 
     def snippets(self, parameters: Parameters) -> tuple[str, ...]:
-        """The Python of a good agent trace, one text per tool call."""
+        """Return the Python snippets of a reference agent trace, one per tool call."""
         return tuple(snippet.format(**parameters) for snippet in self.code)
 
     def steps(self, parameters: Parameters) -> str:
-        """The solution by hand."""
+        """Return the solution by hand."""
         return self.working(**parameters)
 
 
 def uniform(*, where: Callable[[Parameters], bool] = lambda _: True, **ranges: tuple[int, int]) -> Draw:
-    """Draws each parameter from its closed range until `where` holds."""
+    """Return a function that draws each parameter uniformly from its closed range until `where` holds."""
 
     def draw(random: Random) -> Parameters:
         while True:
@@ -62,7 +62,7 @@ def uniform(*, where: Callable[[Parameters], bool] = lambda _: True, **ranges: t
 
 
 def unordered(*names: str) -> Canonical:
-    """For parameters whose order does not matter: the named ones sorted, after the others."""
+    """Return a canonical key for parameters whose order does not matter: the named ones sorted, after the others."""
 
     def canonical(parameters: Parameters) -> tuple[int, ...]:
         rest = [value for name, value in parameters.items() if name not in names]

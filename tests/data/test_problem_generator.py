@@ -1,4 +1,4 @@
-"""The stream of problems: repeatable, balanced, and with train and test apart."""
+"""Streams of synthetic problems: reproducible, balanced, with disjoint train and test splits."""
 
 import subprocess
 import sys
@@ -6,16 +6,16 @@ from collections import Counter
 
 import pytest
 
-from deepmath.data.synthetic import FAMILIES, Instance, Split, generate, instances
+from deepmath.data.synthetic import FAMILIES, ProblemInstance, Split, generate, instances
 
 COUNT = 32 * 60
 
 
-def key(instance: Instance) -> tuple[str, tuple[int, ...]]:
+def key(instance: ProblemInstance) -> tuple[str, tuple[int, ...]]:
     return instance.family.name, instance.family.canonical(instance.parameters)
 
 
-def test_train_and_test_share_no_instance() -> None:
+def test_train_and_test_splits_are_disjoint() -> None:
     train = {key(instance) for instance in instances(2 * COUNT, "train", seed=1)}
     test = {key(instance) for instance in instances(2 * COUNT, "test", seed=1)}
     assert len(train) > COUNT / 2
@@ -24,7 +24,7 @@ def test_train_and_test_share_no_instance() -> None:
 
 
 def test_about_one_instance_in_five_is_a_test_instance() -> None:
-    drawn = [Instance(FAMILIES[0], {"a": a, "b": b}, 0).split for a in range(100, 150) for b in range(12, 62)]
+    drawn = [ProblemInstance(FAMILIES[0], {"a": a, "b": b}, 0).split for a in range(100, 150) for b in range(12, 62)]
     assert 0.17 < Counter(drawn)["test"] / len(drawn) < 0.23
 
 
@@ -33,17 +33,17 @@ def test_same_seed_gives_the_same_problems() -> None:
 
 
 def test_another_process_gives_the_same_problems() -> None:
-    code = "from deepmath.problems import generate\nfor p in generate(200, 'train', seed=7): print(p.to_json())"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = "from deepmath.data.synthetic import generate\nfor p in generate(200, 'train', seed=7): print(p.to_json())"
+    other = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.splitlines() == [problem.to_json() for problem in generate(200, "train", seed=7)]
 
 
-def test_another_seed_gives_other_problems() -> None:
+def test_another_seed_gives_different_problems() -> None:
     one, other = ({problem.id for problem in generate(COUNT, seed=seed)} for seed in (1, 2))
     assert len(one & other) < COUNT / 2
 
 
-def test_fewer_problems_are_the_first_of_more() -> None:
+def test_smaller_count_gives_a_prefix() -> None:
     assert list(generate(50, seed=3)) == list(generate(100, seed=3))[:50]
 
 
@@ -54,18 +54,18 @@ def test_families_take_turns() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_ids_are_unique_and_stand_for_one_question(split: Split) -> None:
+def test_ids_are_unique_and_identify_one_question(split: Split) -> None:
     problems = list(generate(COUNT, split, seed=5))
     assert len({problem.id for problem in problems}) == len({problem.problem for problem in problems}) == COUNT
 
 
-def test_family_that_is_used_up_repeats_itself_instead_of_hanging() -> None:
-    used_up = [problem for problem in generate(32 * 400, "test", seed=1) if problem.family == "combinations"]
-    assert len(used_up) == 400
-    assert len({problem.id for problem in used_up}) < 400
+def test_exhausted_family_repeats_problems_instead_of_hanging() -> None:
+    repeated = [problem for problem in generate(32 * 400, "test", seed=1) if problem.family == "combinations"]
+    assert len(repeated) == 400
+    assert len({problem.id for problem in repeated}) < 400
 
 
-def test_no_problems_are_an_empty_stream() -> None:
+def test_count_of_zero_gives_an_empty_stream() -> None:
     assert list(generate(0)) == []
 
 

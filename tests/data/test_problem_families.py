@@ -1,4 +1,4 @@
-"""Each family's question, code, working and answer belong together."""
+"""Consistency of each problem family: question, code, working and answer agree."""
 
 import ast
 import re
@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from deepmath.data.synthetic import FAMILIES, Family, Instance, Parameters
+from deepmath.data.synthetic import FAMILIES, Parameters, ProblemFamily, ProblemInstance
 
 DRAWS = 120
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-def draws(family: Family, count: int = DRAWS) -> list[Parameters]:
+def draws(family: ProblemFamily, count: int = DRAWS) -> list[Parameters]:
     random = Random(family.name)
     return [family.draw(random) for _ in range(count)]
 
 
 def last_output(snippets: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
-    """What the last of the snippets shows when all run in one namespace, as in one session."""
+    """Return the output of the last snippet when all run in one namespace, as in one session."""
     namespace: dict[str, Any] = {}
     for snippet in snippets:
         capsys.readouterr()
@@ -30,7 +30,7 @@ def last_output(snippets: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -
     return capsys.readouterr().out.strip() or repr(value)
 
 
-def test_there_are_at_least_24_families_with_distinct_names() -> None:
+def test_registry_has_at_least_24_families_with_distinct_names() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES) >= 24
 
 
@@ -39,20 +39,20 @@ def test_at_least_three_families_use_a_variable_of_the_first_snippet_in_the_seco
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if len(f.code) == 2], ids=lambda family: family.name)
-def test_second_snippet_fails_without_the_first(family: Family) -> None:
+def test_second_snippet_fails_without_the_first(family: ProblemFamily) -> None:
     second = family.snippets(draws(family, 1)[0])[1]
     with pytest.raises(NameError):
         eval(second, {})
 
 
 @every_family
-def test_running_the_snippets_gives_the_answer(family: Family, capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippets_compute_the_answer(family: ProblemFamily, capsys: pytest.CaptureFixture[str]) -> None:
     for parameters in draws(family):
         assert last_output(family.snippets(parameters), capsys) == family.answer_text(parameters), parameters
 
 
 @every_family
-def test_every_equation_of_the_working_holds(family: Family) -> None:
+def test_every_equation_of_the_working_is_true(family: ProblemFamily) -> None:
     checked = 0
     for parameters in draws(family):
         for equation in re.findall(r"[\d+\-*/()=]*\d=[\d+\-*/()=]*\d", family.steps(parameters)):
@@ -63,39 +63,39 @@ def test_every_equation_of_the_working_holds(family: Family) -> None:
 
 
 @every_family
-def test_working_arrives_at_the_answer(family: Family) -> None:
+def test_working_contains_the_answer(family: ProblemFamily) -> None:
     for parameters in draws(family):
         answer = family.answer_text(parameters)
         assert re.search(rf"(?<![\d]){re.escape(answer)}(?!\d)", family.steps(parameters)), parameters
 
 
 @every_family
-def test_working_is_much_longer_than_the_code(family: Family) -> None:
+def test_working_is_much_longer_than_the_code(family: ProblemFamily) -> None:
     for parameters in draws(family):
         assert len(family.steps(parameters)) > sum(map(len, family.snippets(parameters)))
 
 
 @every_family
-def test_answer_is_short_enough_for_a_small_model(family: Family) -> None:
+def test_answer_is_short_enough_for_a_small_model(family: ProblemFamily) -> None:
     assert max(len(family.answer_text(parameters)) for parameters in draws(family)) <= 7
 
 
 @every_family
-def test_wordings_are_four_or_more_and_distinct(family: Family) -> None:
+def test_wordings_are_four_or_more_and_distinct(family: ProblemFamily) -> None:
     parameters = draws(family, 1)[0]
     questions = {family.question(parameters, wording) for wording in range(len(family.wordings))}
     assert len(questions) == len(family.wordings) >= 4
 
 
 @every_family
-def test_every_wording_states_every_parameter(family: Family) -> None:
+def test_every_wording_states_every_parameter(family: ProblemFamily) -> None:
     names = set(draws(family, 1)[0])
     for wording in family.wordings:
         assert set(re.findall(r"\{(\w+)\}", wording)) == names
 
 
 @every_family
-def test_family_has_at_least_200_instances(family: Family) -> None:
+def test_family_has_at_least_200_instances(family: ProblemFamily) -> None:
     assert len({family.canonical(parameters) for parameters in draws(family, 4000)}) >= 200
 
 
@@ -103,4 +103,4 @@ def test_swapped_summands_are_the_same_instance() -> None:
     family = next(family for family in FAMILIES if family.name == "product")
     one, other = ({"a": 47, "b": 83}, {"a": 83, "b": 47})
     assert family.canonical(one) == family.canonical(other)
-    assert Instance(family, one, 0).split == Instance(family, other, 1).split
+    assert ProblemInstance(family, one, 0).split == ProblemInstance(family, other, 1).split
