@@ -12,7 +12,7 @@ from deepmath_generator.vllm_environment import tell_vllm
 from benchmarks.agent_loop import IN_FLIGHT, MAX_TOKENS
 from deepmath.clients import ExecutorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL
-from deepmath.serving.server import GrpcServer
+from deepmath.serving.grpc_server import GrpcServer
 
 
 async def main(executor: str, cores: str) -> None:

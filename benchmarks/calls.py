@@ -22,9 +22,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from deepmath.access.certificate_authority import issue, make_authority
-from deepmath.access.token_file import new_token, write_client
-from deepmath.access.tokens import TokenClient, hash_of
+from deepmath.access.certificate_authority import create_ca, issue_certificate
+from deepmath.access.token_file_editor import generate_token, write_client
+from deepmath.access.tokens import TokenClient, hash_token
 from deepmath.clients import ExecutorClient
 from deepmath.local_stack.local_services import LocalServices
 
@@ -71,10 +71,10 @@ async def serving(stack: AsyncExitStack, options: list[str], listen: str | None,
 
 async def proving(stack: AsyncExitStack, folder: Path) -> NewClient:
     """Start an executor that asks who calls."""
-    make_authority(folder / "authority", days=1)
-    server, me = (issue(folder / "authority", name, [], ["127.0.0.1"], days=1) for name in ("executor", "me"))
-    token, tokens, file = new_token(), folder / "tokens.toml", folder / "token"
-    write_client(tokens, "me", TokenClient(sha256=hash_of(token), scopes=frozenset({"execute"})))
+    create_ca(folder / "authority", days=1)
+    server, me = (issue_certificate(folder / "authority", name, [], ["127.0.0.1"], days=1) for name in ("executor", "me"))
+    token, tokens, file = generate_token(), folder / "tokens.toml", folder / "token"
+    write_client(tokens, "me", TokenClient(sha256=hash_token(token), scopes=frozenset({"execute"})))
     file.write_text(token)
     options = ["--tls", str(server), "--tokens", str(tokens)]
     return await serving(stack, options, "127.0.0.1:0", tls=me, token_file=file)

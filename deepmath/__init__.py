@@ -1,3 +1,3 @@
-"""DeepMath services: contracts, clients, problems and the command line. Light: no torch, no vllm, no trl."""
+"""DeepMath services: contracts, clients, sandbox, data and command line, without torch, vLLM or TRL."""
 
 __version__ = "0.1.0"

@@ -27,7 +27,7 @@ from support.ports import free_ports
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
-from deepmath.serving.server import GrpcServer
+from deepmath.serving.grpc_server import GrpcServer
 
 
 @pytest.fixture(scope="session")

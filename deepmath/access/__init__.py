@@ -1,1 +1,1 @@
-"""Who may call: certificates, tokens, and what a client may ask for."""
+"""Authentication and authorization: certificates, tokens, scopes and per-client limits."""

@@ -1,9 +1,9 @@
-"""Who calls, and whether they may: asked before each call, before anything of it is done."""
+"""Server interceptor that authenticates and authorizes each call before its handler runs."""
 
 from __future__ import annotations  # grpc's classes are generic in their stubs only
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,22 @@ import grpc
 from deepmath.access.caller_identity import name_in_certificate, set_proven_name
 from deepmath.access.quota import Quota
 from deepmath.access.scopes import HEALTH, scopes_for, service_of
-from deepmath.access.tokens import Clients, client_of, watch_clients
+from deepmath.access.tokens import Clients, find_client, watch_clients
 from deepmath.errors import Forbidden, Unauthenticated
-from deepmath.rpc.handler_wrapping import with_block
+from deepmath.rpc.handler_wrapping import wrap_handler
 
 AUTHORIZATION = "authorization"
 BEARER = "Bearer "
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Lets calls through that may be made, and tells them who makes them.
+    """Admits permitted calls and records their caller's name.
 
-    With a file of `tokens` those are the calls of its clients, each within its scopes and limits; without one, all that
-    come so far: TLS has let in their certificates. Health is for everybody.
+    With a `tokens` file, its clients may call within their scopes and limits. Without one, every caller may: TLS has
+    verified their certificates. The health service is open to all.
 
     Raises:
-        InvalidRequest: the file of tokens cannot be used.
+        InvalidRequest: The tokens file is unusable.
     """
 
     def __init__(self, tokens: Path | None) -> None:
@@ -39,48 +39,48 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Put the question before the method of a call."""
+        """Wrap the handler of a call."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
         if handler is None or service_of(method) == HEALTH:
             return handler
-        return with_block(handler, lambda context: self._admitted(method, context))
+        return wrap_handler(handler, lambda context: self._admit(method, context))
 
-    @contextmanager
-    def _admitted(self, method: str, context: Any) -> Iterator[None]:
+    @asynccontextmanager
+    async def _admit(self, method: str, context: Any) -> AsyncIterator[None]:
         if self._clients is None:
             set_proven_name(name_in_certificate(context.auth_context()))
             yield
             return
         clients = self._clients.value
-        name = _known(_token_of(context), clients)
+        name = _authenticate(_bearer_token(context), clients)
         set_proven_name(name)
-        needed = scopes_for(method)
-        if not clients[name].scopes.intersection(needed):
+        scopes = scopes_for(method)
+        if not clients[name].scopes.intersection(scopes):
             raise Forbidden(
-                f"{name} may not call {method.rpartition('/')[2]}: its token has not the scope "
-                f"{' or '.join(needed) or 'that this would need'}; ask whoever runs the service for it"
+                f"{name} may not call {method.rpartition('/')[2]}: its token lacks the scope "
+                f"{' or '.join(scopes) or 'for this method'}; ask the service's operator for it"
             )
-        self._forget_all_but(clients)
+        self._drop_removed_clients(clients)
         with self._quotas.setdefault(name, Quota(name)).call(clients[name]):
             yield
 
-    def _forget_all_but(self, clients: Clients) -> None:
+    def _drop_removed_clients(self, clients: Clients) -> None:
         for name in self._quotas.keys() - clients.keys():
             del self._quotas[name]
 
 
-def _token_of(context: Any) -> str:
+def _bearer_token(context: Any) -> str:
     value = dict(context.invocation_metadata()).get(AUTHORIZATION, "")
     if not isinstance(value, str) or not value.startswith(BEARER):
         raise Unauthenticated(
-            "this service asks for a token: set DEEPMATH_TOKEN_FILE to the file with yours (a service: --token-file)"
+            "missing token: set DEEPMATH_TOKEN_FILE to the file with your token (for a service: --token-file)"
         )
     return value.removeprefix(BEARER)
 
 
-def _known(token: str, clients: Clients) -> str:
-    name = client_of(token, clients)
+def _authenticate(token: str, clients: Clients) -> str:
+    name = find_client(token, clients)
     if name is None:
-        raise Unauthenticated("this service does not know the token, or knows it no more; ask whoever runs it for one")
+        raise Unauthenticated("unknown or revoked token; ask the service's operator for a new one")
     return name

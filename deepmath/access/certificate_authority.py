@@ -1,6 +1,9 @@
-"""A certificate authority for development and tests, and the certificates that it gives to services and clients.
+"""A development certificate authority (CA) and the certificates that it issues to services and clients.
 
-In production something else does this (cert-manager, a company's own authority) and writes the same files.
+In production, cert-manager or a company's own CA writes the same files.
+
+`trustme` does not replace this module: the validity of its CA is fixed at the years 2000 to 3000, its leaf certificates
+permit code signing, and their critical subjectAltName beside a subject fails strict verification (RFC 5280, 4.2.1.6).
 """
 
 import ipaddress
@@ -16,93 +19,85 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deepmath.access.tls import AUTHORITY, CERTIFICATE, KEY
+from deepmath.access.tls import CA_CERTIFICATE, CERTIFICATE, KEY
 from deepmath.errors import InvalidRequest
 
-AUTHORITY_KEY = "ca.key"
+CA_KEY = "ca.key"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _DNS = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
-_CLOCKS_DIFFER = timedelta(minutes=5)
-_OWNER_ONLY, _FOR_ALL = 0o600, 0o644
+_CLOCK_SKEW = timedelta(minutes=5)
+_OWNER_ONLY, _WORLD_READABLE = 0o600, 0o644
 
 
 class CertificateAuthority(NamedTuple):
-    """What signs certificates."""
+    """The certificate and key that sign other certificates."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
 
-def make_authority(folder: Path, days: int, force: bool = False, now: datetime | None = None) -> None:
-    """Write ca.crt and ca.key of a new authority to `folder`, good for `days` from `now` on.
+def create_ca(folder: Path, days: int, force: bool = False) -> None:
+    """Write ca.crt and ca.key of a new CA, valid for `days`, to `folder`.
 
     Raises:
-        InvalidRequest: there is one and `force` is not given, or `folder` cannot be written to.
+        InvalidRequest: The folder has a CA (without `force`) or cannot be written.
     """
-    if not force and any((folder / name).exists() for name in (AUTHORITY, AUTHORITY_KEY)):
-        raise InvalidRequest(f"{folder} has an authority: --force replaces it, and what it has issued is void then")
+    if not force and any((folder / name).exists() for name in (CA_CERTIFICATE, CA_KEY)):
+        raise InvalidRequest(f"{folder} has a CA: --force replaces it and invalidates the certificates it has issued")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"deepmath development {os.urandom(4).hex()}")])
-    builder = _builder(name, name, key, now or datetime.now(UTC), timedelta(days=days))
     certificate = (
-        builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        _builder(name, name, key, days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / AUTHORITY_KEY, _private_pem(key), _OWNER_ONLY)
-    _write(folder / AUTHORITY, certificate.public_bytes(serialization.Encoding.PEM), _FOR_ALL)
+    _write(folder / CA_KEY, _private_pem(key), _OWNER_ONLY)
+    _write(folder / CA_CERTIFICATE, _pem(certificate), _WORLD_READABLE)
 
 
-def issue(
-    folder: Path,
-    name: str,
-    dns: Sequence[str],
-    ips: Sequence[str],
-    days: int,
-    force: bool = False,
-    now: datetime | None = None,
+def issue_certificate(
+    folder: Path, name: str, dns: Sequence[str], ips: Sequence[str], days: int, force: bool = False
 ) -> Path:
-    """Issue a certificate for a server at `dns` and `ips`, which is good for a client too; return its folder for TLS.
+    """Issue a certificate for a server at `dns` and `ips`, also valid for a client, and return its TLS folder.
 
-    It is `folder`/`name`; `folder` is that of the authority. The certificate is good for `days` from `now` on.
+    `folder` is that of the CA, `name` the certificate's common name, and `folder`/`name` the result.
 
     Raises:
-        InvalidRequest: there is no authority, or there is such a certificate and `force` is not given, or a name is
-            none.
+        InvalidRequest: There is no CA, a name is invalid, or the certificate exists (without `force`).
     """
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"{name!r} is no name: take at most 64 letters, digits, -, _ and ., a letter or digit first"
+            f"{name!r} is not a valid name: use at most 64 letters, digits, -, _ and ., starting with a letter"
         )
-    names = _names(dns, ips)
-    authority = _read_authority(folder)
-    own = folder / name
-    if not force and (own / CERTIFICATE).exists():
-        raise InvalidRequest(f"{own} has a certificate: --force replaces it")
+    alternative_names = _alternative_names(dns, ips)
+    ca = _read_ca(folder)
+    target = folder / name
+    if not force and (target / CERTIFICATE).exists():
+        raise InvalidRequest(f"{target} has a certificate: --force replaces it")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    issuer = authority.certificate.subject
-    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key())
     certificate = (
-        _builder(subject, issuer, key, now or datetime.now(UTC), timedelta(days=days))
+        _builder(subject, ca.certificate.subject, key, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(both), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(signer, critical=False)
-        .sign(authority.key, hashes.SHA256())
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternative_names), critical=False)
+        .add_extension(issuer_key, critical=False)
+        .sign(ca.key, hashes.SHA256())
     )
-    _write(own / AUTHORITY, authority.certificate.public_bytes(serialization.Encoding.PEM), _FOR_ALL)
-    _write(own / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM), _FOR_ALL)
-    _write(own / KEY, _private_pem(key), _OWNER_ONLY)
-    return own
+    _write(target / CA_CERTIFICATE, _pem(ca.certificate), _WORLD_READABLE)
+    _write(target / CERTIFICATE, _pem(certificate), _WORLD_READABLE)
+    _write(target / KEY, _private_pem(key), _OWNER_ONLY)
+    return target
 
 
-def _names(dns: Sequence[str], ips: Sequence[str]) -> list[x509.GeneralName]:
+def _alternative_names(dns: Sequence[str], ips: Sequence[str]) -> list[x509.GeneralName]:
     for name in dns:
         if not _DNS.fullmatch(name):
-            raise InvalidRequest(f"--dns {name!r} is no DNS name")
+            raise InvalidRequest(f"--dns: {name!r} is not a valid DNS name")
     try:
         addresses = [x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips]
     except ValueError as error:
@@ -111,16 +106,17 @@ def _names(dns: Sequence[str], ips: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, good_for: timedelta
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
 ) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER)
-        .not_valid_after(now + good_for)
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
@@ -139,19 +135,23 @@ def _usage(digital_signature: bool = False, key_cert_sign: bool = False, crl_sig
     )
 
 
-def _read_authority(folder: Path) -> CertificateAuthority:
+def _read_ca(folder: Path) -> CertificateAuthority:
     try:
-        certificate = x509.load_pem_x509_certificate((folder / AUTHORITY).read_bytes())
-        key = serialization.load_pem_private_key((folder / AUTHORITY_KEY).read_bytes(), password=None)
+        certificate = x509.load_pem_x509_certificate((folder / CA_CERTIFICATE).read_bytes())
+        key = serialization.load_pem_private_key((folder / CA_KEY).read_bytes(), password=None)
     except FileNotFoundError:
-        raise InvalidRequest(f"{folder} has no authority: `deepmath certs init {folder}` makes one") from None
+        raise InvalidRequest(f"{folder} has no CA: `deepmath certs init {folder}` creates one") from None
     except (OSError, ValueError, TypeError) as error:
-        raise InvalidRequest(f"cannot use the authority in {folder}: {error}") from None
+        raise InvalidRequest(f"cannot use the CA in {folder}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
         raise InvalidRequest(
-            f"{folder}: {AUTHORITY_KEY} is not the key of {AUTHORITY}, as `deepmath certs init` makes it"
+            f"{folder}: {CA_KEY} is not the key of {CA_CERTIFICATE}; `deepmath certs init` creates both"
         )
     return CertificateAuthority(certificate, key)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -161,7 +161,7 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file whole or not at all; nobody sees a key in between who may not see it after."""
+    """Write a file atomically; it never exists with a wider mode than `mode`."""
     new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

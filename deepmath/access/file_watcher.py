@@ -1,4 +1,4 @@
-"""What is read from files that somebody may replace while a service runs."""
+"""Values read from files that may be replaced while a service runs."""
 
 import logging
 import threading
@@ -13,59 +13,59 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-_LOOK_SECONDS = 1.0
-_FIRST_ATTEMPTS = 5
+_POLL_SECONDS = 1.0
+_MAX_INITIAL_READS = 5
 
 _Stamps = list[tuple[int, int, int] | None]
 
 
 class FileWatcher(Generic[Value]):
-    """What `read` makes of the files `paths`, made again when one of them has changed. For use by any thread.
+    """The result of `read` for the files `paths`, read again after one of them has changed. Thread-safe.
 
-    Links are followed, so that it sees a Kubernetes volume change, which swaps a link to a folder. Files that `read`
-    refuses after a change are told of in one warning and tried again every second, for what was wrong may be no part of
-    them (a mode, too many open files); the value before them is kept.
+    Links are followed, to detect the update of a Kubernetes volume, which swaps a link to a folder. If `read` rejects
+    the changed files, that is logged once and retried every second: the cause may lie outside them (a mode, too many
+    open files). The previously loaded value stays in use.
 
     Raises:
-        DeepMathError: `read` refuses the files as they are to begin with.
+        DeepMathError: `read` rejects the initial files.
     """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], Value]) -> None:
         self._paths, self._read = paths, read
         self._lock = threading.Lock()
-        self._told: tuple[_Stamps, str] | None = None
-        for _ in range(_FIRST_ATTEMPTS):
-            self._seen = self._stamps()
+        self._warned: tuple[_Stamps, str] | None = None
+        for _ in range(_MAX_INITIAL_READS):
+            self._loaded = self._stamps()
             self._value = read()
-            if self._stamps() == self._seen:
+            if self._stamps() == self._loaded:
                 break
-        self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._next_poll = time.monotonic() + _POLL_SECONDS
 
     @property
     def value(self) -> Value:
-        """The value, at most a second behind the files. The same object for as long as they do not change."""
+        """The value, at most a second older than the files. The same object until they change."""
         with self._lock:
-            if time.monotonic() >= self._next_look:
-                self._look()
-                self._next_look = time.monotonic() + _LOOK_SECONDS
+            if time.monotonic() >= self._next_poll:
+                self._poll()
+                self._next_poll = time.monotonic() + _POLL_SECONDS
             return self._value
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         stamps = self._stamps()
-        if stamps == self._seen:
+        if stamps == self._loaded:
             return
         try:
-            value, refusal = self._read(), None
+            value, rejection = self._read(), None
         except DeepMathError as error:
-            refusal = error
-        if self._stamps() != stamps:  # in the midst of the change: what was read may be half old, half new
+            rejection = error
+        if self._stamps() != stamps:  # changed meanwhile: the value may mix old and new files
             return
-        if refusal is None:
-            self._seen, self._value = stamps, value
-            log.info("took up the change of %s", ", ".join(map(str, self._paths)))
-        elif self._told != (stamps, str(refusal)):
-            self._told = (stamps, str(refusal))
-            log.warning("%s; what was there before is used on", refusal)
+        if rejection is None:
+            self._loaded, self._value = stamps, value
+            log.info("reloaded %s", ", ".join(map(str, self._paths)))
+        elif self._warned != (stamps, str(rejection)):
+            self._warned = (stamps, str(rejection))
+            log.warning("%s; keeping the previously loaded version", rejection)
 
     def _stamps(self) -> _Stamps:
         return [_stamp(path) for path in self._paths]

@@ -1,4 +1,4 @@
-"""How much a client with a token may ask for at once and in a time."""
+"""Per-client limits on concurrent calls and call rate."""
 
 import math
 import random
@@ -11,32 +11,32 @@ from deepmath.access.tokens import TokenClient
 from deepmath.errors import Overloaded
 
 _RETRY_MS = 500
-_JITTER = 0.5  # those refused together shall not come back together
+_JITTER = 0.5  # calls rejected together should not be retried together
 
 
 class Quota:
-    """Counts the calls of one client against its limits, which may change in between."""
+    """Counts the calls of one client against its limits, which may change between calls."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._calls = 0
-        self._numbers = (0.0, 1)
-        self._rate: RateLimit[str] = RateLimit(*self._numbers)
+        self._rate_settings = (0.0, 1)
+        self._rate: RateLimit[str] = RateLimit(*self._rate_settings)
 
     @contextmanager
     def call(self, client: TokenClient) -> Iterator[None]:
-        """Count a call.
+        """Count a call for the duration of the block.
 
         Raises:
-            Overloaded: it is one too many, at once or for its time.
+            Overloaded: It exceeds the limit on concurrent calls or on the call rate.
         """
-        if (numbers := (client.calls_per_second, client.burst)) != self._numbers:
-            self._numbers, self._rate = numbers, RateLimit(*numbers)
+        if (settings := (client.calls_per_second, client.burst)) != self._rate_settings:
+            self._rate_settings, self._rate = settings, RateLimit(*settings)
         if client.max_calls and self._calls >= client.max_calls:
             retry_ms = round(_RETRY_MS * random.uniform(1, 1 + _JITTER))
-            raise Overloaded(f"{self._name} has {self._calls} calls in flight and may have no more: end one", retry_ms)
+            raise Overloaded(f"{self._name} has {self._calls} calls in flight, which is its limit", retry_ms)
         if delay := self._rate.delay(self._name, time.monotonic()):
-            raise Overloaded(f"{self._name} calls too often; come again later", math.ceil(1e3 * delay))
+            raise Overloaded(f"{self._name} exceeds its call rate; retry later", math.ceil(1e3 * delay))
         self._rate.take(self._name, time.monotonic())
         self._calls += 1
         try:

@@ -1,4 +1,4 @@
-"""How often each caller may start something."""
+"""A token-bucket rate limit with one bucket per caller."""
 
 from typing import Generic, TypeVar
 
@@ -6,10 +6,10 @@ Caller = TypeVar("Caller")
 
 
 class RateLimit(Generic[Caller]):
-    """A token bucket for each caller: `per_second` on average, `burst` at once; no limit where `per_second` is 0.
+    """Admits `per_second` starts on average and `burst` at once for each caller; 0 per second means no limit.
 
-    Kept as the virtual scheduling algorithm of ITU-T I.371 (GCRA) has it: one time for each caller, at which its bucket
-    is full again. A time that has passed says nothing and is dropped. Times are in seconds.
+    Implemented as the virtual scheduling algorithm of ITU-T I.371 (GCRA): one number per caller, the time at which its
+    bucket is full again. Callers with a full bucket are forgotten. Times are in seconds.
     """
 
     def __init__(self, per_second: float, burst: int) -> None:
@@ -18,11 +18,11 @@ class RateLimit(Generic[Caller]):
         self._full_at: dict[Caller, float] = {}
 
     def delay(self, caller: Caller, now: float) -> float:
-        """Return in how many seconds `caller` may start its next."""
+        """Return the time until `caller` may start again."""
         return max(0.0, self._full_at.get(caller, now) - now - self._tolerance)
 
     def take(self, caller: Caller, now: float) -> float:
-        """Count one more, and return in how many seconds it may start."""
+        """Take a token, which may put the bucket into debt, and return the time until the start is due."""
         delay = self.delay(caller, now)
         if self._interval:
             self._forget_full(now)
@@ -30,7 +30,7 @@ class RateLimit(Generic[Caller]):
         return delay
 
     def give_back(self, caller: Caller) -> None:
-        """Count one less: it was never started."""
+        """Return the token of a start that did not take place."""
         if caller in self._full_at:
             self._full_at[caller] -= self._interval
 

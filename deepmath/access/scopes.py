@@ -1,11 +1,11 @@
-"""Which scopes let a client call what."""
+"""The token scopes that permit each RPC method."""
 
 from deepmath.access.tokens import SCOPES, Scope
 
 HEALTH = "grpc.health.v1.Health"
 _REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
-# A service's scope, and those of its methods that have others. One of them is enough.
+# Scopes by service, and by method where they differ. Any one of them suffices.
 _SERVICES: dict[str, tuple[Scope, ...]] = {
     "deepmath.executor.v1.ExecutorService": ("execute",),
     "deepmath.generator.v1.GeneratorService": ("generate",),
@@ -20,10 +20,10 @@ _METHODS: dict[str, tuple[Scope, ...]] = {
 
 
 def scopes_for(method: str) -> tuple[Scope, ...]:
-    """Return the scopes of which a client needs one to call `method`, /SERVICE/METHOD; none if nobody may."""
+    """Return the scopes of which one permits a call of `method` (/SERVICE/METHOD); none if no client may call it."""
     return _METHODS.get(method) or _SERVICES.get(service_of(method), ())
 
 
 def service_of(method: str) -> str:
-    """Return the full name of the service that `method`, /SERVICE/METHOD, is of."""
+    """Return the full service name in `method`, /SERVICE/METHOD."""
     return method.rpartition("/")[0].removeprefix("/")

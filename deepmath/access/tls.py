@@ -1,7 +1,6 @@
-"""Mutual TLS from a folder with `tls.crt`, `tls.key` and `ca.crt`, the names that cert-manager writes."""
+"""Mutual TLS from a folder with `tls.crt`, `tls.key` and `ca.crt`, the file names that cert-manager uses."""
 
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -10,80 +9,78 @@ import grpc
 
 from deepmath.access.file_watcher import FileWatcher
 from deepmath.errors import InvalidRequest
+from deepmath.rpc.grpc_patches.certificate_reload import wait_for_pending_handshakes
 
-CERTIFICATE, KEY, AUTHORITY = FILES = ("tls.crt", "tls.key", "ca.crt")
-_HOLD_SECONDS = 0.25
+CERTIFICATE, KEY, CA_CERTIFICATE = FILES = ("tls.crt", "tls.key", "ca.crt")
 
 
 class TlsFiles(NamedTuple):
-    """A certificate with its key, and the authority that the other side's certificate has to be from; all as PEM."""
+    """A certificate, its key, and the CA certificate that verifies the peer, all as PEM."""
 
     certificate: bytes
     key: bytes
-    authority: bytes
+    ca_certificate: bytes
 
 
 def read_tls_files(folder: Path) -> TlsFiles:
     """Return the files of `folder`.
 
     Raises:
-        InvalidRequest: one cannot be read or is no PEM, or key and certificate do not belong together.
+        InvalidRequest: A file is unreadable or not PEM, or the key does not match the certificate.
     """
     files = TlsFiles(*(_read(folder, name) for name in FILES))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:  # an encrypted key is refused: without a password at hand it would be asked for on the terminal
+    try:  # an encrypted key is rejected: without a password here, OpenSSL would prompt for one on the terminal
         context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password="")
     except (ssl.SSLError, OSError) as error:
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
             raise InvalidRequest(f"{folder}: {KEY} is not the key of {CERTIFICATE}; replace both") from None
-        raise InvalidRequest(f"{folder}: {CERTIFICATE} and {KEY} are no certificate and key in PEM") from None
+        raise InvalidRequest(f"{folder}: {CERTIFICATE} and {KEY} are not a certificate and a key in PEM") from None
     try:
-        context.load_verify_locations(cadata=files.authority.decode("ascii"))
+        context.load_verify_locations(cadata=files.ca_certificate.decode("ascii"))
     except (ssl.SSLError, UnicodeDecodeError):
-        raise InvalidRequest(f"{folder}: {AUTHORITY} is no certificate in PEM") from None
+        raise InvalidRequest(f"{folder}: {CA_CERTIFICATE} is not a certificate in PEM") from None
     return files
 
 
 def watch_tls_files(folder: Path) -> FileWatcher[TlsFiles]:
-    """Return the files of `folder`, as they change.
+    """Return a watcher of the files of `folder`.
 
     Raises:
-        InvalidRequest: they cannot be used.
+        InvalidRequest: They are unusable.
     """
     return FileWatcher([folder / name for name in FILES], lambda: read_tls_files(folder))
 
 
 def server_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Return credentials that ask every client for a certificate, and take up files that change for new connections.
+    """Return credentials that require a client certificate, and use changed files for new connections.
 
     Raises:
-        InvalidRequest: the files of `folder` cannot be used.
+        InvalidRequest: The files of `folder` are unusable.
     """
-    watched = watch_tls_files(folder)
-    served = watched.value
+    watcher = watch_tls_files(folder)
+    current = watcher.value
 
-    def change() -> grpc.ServerCertificateConfiguration | None:
-        """Return what new connections get from now on, None for what they got before. gRPC asks at each, one by one."""
-        nonlocal served
-        if watched.value is served:
+    def fetch_change() -> grpc.ServerCertificateConfiguration | None:
+        """Return the configuration for new connections, None if unchanged. gRPC calls this once per connection."""
+        nonlocal current
+        if watcher.value is current:
             return None
-        # gRPC ends the process when it drops a configuration that a connection in its next line of code begins to use.
-        # Those that had theirs before we were asked are past that by then; those after wait for our answer.
-        time.sleep(_HOLD_SECONDS)
-        served = watched.value
-        return _configuration(served)
+        wait_for_pending_handshakes()
+        current = watcher.value
+        return _configuration(current)
 
-    fetch = cast(Callable[[], grpc.ServerCertificateConfiguration], change)  # its stub does not know of None
-    return grpc.dynamic_ssl_server_credentials(_configuration(served), fetch, require_client_authentication=True)
+    fetcher = cast(Callable[[], grpc.ServerCertificateConfiguration], fetch_change)  # the stub does not allow None
+    return grpc.dynamic_ssl_server_credentials(_configuration(current), fetcher, require_client_authentication=True)
 
 
 def _configuration(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.authority)
+    return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.ca_certificate)
 
 
 def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
-    """Return a client's credentials."""
-    return grpc.ssl_channel_credentials(files.authority, files.key, files.certificate)
+    """Return the credentials of a client."""
+    return grpc.ssl_channel_credentials(files.ca_certificate, files.key, files.certificate)
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -91,6 +88,6 @@ def _read(folder: Path, name: str) -> bytes:
         return (folder / name).read_bytes()
     except OSError as error:
         raise InvalidRequest(
-            f"{folder / name}: {error.strerror}; a folder for TLS has {CERTIFICATE}, {KEY} and {AUTHORITY} "
-            "(`deepmath certs` makes such folders)"
+            f"{folder / name}: {error.strerror}; a TLS folder has {CERTIFICATE}, {KEY} and {CA_CERTIFICATE} "
+            "(`deepmath certs` creates such folders)"
         ) from None

@@ -1,11 +1,11 @@
-"""Who may call what: the clients that a service knows by the hash of their token.
+"""Clients known by the hash of their bearer token, and the token that a client presents.
 
-A file of them is TOML:
+A tokens file is TOML:
 
     [clients.trainer]
-    sha256 = "..."                             # of the token, in hexadecimal; the token itself is kept nowhere
+    sha256 = "..."                             # of the token, in hexadecimal; the token itself is not stored
     scopes = ["generate", "update-adapter"]
-    max_calls = 64                             # in flight at once; calls_per_second and burst: started. Optional.
+    max_calls = 64                             # concurrent calls; optional, as are calls_per_second and burst
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 class TokenClient(BaseModel):
-    """A client and what it may do. Limits that are 0 are none."""
+    """The scopes and limits of a client. A limit of 0 means no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,60 +38,60 @@ class TokenClient(BaseModel):
 Clients = dict[str, TokenClient]
 
 
-class _File(BaseModel):
+class _TokensFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     clients: Clients = {}
 
 
-def hash_of(token: str) -> str:
-    """Return what a file keeps of a token. It is random and long, so that a plain hash cannot be turned back."""
+def hash_token(token: str) -> str:
+    """Return the SHA-256 of a token. Tokens are long and random, so an unsalted hash cannot be reversed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def read_clients(path: Path) -> Clients:
-    """Return the clients in the file `path`, by name.
+    """Return the clients in a tokens file, by name.
 
     Raises:
-        InvalidRequest: it cannot be read, or says something else than clients; the message says what.
+        InvalidRequest: The file is unreadable or invalid.
     """
     try:
         return parse_clients(path.read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"cannot read the tokens {path}: {reason}; `deepmath token` makes such a file") from None
+        raise InvalidRequest(f"cannot read the tokens file {path}: {reason}; `deepmath token` creates one") from None
 
 
 def parse_clients(text: str, path: Path) -> Clients:
-    """Return the clients in `text`, which is to be told of as `path`.
+    """Return the clients in `text`, the content of `path`.
 
     Raises:
-        InvalidRequest: it says something else than clients.
+        InvalidRequest: The content is invalid.
     """
     try:
-        clients = _File(**tomllib.loads(text)).clients
+        clients = _TokensFile(**tomllib.loads(text)).clients
     except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest(f"{path} is no TOML: {error}") from None
-    except ValidationError as error:  # of the first mistake only, and without the value: it may be a token by mistake
+        raise InvalidRequest(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:  # the first mistake only, and without its value, which may be a pasted token
         mistake = error.errors()[0]
         raise InvalidRequest(f"{path}: {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}") from None
     if len({client.sha256 for client in clients.values()}) < len(clients):
-        raise InvalidRequest(f"{path}: two clients have the same sha256; give each a token of its own")
+        raise InvalidRequest(f"{path}: two clients have the same sha256; give each its own token")
     return clients
 
 
 def watch_clients(path: Path) -> FileWatcher[Clients]:
-    """Return the clients in the file `path`, as it changes.
+    """Return a watcher of the clients in a tokens file.
 
     Raises:
-        InvalidRequest: it cannot be used.
+        InvalidRequest: The file is unusable.
     """
     return FileWatcher([path], lambda: read_clients(path))
 
 
-def client_of(token: str, clients: Clients) -> str | None:
-    """Return the name of the client with `token`. How long it takes does not tell how much of a guess was right."""
-    digest = hash_of(token)
+def find_client(token: str, clients: Clients) -> str | None:
+    """Return the name of the client with `token`, in a time that does not depend on how much of it matches."""
+    digest = hash_token(token)
     found = None
     for name, client in clients.items():
         if hmac.compare_digest(client.sha256, digest):
@@ -100,10 +100,10 @@ def client_of(token: str, clients: Clients) -> str | None:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in the file `path`, where it stands alone.
+    """Return the token in `path`, a file with nothing else in it.
 
     Raises:
-        InvalidRequest: there is none.
+        InvalidRequest: The file is unreadable or has no token.
     """
     try:
         token = path.read_text(encoding="ascii").strip()
@@ -111,14 +111,14 @@ def read_token(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
         raise InvalidRequest(f"cannot read the token in {path}: {reason}") from None
     if not token or not token.isprintable() or " " in token:
-        raise InvalidRequest(f"{path} has no token: write there, alone, what `deepmath token` printed")
+        raise InvalidRequest(f"{path} is not a token file: it must hold only the token that `deepmath token` printed")
     return token
 
 
 def watch_token(path: Path) -> FileWatcher[str]:
-    """Return the token in the file `path`, as it changes.
+    """Return a watcher of the token in `path`.
 
     Raises:
-        InvalidRequest: there is none.
+        InvalidRequest: The file is unusable.
     """
     return FileWatcher([path], lambda: read_token(path))

@@ -1,4 +1,4 @@
-"""Clients of the services: what people use is what the services use among themselves."""
+"""Clients of the services, for programs and for the services themselves."""
 
 from deepmath.clients.executor_client import ExecutorClient
 from deepmath.clients.executor_session import ExecutorSession

@@ -1,4 +1,4 @@
-"""What the clients of all services have in common: a channel, its end, and how a question is put."""
+"""Base of the service clients: channel, retries and error translation."""
 
 from __future__ import annotations  # grpc's classes are generic in their stubs only
 
@@ -15,34 +15,35 @@ from deepmath.clients.channel import open_channel
 from deepmath.clients.connection_diagnosis import ConnectionDiagnosis
 from deepmath.clients.context_propagation import PropagatingChannel
 from deepmath.clients.credentials import Credentials
-from deepmath.errors import DeepMathError, Overloaded, Unavailable, from_rpc
+from deepmath.errors import DeepMathError, Overloaded, Unavailable
+from deepmath.rpc.status_mapping import error_from_rpc
 
-_MOST_ATTEMPTS = 5  # at a call that is cancelled before it is answered
+_MAX_STREAM_ATTEMPTS = 5  # of a call that is cancelled before its first response
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class BaseClient:
-    """A channel to one or many servers of a service. An asynchronous context manager; safe to share between tasks.
+    """A channel to one or more replicas of a service. An asynchronous context manager that tasks may share.
 
-    `tls` is a folder with tls.crt, tls.key and ca.crt, `token_file` a file with a token; without them DEEPMATH_TLS and
-    DEEPMATH_TOKEN_FILE say which. Files that change are taken up. On a unix socket no TLS is spoken.
+    `tls` is a folder with tls.crt, tls.key and ca.crt, and `token_file` a file with a token; the defaults are
+    DEEPMATH_TLS and DEEPMATH_TOKEN_FILE. Changed files are reloaded. A unix socket is used without TLS.
 
     Raises:
-        InvalidRequest: `target` is no address, or a file cannot be used.
+        InvalidRequest: `target` is not a valid address, or a file is unusable.
     """
 
     service = "service"
 
     def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
         self.target = target
-        credentials = Credentials.to(target, tls, token_file)
-        # What stubs and callers want of a channel it has, though no subclass.
+        credentials = Credentials.load(target, tls, token_file)
+        # Not a subclass of grpc.aio.Channel, but with all that stubs and callers use.
         self.channel = cast(grpc.aio.Channel, PropagatingChannel(open_channel(target, credentials)))
-        self._trouble = ConnectionDiagnosis(target, credentials.folder)
+        self._diagnosis = ConnectionDiagnosis(target, credentials.tls_folder)
 
     async def close(self) -> None:
-        """Close the channel; calls in flight end."""
+        """Close the channel and end its calls."""
         await self.channel.close()
 
     async def __aenter__(self) -> Self:
@@ -51,58 +52,61 @@ class BaseClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def ask(self, call: Callable[[float], Awaitable[Answer]], deadline_s: float) -> Answer:
-        """Return the answer to `call(timeout_s)`, which changes nothing at the server and so may be tried again.
+    async def call_with_retry(self, call: Callable[[float], Awaitable[Response]], deadline_s: float) -> Response:
+        """Return the response to `call(timeout_s)`, an idempotent call, retried until `deadline_s`.
 
         Raises:
-            Unavailable: none came within `deadline_s`.
-            DeepMathError: the server refused.
+            Unavailable: No response within `deadline_s`.
+            DeepMathError: The server rejected the call.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_s
-        again = pauses()
-        reason: DeepMathError | None = None
+        backoff = pauses()
+        failure: DeepMathError | None = None
         while True:
             try:
                 return await call(end - loop.time())
             except grpc.aio.AioRpcError as error:
-                if reason is None or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # that says less
-                    reason = await self.explained(error)
-            pause = next(again)
-            if isinstance(reason, Overloaded):
-                pause = max(pause, reason.retry_after_ms / 1000)
-            if not isinstance(reason, Unavailable | Overloaded) or loop.time() + pause > end:
-                raise reason
+                if failure is None or error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # which says less
+                    failure = await self.translate(error)
+            pause = next(backoff)
+            if isinstance(failure, Overloaded):
+                pause = max(pause, failure.retry_after_ms / 1000)
+            if not isinstance(failure, Unavailable | Overloaded) or loop.time() + pause > end:
+                raise failure
             await asyncio.sleep(pause)
 
-    async def stream(self, begin: Callable[[], grpc.aio.UnaryStreamCall[Any, Answer]]) -> AsyncIterator[Answer]:
-        """Yield what the call that `begin` makes answers; leaving early cancels it.
+    async def stream_with_retry(
+        self, start: Callable[[], grpc.aio.UnaryStreamCall[Any, Response]]
+    ) -> AsyncIterator[Response]:
+        """Yield the responses of the call that `start` makes. Leaving the iterator early cancels the call.
 
-        A call that a server on its way down cancels before it answers is made again, which reaches another.
+        A call that a server cancels before the first response, because it shuts down, is made again and reaches another
+        server.
 
         Raises:
-            DeepMathError: the call has failed.
+            DeepMathError: The call failed.
         """
-        again = pauses()
-        answered = False
+        backoff = pauses()
+        responded = False
         for attempt in count(1):
-            call = begin()
+            call = start()
             try:
-                async for answer in call:
-                    answered = True
-                    yield answer
+                async for response in call:
+                    responded = True
+                    yield response
                 return
             except grpc.aio.AioRpcError as error:
-                cancelled = error.code() is grpc.StatusCode.CANCELLED and not answered
-                if not cancelled or attempt == _MOST_ATTEMPTS:
-                    raise await self.explained(error) from None
+                retryable = error.code() is grpc.StatusCode.CANCELLED and not responded
+                if not retryable or attempt == _MAX_STREAM_ATTEMPTS:
+                    raise await self.translate(error) from None
             finally:
                 call.cancel()
-            await asyncio.sleep(next(again))
+            await asyncio.sleep(next(backoff))
 
-    async def explained(self, error: grpc.aio.AioRpcError) -> DeepMathError:
-        """Return the error of a call as one of ours."""
+    async def translate(self, error: grpc.aio.AioRpcError) -> DeepMathError:
+        """Return the `DeepMathError` for a failed call, with a diagnosis if no connection was established."""
         name = f"the {self.service} at {self.target}"
-        if reason := await self._trouble.behind(error):
+        if reason := await self._diagnosis.reason_for(error):
             return Unavailable(f"{name} cannot be reached: {reason}")
-        return from_rpc(error, name)
+        return error_from_rpc(error, name)

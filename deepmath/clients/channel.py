@@ -1,4 +1,4 @@
-"""One way to reach a service: gRPC's own name resolution, round-robin over whatever addresses it gives."""
+"""Client channels: gRPC's name resolution with round-robin over the resolved addresses."""
 
 import ipaddress
 import json
@@ -16,7 +16,7 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", 256 << 20),  # a rollout of long trajectories
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
-    # A server whose machine went without a word is noticed within half a minute, however long a call may take.
+    # Detect the silent loss of a server's machine within half a minute, however long a call may take.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
@@ -26,7 +26,7 @@ _OPTIONS = [
 def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
     """Return a channel to HOST:PORT, unix:PATH, a gRPC name such as dns:///NAME:PORT, or IP:PORT,IP:PORT,...
 
-    Nothing is connected yet. With TLS the certificates of all addresses of a list have to be good for the first.
+    It connects with the first call. With TLS, the certificates of all addresses of a list must be valid for the first.
 
     Raises:
         InvalidRequest: `target` is none of these.
@@ -44,17 +44,18 @@ def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
 
 
 def _resolvable(target: str) -> str:
+    """Return `target` in the form that gRPC's resolvers take."""
     if target.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
         return target
     addresses = target.split(",")
     if not all(_has_port(address) for address in addresses):
-        raise InvalidRequest(f"{target!r} is no address: give HOST:PORT, unix:PATH, or IP:PORT,IP:PORT,...")
+        raise InvalidRequest(f"{target!r} is not a valid address: give HOST:PORT, unix:PATH, or IP:PORT,IP:PORT,...")
     if len(addresses) == 1:
         return target
     try:
         version = {ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).version for address in addresses}
     except ValueError as error:
-        raise InvalidRequest(f"{target!r}: in a list each must be IP:PORT; for names use dns:///NAME:PORT") from error
+        raise InvalidRequest(f"{target!r}: a list takes IP:PORT only; for host names use dns:///NAME:PORT") from error
     if len(version) != 1:
         raise InvalidRequest(f"{target!r} mixes IPv4 and IPv6 addresses")
     return f"ipv{version.pop()}:{target}"

@@ -1,4 +1,4 @@
-"""What is behind the errors of a client that gets no connection."""
+"""Diagnoses why a server is unreachable (TLS mismatch, rejected certificate)."""
 
 import asyncio
 import time
@@ -6,29 +6,26 @@ from pathlib import Path
 
 import grpc
 
-from deepmath.clients.tls_diagnosis import refusal
+from deepmath.clients.tls_diagnosis import diagnose_tls
+from deepmath.rpc.grpc_patches.error_texts import is_unexplained_connection_failure
 
-_GOOD_FOR_S = 5.0
-_NO_CONNECTION = "last error: "  # how gRPC begins to tell what the last attempt failed by
-_CLEAR = ("Connection refused", "No such file", "DNS resolution")
+_CACHE_SECONDS = 5.0
 
 
 class ConnectionDiagnosis:
-    """Looks into what keeps a client from `target`, once in a while however many calls fail by it."""
+    """Diagnoses failed connections to `target`, once every few seconds however many calls fail."""
 
     def __init__(self, target: str, folder: Path | None) -> None:
         self._target, self._folder = target, folder
-        self._turn = asyncio.Lock()
-        self._reason, self._until = "", 0.0
+        self._lock = asyncio.Lock()
+        self._reason, self._expires = "", 0.0
 
-    async def behind(self, error: grpc.aio.AioRpcError) -> str:
-        """Return what keeps the client from a connection and what to do; empty if that is not why a call failed."""
-        details = error.details() or ""
-        unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-        if not unavailable or _NO_CONNECTION not in details or any(clear in details for clear in _CLEAR):
+    async def reason_for(self, error: grpc.aio.AioRpcError) -> str:
+        """Return why no connection was established and the remedy; empty if that is not why the call failed."""
+        if not is_unexplained_connection_failure(error):
             return ""
-        async with self._turn:
-            if time.monotonic() > self._until:
-                self._reason = await asyncio.to_thread(refusal, self._target, self._folder)
-                self._until = time.monotonic() + _GOOD_FOR_S
+        async with self._lock:
+            if time.monotonic() > self._expires:
+                self._reason = await asyncio.to_thread(diagnose_tls, self._target, self._folder)
+                self._expires = time.monotonic() + _CACHE_SECONDS
             return self._reason

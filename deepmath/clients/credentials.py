@@ -1,4 +1,4 @@
-"""What a client proves itself with: a folder for TLS and a file with its token, by default those of the environment."""
+"""Client credentials: a TLS folder and a token file, by default those that the environment names."""
 
 import os
 from pathlib import Path
@@ -8,48 +8,44 @@ from deepmath.access.file_watcher import FileWatcher
 from deepmath.access.tls import TlsFiles, watch_tls_files
 from deepmath.access.tokens import watch_token
 from deepmath.errors import InvalidRequest
-from deepmath.rpc.addresses import is_unix, stays_here
+from deepmath.rpc.addresses import is_local, is_unix_socket
 
-TLS, TOKEN_FILE = "DEEPMATH_TLS", "DEEPMATH_TOKEN_FILE"
+TLS_VARIABLE, TOKEN_FILE_VARIABLE = "DEEPMATH_TLS", "DEEPMATH_TOKEN_FILE"
 
 
 class Credentials(NamedTuple):
-    """What goes with calls, each as it is now; None for what there is none of."""
+    """The credentials for one target; None for those that it does not use."""
 
-    folder: Path | None
-    tls: FileWatcher[TlsFiles] | None
+    tls_folder: Path | None
+    tls_files: FileWatcher[TlsFiles] | None
     token: FileWatcher[str] | None
 
     @classmethod
-    def to(cls, target: str, tls: Path | None = None, token_file: Path | None = None) -> Self:
-        """Return what calls to `target` go with. On a unix socket no TLS is spoken.
+    def load(cls, target: str, tls: Path | None = None, token_file: Path | None = None) -> Self:
+        """Return the credentials for calls to `target`. A unix socket is used without TLS.
 
         Raises:
-            InvalidRequest: a file cannot be used, or the token would leave this machine in the clear.
+            InvalidRequest: A file is unusable, or the token would leave this machine unencrypted.
         """
-        folder, file = tls_folder(target, tls), token_file or _path(TOKEN_FILE)
-        if file and not folder and not stays_here(target):
-            raise InvalidRequest(f"the token would go to {target} in the clear; set {TLS} to a folder for TLS")
+        folder = None if is_unix_socket(target) else tls or _path_in(TLS_VARIABLE)
+        file = token_file or _path_in(TOKEN_FILE_VARIABLE)
+        if file and not folder and not is_local(target):
+            raise InvalidRequest(f"refusing to send the token to {target} in the clear; set {TLS_VARIABLE}")
         return cls(folder, watch_tls_files(folder) if folder else None, watch_token(file) if file else None)
 
 
-def tls_folder(target: str, tls: Path | None = None) -> Path | None:
-    """Return the folder for TLS with `target`: `tls`, or else that of the environment; None where none is spoken."""
-    return None if is_unix(target) else tls or _path(TLS)
-
-
-def set_credentials(tls: Path | None, token_file: Path | None) -> None:
-    """Make these the default of this process and of those that it starts; None leaves what is there."""
-    for name, path in ((TLS, tls), (TOKEN_FILE, token_file)):
+def set_default_credentials(tls: Path | None, token_file: Path | None) -> None:
+    """Make these the defaults of this process and its children; None leaves a default unchanged."""
+    for name, path in ((TLS_VARIABLE, tls), (TOKEN_FILE_VARIABLE, token_file)):
         if path:
             os.environ[name] = str(path.absolute())
 
 
 def service_options() -> list[str]:
-    """Return the options by which a service that is started here has what this process proves itself with."""
-    options = [("--tls", _path(TLS)), ("--token-file", _path(TOKEN_FILE))]
+    """Return command-line options that give a service started by this process its default credentials."""
+    options = [("--tls", _path_in(TLS_VARIABLE)), ("--token-file", _path_in(TOKEN_FILE_VARIABLE))]
     return [part for name, path in options if path for part in (name, str(path))]
 
 
-def _path(name: str) -> Path | None:
-    return Path(value) if (value := os.environ.get(name)) else None
+def _path_in(variable: str) -> Path | None:
+    return Path(value) if (value := os.environ.get(variable)) else None

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from deepmath.clients.base_client import BaseClient
-from deepmath.clients.context_propagation import outgoing
+from deepmath.clients.context_propagation import context_metadata
 from deepmath.clients.executor_session import ExecutorSession
 from deepmath.clients.executor_stream import ExecutorStream
 from deepmath.errors import InvalidRequest
@@ -17,14 +17,15 @@ _INFO_DEADLINE_S = 5.0
 
 
 class ExecutorClient(BaseClient):
-    """A channel to one or many executors.
+    """A channel to one or more executors.
 
-    `patience_s` is how long a session looks for an executor that takes it before it raises Unavailable. Executors take
-    turns between their clients and count what each may have; `client_name` is what they know this one by, together with
-    the host that it calls from, unless it has proven a name.
+    `patience_s` is how long a session looks for an executor with capacity before it raises Unavailable. Executors
+    schedule fairly between clients and apply per-client limits; a client without an authenticated name is identified by
+    `client_name` and its host.
 
     Raises:
-        InvalidRequest: `target` is no address, or `client_name` is over 128 characters or not printable ASCII.
+        InvalidRequest: `target` is not a valid address, or `client_name` exceeds 128 characters or is not printable
+            ASCII.
     """
 
     service = "executor"
@@ -47,9 +48,9 @@ class ExecutorClient(BaseClient):
     def session(
         self, seed: int = 0, session_id: str = "", on_note: Callable[[str], None] | None = None
     ) -> ExecutorSession:
-        """Return a session; it opens with its first snippet.
+        """Return a session, which opens with its first snippet.
 
-        `on_note` is told of each executor lost and replaced, and of what is not the same on the new one.
+        `on_note` receives a sentence for each executor lost and replaced, and for each difference on the new one.
 
         Raises:
             InvalidRequest: `seed` is not in 0 to 2**64 - 1, or `session_id` is too long or not printable ASCII.
@@ -58,26 +59,28 @@ class ExecutorClient(BaseClient):
             raise InvalidRequest(f"seed is {seed}: give 0 to 2**64 - 1")
         check_name(session_id, "session_id")
         opening = pb.OpenSession(seed=seed, session_id=session_id)
-        metadata = self.metadata + outgoing()  # of the task that wants the session, wherever it is opened again
-        new_stream = partial(ExecutorStream, self.stub, metadata, self.explained)
+        metadata = self.metadata + context_metadata()  # of the task that creates the session, for every reopening
+        new_stream = partial(ExecutorStream, self.stub, metadata, self.translate)
         return ExecutorSession(new_stream, self.patience_s, opening, on_note or (lambda _: None))
 
     async def execute(
         self, code: str, limits: pb.Limits | None = None, seed: int = 0, deadline_s: float | None = None
     ) -> pb.SnippetResult:
-        """Run one snippet in a sandbox of its own and return its result.
+        """Run one snippet in a fresh sandbox and return its result.
 
         Raises:
-            InvalidRequest: the executor refuses the code or the limits.
-            Unavailable: no executor took it within `patience_s`, or there was no result within `deadline_s`.
+            InvalidRequest: The executor rejected the code or the limits.
+            Unavailable: No executor had capacity within `patience_s`, or there was no result within `deadline_s`.
         """
         async with self.session(seed) as session:
             return await session.run(code, limits, deadline_s)
 
     async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
-        """Return what one executor says of itself.
+        """Return the isolation, limits, versions and load of one executor.
 
         Raises:
-            Unavailable: none could be reached within `deadline_s`.
+            Unavailable: None responded within `deadline_s`.
         """
-        return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)
+        return await self.call_with_retry(
+            lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s
+        )

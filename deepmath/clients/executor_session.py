@@ -1,13 +1,14 @@
-"""A session that outlives the executor that it runs on.
+"""A session that outlives the executor it runs on.
 
-A snippet can do nothing outside of its sandbox, so that it is always safe to run it again. When an executor dies, has
-no room or ends the session, the session's snippets are replayed on another, in order, under the same limits and with
-the same seed, and the snippet under way is run there. A snippet that an executor failed on (OUTCOME_SANDBOX_FAILED) is
-run elsewhere too, so that no caller ever mistakes our failure for the snippet's. What an executor refuses it would
-refuse again: that is raised at once.
+A snippet has no effect outside its sandbox, so running it again is always safe. If an executor dies, lacks capacity or
+ends the session, the session's snippets are replayed on another one, in order, with the same limits and seed, and the
+current snippet runs there. A snippet whose sandbox failed (OUTCOME_SANDBOX_FAILED) is also run elsewhere, so that no
+caller mistakes an infrastructure failure for the snippet's own. Anything that an executor rejects as invalid would be
+rejected again, and is raised at once.
 
-What a snippet does by host calls is done outside, and never done twice: each answer is kept, and a snippet that runs
-again is given the same ones in the same order. One that then calls something else is given up.
+Host calls have effects outside the sandbox and are never made twice: each result is recorded, and a replayed snippet
+receives the recorded results in order. A snippet that makes different calls when replayed ends the session with
+ReplayDiverged.
 """
 
 import asyncio
@@ -16,19 +17,19 @@ from typing import NamedTuple, Self
 
 from deepmath.clients.backoff import pauses
 from deepmath.clients.executor_stream import ExecutorStream, SandboxFailed
-from deepmath.clients.host_functions import Host, HostFunction
+from deepmath.clients.host_functions import HostCallReplayer, HostFunction
 from deepmath.errors import DeepMathError, InvalidRequest, Overloaded, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
-_MOST_FAILURES = 3  # of sandboxes under one snippet: it may be what kills them
+_MAX_SANDBOX_FAILURES = 3  # for one snippet, which may be their cause
 
 
-class _Step(NamedTuple):
-    """A snippet that a new sandbox needs to run to hold the same variables, and how it ended."""
+class _ReplayStep(NamedTuple):
+    """A snippet that a new sandbox has to run to restore the variables, and its original outcome."""
 
     snippet: pb.RunSnippet
     outcome: pb.Outcome.ValueType
-    host: Host
+    host: HostCallReplayer
 
 
 class ExecutorSession:
@@ -47,10 +48,10 @@ class ExecutorSession:
         self._on_note = on_note
         self._stream: ExecutorStream | None = None
         self._digest = ""
-        self._history: list[_Step] = []
+        self._history: list[_ReplayStep] = []
         self.losses = 0
-        """Executors that had taken the session and were lost."""
-        self._trouble = ""  # what the last attempt at the snippet under way failed by
+        """Executors lost after they had opened the session."""
+        self._last_failure = ""  # of the current snippet
 
     async def run(
         self,
@@ -65,42 +66,42 @@ class ExecutorSession:
     ) -> pb.SnippetResult:
         """Run a snippet and return its result, whose outcome is never OUTCOME_SANDBOX_FAILED.
 
-        `deadline_s` bounds all of it, queue and replays too. Without it, looking for an executor is bounded by the
-        client's patience, and running by the limits. After an error or a cancellation the session can be used again:
-        it is as it was before the snippet.
+        `deadline_s` bounds everything, queueing and replays included. Without it, the client's patience bounds the
+        search for an executor, and the limits bound the run. After an error or a cancellation the session is in the
+        state before the snippet and remains usable.
 
-        `host_functions` are what the snippet may call in this process, by name; `host_call_s` is the time to answer
-        each call, and `host_calls` how many it may make (0: the executor's default). `value_format` says how the
-        result's value is written.
+        `host_functions` are the functions of this process that the snippet may call, by name; `host_call_s` is the time
+        to answer each call, and `host_calls` the maximum number of calls (0: the executor's default). `value_format` is
+        the encoding of the result's value.
 
         Raises:
-            InvalidRequest: the code is no text, or the executor refuses it, the limits or the host functions.
-            ReplayDiverged: the session, or the snippet, had to run again and called something else than before.
-            Unavailable: no executor ran it within the client's patience or `deadline_s`.
+            InvalidRequest: The code is not valid text, or the executor rejected it, the limits or the host functions.
+            ReplayDiverged: The session or the snippet was replayed and made different host calls.
+            Unavailable: No executor ran the snippet within the client's patience or `deadline_s`.
         """
-        host = Host(host_functions or {}, host_call_s, host_calls)
+        host = HostCallReplayer(host_functions or {}, host_call_s, host_calls)
         snippet = _snippet(code, limits, host, value_format)
-        self._trouble = ""
+        self._last_failure = ""
         try:
             async with asyncio.timeout(deadline_s):
                 patience_s = self._patience_s if deadline_s is None else deadline_s
-                result = await self._run_somewhere(snippet, host, patience_s)
+                result = await self._run_with_failover(snippet, host, patience_s)
         except TimeoutError:
             await self.close()
             raise Unavailable(
-                f"no executor ran the snippet by its deadline of {deadline_s:g} s{self._trouble}"
+                f"no executor ran the snippet within its deadline of {deadline_s:g} s{self._last_failure}"
             ) from None
-        except BaseException:  # a stream that was left in the midst of a snippet is of no use
+        except BaseException:  # a stream abandoned during a snippet cannot be reused
             await self.close()
             raise
         if result.state_lost:
             self._history.clear()
         else:
-            self._history.append(_Step(snippet, result.outcome, host))
+            self._history.append(_ReplayStep(snippet, result.outcome, host))
         return result
 
     async def close(self) -> None:
-        """End the session: its sandbox is killed. It may be used again, and is then replayed in a new one."""
+        """End the stream, which kills the sandbox. The next `run` replays the session in a new one."""
         if self._stream:
             self._stream.close()
             self._stream = None
@@ -111,71 +112,73 @@ class ExecutorSession:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run_somewhere(self, snippet: pb.RunSnippet, host: Host, patience_s: float) -> pb.SnippetResult:
+    async def _run_with_failover(
+        self, snippet: pb.RunSnippet, host: HostCallReplayer, patience_s: float
+    ) -> pb.SnippetResult:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + patience_s
-        again = pauses()
+        backoff = pauses()
         failures = 0
         while True:
             try:
                 stream = self._stream or await self._open()
-                result = await stream.run(snippet, host.begin())
-                host.end()
+                result = await stream.run(snippet, host.start_run())
+                host.finish_run()
                 return result
             except (Unavailable, Overloaded) as error:
-                await self._leave(error)
+                await self._abandon(error)
                 failures += isinstance(error, SandboxFailed)
-                pause = next(again)
+                pause = next(backoff)
                 if isinstance(error, Overloaded):
                     pause = max(pause, error.retry_after_ms / 1000)
-                if failures == _MOST_FAILURES:
+                if failures == _MAX_SANDBOX_FAILURES:
                     raise Unavailable(f"no executor ran the snippet in {failures} attempts: {error}") from error
                 if loop.time() + pause > give_up:
                     raise Unavailable(f"no executor ran the snippet in {patience_s:g} s: {error}") from error
             await asyncio.sleep(pause)
 
     async def _open(self) -> ExecutorStream:
-        """Open the session on an executor and bring it to where it was."""
+        """Open the session on an executor and replay its snippets there."""
         self._stream = stream = self._new_stream()
         digest = await stream.open(self._opening)
         if self._history and digest != self._digest:
-            self._on_note("the session goes on under other versions of Python or its libraries: results may differ")
+            self._on_note("the session continues with other versions of Python or its libraries: results may differ")
         self._digest = digest
-        for place, step in enumerate(self._history, start=1):
-            await self._replay(stream, place, step)
+        for number, step in enumerate(self._history, start=1):
+            await self._replay(stream, number, step)
         return stream
 
-    async def _replay(self, stream: ExecutorStream, place: int, step: _Step) -> None:
+    async def _replay(self, stream: ExecutorStream, number: int, step: _ReplayStep) -> None:
         try:
-            result = await stream.run(step.snippet, step.host.begin(again=True))
-        except (
-            InvalidRequest
-        ) as error:  # another executor may have other limits: not the fault of the snippet under way
-            raise Unavailable(f"snippet {place} was refused when it was replayed: {error}") from error
+            result = await stream.run(step.snippet, step.host.start_run(replay=True))
+        except InvalidRequest as error:  # this executor has other limits, which says nothing about the current snippet
+            raise Unavailable(f"snippet {number} was rejected when it was replayed: {error}") from error
         if result.state_lost:
-            raise Unavailable(f"snippet {place} ended with {_name(result.outcome)} when it was replayed")
-        step.host.end()
+            raise Unavailable(f"snippet {number} ended with {_name(result.outcome)} when it was replayed")
+        step.host.finish_run()
         if result.outcome != step.outcome:
             self._on_note(
-                f"snippet {place} ended with {_name(result.outcome)} when it was replayed, "
+                f"snippet {number} ended with {_name(result.outcome)} when it was replayed, "
                 f"and with {_name(step.outcome)} before"
             )
 
-    async def _leave(self, error: DeepMathError) -> None:
-        self._trouble = f": {error}"
-        if self._stream and self._stream.sequence > 0:  # it had taken us: worth telling
+    async def _abandon(self, error: DeepMathError) -> None:
+        self._last_failure = f": {error}"
+        if self._stream and self._stream.sequence > 0:  # it had opened the session
             self.losses += 1
-            replayed = f"; replaying {len(self._history)} snippets" if self._history else ""
-            self._on_note(f"executor lost ({error}){replayed} on another")
+            replay = f"; replaying {len(self._history)} snippets" if self._history else ""
+            self._on_note(f"executor lost ({error}){replay} on another")
         await self.close()
 
 
-def _snippet(code: str, limits: pb.Limits | None, host: Host, value_format: pb.ValueFormat.ValueType) -> pb.RunSnippet:
+def _snippet(
+    code: str, limits: pb.Limits | None, host: HostCallReplayer, value_format: pb.ValueFormat.ValueType
+) -> pb.RunSnippet:
     try:
         return pb.RunSnippet(code=code, limits=limits, host=host.offer, value_format=value_format)
     except UnicodeEncodeError as error:
         raise InvalidRequest(
-            f"code has a lone surrogate, U+{ord(code[error.start]):04X}, at character {error.start}: it is no text"
+            f"code has a lone surrogate, U+{ord(code[error.start]):04X}, at character {error.start}: not valid Unicode"
         ) from None
 
 

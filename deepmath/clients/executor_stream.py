@@ -1,4 +1,4 @@
-"""A session on one executor, as long as that lasts."""
+"""The stream of a session on one executor."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,23 +9,24 @@ from deepmath.errors import DeepMathError, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.observability import tracing
+from deepmath.rpc.grpc_patches.ended_stream import ENDED_STREAM_ERRORS
 
-_QUEUE_PATIENCE_S = 120.0  # over a snippet's own limit, before an executor that says nothing is taken for dead
+_QUEUE_PATIENCE_S = 120.0  # beyond a snippet's own limit, until a silent executor counts as dead
 
 Metadata = tuple[tuple[str, str], ...]
-Answer = Callable[[pb.HostCall], Awaitable[pb.HostResult]]
-Explained = Callable[["grpc.aio.AioRpcError"], Awaitable[DeepMathError]]
+AnswerHostCall = Callable[[pb.HostCall], Awaitable[pb.HostResult]]
+Translate = Callable[["grpc.aio.AioRpcError"], Awaitable[DeepMathError]]
 
 
 class SandboxFailed(Unavailable):
-    """The executor says that its sandbox failed, and that it was not the snippet's doing."""
+    """The executor's sandbox failed, for no fault of the snippet."""
 
 
 class ExecutorStream:
-    """Counts its snippets. Whatever a method raises, the stream is over."""
+    """Numbers its snippets. After any exception the stream is over."""
 
-    def __init__(self, stub: rpc.ExecutorServiceStub, metadata: Metadata, explained: Explained) -> None:
-        self._explained = explained
+    def __init__(self, stub: rpc.ExecutorServiceStub, metadata: Metadata, translate: Translate) -> None:
+        self._translate = translate
         self._call: grpc.aio.StreamStreamCall[pb.SessionRequest, pb.SessionResponse]
         self._call = stub.Session(metadata=metadata)
         self.sequence = 0
@@ -34,27 +35,27 @@ class ExecutorStream:
         """Open the session and return the digest of the executor's versions.
 
         Raises:
-            Overloaded: it has no room.
-            Unavailable: it cannot be reached, or is going down.
+            Overloaded: It has no capacity.
+            Unavailable: It cannot be reached or is shutting down.
         """
         return (await self._exchange(pb.SessionRequest(open=opening), _QUEUE_PATIENCE_S)).opened.versions_digest
 
-    async def run(self, snippet: pb.RunSnippet, answer: Answer | None = None) -> pb.SnippetResult:
-        """Run the next snippet. Its `sequence` and `traceparent` are filled in. `answer` is asked for its host calls.
+    async def run(self, snippet: pb.RunSnippet, answer_host_call: AnswerHostCall | None = None) -> pb.SnippetResult:
+        """Run the next snippet, setting its `sequence` and `traceparent`, and answering its host calls.
 
         Raises:
-            DeepMathError: `answer` raises it.
-            InvalidRequest: the code or the limits are refused.
-            SandboxFailed: by no fault of the snippet.
-            Unavailable: the executor has gone, or has ended the session.
+            DeepMathError: `answer_host_call` raised it.
+            InvalidRequest: The code or the limits were rejected.
+            SandboxFailed: The sandbox failed, for no fault of the snippet.
+            Unavailable: The executor is gone or has ended the session.
         """
         self.sequence = snippet.sequence = self.sequence + 1
         snippet.traceparent = tracing.traceparent()
         patience = snippet.limits.wall_ms / 1000 + _QUEUE_PATIENCE_S
         response = await self._exchange(pb.SessionRequest(run=snippet), patience)
-        while response.WhichOneof("response") == "host_call" and answer is not None:
-            answered = await answer(response.host_call)
-            response = await self._exchange(pb.SessionRequest(host_result=answered), patience)
+        while response.WhichOneof("response") == "host_call" and answer_host_call is not None:
+            host_result = await answer_host_call(response.host_call)
+            response = await self._exchange(pb.SessionRequest(host_result=host_result), patience)
         result = response.result
         if result.sequence != snippet.sequence:
             raise Unavailable(f"the executor answered snippet {result.sequence} in place of {snippet.sequence}")
@@ -63,7 +64,7 @@ class ExecutorStream:
         return result
 
     def close(self) -> None:
-        """End the session; its sandbox is killed."""
+        """End the session, which kills its sandbox."""
         self._call.cancel()
 
     async def _exchange(self, request: pb.SessionRequest, patience_s: float) -> pb.SessionResponse:
@@ -72,19 +73,19 @@ class ExecutorStream:
                 await self._call.write(request)
                 response = await self._call.read()
         except TimeoutError:
-            raise Unavailable(f"the executor said nothing for {patience_s:.0f} s") from None
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            raise await self._reason() from None
+            raise Unavailable(f"the executor did not respond within {patience_s:.0f} s") from None
+        except ENDED_STREAM_ERRORS:
+            raise await self._end_reason() from None
         if not isinstance(response, pb.SessionResponse):  # the end of the stream
-            raise await self._reason()
+            raise await self._end_reason()
         return response
 
-    async def _reason(self) -> DeepMathError:
-        """Return why the stream is over. A stream may be over in good order, and still too soon."""
+    async def _end_reason(self) -> DeepMathError:
+        """Return why the stream ended. One that ended with OK ended too early all the same."""
         call = self._call
         error = grpc.aio.AioRpcError(
             await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
         )
         if error.code() in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL):
             return Unavailable(f"the executor ended the session: {error.details() or error.code().name}")
-        return await self._explained(error)
+        return await self._translate(error)

@@ -17,10 +17,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 class GeneratorClient(BaseClient):
-    """A channel to one or many generators.
+    """A channel to one or more generators.
 
-    Every method raises InvalidRequest for what the generator refuses, Overloaded where it has no room and Unavailable
-    where it cannot be reached. Leaving an iterator early cancels the call.
+    Every method raises InvalidRequest if the generator rejects the request, Overloaded if it has no capacity and
+    Unavailable if it cannot be reached. Leaving an iterator early cancels the call.
     """
 
     service = "generator"
@@ -38,9 +38,9 @@ class GeneratorClient(BaseClient):
         sampling: pb.Sampling | None = None,
         budget: pb.Budget | None = None,
     ) -> AsyncIterator[pb.SolveResponse]:
-        """Solve `question` and yield what happens while it happens; the last event is the vote."""
+        """Solve `question` and yield events as they happen; the last one is the vote."""
         request = pb.SolveRequest(question=question, samples=samples, mode=mode, sampling=sampling, budget=budget)
-        return self.stream(lambda: self.stub.Solve(request))
+        return self.stream_with_retry(lambda: self.stub.Solve(request))
 
     def rollout(
         self,
@@ -50,9 +50,9 @@ class GeneratorClient(BaseClient):
         sampling: pb.Sampling | None = None,
         budget: pb.Budget | None = None,
     ) -> AsyncIterator[pb.RolloutResponse]:
-        """Run every prompt once, all at the same time, and yield the trajectories as they end."""
+        """Run every prompt once, all concurrently, and yield the trajectories as they finish."""
         request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget)
-        return self.stream(lambda: self.stub.Rollout(request))
+        return self.stream_with_retry(lambda: self.stub.Rollout(request))
 
     def chat(
         self,
@@ -64,40 +64,42 @@ class GeneratorClient(BaseClient):
     ) -> AsyncIterator[pb.ChatResponse]:
         """Continue a conversation by one turn of the model, without the agent loop; the last event is its end.
 
-        `max_tokens` of None is the generator's default. The turn ends before the first of `stop_sequences`.
+        The default of `max_tokens` is the generator's. The turn ends before the first of `stop_sequences`.
         """
         request = pb.ChatRequest(
             messages=messages, sampling=sampling, max_tokens=max_tokens, stop_sequences=stop_sequences
         )
-        return self.stream(lambda: self.stub.Chat(request))
+        return self.stream_with_retry(lambda: self.stub.Chat(request))
 
     async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
-        """Return what one generator says of itself.
+        """Return the model, policy versions, budgets and load of one generator.
 
         Raises:
-            Unavailable: none could be reached within `deadline_s`.
+            Unavailable: None responded within `deadline_s`.
         """
-        return await self.ask(lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s)
+        return await self.call_with_retry(
+            lambda timeout: self.stub.GetInfo(pb.GetInfoRequest(), timeout=timeout), deadline_s
+        )
 
     async def update_adapter(
         self, directory: Path, version: int, model: str | None = None, *, deadline_s: float = _ADAPTER_DEADLINE_S
     ) -> int:
-        """Upload the LoRA adapter in `directory`, as peft writes it, as policy `version`; return the version served.
+        """Upload the LoRA adapter in `directory`, in peft's format, as policy `version`; return the version served.
 
-        `model` is the one it belongs to, by the name that GetInfo has; by default what its config says. It is sent to
-        one generator: use a client for each replica. Sent again it changes nothing, so a lost answer or a busy
-        generator is tried again.
+        `model` is the base model's name as in GetInfo, by default the one in the adapter's config. The upload goes to
+        one generator: use a client for each replica. It is idempotent, and retried if the response is lost or the
+        generator is overloaded.
 
         Raises:
-            InvalidRequest: the adapter is not whole, or the generator refuses it: another model, rank or kind.
-            WrongOrder: `version` is not larger than every one before.
-            Unavailable: it was not served within `deadline_s`.
-            Overloaded: there was no room for it within `deadline_s`.
+            InvalidRequest: The adapter is incomplete, or the generator rejected its model, rank or type.
+            WrongOrder: `version` is not larger than every earlier one.
+            Unavailable: It was not served within `deadline_s`.
+            Overloaded: The generator had no capacity for it within `deadline_s`.
         """
         model = model or model_of_adapter(str(directory))
         files = await asyncio.to_thread(_describe, directory)
         header = pb.AdapterHeader(policy_version=version, model=model, files=files)
-        response = await self.ask(
+        response = await self.call_with_retry(
             lambda timeout: self.stub.UpdateAdapter(_messages(directory, header), timeout=timeout), deadline_s
         )
         return response.policy_version
@@ -105,18 +107,20 @@ class GeneratorClient(BaseClient):
     async def load_checkpoint(
         self, directory: Path, version: int, *, deadline_s: float = _CHECKPOINT_DEADLINE_S
     ) -> int:
-        """Have a generator read all its weights again from `directory`, as policy `version`; return that.
+        """Make a generator reload all its weights from `directory` as policy `version`; return that version.
 
-        `directory` is a path that the generator can see, below its `--checkpoint-root`. It waits for the segments in
-        flight. Sent again it changes nothing.
+        `directory` is a path on the generator's machine, below its `--checkpoint-root`. The generator first waits for
+        the segments in flight. The call is idempotent.
 
         Raises:
-            InvalidRequest: the generator refuses it: not below the root, or not the weights of its model.
-            WrongOrder: `version` is not larger than every one before, or the generator takes no checkpoints.
-            Unavailable: it was not served within `deadline_s`.
+            InvalidRequest: The directory is not below the root or does not hold the model's weights.
+            WrongOrder: `version` is not larger than every earlier one, or the generator accepts no checkpoints.
+            Unavailable: It was not served within `deadline_s`.
         """
         request = pb.LoadCheckpointRequest(policy_version=version, directory=str(directory))
-        response = await self.ask(lambda timeout: self.stub.LoadCheckpoint(request, timeout=timeout), deadline_s)
+        response = await self.call_with_retry(
+            lambda timeout: self.stub.LoadCheckpoint(request, timeout=timeout), deadline_s
+        )
         return response.policy_version
 
 

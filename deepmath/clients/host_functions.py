@@ -1,7 +1,7 @@
-"""Functions of this process that a snippet may call. The snippet is hostile: what it passes is checked, and bounded.
+"""Functions of this process that a snippet may call, and the record of their results for replays.
 
-A function runs here, with all that this process may do. Offer no function that a stranger must not call with any
-arguments it likes.
+The snippet is hostile: its arguments are checked and bounded. A function runs in this process with all of its
+privileges. Offer only functions that are safe to call with arbitrary arguments.
 """
 
 import asyncio
@@ -13,17 +13,16 @@ from deepmath.errors import InvalidRequest, ReplayDiverged
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.rpc import wire_values
 
-_ERROR_CHARACTERS = 4000
+_MAX_ERROR_CHARACTERS = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class HostFunction:
-    """What a snippet may call by a name.
+    """A function that a snippet may call by name.
 
-    `call` gets the arguments by name and returns what JSON, or one of the forms of `deepmath/rpc/wire_values.py`, can hold. What
-    it raises is raised in the snippet. Beyond its deadline it is cancelled, and the snippet gets a TimeoutError.
-    `parameters` are the names of arguments that are given by position. With `ends_snippet` a call that is answered
-    without an error ends the snippet.
+    `call` takes the arguments by name and returns a value that `deepmath.rpc.wire_values` can encode. An exception is
+    raised again in the snippet. At its deadline the call is cancelled, and the snippet gets a TimeoutError.
+    `parameters` names positional arguments. With `ends_snippet`, a call that returns ends the snippet.
     """
 
     call: Callable[[dict[str, Any]], Awaitable[Any]]
@@ -31,86 +30,88 @@ class HostFunction:
     ends_snippet: bool = False
 
 
-class _Answered(NamedTuple):
-    """A call and the answer to it, for when the snippet runs again."""
+class _RecordedCall(NamedTuple):
+    """A host call and its result, for replays."""
 
     function: str
     arguments: str
     result: pb.HostResult
 
 
-class Host:
-    """The host of one snippet: answers its calls, each once, however often the snippet has to run."""
+class HostCallReplayer:
+    """Answers the host calls of one snippet, calling each function once however often the snippet runs."""
 
     def __init__(self, functions: Mapping[str, HostFunction], call_s: float, calls: int) -> None:
         self._functions = dict(functions)
-        self._answered: list[_Answered] = []
-        self._place = 0
-        self._again = False
+        self._recorded: list[_RecordedCall] = []
+        self._position = 0
+        self._replay = False
         self.offer: pb.HostFunctions | None = None
         if functions:
             self.offer = _offer(functions, call_s, calls)
 
-    def begin(self, again: bool = False) -> Callable[[pb.HostCall], Awaitable[pb.HostResult]] | None:
-        """Return what answers the calls of a run that begins; None where nothing is offered.
+    def start_run(self, replay: bool = False) -> Callable[[pb.HostCall], Awaitable[pb.HostResult]] | None:
+        """Return the function that answers the calls of a new run; None if no functions are offered.
 
-        `again` says that the snippet has ended before: then it is given its answers, and no function is called.
+        `replay` means that the snippet has already finished once: calls are answered from the record alone.
         """
-        self._place, self._again = 0, again
+        self._position, self._replay = 0, replay
         return self._answer if self.offer is not None else None
 
-    def end(self) -> None:
-        """See to it that a run that has ended made the calls that it had made before; no function is called any more.
+    def finish_run(self) -> None:
+        """Check that a finished run made all recorded calls, and release the functions.
 
         Raises:
-            ReplayDiverged: there are more.
+            ReplayDiverged: It made fewer.
         """
-        if self._place < len(self._answered):
+        if self._position < len(self._recorded):
             raise ReplayDiverged(
-                f"run again, the snippet did not make its call {self._place + 1}, "
-                f"{self._answered[self._place].function}(): its effects and the session's variables do not fit"
+                f"when replayed, the snippet did not make its call {self._position + 1}, "
+                f"{self._recorded[self._position].function}(): the session's variables do not match its effects"
             )
-        self._functions.clear()  # the session's history is not to keep alive what they are of
+        self._functions.clear()  # the session's history should not keep their objects alive
 
     async def _answer(self, call: pb.HostCall) -> pb.HostResult:
-        if self._place < len(self._answered):
-            known = self._answered[self._place]
-            if (call.function, call.arguments) != (known.function, known.arguments):
-                raise self._diverged(call, f"{known.function}() with other arguments or in its place")
-        elif self._again:
-            raise self._diverged(call, "nothing")
+        if self._position < len(self._recorded):
+            recorded = self._recorded[self._position]
+            if (call.function, call.arguments) != (recorded.function, recorded.arguments):
+                raise _diverged(call, f"{recorded.function}() with other arguments or in its place")
+        elif self._replay:
+            raise _diverged(call, "nothing")
         else:
-            result = await self._call(call)
-            known = _Answered(call.function, call.arguments, result)
-            self._answered.append(known)
-        self._place += 1
+            recorded = _RecordedCall(call.function, call.arguments, await self._call(call))
+            self._recorded.append(recorded)
+        self._position += 1
         result = pb.HostResult(sequence=call.sequence, number=call.number)
-        result.MergeFrom(known.result)
+        result.MergeFrom(recorded.result)
         return result
-
-    def _diverged(self, call: pb.HostCall, before: str) -> ReplayDiverged:
-        return ReplayDiverged(
-            f"run again on another executor, the snippet called {call.function}() where it had called {before} before; "
-            "what depends on the clock or on chance does so"
-        )
 
     async def _call(self, call: pb.HostCall) -> pb.HostResult:
-        """Return what the function answers, without the call's number."""
+        """Call the function and return its result, without the call's number."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + call.deadline_ms / 1e3
+        deadline = loop.time() + call.deadline_ms / 1e3
         try:
-            function = self._functions[call.function]  # the executor lets nothing else through
+            function = self._functions[call.function]  # the executor forwards calls of offered functions only
             arguments = wire_values.loads(call.arguments, wire_values.ARGUMENT_BYTES)
             if not isinstance(arguments, dict):
-                raise ValueError("the arguments are no object")
-            async with asyncio.timeout_at(end):
+                raise ValueError("the arguments are not an object")
+            async with asyncio.timeout_at(deadline):
                 value = await function.call(arguments)
-            result = pb.HostResult(value=_written(call.function, value))
+            result = pb.HostResult(value=_encode(call.function, value))
         except Exception as error:
-            result = _failed(error)
-        if loop.time() >= end:  # also where the function has held up this loop, so that nothing could cancel it
-            result = _failed(TimeoutError(f"{call.function}() was not answered within {call.deadline_ms / 1e3:g} s"))
+            result = _error_result(error)
+        if loop.time() >= deadline:  # a function that blocked the event loop could not be cancelled
+            result = _error_result(
+                TimeoutError(f"{call.function}() was not answered within {call.deadline_ms / 1e3:g} s")
+            )
         return result
+
+
+def _diverged(call: pb.HostCall, before: str) -> ReplayDiverged:
+    return ReplayDiverged(
+        f"when replayed on another executor, the snippet called {call.function}() where it had called {before} before; "
+        "snippets that depend on the clock or on chance do so"
+    )
 
 
 def _offer(functions: Mapping[str, HostFunction], call_s: float, calls: int) -> pb.HostFunctions:
@@ -124,21 +125,21 @@ def _offer(functions: Mapping[str, HostFunction], call_s: float, calls: int) -> 
             calls=calls,
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidRequest(f"host functions cannot be offered so: {error}") from None
+        raise InvalidRequest(f"invalid host functions: {error}") from None
 
 
-def _written(function: str, value: Any) -> str:
+def _encode(function: str, value: Any) -> str:
     try:
         return wire_values.dumps(value, wire_values.RESULT_BYTES)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{function}() returned what cannot be sent into the sandbox: {error}") from None
+        raise kind(f"{function}() returned a value that cannot be sent into the sandbox: {error}") from None
 
 
-def _failed(error: Exception) -> pb.HostResult:
+def _error_result(error: Exception) -> pb.HostResult:
     try:
         message = str(error)
     except Exception:
-        message = "its message cannot be told"
-    message = message.encode(errors="backslashreplace").decode()[:_ERROR_CHARACTERS]
+        message = "the error's message could not be formatted"
+    message = message.encode(errors="backslashreplace").decode()[:_MAX_ERROR_CHARACTERS]
     return pb.HostResult(error=pb.HostError(type=type(error).__name__, message=message))

@@ -1,19 +1,19 @@
-"""Models and adapters on disk: what can be said of them without loading them."""
+"""Checks and names of models and adapters on disk, without loading them."""
 
 import json
 from pathlib import Path
 
 from deepmath.errors import InvalidRequest
 
-# As peft writes them.
+# peft's file names.
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def check_model(model: str) -> None:
-    """Refuse a model that is named as a directory and is none; a hub name can be judged by loading it only.
+    """Reject a path without a model; a hub name is checked by loading it only.
 
     Raises:
-        InvalidRequest: there is no model at that path.
+        InvalidRequest: There is no model at that path.
     """
     looks_like_path = model.startswith(("/", ".", "~")) or model.count("/") > 1
     if looks_like_path and not (Path(model) / "config.json").is_file():
@@ -21,10 +21,10 @@ def check_model(model: str) -> None:
 
 
 def check_adapter(adapter: str) -> None:
-    """Refuse a directory that is no adapter.
+    """Reject a path without an adapter.
 
     Raises:
-        InvalidRequest: there is no adapter at that path.
+        InvalidRequest: There is no adapter at that path.
     """
     for name in ADAPTER_FILES:
         if not (Path(adapter) / name).is_file():
@@ -32,15 +32,15 @@ def check_adapter(adapter: str) -> None:
 
 
 def model_name(model: str) -> str:
-    """Return what a model is called: the last part of a directory's path, or its hub name."""
+    """Return the last part of a model directory's path, or the hub name unchanged."""
     return Path(model).resolve().name if Path(model).is_dir() else model
 
 
 def model_of_adapter(adapter: str) -> str:
-    """Return the name of the model that an adapter says it belongs to.
+    """Return the name of an adapter's base model.
 
     Raises:
-        InvalidRequest: there is no adapter at that path, or it does not say.
+        InvalidRequest: There is no adapter at that path, or its config names no base model.
     """
     check_adapter(adapter)
     try:

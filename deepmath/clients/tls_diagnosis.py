@@ -1,66 +1,66 @@
-"""Why a connection does not come about. gRPC itself says little more than that it was closed."""
+"""Finds out why a TLS connection fails. gRPC reports little more than a closed socket."""
 
 import re
 import socket
 import ssl
 from pathlib import Path
 
-from deepmath.access.tls import AUTHORITY, CERTIFICATE, KEY
-from deepmath.rpc.addresses import is_unix
+from deepmath.access.tls import CA_CERTIFICATE, CERTIFICATE, KEY
+from deepmath.rpc.addresses import is_unix_socket
 
-_SECONDS = 2.0
+_TIMEOUT_SECONDS = 2.0
 _HTTP2 = "h2"
 _ALERT = "_ALERT_"
 _TARGET = re.compile(r"^(?:dns:(?://[^/]*/)?|ipv[46]:)?(?P<host>\[[^]]*\]|[^:,/]+):(?P<port>[0-9]+)(?:,|$)")
-_MOST_FLIGHTS = 3  # of messages each way in a handshake
+_MAX_FLIGHTS = 3  # of handshake messages in each direction
 
 
-def refusal(target: str, folder: Path | None) -> str:
-    """Try to connect to the first address of `target` as a client with the TLS files of `folder` does.
+def diagnose_tls(target: str, folder: Path | None) -> str:
+    """Connect to the first address of `target` as a client with the TLS files of `folder` does.
 
-    Return what it fails by and what to do; an empty text where it does not fail, or by something else. It takes some
-    seconds at most.
+    Return the reason for the failure and the remedy, or an empty string if the connection succeeds or fails for a
+    reason other than TLS. Takes a few seconds at most.
     """
     match = _TARGET.match(target)
-    if is_unix(target) or not match:
+    if is_unix_socket(target) or not match:
         return ""
     host, port = match["host"].strip("[]"), int(match["port"])
     try:
-        return _refusal_of_certificates(host, port, folder) if folder else _refusal_of_plaintext(host, port)
-    except OSError:  # nobody there, or nobody who answers: that is what gRPC says too
+        return _diagnose_certificates(host, port, folder) if folder else _diagnose_plaintext(host, port)
+    except OSError:  # nothing listens there, or nothing answers: gRPC's own error says so
         return ""
 
 
-def _refusal_of_certificates(host: str, port: int, folder: Path) -> str:
+def _diagnose_certificates(host: str, port: int, folder: Path) -> str:
     context = _client_context(folder)
-    context.load_verify_locations(folder / AUTHORITY)
+    context.load_verify_locations(folder / CA_CERTIFICATE)
     context.check_hostname, context.verify_mode = True, ssl.CERT_REQUIRED
     try:
-        taken = _shake_hands(context, host, port)
+        accepted = _handshake(context, host, port)
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
-        return f"the server's certificate is refused ({reason}); renew it, or see which {AUTHORITY} is in {folder}"
+        return f"the server's certificate was rejected ({reason}); renew it, or check {CA_CERTIFICATE} in {folder}"
     except ssl.SSLError as error:
         if error.reason == "WRONG_VERSION_NUMBER":
-            return "the server speaks no TLS; unset DEEPMATH_TLS, or have it served with --tls"
-        taken = _ALERT not in (error.reason or "")
-    if taken:
+            return "the server does not use TLS; unset DEEPMATH_TLS, or start the server with --tls"
+        accepted = _ALERT not in (error.reason or "")
+    if accepted:
         return ""
-    reason = _fault(folder) or f"see whether its {AUTHORITY} is that of {folder}"
-    return f"the server refuses the certificate {folder / CERTIFICATE} ({reason}); have it renewed"
+    reason = _rejection_by_own_ca(folder) or f"check whether its {CA_CERTIFICATE} is the one in {folder}"
+    return f"the server rejected the certificate {folder / CERTIFICATE} ({reason}); renew it"
 
 
-def _refusal_of_plaintext(host: str, port: int) -> str:
+def _diagnose_plaintext(host: str, port: int) -> str:
     try:
-        _shake_hands(_client_context(None), host, port)
+        _handshake(_client_context(None), host, port)
     except ssl.SSLError as error:
         if _ALERT not in (error.reason or ""):
             return ""
-    return "the server speaks TLS; set DEEPMATH_TLS to a folder with tls.crt, tls.key and ca.crt (a service: --tls)"
+    return "the server requires TLS; set DEEPMATH_TLS to a folder with tls.crt, tls.key and ca.crt (a service: --tls)"
 
 
 def _client_context(folder: Path | None) -> ssl.SSLContext:
-    """Return a context with the certificate of `folder` that takes any of the other side's."""
+    """Return a context with the certificate of `folder` that accepts any server certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols([_HTTP2])
@@ -69,28 +69,29 @@ def _client_context(folder: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _shake_hands(context: ssl.SSLContext, host: str, port: int) -> bool:
-    """Connect, and return whether the server goes on after it.
+def _handshake(context: ssl.SSLContext, host: str, port: int) -> bool:
+    """Connect, and return whether the server keeps the connection.
 
-    In TLS 1.3 it judges the client's certificate after the handshake; gRPC's closes the connection without a word then.
+    In TLS 1.3 the server verifies the client's certificate after the handshake; gRPC's server then closes the
+    connection without an alert.
     """
     with (
-        socket.create_connection((host, port), _SECONDS) as plain,
+        socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain,
         context.wrap_socket(plain, server_hostname=host) as secured,
     ):
         return bool(secured.recv(1))
 
 
-def _fault(folder: Path) -> str:
-    """Return what a server with the same authority has against the certificate of `folder`: we ask one in memory."""
+def _rejection_by_own_ca(folder: Path) -> str:
+    """Return why a server with the CA of `folder` rejects its certificate, by a handshake in memory."""
     strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     strict.load_cert_chain(folder / CERTIFICATE, folder / KEY, password="")
-    strict.load_verify_locations(folder / AUTHORITY)
+    strict.load_verify_locations(folder / CA_CERTIFICATE)
     strict.verify_mode = ssl.CERT_REQUIRED
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = strict.wrap_bio(there, back, server_side=True)
-    client = _client_context(folder).wrap_bio(back, there)
-    for _ in range(_MOST_FLIGHTS):
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = strict.wrap_bio(to_server, to_client, server_side=True)
+    client = _client_context(folder).wrap_bio(to_client, to_server)
+    for _ in range(_MAX_FLIGHTS):
         for side in (client, server):
             try:
                 side.do_handshake()

@@ -10,14 +10,14 @@ from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
 
 _DEADLINE_S = 5.0
-_START_DEADLINE_S = 1800.0  # a data set may have to be downloaded
+_START_DEADLINE_S = 1800.0  # a dataset may have to be downloaded
 
 
 class TrainerClient(BaseClient):
     """A channel to a trainer.
 
-    Every method raises InvalidRequest or WrongOrder for what the trainer refuses and Unavailable where it, or a
-    generator that it needs, cannot be reached. Leaving an iterator early does not stop the run.
+    Every method raises InvalidRequest or WrongOrder if the trainer rejects the request, and Unavailable if the trainer,
+    or a generator that it needs, cannot be reached. Leaving an iterator early does not stop the run.
     """
 
     service = "trainer"
@@ -36,34 +36,36 @@ class TrainerClient(BaseClient):
         resume: bool = False,
         dry_run: bool = False,
     ) -> pb.StartRunResponse:
-        """Start a run, or only check it. Give a configuration or a recipe's name, or `resume` a run by its name."""
+        """Start a run from a configuration or a recipe's name, or `resume` one by name; a `dry_run` only validates."""
         request = pb.StartRunRequest(overrides=overrides, name=name, resume=resume, dry_run=dry_run)
         if config_yaml is not None:
             request.config_yaml = config_yaml
         if recipe is not None:
             request.recipe = recipe
-        try:  # once: a run is not started twice
+        try:  # not retried: a second attempt could start a second run
             return await self.stub.StartRun(request, timeout=_START_DEADLINE_S)
         except grpc.aio.AioRpcError as error:
-            raise await self.explained(error) from None
+            raise await self.translate(error) from None
 
     async def get_run(self, name: str) -> pb.Run:
         """Return a run with its configuration."""
         request = pb.GetRunRequest(name=name)
-        return (await self.ask(lambda timeout: self.stub.GetRun(request, timeout=timeout), _DEADLINE_S)).run
+        response = await self.call_with_retry(lambda timeout: self.stub.GetRun(request, timeout=timeout), _DEADLINE_S)
+        return response.run
 
     async def list_runs(self) -> list[pb.Run]:
         """Return all runs, the latest first."""
         request = pb.ListRunsRequest()
-        return list((await self.ask(lambda timeout: self.stub.ListRuns(request, timeout=timeout), _DEADLINE_S)).runs)
+        response = await self.call_with_retry(lambda timeout: self.stub.ListRuns(request, timeout=timeout), _DEADLINE_S)
+        return list(response.runs)
 
     def watch_run(self, name: str, from_step: int = 0) -> AsyncIterator[pb.WatchRunResponse]:
-        """Yield what happens in a run, from `from_step` on, until it has ended; the last update is the run."""
-        return self.stream(lambda: self.stub.WatchRun(pb.WatchRunRequest(name=name, from_step=from_step)))
+        """Yield the updates of a run from `from_step` on until it has ended; the last update is the run."""
+        return self.stream_with_retry(lambda: self.stub.WatchRun(pb.WatchRunRequest(name=name, from_step=from_step)))
 
     async def stop_run(self, name: str) -> pb.Run:
         """Stop a run, wait until its checkpoint is written, and return it."""
         try:
             return (await self.stub.StopRun(pb.StopRunRequest(name=name))).run
         except grpc.aio.AioRpcError as error:
-            raise await self.explained(error) from None
+            raise await self.translate(error) from None

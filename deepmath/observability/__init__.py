@@ -1,1 +1,1 @@
-"""What services tell of themselves: metrics, traces, logs."""
+"""Metrics, traces and logs of the services."""

@@ -1,11 +1,11 @@
-"""How much of the time something was at work."""
+"""A clock that runs while something is at work."""
 
 import time
 from typing import Self
 
 
 class BusyClock:
-    """Counts the seconds in which at least one `with` block was open. For use by one thread; read by any."""
+    """Counts the seconds in which at least one `with` block is open. For use by one thread; any may read it."""
 
     def __init__(self) -> None:
         self._open = 0
@@ -25,5 +25,5 @@ class BusyClock:
 
     @property
     def seconds(self) -> float:
-        """Seconds until now."""
+        """Busy time so far, in seconds."""
         return self._seconds + (time.monotonic() - self._since if self._open else 0.0)

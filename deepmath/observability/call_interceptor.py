@@ -1,26 +1,26 @@
-"""What is seen of every call that a server takes: its request id, its count and time, its span."""
+"""Server interceptor that gives each call a request id, metrics, a span and a log line."""
 
 from __future__ import annotations  # grpc's classes are generic in their stubs only
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
 
 from deepmath.observability import request_id, tracing
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
-from deepmath.rpc.handler_wrapping import with_block
+from deepmath.rpc.handler_wrapping import wrap_handler
 
 log = logging.getLogger(__name__)
 
-_OURS = "deepmath."  # health checks and reflection make no spans
+_TRACED = "deepmath."  # health checks and reflection get no spans
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Goes before all others, so that what they refuse is seen too. Without `metrics` nothing is counted."""
+    """The outermost interceptor, so that it observes the calls that others reject. Counts nothing without `metrics`."""
 
     def __init__(self, metrics: PrometheusMetrics | None = None) -> None:
         self._metrics = metrics
@@ -34,45 +34,45 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             if self._metrics:
-                self._metrics.called(None, "unimplemented", 0.0)
+                self._metrics.record_call(None, "unimplemented", 0.0)
             return None
-        name = handler_call_details.method.removeprefix("/")
-        return with_block(handler, lambda context: self._seen(name, context))
+        method = handler_call_details.method.removeprefix("/")
+        return wrap_handler(handler, lambda context: self._observe(method, context))
 
-    @contextmanager
-    def _seen(self, name: str, context: Any) -> Iterator[None]:
-        """Surround a call. What is set here holds for the task that grpc has made for it."""
+    @asynccontextmanager
+    async def _observe(self, method: str, context: Any) -> AsyncIterator[None]:
+        """Surround a call. grpc.aio runs each call in its own task: context variables set here belong to the call."""
         start = time.monotonic()
         metadata = tuple(context.invocation_metadata() or ())
-        request = request_id.begin(metadata)
+        request = request_id.adopt(metadata)
         context.set_trailing_metadata(((request_id.KEY, request),))
-        status = "cancelled"  # nothing else ends a handler without a status of its own
+        status = "cancelled"  # only a cancellation ends a handler without setting a status
         try:
-            with _span(name, metadata, request) as span:
+            with _server_span(method, metadata, request) as span:
                 try:
                     yield
-                    status = _name(context.code())
+                    status = _status_name(context.code())
                 except Exception:
-                    status = _name(context.code() or grpc.StatusCode.UNKNOWN)
+                    status = _status_name(context.code() or grpc.StatusCode.UNKNOWN)
                     raise
                 finally:
                     span.set(status=status)
         finally:
             seconds = time.monotonic() - start
             if self._metrics:
-                self._metrics.called(name, status, seconds)
-            log.info("%s: %s after %.3f s", name, status, seconds)
+                self._metrics.record_call(method, status, seconds)
+            log.info("%s: %s after %.3f s", method, status, seconds)
 
 
 @contextmanager
-def _span(name: str, metadata: tuple[tuple[str, Any], ...], request: str) -> Iterator[tracing.Span]:
-    if not name.startswith(_OURS):
-        yield tracing.NOTHING
+def _server_span(method: str, metadata: tuple[tuple[str, Any], ...], request: str) -> Iterator[tracing.Span]:
+    if not method.startswith(_TRACED):
+        yield tracing.NO_SPAN
         return
     parent = str(dict(metadata).get(tracing.KEY, ""))
-    with tracing.task_span(name, kind="server", parent=parent, request_id=request) as span:
+    with tracing.task_span(method, kind="server", parent=parent, request_id=request) as span:
         yield span
 
 
-def _name(code: grpc.StatusCode | None) -> str:
+def _status_name(code: grpc.StatusCode | None) -> str:
     return (code or grpc.StatusCode.OK).name.lower()

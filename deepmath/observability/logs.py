@@ -1,4 +1,4 @@
-"""The log of a process on stderr, as text or as one JSON object a line, each with the request that it is about."""
+"""Logging to stderr as text or as one JSON object per line, each line with its request id."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger, message, and the request id where there is one."""
+    """Time, level, logger, message, and the request id if there is one."""
 
     def __init__(self) -> None:
         super().__init__(_TEXT)
@@ -27,7 +27,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line. Line breaks in a message are escaped, so that no message can forge a line."""
+    """One object per line. Line breaks in a message are escaped, so that no message can forge a line."""
 
     def __init__(self, service: str = "") -> None:
         super().__init__()
@@ -35,10 +35,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        at = datetime.fromtimestamp(record.created, UTC)
+        created = datetime.fromtimestamp(record.created, UTC)
         line = {
             "level": record.levelname.lower(),
-            "time": at.isoformat(timespec="milliseconds"),
+            "time": created.isoformat(timespec="milliseconds"),
             "service": self._service,
             "logger": record.name,
             "message": record.getMessage(),
@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str, style: Format = "text", service: str = "") -> None:
-    """Log to stderr from `level` on: debug, info, warning or error. `service` is written into lines of JSON."""
+    """Log to stderr at `level` (debug, info, warning or error) and above; JSON lines name the `service`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -1,4 +1,4 @@
-"""The id of the request that this task works on, which its log lines share with those of the services it calls."""
+"""The id of the current request, shared by the log lines of all services that work on it."""
 
 import re
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from contextvars import ContextVar
 from uuid import uuid4
 
 KEY = "x-request-id"
-"""Key of the metadata that it travels under, both ways."""
+"""Metadata key, in requests and in trailing metadata."""
 
-_FORM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_VALID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 current: ContextVar[str] = ContextVar("request_id", default="")
-"""Empty outside of a request."""
+"""The id in the current context; empty outside a request."""
 
 
-def begin(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """Set and return the id of a call that came with `metadata`: the caller's if it is well-formed, else a new one."""
-    told = dict(metadata).get(KEY, "")
-    name = told if isinstance(told, str) and _FORM.fullmatch(told) else uuid4().hex
-    current.set(name)
-    return name
+def adopt(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """Set and return the id of a call with `metadata`: the caller's if it is well formed, otherwise a new one."""
+    given = dict(metadata).get(KEY, "")
+    accepted = given if isinstance(given, str) and _VALID.fullmatch(given) else uuid4().hex
+    current.set(accepted)
+    return accepted

@@ -1,200 +1,170 @@
-"""Traces by OpenTelemetry, where they are asked for. Where they are not, nothing of it is imported.
+"""OpenTelemetry spans, exported by OTLP if configured and dropped by the API's no-op tracer otherwise.
 
-A span has counts, times, versions and outcomes. It never has what a person or a model wrote: no question, no code, no
-output, and of an error its type only.
+Spans hold counts, times, versions and outcomes, never text that a person or a model wrote: no question, no code, no
+output, and of an error its type only. That rules out `opentelemetry-instrumentation-grpc` (0.66b2), which records
+exceptions and status messages in its spans; its client interceptors also put a task and a queue between a stream and
+its user.
 """
 
 import asyncio
 import os
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from deepmath.errors import Unavailable
 
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span as OtelSpan
-    from opentelemetry.trace import Tracer
-
 KEY = "traceparent"
-"""Key of the metadata that a span travels under, as W3C has it."""
+"""Metadata key of a span's context, in the W3C form."""
 
-Value = str | bool | int | float
+AttributeValue = str | bool | int | float
 Kind = Literal["internal", "client", "server"]
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_LAST_SECONDS = 3.0
+_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_FLUSH_SECONDS = 3.0
+_PROPAGATOR = TraceContextTextMapPropagator()
 
-_tracer: "Tracer | None" = None
-
-
-class Span(Protocol):
-    """What happens during a block, with `attributes`."""
-
-    def set(self, **attributes: Value) -> None:
-        """Add attributes."""
+_tracer: trace.Tracer = trace.NoOpTracer()
 
 
-class _Nothing:
-    def set(self, **attributes: Value) -> None:
-        pass
+class Span:
+    """An OpenTelemetry span whose attributes are named `deepmath.*`."""
 
-
-class _Recorded:
-    def __init__(self, span: "OtelSpan") -> None:
+    def __init__(self, span: trace.Span) -> None:
         self._span = span
 
-    def set(self, **attributes: Value) -> None:
-        self._span.set_attributes(_named(attributes))
+    def set(self, **attributes: AttributeValue) -> None:
+        """Set attributes."""
+        self._span.set_attributes(_prefixed(attributes))
 
 
-NOTHING: Span = _Nothing()
+NO_SPAN = Span(trace.INVALID_SPAN)
 
 
 @asynccontextmanager
-async def exporting(service: str, endpoint: str = "") -> AsyncIterator[None]:
-    """Send spans to the OTLP collector at `endpoint` (http://HOST:PORT, by gRPC) for as long as the block lasts.
+async def export_spans(service: str, endpoint: str = "") -> AsyncIterator[None]:
+    """Export spans to the OTLP collector at `endpoint` (http://HOST:PORT, gRPC) for the duration of the block.
 
-    Without an `endpoint` to the one that OTEL_EXPORTER_OTLP_ENDPOINT names, and nowhere where that says nothing either.
-    Other OTEL_* variables are honoured. A collector that is not there is told in the log and costs nothing else.
+    The default endpoint is OTEL_EXPORTER_OTLP_ENDPOINT; without either nothing is exported. Other OTEL_* variables are
+    honoured. An unreachable collector is logged and delays nothing but the end of the block, by 3 seconds at most.
 
     Raises:
-        Unavailable: the packages of the extra `tracing` are missing.
+        Unavailable: The packages of the extra `tracing` are missing.
     """
-    global _tracer  # noqa: PLW0603 - OpenTelemetry's own tracer provider is one of the process too
-    if not _asked_for(endpoint):
+    global _tracer  # noqa: PLW0603 - OpenTelemetry's own tracer provider is global too
+    if not _is_export_configured(endpoint):
         yield
         return
-    provider = _provider(service, endpoint)
+    provider = _create_provider(service, endpoint)
     _tracer = provider.get_tracer("deepmath")
     try:
         yield
     finally:
-        _tracer = None
-        await asyncio.to_thread(_end, provider)
+        _tracer = trace.NoOpTracer()
+        await asyncio.to_thread(_shut_down, provider)
 
 
-def _asked_for(endpoint: str) -> bool:
+def _is_export_configured(endpoint: str) -> bool:
     if endpoint:
         return True
     off = os.environ.get("OTEL_TRACES_EXPORTER") == "none" or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    return not off and any(os.environ.get(name) for name in _ENDPOINTS)
+    return not off and any(os.environ.get(name) for name in _ENDPOINT_VARIABLES)
 
 
-def _provider(service: str, endpoint: str) -> Any:
+def _create_provider(service: str, endpoint: str) -> Any:
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise Unavailable(
-            f"traces need a package that is not installed ({error.name}): pip install 'deepmath-services[tracing]'"
-        ) from error
+        raise Unavailable(f"tracing needs the package {error.name}: install the extra `tracing`") from error
     name = os.environ.get("OTEL_SERVICE_NAME") or f"deepmath-{service}"
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint or None)))
     return provider
 
 
-def _end(provider: Any) -> None:
-    # It sends what it has first, and knows no limit: with a collector that does not answer it would try for long.
-    ending = threading.Thread(target=provider.shutdown, daemon=True)
-    ending.start()
-    ending.join(_LAST_SECONDS)
+def _shut_down(provider: Any) -> None:
+    # It flushes without a time limit: with a collector that does not answer it would retry for a long time.
+    shutdown = threading.Thread(target=provider.shutdown, daemon=True)
+    shutdown.start()
+    shutdown.join(_FLUSH_SECONDS)
 
 
 @contextmanager
 def span(
-    name: str, *, kind: Kind = "internal", parent: str = "", apart: bool = False, **attributes: Value
+    name: str, *, kind: Kind = "internal", parent: str = "", new_trace: bool = False, **attributes: AttributeValue
 ) -> Iterator[Span]:
-    """Record what the block does as a span below the one around it, or below `parent`, a `traceparent` of another.
+    """Record the block as a child of the current span, or of `parent`, the `traceparent` of a remote one.
 
-    `apart` begins a trace of its own, with a link to the span around it. For coroutines: the block has to begin and end
-    in the same task.
+    With `new_trace` it is the root of a new trace, linked to the current span. For coroutines: the block has to begin
+    and end in the same task.
     """
-    if _tracer is None:
-        yield NOTHING
-        return
-    from opentelemetry import trace
-
-    begun = _begin(_tracer, name, kind, parent, apart, attributes)
+    started = _start_span(name, kind, parent, new_trace, attributes)
     with (
-        _marking(begun),
-        trace.use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False),
+        _marking_failure(started),
+        trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False),
     ):
-        yield _Recorded(begun)
+        yield Span(started)
 
 
 @contextmanager
-def task_span(name: str, *, kind: Kind = "internal", parent: str = "", **attributes: Value) -> Iterator[Span]:
-    """Record the rest of this task as a span. An asynchronous generator may end in another task: it ends with that."""
-    if _tracer is None:
-        yield NOTHING
-        return
-    from opentelemetry import context, trace
+def task_span(name: str, *, kind: Kind = "internal", parent: str = "", **attributes: AttributeValue) -> Iterator[Span]:
+    """Record the block as a span that stays current for the rest of the task.
 
-    begun = _begin(_tracer, name, kind, parent, False, attributes)
-    context.attach(trace.set_span_in_context(begun))
-    with _marking(begun):
+    For asynchronous generators, which may be closed in another task: the context variable is never reset.
+    """
+    started = _start_span(name, kind, parent, False, attributes)
+    otel_context.attach(trace.set_span_in_context(started))
+    with _marking_failure(started):
         try:
-            yield _Recorded(begun)
+            yield Span(started)
         finally:
-            begun.end()
+            started.end()
 
 
-def _begin(
-    tracer: "Tracer", name: str, kind: Kind, parent: str, apart: bool, attributes: Mapping[str, Value]
-) -> "OtelSpan":
-    from opentelemetry import context, trace
-
-    around: Context | None = None
+def _start_span(
+    name: str, kind: Kind, parent: str, new_trace: bool, attributes: Mapping[str, AttributeValue]
+) -> trace.Span:
+    context: otel_context.Context | None = None
     links = []
-    if apart:
-        around = context.Context()
-        if (now := trace.get_current_span().get_span_context()).is_valid:
-            links = [trace.Link(now)]
+    if new_trace:
+        context = otel_context.Context()
+        if (current := trace.get_current_span().get_span_context()).is_valid:
+            links = [trace.Link(current)]
     elif parent:
-        around = _propagator().extract({KEY: parent})
-    return tracer.start_span(
-        name, around, getattr(trace.SpanKind, kind.upper()), attributes=_named(attributes), links=links
-    )
+        context = _PROPAGATOR.extract({KEY: parent})
+    span_kind = trace.SpanKind[kind.upper()]
+    return _tracer.start_span(name, context, span_kind, attributes=_prefixed(attributes), links=links)
 
 
 @contextmanager
-def _marking(begun: "OtelSpan") -> Iterator[None]:
-    """Mark the span as failed where the block raises, by the error's type: its text may quote code."""
-    from opentelemetry.trace import Status, StatusCode
-
+def _marking_failure(started: trace.Span) -> Iterator[None]:
+    """Set the span's status if the block raises, to the error's type: its text may quote code."""
     try:
         yield
     except BaseException as error:
-        begun.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        started.set_status(trace.Status(trace.StatusCode.ERROR, type(error).__name__))
         raise
 
 
-def _named(attributes: Mapping[str, Value]) -> dict[str, Value]:
+def _prefixed(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     return {f"deepmath.{name}": value for name, value in attributes.items()}
 
 
 def traceparent() -> str:
-    """Return the span around this as W3C has it, also where another library began it; empty where there is none."""
-    if "opentelemetry.trace" not in sys.modules:
-        return ""
+    """Return the current span's context in the W3C form, whichever library started it; empty without a span."""
     carrier: dict[str, str] = {}
-    _propagator().inject(carrier)
+    _PROPAGATOR.inject(carrier)
     return carrier.get(KEY, "")
 
 
 def trace_id() -> str:
-    """Return the id of the trace around this, in hexadecimal; empty where there is none."""
+    """Return the current trace id in hexadecimal; empty without a span."""
     return traceparent().split("-")[1] if traceparent() else ""
-
-
-def _propagator() -> Any:
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    return TraceContextTextMapPropagator()

@@ -1,1 +1,1 @@
-"""Addresses, metadata, values and method wrapping: how the services talk."""
+"""gRPC building blocks: addresses, metadata, values, status mapping, handler wrapping, patches."""

@@ -1,4 +1,4 @@
-"""Addresses that services listen on and clients call, and what can be told by looking at them."""
+"""Properties of the addresses that services listen on and clients connect to."""
 
 import ipaddress
 
@@ -9,19 +9,19 @@ def is_host_and_port(address: str) -> bool:
     return bool(host) and port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16
 
 
-def is_unix(address: str) -> bool:
-    """Whether `address` is a unix socket: TLS is not spoken there, the permissions of its folder guard it."""
+def is_unix_socket(address: str) -> bool:
+    """Whether `address` is a unix socket, which is plaintext and protected by the permissions of its folder."""
     return address.startswith(("unix:", "unix-abstract:"))
 
 
-def stays_here(address: str) -> bool:
-    """Whether nothing that is sent to `address`, or to any of the addresses in it, leaves this machine."""
-    if is_unix(address):
+def is_local(address: str) -> bool:
+    """Whether traffic to `address`, or to every address of a comma-separated list, stays on this machine."""
+    if is_unix_socket(address):
         return True
-    rest = address
+    hosts = address
     for scheme in ("dns:", "ipv4:", "ipv6:"):
-        rest = rest.removeprefix(scheme)
-    return all(_is_loopback(one.rpartition(":")[0].strip("[]")) for one in rest.lstrip("/").split(","))
+        hosts = hosts.removeprefix(scheme)
+    return all(_is_loopback(one.rpartition(":")[0].strip("[]")) for one in hosts.lstrip("/").split(","))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,18 +1,18 @@
-"""Names that a client gives itself or its sessions."""
+"""The client's name in gRPC metadata, and the check of names that end up in metadata and logs."""
 
 from deepmath.errors import InvalidRequest
 
 CLIENT_NAME = "deepmath-client"
-"""Key of the metadata that a client tells its name under."""
+"""Metadata key of the name that a client gives itself."""
 
 _MAX_BYTES = 128
 
 
 def check_name(name: str, field: str) -> None:
-    """Insist that `name`, the value of `field`, can be written into metadata and logs.
+    """Check that `name`, the value of `field`, is fit for metadata and logs.
 
     Raises:
-        InvalidRequest: it is over 128 bytes, or not printable ASCII.
+        InvalidRequest: It exceeds 128 bytes or is not printable ASCII.
     """
     if len(name) > _MAX_BYTES or not (name.isascii() and name.isprintable()):
         raise InvalidRequest(f"{field}: give at most {_MAX_BYTES} characters of printable ASCII")

@@ -1,1 +1,1 @@
-"""The gRPC server that every service runs in, and its configuration."""
+"""The gRPC server of every service, its process and its configuration."""

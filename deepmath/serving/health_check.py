@@ -1,6 +1,6 @@
-"""`python -m deepmath.health ADDRESS`: exit status 0 where the service at ADDRESS says that it serves.
+"""`python -m deepmath.serving.health_check ADDRESS` exits with status 0 if the service at ADDRESS reports SERVING.
 
-It asks without TLS, as `--health-listen` answers, whatever DEEPMATH_TLS says; with `--tls FOLDER` over TLS.
+It connects without TLS whatever DEEPMATH_TLS says, for a service's `--health-listen`; `--tls FOLDER` uses TLS.
 """
 
 import argparse
@@ -15,35 +15,36 @@ from deepmath.access.tls import channel_credentials, read_tls_files
 from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
 
-_SECONDS = 4.0
+_PROGRAM = "python -m deepmath.serving.health_check"
+_TIMEOUT_SECONDS = 4.0
 
 
-def serves(address: str, tls: Path | None = None) -> bool:
-    """Ask the service at `address` once, by grpc.health.v1, with the files in the folder `tls` where there is one.
+def is_serving(address: str, tls: Path | None = None) -> bool:
+    """Send one grpc.health.v1 check to `address`, over TLS with the files in the folder `tls` if given.
 
     Raises:
-        InvalidRequest: the files for TLS cannot be used.
+        InvalidRequest: The TLS files are unusable.
     """
     secure = grpc.secure_channel(address, channel_credentials(read_tls_files(tls))) if tls else None
     with secure or grpc.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its types name no methods
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_SECONDS)
+            response = stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS)
         except grpc.RpcError:
             return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser("python -m deepmath.health", allow_abbrev=False)
-    parser.add_argument("address", metavar="ADDRESS")
-    parser.add_argument("--tls", type=Path, metavar="FOLDER")
-    asked = parser.parse_args()
+    parser = argparse.ArgumentParser(_PROGRAM, allow_abbrev=False)
+    parser.add_argument("address", metavar="ADDRESS", help="HOST:PORT or unix:PATH of the service.")
+    parser.add_argument("--tls", type=Path, metavar="FOLDER", help="Folder with tls.crt, tls.key and ca.crt.")
+    arguments = parser.parse_args()
     try:
-        return 0 if serves(asked.address, asked.tls) else EXIT_FAILURE
+        return 0 if is_serving(arguments.address, arguments.tls) else EXIT_FAILURE
     except DeepMathError as error:
-        print(f"deepmath.serving.health_check: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
         return EXIT_USAGE
 
 

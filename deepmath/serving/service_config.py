@@ -20,7 +20,7 @@ from deepmath.access.tls import read_tls_files
 from deepmath.access.tokens import read_clients, read_token
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_USAGE
-from deepmath.rpc.addresses import is_host_and_port, stays_here
+from deepmath.rpc.addresses import is_host_and_port, is_local
 
 
 class ServiceConfig(BaseSettings):
@@ -107,7 +107,7 @@ class ServiceConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _is_not_open_to_everybody(self) -> Self:
-        if not (self.tls or self.insecure or stays_here(self.listen)):
+        if not (self.tls or self.insecure or is_local(self.listen)):
             raise ValueError(
                 f"cannot listen on {self.listen} without TLS: whoever reaches it could run code here; give "
                 "--tls DIRECTORY (`deepmath certs` makes one), or say --insecure"

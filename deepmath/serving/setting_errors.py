@@ -9,10 +9,13 @@ from pydantic import BaseModel, ValidationError
 _SIMILARITY = 0.4  # difflib's ratio; names of settings are short, so that one typo already costs much of it
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean `NAME`?" for the known name nearest to `name`, or an empty string if none is near."""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return "; did you mean `NAME`?" for the known name nearest to `name`, or an empty string if none is near.
+
+    `prefix` is written before the known name.
+    """
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=_SIMILARITY)
-    return f"; did you mean `{nearest[0]}`?" if nearest else ""
+    return f"; did you mean `{prefix}{nearest[0]}`?" if nearest else ""
 
 
 def explain_settings(error: ValidationError, settings: type[BaseModel]) -> Iterator[str]:
@@ -20,7 +23,9 @@ def explain_settings(error: ValidationError, settings: type[BaseModel]) -> Itera
     for mistake in error.errors():
         name = ".".join(map(str, mistake["loc"]))
         if mistake["type"] == "extra_forbidden":
-            yield f"unknown setting `{name}`{did_you_mean(name, _known_names(mistake['loc'], settings))}"
+            *sections, last = map(str, mistake["loc"])
+            prefix = "".join(f"{section}." for section in sections)
+            yield f"unknown setting `{name}`{did_you_mean(last, _known_names(sections, settings), prefix)}"
         elif mistake["type"] == "missing":
             yield f"missing setting `{name}`"
         elif mistake["type"] == "value_error":
@@ -29,17 +34,16 @@ def explain_settings(error: ValidationError, settings: type[BaseModel]) -> Itera
             yield f"{name} is {mistake['input']!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
 
 
-def _known_names(path: tuple[int | str, ...], settings: type[BaseModel]) -> list[str]:
-    """Return the settings beside `path`, each with its full name."""
-    section: type[BaseModel] = settings
-    for key in path[:-1]:
-        field = section.model_fields.get(str(key))
+def _known_names(sections: list[str], settings: type[BaseModel]) -> Iterable[str]:
+    """Return the names of the settings in the section that `sections` lead to."""
+    model: type[BaseModel] = settings
+    for section in sections:
+        field = model.model_fields.get(section)
         inner = _model_in(field.annotation) if field else None
         if inner is None:
-            return []
-        section = inner
-    prefix = "".join(f"{key}." for key in path[:-1])
-    return [prefix + name for name in section.model_fields]
+            return ()
+        model = inner
+    return model.model_fields
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -74,7 +74,7 @@ async def test_adapter_is_not_taken_from_who_may_only_generate(stack, tmp_path):
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (tmp_path / name).write_text("{}")
     async with GeneratorClient(stack.generator.address, tls=stack.tls, token_file=stack.tokens["reader"]) as client:
-        with pytest.raises(Forbidden, match="reader may not call UpdateAdapter: its token has not the scope update-"):
+        with pytest.raises(Forbidden, match="reader may not call UpdateAdapter: its token lacks the scope update-"):
             await client.update_adapter(tmp_path, 1, model="tiny-math")
     async with GeneratorClient(stack.generator.address, tls=stack.tls, token_file=stack.tokens["trainer"]) as client:
         with pytest.raises(InvalidRequest):  # it may, and what it sends is looked at

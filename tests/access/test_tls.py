@@ -70,7 +70,7 @@ async def test_client_of_a_list_of_addresses_is_served(secured, alice):
 
 
 async def test_client_without_tls_is_refused_and_told_to_use_it(secured):
-    assert "the server speaks TLS; set DEEPMATH_TLS" in await refusal(secured.client())
+    assert "the server requires TLS; set DEEPMATH_TLS" in await refusal(secured.client())
 
 
 async def test_client_without_a_certificate_is_refused(secured, authority):
@@ -82,40 +82,42 @@ async def test_client_without_a_certificate_is_refused(secured, authority):
 
 
 async def test_expired_certificate_of_a_client_is_refused(secured, authority):
-    told = await refusal(secured.client(authority.issue("late", expired=True)))
-    assert "the server refuses the certificate" in told
-    assert "(certificate has expired); have it renewed" in told
+    told = await refusal(secured.client(authority.issue_expired("late")))
+    assert "the server rejected the certificate" in told
+    assert "(certificate has expired); renew it" in told
 
 
 async def test_certificate_of_another_authority_is_refused(secured, other_authority, authority):
     stranger = other_authority.issue("stranger")
     (stranger / "ca.crt").write_bytes((authority.folder / "ca.crt").read_bytes())
     told = await refusal(secured.client(stranger))
-    assert "the server refuses the certificate" in told
+    assert "the server rejected the certificate" in told
     assert "(unable to get local issuer certificate)" in told
 
 
 async def test_server_of_another_authority_is_refused(secured, other_authority):
     told = await refusal(secured.client(other_authority.issue("alice")))
-    assert "the server's certificate is refused (unable to get local issuer certificate)" in told
+    assert "the server's certificate was rejected (unable to get local issuer certificate)" in told
 
 
 @pytest.mark.parametrize(
-    ("issued", "told"),
+    ("issue", "told"),
     [
-        ({"where": ELSEWHERE}, "IP address mismatch, certificate is not valid for '127.0.0.1'"),
-        ({"expired": True}, "certificate has expired"),
+        (
+            lambda authority: authority.issue("bad", ELSEWHERE),
+            "IP address mismatch, certificate is not valid for '127.0.0.1'",
+        ),
+        (lambda authority: authority.issue_expired("bad"), "certificate has expired"),
     ],
 )
-async def test_certificate_of_a_server_that_is_not_good_is_refused(authority, alice, tmp_path, issued, told):
-    bad = authority.issue("bad", **issued)
-    async with serving("executor", tmp_path, "--tls", bad) as served:
-        assert f"the server's certificate is refused ({told})" in await refusal(served.client(alice))
+async def test_certificate_of_a_server_that_is_not_good_is_refused(authority, alice, tmp_path, issue, told):
+    async with serving("executor", tmp_path, "--tls", issue(authority)) as served:
+        assert f"the server's certificate was rejected ({told})" in await refusal(served.client(alice))
 
 
 async def test_client_with_tls_is_told_that_the_server_speaks_none(alice, tmp_path):
     async with serving("executor", tmp_path) as served:
-        assert "the server speaks no TLS; unset DEEPMATH_TLS" in await refusal(served.client(alice))
+        assert "the server does not use TLS; unset DEEPMATH_TLS" in await refusal(served.client(alice))
 
 
 @pytest.mark.parametrize("change", ["careless", "kubernetes"])
@@ -160,7 +162,7 @@ async def test_certificates_change_under_load_and_no_call_fails(authority, tmp_p
             assert (await session.run("x")).value == "1"  # on the connection that it began on
         assert serves != served_first
         assert serves == (server / "tls.crt").read_text()
-        assert "used on" not in served.log.read_text()
+        assert "keeping the previously loaded version" not in served.log.read_text()
 
 
 def certificate_of(served: Served, tls: Path) -> str:
@@ -183,7 +185,7 @@ async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on
             await asyncio.sleep(0.4)
             assert await asyncio.to_thread(certificate_of, served, alice) == before
         assert (
-            served.log.read_text().count("tls.key is not the key of tls.crt; replace both; what was there before") == 1
+            served.log.read_text().count("tls.key is not the key of tls.crt; replace both; keeping the previously") == 1
         )
         (folder / "tls.crt").write_bytes((new / "tls.crt").read_bytes())
         async with asyncio.timeout(_CHANGE_SECONDS):
@@ -194,9 +196,9 @@ async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda folder: (folder / "tls.key").unlink(), "tls.key: No such file or directory; a folder for TLS has"),
-        (lambda folder: (folder / "ca.crt").write_text("?"), "ca.crt is no certificate in PEM"),
-        (lambda folder: (folder / "tls.crt").write_text("?"), "tls.crt and tls.key are no certificate and key in PEM"),
+        (lambda folder: (folder / "tls.key").unlink(), "tls.key: No such file or directory; a TLS folder has"),
+        (lambda folder: (folder / "ca.crt").write_text("?"), "ca.crt is not a certificate in PEM"),
+        (lambda folder: (folder / "tls.crt").write_text("?"), "tls.crt and tls.key are not a certificate and a key in PEM"),
     ],
 )
 async def test_files_that_cannot_be_used_are_refused_before_anything_starts(authority, deepmath, tmp_path, spoil, told):
@@ -222,7 +224,7 @@ async def test_service_does_not_listen_beyond_this_machine_without_tls(deepmath,
 
 async def test_service_that_is_told_to_be_insecure_listens_everywhere_and_warns(tmp_path):
     async with serving("executor", tmp_path, "--insecure", listen="0.0.0.0:0") as served:
-        assert "is served without TLS: whoever reaches it can call" in served.log.read_text()
+        assert "is served without TLS: anyone who can reach it can call it" in served.log.read_text()
         async with ExecutorClient(f"127.0.0.1:{served.port}") as client:
             assert (await client.execute("6 * 7")).value == "42"
 
@@ -246,7 +248,7 @@ async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_
     monkeypatch.setenv("DEEPMATH_TLS", str(alice))  # as in a container whose service calls others over TLS
     options = ("--tls", authority.issue("executor"), "--health-listen", "127.0.0.1:0")
     async with serving("executor", tmp_path, *options) as served:
-        (line,) = served.said
+        (line,) = served.printed
         address = line.removeprefix("health on ")
         assert await health(address) == 0
         async with grpc.aio.insecure_channel(address) as channel:
@@ -273,5 +275,5 @@ async def test_command_that_cannot_use_its_files_says_so_in_one_line(deepmath, m
     monkeypatch.setenv("DEEPMATH_TLS", str(tmp_path / "nowhere"))
     ended = await deepmath("exec", "-", "--executor", "127.0.0.1:1", stdin="6 * 7")
     assert ended.status == 2
-    assert "nowhere/tls.crt: No such file or directory; a folder for TLS has" in ended.err
+    assert "nowhere/tls.crt: No such file or directory; a TLS folder has" in ended.err
     assert len(ended.err.splitlines()) == 1

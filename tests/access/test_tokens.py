@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.secured import Authority, Served, add_token, serving
 
 from deepmath.access.scopes import scopes_for
-from deepmath.access.tokens import client_of, hash_of, parse_clients
+from deepmath.access.tokens import find_client, hash_token, parse_clients
 from deepmath.clients import ExecutorClient, TrainerClient
 from deepmath.errors import Forbidden, InvalidRequest, Overloaded, Unauthenticated
 from deepmath.executor.v1 import executor_pb2
@@ -67,7 +67,7 @@ async def test_client_with_a_token_is_served_and_known_by_the_name_of_the_token(
 
 async def test_client_without_a_token_is_refused_and_told_how_to_give_one(guarded):
     async with guarded.client() as client:
-        with pytest.raises(Unauthenticated, match="asks for a token: set DEEPMATH_TOKEN_FILE"):
+        with pytest.raises(Unauthenticated, match="missing token: set DEEPMATH_TOKEN_FILE"):
             await client.get_info()
         with pytest.raises(Unauthenticated):
             await client.execute("1")
@@ -76,13 +76,13 @@ async def test_client_without_a_token_is_refused_and_told_how_to_give_one(guarde
 async def test_token_that_is_not_known_is_refused(guarded, tmp_path):
     (tmp_path / "token").write_text("deepmath_guess")
     async with guarded.client(tmp_path / "token") as client:
-        with pytest.raises(Unauthenticated, match="does not know the token"):
+        with pytest.raises(Unauthenticated, match="unknown or revoked token"):
             await client.get_info()
 
 
 async def test_token_without_the_scope_is_refused_and_told_which(guarded):
     async with guarded.client(await add(guarded, "trainer", "train", "generate")) as client:
-        with pytest.raises(Forbidden, match="trainer may not call GetInfo: its token has not the scope execute"):
+        with pytest.raises(Forbidden, match="trainer may not call GetInfo: its token lacks the scope execute"):
             await client.get_info()
         with pytest.raises(Forbidden, match="trainer may not call Session"):
             await client.execute("1")
@@ -92,7 +92,7 @@ async def test_command_line_tells_of_a_refusal_in_one_line(guarded, deepmath, mo
     monkeypatch.setenv("DEEPMATH_TLS", str(guarded.tls))
     ended = await deepmath("exec", "-", "--executor", guarded.served.address, stdin="6 * 7")
     assert (ended.status, ended.out) == (1, "")
-    assert "asks for a token: set DEEPMATH_TOKEN_FILE" in ended.err
+    assert "missing token: set DEEPMATH_TOKEN_FILE" in ended.err
     assert len(ended.err.splitlines()) == 1
     monkeypatch.setenv("DEEPMATH_TOKEN_FILE", str(await add(guarded, "console", "execute")))
     ended = await deepmath("exec", "-", "--executor", guarded.served.address, stdin="6 * 7")
@@ -128,7 +128,7 @@ async def test_calls_over_the_rate_are_sent_away_and_told_when_to_return(guarded
         calls = [client.get_info(deadline_s=0.1) for _ in range(3)]
         ends = await asyncio.gather(*calls, return_exceptions=True)
         (refused, *_) = [end for end in ends if isinstance(end, Overloaded)]
-        assert "slow calls too often; come again later" in str(refused)
+        assert "slow exceeds its call rate; retry later" in str(refused)
         assert 0 < refused.retry_after_ms <= 2000
 
 
@@ -157,7 +157,7 @@ async def test_file_that_is_broken_by_a_change_is_warned_of_and_does_not_let_any
     guarded.tokens.write_text(good + "\n[clients.carol]\n")
     async with guarded.client(file) as client, guarded.client() as nobody:
         async with asyncio.timeout(_CHANGE_SECONDS):
-            while "is no TOML" not in guarded.served.log.read_text():
+            while "is not valid TOML" not in guarded.served.log.read_text():
                 await client.get_info()
                 await asyncio.sleep(0.2)
         await client.get_info()
@@ -172,8 +172,8 @@ async def test_no_token_and_no_hash_is_in_the_log(guarded):
         await client.execute("1")
     token, said = file.read_text().strip(), guarded.served.log.read_text()
     assert token not in said
-    assert hash_of(token) not in said
-    assert hash_of(token) in guarded.tokens.read_text()
+    assert hash_token(token) not in said
+    assert hash_token(token) in guarded.tokens.read_text()
     assert token not in guarded.tokens.read_text()
 
 
@@ -184,7 +184,7 @@ async def test_trainer_asks_for_its_own_scope(tmp_path):
         async with TrainerClient(served.address, token_file=mine) as client:
             assert await client.list_runs() == []
         async with TrainerClient(served.address, token_file=others) as client:
-            with pytest.raises(Forbidden, match="others may not call ListRuns: its token has not the scope train"):
+            with pytest.raises(Forbidden, match="others may not call ListRuns: its token lacks the scope train"):
                 await client.list_runs()
 
 
@@ -235,7 +235,7 @@ _HASH = "a" * 64
         (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\nmax_call = 1", "clients.a.max_call: Extra inputs"),
         (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\ncalls_per_second = nan", "calls_per_second"),
         ("[client.a]", "client: Extra inputs"),
-        ("[clients", "is no TOML"),
+        ("[clients", "is not valid TOML"),
         (
             f"[clients.a]\nsha256 = '{_HASH}'\nscopes = ['train']\n[clients.b]\nsha256 = '{_HASH}'\nscopes = ['train']",
             "two clients have the same sha256",
@@ -250,6 +250,6 @@ def test_mistake_in_a_file_of_tokens_is_told_without_its_value(text, told):
 
 
 def test_client_is_found_by_its_token_and_by_no_other():
-    text = f"[clients.a]\nsha256 = '{hash_of('one')}'\nscopes = ['train']\n"
-    clients = parse_clients(text + f"[clients.b]\nsha256 = '{hash_of('two')}'\nscopes = ['train']", Path("t"))
-    assert [client_of(token, clients) for token in ("one", "two", "three", "", "é")] == ["a", "b", None, None, None]
+    text = f"[clients.a]\nsha256 = '{hash_token('one')}'\nscopes = ['train']\n"
+    clients = parse_clients(text + f"[clients.b]\nsha256 = '{hash_token('two')}'\nscopes = ['train']", Path("t"))
+    assert [find_client(token, clients) for token in ("one", "two", "three", "", "é")] == ["a", "b", None, None, None]

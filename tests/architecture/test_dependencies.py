@@ -91,7 +91,7 @@ def test_service_of_the_trainer_loads_no_torch() -> None:
         "deepmath.cli.main",
         "deepmath.clients",
         "deepmath.sandbox",
-        "deepmath.serving.server",
+        "deepmath.serving.grpc_server",
         "deepmath.local_stack.stack",
     ],
 )

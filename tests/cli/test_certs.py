@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from deepmath.access.tls import read_tls_files
-from deepmath.access.tokens import client_of, read_clients
+from deepmath.access.tokens import find_client, read_clients
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def test_issued_folder_is_good_for_tls_and_its_keys_are_for_the_owner(deep
     )
     folder = Path(ended.out.strip())
     assert folder == authority / "executor"
-    assert read_tls_files(folder).authority == (authority / "ca.crt").read_bytes()
+    assert read_tls_files(folder).ca_certificate == (authority / "ca.crt").read_bytes()
     assert mode(folder / "tls.key") == mode(authority / "ca.key") == 0o600
     assert not (folder / "ca.key").exists()
 
@@ -64,10 +64,10 @@ async def test_nothing_is_replaced_without_force(deepmath, authority):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["../escape"], "is no name"),
-        (["a/b"], "is no name"),
+        (["../escape"], "is not a valid name"),
+        (["a/b"], "is not a valid name"),
         (["a", "--ip", "300.1.1.1"], "300.1.1.1"),
-        (["a", "--dns", "not a name"], "is no DNS name"),
+        (["a", "--dns", "not a name"], "is not a valid DNS name"),
         (["a", "--days", "0"], "--days"),
     ],
 )
@@ -81,7 +81,7 @@ async def test_what_cannot_be_issued_is_refused(deepmath, authority, arguments, 
 async def test_issuing_without_an_authority_says_how_to_make_one(deepmath, tmp_path):
     ended = await deepmath("certs", "issue", str(tmp_path), "a")
     assert ended.status == 2
-    assert f"`deepmath certs init {tmp_path}` makes one" in ended.err
+    assert f"`deepmath certs init {tmp_path}` creates one" in ended.err
 
 
 async def test_token_is_printed_once_and_its_hash_is_kept(deepmath, tmp_path):
@@ -89,7 +89,7 @@ async def test_token_is_printed_once_and_its_hash_is_kept(deepmath, tmp_path):
     options = ("--tokens", str(tokens), "--scope", "execute", "--scope", "generate", "--calls-per-second", "2.5")
     ended = await deepmath("token", "alice", *options)
     clients = read_clients(tokens)
-    assert client_of(ended.out.strip(), clients) == "alice"
+    assert find_client(ended.out.strip(), clients) == "alice"
     assert clients["alice"].scopes == {"execute", "generate"}
     assert clients["alice"].calls_per_second == 2.5
     assert ended.out.strip() not in tokens.read_text()
@@ -107,14 +107,14 @@ async def test_other_clients_and_comments_stay_when_one_gets_a_new_token(deepmat
     assert "--force gives it a new token" in refused.err
     second = (await deepmath("token", "alice", *options, "--force")).out.strip()
     clients = read_clients(tokens)
-    assert [client_of(token, clients) for token in (first, other, second)] == [None, "bob", "alice"]
+    assert [find_client(token, clients) for token in (first, other, second)] == [None, "bob", "alice"]
     assert "# kept by hand" in tokens.read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["a b", "--scope", "train"], "is no name of a client"),
+        (["a b", "--scope", "train"], "is not a valid client name"),
         (["a", "--scope", "all"], "'all' is no scope"),
         (["a"], "scope"),
     ],

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deepmath.cli.training_panel import Panel, sparkline
 from deepmath.cli.training_views import JsonLines, Lines
-from deepmath.serving.server import EXIT_TERMINATED
+from deepmath.exit_codes import EXIT_TERMINATED
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 SMALL = (
@@ -47,7 +47,7 @@ UPDATES = [
         (["--resume"], "--name NAME"),
         (["--go-on"], "--go-on --name NAME"),
         (["data.dataset=./none.jsonl"], "none.jsonl"),
-        (["--trainer", "nowhere"], "is no address"),
+        (["--trainer", "nowhere"], "is not a valid address"),
     ],
 )
 async def test_mistake_is_told_in_one_line_and_nothing_is_started(deepmath, tmp_path, arguments, reason: str) -> None:

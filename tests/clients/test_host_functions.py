@@ -66,11 +66,11 @@ async def test_values_beyond_json_come_and_go_as_they_are(client, value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (object(), "TypeError: f() returned what cannot be sent into the sandbox: object has no form in JSON"),
-        (open, "TypeError: f() returned what cannot be sent"),
-        ("x" * (1 << 20), "ValueError: f() returned what cannot be sent into the sandbox: 1048578 bytes as JSON"),
-        ([0] * 30_000, "ValueError: f() returned what cannot be sent into the sandbox: more than 20000 parts"),
-        (10**5000, "ValueError: f() returned what cannot be sent into the sandbox: an integer of over 4000 digits"),
+        (object(), "TypeError: f() returned a value that cannot be sent into the sandbox: object has no form in JSON"),
+        (open, "TypeError: f() returned a value that cannot be sent"),
+        ("x" * (1 << 20), "ValueError: f() returned a value that cannot be sent into the sandbox: 1048578 bytes as JSON"),
+        ([0] * 30_000, "ValueError: f() returned a value that cannot be sent into the sandbox: more than 20000 parts"),
+        (10**5000, "ValueError: f() returned a value that cannot be sent into the sandbox: an integer of over 4000 digits"),
     ],
     ids=["object", "function", "long", "parts", "integer"],
 )

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepmath.access.certificate_authority import issue, make_authority
-from deepmath.access.token_file import new_token, write_client
-from deepmath.access.tokens import Scope, TokenClient, hash_of
+from deepmath.access.certificate_authority import create_ca, issue_certificate
+from deepmath.access.token_file_editor import generate_token, write_client
+from deepmath.access.tokens import Scope, TokenClient, hash_token
 from deepmath.clients import GeneratorClient
 from deepmath.data.synthetic import generate
 from deepmath.errors import Forbidden, Unavailable
@@ -107,10 +107,10 @@ def _part(everything: Path, wanted) -> Path:
 
 def _make_secrets(folder: Path, played: Played) -> None:
     """Certificates and tokens, in the folders that take the place of Secrets."""
-    make_authority(folder / "authority", days=2)
+    create_ca(folder / "authority", days=2)
     for name, dns in _NAMES.items():
         ips = list(played.of(name).values())
-        made = issue(folder / "authority", name, dns, ips, days=2)
+        made = issue_certificate(folder / "authority", name, dns, ips, days=2)
         shutil.copytree(made, folder / (name if name == "me" else f"{name}-tls"))
     tokens: dict[tuple[str, str], list[Scope]] = {
         ("executor", "generator"): ["execute"],
@@ -119,10 +119,10 @@ def _make_secrets(folder: Path, played: Played) -> None:
         ("generator", "other"): ["train"],
     }
     for (service, client), scopes in tokens.items():
-        token = new_token()
+        token = generate_token()
         secret = folder / f"{service}-tokens"
         secret.mkdir(exist_ok=True)
-        write_client(secret / "tokens.toml", client, TokenClient(sha256=hash_of(token), scopes=frozenset(scopes)))
+        write_client(secret / "tokens.toml", client, TokenClient(sha256=hash_token(token), scopes=frozenset(scopes)))
         (folder / f"{client}.token").write_text(token)
         if client in _NAMES and client != "me":
             own = folder / f"{client}-token"

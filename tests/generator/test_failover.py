@@ -151,7 +151,7 @@ def test_engine_killed_while_nobody_asks_it_ends_the_service_that_says_so(end) -
 
 @pytest.mark.slow
 def test_generator_that_logs_json_writes_nothing_of_its_own_as_text_but_its_last_words(end) -> None:
-    assert end.log[-1].startswith("deepmath serve generator: the service has lost what it needs to work")
+    assert end.log[-1].startswith("deepmath serve generator: the service has lost a dependency")
     told = [json.loads(line) for line in end.log if line.startswith("{")]
     assert {line["service"] for line in told} == {"generator"}
     assert not [line for line in end.log[:-1] if "deepmath" in line and not line.startswith("{")]

@@ -124,7 +124,7 @@ async def test_info_says_what_is_served(generator, engine) -> None:
 
 
 async def test_health_says_serving(generator_address: str) -> None:
-    async with open_channel(generator_address, Credentials.to(generator_address)) as channel:
+    async with open_channel(generator_address, Credentials.load(generator_address)) as channel:
         check = health_pb2.HealthCheckRequest(service="deepmath.generator.v1.GeneratorService")
         response = await health_pb2_grpc.HealthStub(channel).Check(check)
     assert response.status == health_pb2.HealthCheckResponse.SERVING

@@ -16,7 +16,7 @@ from support.scripted_engine import ScriptedEngine
 from deepmath.clients import ExecutorClient
 from deepmath.integrations.background_loop import BackgroundLoop
 from deepmath.local_stack.stack import EMBEDDED_MODEL
-from deepmath.serving.server import GrpcServer
+from deepmath.serving.grpc_server import GrpcServer
 
 HANGS = "(hangs)"
 """A text that ends with it is told, and never ends."""

@@ -262,7 +262,7 @@ def test_generator_that_dies_in_a_run_is_told_of_with_the_steps_so_far(executor_
     with saying(executor_address, scripted(CALL)) as generator, DeepMathModel(generator.address) as model:
         dies = threading.Timer(0.2, generator.die)
         agent = MathAgent(model, step_callbacks=[lambda step: dies.start() if step.step_number == 1 else None])
-        with pytest.raises(AgentGenerationError, match="cannot be reached or is going down") as failed:
+        with pytest.raises(AgentGenerationError, match="cannot be reached or is shutting down") as failed:
             agent.run(TASK)
         assert isinstance(failed.value.__cause__, Unavailable)
         assert [step.observations for step in agent.memory.steps[1:]] == ["42", None]

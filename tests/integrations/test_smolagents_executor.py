@@ -311,7 +311,7 @@ except Exception as error: print(error)
 @pytest.mark.parametrize("value", [object(), open, {"a": object()}, numpy.array(["x"]), 10**5000], ids=type)
 def test_tool_that_returns_what_json_cannot_hold_is_a_clear_error(executor, value):
     executor.send_tools({"give": lambda: value})
-    with pytest.raises(InterpreterError, match=r"give\(\) returned what cannot be sent into the sandbox"):
+    with pytest.raises(InterpreterError, match=r"give\(\) returned a value that cannot be sent into the sandbox"):
         executor("give()")
     assert executor("1").output == 1
 

@@ -195,7 +195,7 @@ def test_default_prompt_of_smolagents_is_too_long_for_the_embedded_model(real) -
 def test_generator_that_is_not_there_is_told_of(free_port) -> None:
     with pytest.raises(Unavailable, match=f"the generator at 127.0.0.1:{free_port} cannot be reached"):
         DeepMathModel(f"127.0.0.1:{free_port}")
-    with pytest.raises(InvalidRequest, match="'nowhere' is no address"):
+    with pytest.raises(InvalidRequest, match="'nowhere' is not a valid address"):
         DeepMathModel("nowhere")
 
 
@@ -219,9 +219,9 @@ def test_generator_that_dies_under_an_answer_is_told_of(generator, model) -> Non
     deltas = model.generate_stream(ASKED)
     assert next(deltas).content == "begins"
     generator.die()
-    with pytest.raises(Unavailable, match="cannot be reached or is going down"):
+    with pytest.raises(Unavailable, match="cannot be reached or is shutting down"):
         list(deltas)
-    with pytest.raises(AgentGenerationError, match="cannot be reached or is going down"):
+    with pytest.raises(AgentGenerationError, match="cannot be reached or is shutting down"):
         CodeAgent([], model).run("6 * 7?")
 
 

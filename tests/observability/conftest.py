@@ -16,7 +16,7 @@ from support.scripted_engine import ScriptedEngine
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.observability import tracing
-from deepmath.serving.server import GrpcServer
+from deepmath.serving.grpc_server import GrpcServer
 
 from .collector import Collector, collecting
 
@@ -71,5 +71,5 @@ async def generator(generating, watched) -> AsyncIterator[Generator]:
 @pytest.fixture
 async def traced(collector) -> AsyncIterator[None]:
     """This process, generator and client in one, sends its spans to the collector."""
-    async with tracing.exporting("generator", collector.url):
+    async with tracing.export_spans("generator", collector.url):
         yield

@@ -14,7 +14,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.observability import request_id
 from deepmath.observability.logs import JsonFormatter, TextFormatter
-from deepmath.serving.server import GrpcServer
+from deepmath.serving.grpc_server import GrpcServer
 from deepmath.serving.service_config import ServiceConfig
 
 MADE = re.compile("[0-9a-f]{32}")
@@ -102,7 +102,7 @@ async def test_defect_is_told_with_the_id_under_which_the_log_has_its_traceback(
             await rpc.ExecutorServiceStub(channel).GetInfo(pb.GetInfoRequest(), metadata=((request_id.KEY, "it-7"),))
     await server.stop(0)
     assert raised.value.code() is grpc.StatusCode.INTERNAL
-    assert raised.value.details() == "the service failed; its log says why, at request it-7"
+    assert raised.value.details() == "internal error; the service's log has the traceback under request id it-7"
     (line,) = [line for line in map(json.loads, caplog.text.splitlines()) if line["level"] == "error"]
     assert line["request_id"] == "it-7"
     assert line["exception"].splitlines()[-1] == "ZeroDivisionError: hunter2 divided by zero"

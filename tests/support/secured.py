@@ -1,4 +1,4 @@
-"""Real services that ask who calls, each a process of its own, and what clients prove that with."""
+"""Services with TLS and tokens, each in its own process, and the credentials of their clients."""
 
 import asyncio
 import json
@@ -12,37 +12,50 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deepmath.access.certificate_authority import issue, make_authority
-from deepmath.access.token_file import new_token, write_client
-from deepmath.access.tokens import TokenClient, hash_of
+import trustme
+
+from deepmath.access.certificate_authority import create_ca, issue_certificate
+from deepmath.access.token_file_editor import generate_token, write_client
+from deepmath.access.tokens import TokenClient, hash_token
 from deepmath.clients import ExecutorClient
 
 HERE = ("localhost",), ("127.0.0.1",)
 ELSEWHERE = ("elsewhere.example",), ("192.0.2.1",)
-_START_SECONDS = 400  # of a generator on a machine that does other things too
+_START_SECONDS = 400  # of a generator on a busy machine
 
 
 class Authority:
-    """An authority with a folder of its own."""
+    """A CA in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        make_authority(folder, days=2)
+        create_ca(folder, days=2)
 
-    def issue(self, name: str, where=HERE, expired: bool = False) -> Path:
-        """Return a new folder for TLS."""
-        now = datetime.now(UTC) - timedelta(days=2 if expired else 0)
-        return issue(self.folder, name, *where, days=1, force=True, now=now)
+    def issue(self, name: str, names=HERE) -> Path:
+        """Return a new TLS folder for the DNS names and addresses in `names`."""
+        return issue_certificate(self.folder, name, *names, days=1, force=True)
+
+    def issue_expired(self, name: str) -> Path:
+        """Return a new TLS folder whose certificate expired yesterday."""
+        folder = self.issue(name)
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        ca = trustme.CA.from_pem((folder / "ca.crt").read_bytes(), (self.folder / "ca.key").read_bytes())
+        leaf = ca.issue_cert(
+            *HERE[0], *HERE[1], common_name=name, not_before=yesterday - timedelta(days=1), not_after=yesterday
+        )
+        leaf.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+        leaf.private_key_pem.write_to_path(folder / "tls.key")
+        return folder
 
 
 def replace(folder: Path, new: Path) -> None:
-    """Change the files of `folder` for those of `new` one by one, as a careless script does."""
+    """Replace the files of `folder` by those of `new` one by one, as a careless script does."""
     for file in ("tls.crt", "tls.key", "ca.crt"):
         shutil.copy(new / file, folder / file)
 
 
 def swap(volume: Path, new: Path) -> None:
-    """Change all files of `volume` at once, as Kubernetes does."""
+    """Replace all files of `volume` at once, as Kubernetes does."""
     data = volume / f"..{os.urandom(4).hex()}"
     shutil.copytree(new, data)
     link = volume / "..new"
@@ -51,7 +64,7 @@ def swap(volume: Path, new: Path) -> None:
 
 
 def mount(volume: Path, files: Path) -> Path:
-    """Make a `volume` as Kubernetes mounts it."""
+    """Create a `volume` in the layout of a Kubernetes mount."""
     volume.mkdir()
     swap(volume, files)
     for file in ("tls.crt", "tls.key", "ca.crt"):
@@ -61,8 +74,8 @@ def mount(volume: Path, files: Path) -> Path:
 
 def add_token(tokens: Path, name: str, *scopes: str, force: bool = False, **limits: float) -> Path:
     """Add a client to the file `tokens`, and return the file with its token."""
-    token = new_token()
-    write_client(tokens, name, TokenClient(sha256=hash_of(token), scopes=scopes, **limits), force)
+    token = generate_token()
+    write_client(tokens, name, TokenClient(sha256=hash_token(token), scopes=scopes, **limits), force)
     file = tokens.with_name(f"{name}.token")
     file.write_text(token + "\n")
     return file
@@ -75,7 +88,7 @@ class Served:
     process: asyncio.subprocess.Process
     address: str
     log: Path
-    said: list[str]
+    printed: list[str]
 
     def client(self, tls: Path | None = None, token_file: Path | None = None, **options) -> ExecutorClient:
         return ExecutorClient(self.address, **{"patience_s": 5} | options, tls=tls, token_file=token_file)
@@ -90,19 +103,19 @@ class Served:
 
 @asynccontextmanager
 async def serving(service: str, folder: Path, *options: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
-    """Start a service with `options` and end it after."""
+    """Run a service with `options` for the duration of the block."""
     log = folder / f"{service}.log"
     few = ["--waiting-sandboxes=1"] if service == "executor" else []
     command = [sys.executable, "-P", "-m", f"deepmath_{service}", "--listen", listen, *few, *map(str, options)]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=file)
     try:
-        said = []
+        printed = []
         async with asyncio.timeout(_START_SECONDS):
             while not (line := (await process.stdout.readline()).decode().strip()).startswith("serving on "):
                 assert line, log.read_text()
-                said.append(line)
-        yield Served(process, line.removeprefix("serving on "), log, said)
+                printed.append(line)
+        yield Served(process, line.removeprefix("serving on "), log, printed)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)

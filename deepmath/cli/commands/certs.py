@@ -21,9 +21,9 @@ def init(
 ) -> None:
     """Make a certificate authority. Who has its ca.key can pass for every service and client."""
     _need_cryptography()
-    from deepmath.access.certificate_authority import make_authority
+    from deepmath.access.certificate_authority import create_ca
 
-    make_authority(folder, days, force)
+    create_ca(folder, days, force)
     print(folder / "ca.crt")
 
 
@@ -42,7 +42,7 @@ def issue(
     what --force replaces.
     """
     _need_cryptography()
-    from deepmath.access.certificate_authority import issue as issue_certificate
+    from deepmath.access.certificate_authority import issue_certificate
 
     if not dns and not ip:
         dns, ip = ["localhost"], ["127.0.0.1", "::1"]

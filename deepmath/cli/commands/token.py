@@ -25,16 +25,16 @@ def token(
     Keep it in a file of the client's, which DEEPMATH_TOKEN_FILE or a service's --token-file names. Services take up the
     change of the file while they run.
     """
-    from deepmath.access.token_file import new_token, write_client
-    from deepmath.access.tokens import SCOPES, TokenClient, hash_of
+    from deepmath.access.token_file_editor import generate_token, write_client
+    from deepmath.access.tokens import SCOPES, TokenClient, hash_token
     from deepmath.errors import InvalidRequest
 
     if unknown := set(scope) - set(SCOPES):
         raise InvalidRequest(f"{min(unknown)!r} is no scope: there are {', '.join(SCOPES)}")
     limits: dict[str, Any] = {"max_calls": max_calls, "calls_per_second": calls_per_second, "burst": burst}
     given = {limit: value for limit, value in limits.items() if value is not None}
-    made = new_token()
-    client = TokenClient(sha256=hash_of(made), scopes=frozenset(scope), **given)
+    made = generate_token()
+    client = TokenClient(sha256=hash_token(made), scopes=frozenset(scope), **given)
     write_client(tokens, name, client, force)
     print(made)
     print(f"{name} is in {tokens}; the token itself is kept nowhere", file=sys.stderr)

@@ -48,9 +48,9 @@ def train(
     Everything of the run is kept in runs/NAME: the adapter, plots, metrics, traces, checkpoints.
     """
     from deepmath.errors import InvalidRequest
-    from deepmath.serving.server import end_at_sigterm
+    from deepmath.serving.service_process import exit_on_sigterm
 
-    end_at_sigterm()
+    exit_on_sigterm()
     if go_on and not name:
         raise InvalidRequest("say which run to begin or to go on with: --go-on --name NAME")
     request: dict[str, Any] = {"overrides": settings or [], "name": name, "resume": resume}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.serving.server import end_at_sigterm, serve
 from deepmath.serving.service_config import load
+from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath_executor.config import ExecutorConfig
 
 _TREE = 8  # processes beside the sandboxes: launcher, reaper and zygote, of an old zygote too
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
     silence_core_logging()
-    end_at_sigterm()
+    exit_on_sigterm()
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(config.log_level, config.log_format, "executor")
     try:
@@ -40,7 +40,7 @@ async def _run(config: ExecutorConfig) -> None:
     from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 
     _allow_many_descriptors()
-    pool = SandboxPool(config.waiting_sandboxes, _backend(config))
+    pool = SandboxPool(_backend(config), config.waiting_sandboxes)
     try:
         await pool.start()
         if config.check:
@@ -54,15 +54,18 @@ async def _run(config: ExecutorConfig) -> None:
 
 def _backend(config: ExecutorConfig) -> "Backend":
     from deepmath.sandbox.isolation.cgroup import Cgroup, memory_here
+    from deepmath.sandbox.preload_set import MATHS, NOTHING
     from deepmath.sandbox.supervisor.native_backend import NativeBackend
+    from deepmath.sandbox.zygote_protocol import ZygoteSettings
     from deepmath_executor.docker_backend import DockerBackend
 
     memory = config.max_total_memory_bytes or memory_here() * 9 // 10
+    grace_s = config.grace_ms / 1e3
+    settings = ZygoteSettings(MATHS if config.preload == "maths" else NOTHING)
     if config.backend == "docker":
-        grace_s = config.grace_ms / 1e3
-        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory)
+        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, settings)
     processes = _TREE + config.max_sessions + config.waiting_sandboxes
-    return NativeBackend(config.level, config.grace_ms / 1e3, Cgroup(memory, processes, config.cgroup))
+    return NativeBackend(config.level, settings, grace_s, Cgroup(memory, processes, config.cgroup))
 
 
 async def _serve(config: ExecutorConfig, pool: "SandboxPool") -> None:
@@ -72,11 +75,11 @@ async def _serve(config: ExecutorConfig, pool: "SandboxPool") -> None:
     from deepmath_executor.service import SERVICE_NAME, ExecutorServicer
     from deepmath_executor.snippet_records import SnippetRecords
 
-    gate = SessionAdmission(config)
+    admission = SessionAdmission(config)
     records = SnippetRecords(AuditLog(config.audit_file, config.audit_code), ExecutorMetrics())
-    records.metrics.watch_state(gate, pool, records.audit)
-    pool.on_kill = records.metrics.killed
-    servicer = ExecutorServicer(config, pool, gate, records)
+    records.metrics.watch_state(admission, pool, records.audit)
+    pool.on_kill = records.metrics.sandbox_killed
+    servicer = ExecutorServicer(config, pool, admission, records)
     await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told: how snippets ended, how long things took, and how busy the service is."""
+"""Prometheus metrics of the executor: outcomes, durations and load."""
 
 from collections.abc import Iterable
 
@@ -10,58 +10,60 @@ from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.audit import AuditLog
 
-_ABANDONED = "abandoned"  # the client went before there was an outcome
+_ABANDONED = "abandoned"  # the client disconnected before there was an outcome
 
 
 class ExecutorMetrics(PrometheusMetrics):
-    """Counts what happens to snippets."""
+    """Counts outcomes and observes durations of snippets, sessions and sandboxes."""
 
     def __init__(self) -> None:
         super().__init__("executor")
-        outcomes = self.counter("snippets", "Snippets by how they ended.", ["outcome"])
+        outcomes = self.counter("snippets", "Snippets by outcome.", ["outcome"])
         self._ended = {number: outcomes.labels(_label(name)) for name, number in pb.Outcome.items()}
-        self._refused = self.counter("preflight_refusals", "Snippets that were refused before they ran.")
-        self._queue = self.histogram("queue_seconds", "Time in the service before a snippet ran.", UP_TO_MINUTES)
-        self._wall = self.histogram("wall_seconds", "Time that a snippet ran.", UP_TO_MINUTES)
-        self._open = self.histogram("open_seconds", "Time to take a sandbox for a session.", UP_TO_A_SECOND)
+        self._refused = self.counter("preflight_refusals", "Snippets refused by preflight, without running.")
+        self._queue = self.histogram("queue_seconds", "Time a snippet waited before it ran.", UP_TO_MINUTES)
+        self._wall = self.histogram("wall_seconds", "Wall-clock time a snippet ran.", UP_TO_MINUTES)
+        self._open = self.histogram("open_seconds", "Time to acquire a sandbox for a session.", UP_TO_A_SECOND)
         self._kill = self.histogram(
-            "kill_latency_seconds", "From a time limit to the death of the sandbox killed for it.", UP_TO_A_SECOND
+            "kill_latency_seconds",
+            "Time from a time limit to the death of the sandbox killed for it.",
+            UP_TO_A_SECOND,
         )
 
-    def opened(self, seconds: float) -> None:
-        """A session has got a sandbox."""
+    def sandbox_acquired(self, seconds: float) -> None:
+        """Observe the time in which a session got its sandbox."""
         self._open.observe(seconds)
 
-    def killed(self, seconds: float) -> None:
-        """A sandbox that was killed at a time limit is dead, so long after the limit."""
+    def sandbox_killed(self, seconds: float) -> None:
+        """Observe the time from a time limit to the death of the killed sandbox."""
         self._kill.observe(seconds)
 
-    def refused(self, result: pb.SnippetResult) -> None:
-        """A snippet was refused before it ran."""
+    def snippet_refused(self, result: pb.SnippetResult) -> None:
+        """Count a snippet that preflight refused."""
         self._refused.inc()
         self._ended[result.outcome].inc()
 
-    def ran(self, result: pb.SnippetResult) -> None:
-        """A snippet has run, or its client went while it did."""
+    def snippet_ran(self, result: pb.SnippetResult) -> None:
+        """Count a snippet that ran, or whose client disconnected while it ran."""
         self._ended[result.outcome].inc()
         if result.outcome != pb.OUTCOME_UNSPECIFIED:
             self._queue.observe(result.usage.queue_ms / 1e3)
             self._wall.observe(result.usage.wall_ms / 1e3)
 
-    def watch_state(self, gate: SessionAdmission, pool: SandboxPool, audit: AuditLog) -> None:
-        """Tell of the state of these too, as it is when somebody asks. Call it in the loop that they live in."""
+    def watch_state(self, admission: SessionAdmission, pool: SandboxPool, audit: AuditLog) -> None:
+        """Read the state of these objects at each scrape, in the running event loop."""
 
-        def now() -> Iterable[Metric]:
-            refusals = "Streams and sessions that were not let in, by reason."
-            yield self.count("refusals", refusals, gate.refusals, "reason")
-            yield self.gauge("waiting_sandboxes", "Sandboxes locked down and waiting for a session.", pool.waiting)
-            yield self.gauge("live_sessions", "Sessions open.", gate.sessions)
-            yield self.gauge("running_snippets", "Snippets running.", gate.running)
-            yield self.gauge("queued_snippets", "Snippets waiting for a slot.", gate.queued)
-            yield self.count("zygote_restarts", "Replacements of what sandboxes are forked from.", pool.replacements)
-            yield self.count("audit_lines_lost", "Lines of the audit log that could not be written.", audit.lost)
+        def read() -> Iterable[Metric]:
+            refusals = "Streams and sessions refused, by reason."
+            yield self.count("refusals", refusals, admission.refusals, "reason")
+            yield self.gauge("waiting_sandboxes", "Locked-down sandboxes waiting for a session.", pool.waiting)
+            yield self.gauge("live_sessions", "Open sessions.", admission.sessions)
+            yield self.gauge("running_snippets", "Running snippets.", admission.slots.running)
+            yield self.gauge("queued_snippets", "Snippets waiting for a slot.", admission.slots.queued)
+            yield self.count("zygote_restarts", "Zygotes replaced.", pool.replacements)
+            yield self.count("audit_lines_lost", "Audit lines that could not be written.", audit.lost)
 
-        self.watch(now)
+        self.on_scrape(read)
 
 
 def _label(outcome: str) -> str:

@@ -7,7 +7,7 @@ from deepmath.clients.model_files import check_adapter, check_model
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.serving.server import end_at_sigterm, serve
+from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath.serving.service_config import load
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.vllm_environment import tell_vllm
@@ -16,7 +16,7 @@ from deepmath_generator.vllm_environment import tell_vllm
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
     silence_core_logging()
-    end_at_sigterm()
+    exit_on_sigterm()
     config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(config.log_level, config.log_format, "generator")
     tell_vllm(config)
@@ -33,13 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(config: GeneratorConfig) -> None:
     from deepmath.clients import ExecutorClient
-    from deepmath.clients.credentials import set_credentials
+    from deepmath.clients.credentials import set_default_credentials
     from deepmath_generator.agent_prompt import PromptTemplate
     from deepmath_generator.metrics import GeneratorMetrics
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
     from deepmath_generator.vllm_engine import VllmEngine  # vLLM: seconds to import
 
-    set_credentials(config.tls, config.token_file)
+    set_default_credentials(config.tls, config.token_file)
     template = PromptTemplate.load(config.model, config.prompt)
     client = ExecutorClient(config.executor, config.executor_patience_s, "generator") if config.executor else None
     engine = VllmEngine.start(config)

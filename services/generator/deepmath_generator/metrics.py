@@ -117,7 +117,7 @@ class GeneratorMetrics(PrometheusMetrics):
             busy = "Time in which the engine had a segment to sample."
             yield self.count("engine_busy_seconds", busy, self._busy.seconds)
 
-        self.watch(now)
+        self.on_scrape(now)
 
 
 def _status(name: str) -> str:

@@ -222,7 +222,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 def _span(alone: bool, mode: Mode, index: int) -> AbstractContextManager[tracing.Span]:
     """One trajectory is one trace: below the call where it is its only one, else apart with a link to the call."""
     request = request_id.current.get()
-    return tracing.span("trajectory", apart=not alone, request_id=request, mode=mode, index=index)
+    return tracing.span("trajectory", new_trace=not alone, request_id=request, mode=mode, index=index)
 
 
 def _describe(span: tracing.Span, trajectory: pb.Trajectory) -> None:

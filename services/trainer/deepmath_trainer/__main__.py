@@ -6,7 +6,7 @@ import sys
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.serving.server import end_at_sigterm, serve
+from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath.serving.service_config import load
 from deepmath_trainer.config import TrainerServiceConfig
 
@@ -14,7 +14,7 @@ from deepmath_trainer.config import TrainerServiceConfig
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is told to end; return its exit status."""
     silence_core_logging()
-    end_at_sigterm()
+    exit_on_sigterm()
     settings = load(TrainerServiceConfig, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(settings.log_level, settings.log_format, "trainer")
     try:
@@ -26,12 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(settings: TrainerServiceConfig) -> None:
-    from deepmath.clients.credentials import set_credentials
+    from deepmath.clients.credentials import set_default_credentials
     from deepmath_trainer.metrics import RunMetrics
     from deepmath_trainer.run_registry import RunRegistry
     from deepmath_trainer.service import SERVICE_NAME, TrainerServicer
 
-    set_credentials(settings.tls, settings.token_file)  # for the workers too
+    set_default_credentials(settings.tls, settings.token_file)  # for the workers too
     runs = RunRegistry(settings.runs, settings.stop_seconds)
     servicer = TrainerServicer(runs)
     await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all, metrics=RunMetrics(runs))

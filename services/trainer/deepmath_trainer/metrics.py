@@ -49,7 +49,7 @@ class RunMetrics(PrometheusMetrics):
         super().__init__("trainer")
         self._runs = runs
         self._watched: dict[str, _Watched] = {}
-        self.watch(self._now)  # before the counters are made: it is asked before them, and counts
+        self.on_scrape(self._now)  # before the counters are made: it is asked before them, and counts
         self._steps = self.counter("steps", "Optimizer steps of all runs.")
         self._seconds = self.histogram("step_seconds", "Time of an optimizer step.", UP_TO_AN_HOUR)
         self._timeouts = self.counter("verify_timeouts", "Answers that got no verdict in time.")

@@ -231,7 +231,7 @@ async def exposed(watched, generator, run) -> set[str]:
     await generator.client.get_info()
     with run.hold():
         trainer = RunMetrics(RunRegistry(run.path.parent, 1))
-        trainer.called("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # by a server that has it
+        trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # by a server that has it
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
         pages = [await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)]
     return set().union(*map(families, pages))

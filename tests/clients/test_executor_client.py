@@ -8,7 +8,8 @@ import pytest
 from support.executor_process import running
 
 from deepmath.clients import ExecutorClient
-from deepmath.errors import InvalidRequest, Overloaded, Unavailable, from_rpc
+from deepmath.errors import InvalidRequest, Overloaded, Unavailable
+from deepmath.rpc.status_mapping import error_from_rpc
 from deepmath.executor.v1 import executor_pb2 as pb
 
 from .conftest import client_of
@@ -19,7 +20,7 @@ SPIN = "while True: pass"
 async def test_run_beyond_its_deadline_is_ended_and_the_session_is_as_before(client):
     async with client.session() as session:
         await session.run("x = 1")
-        with pytest.raises(Unavailable, match=r"by its deadline of 0\.5 s"):
+        with pytest.raises(Unavailable, match=r"within its deadline of 0\.5 s"):
             await session.run(f"x = 2\n{SPIN}", deadline_s=0.5)
         assert (await session.run("x")).value == "1"
 
@@ -120,18 +121,18 @@ def refused(pushback: str | None) -> grpc.aio.AioRpcError:
 
 
 def test_pushback_is_the_time_to_come_again():
-    error = from_rpc(refused("250"), "it")
+    error = error_from_rpc(refused("250"), "it")
     assert isinstance(error, Overloaded)
     assert error.retry_after_ms == 250
 
 
 @pytest.mark.parametrize("pushback", [None, "-1", "soon", "1e3"])
 def test_pushback_that_is_no_time_means_not_to_come_again(pushback):
-    assert isinstance(from_rpc(refused(pushback), "it"), InvalidRequest)
+    assert isinstance(error_from_rpc(refused(pushback), "it"), InvalidRequest)
 
 
 def test_answer_that_grpc_lost_on_the_way_may_be_asked_for_again() -> None:
     lost = grpc.aio.AioRpcError(
         grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core"
     )
-    assert isinstance(from_rpc(lost, "it"), Unavailable)
+    assert isinstance(error_from_rpc(lost, "it"), Unavailable)

@@ -81,7 +81,7 @@ async def test_replay_that_loses_the_variables_is_our_failure(tmp_path):
 async def test_replay_that_another_executor_refuses_is_our_failure(tmp_path):
     long = ("x = 1", pb.Limits(wall_ms=100_000))
     async with moved(tmp_path, long, then=("--maximum-wall-ms=30000",)) as (session, _, _, _):
-        with pytest.raises(Unavailable, match="snippet 1 was refused when it was replayed"):
+        with pytest.raises(Unavailable, match="snippet 1 was rejected when it was replayed"):
             await session.run("x", deadline_s=8)
 
 

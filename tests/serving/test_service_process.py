@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
-from deepmath.serving.server import EXIT_TERMINATED
+from deepmath.exit_codes import EXIT_TERMINATED
 
 _AS_PROCESS_1 = [
     *("unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])),
@@ -21,8 +21,8 @@ _AS_PROCESS_1 = [
 
 _SLOW_TO_DRAIN = """
 import asyncio
-from deepmath.config import ServiceConfig
-from deepmath.serving import serve
+from deepmath.serving.service_config import ServiceConfig
+from deepmath.serving.service_process import serve
 
 async def drain():
     print("draining", flush=True)

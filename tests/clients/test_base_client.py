@@ -56,13 +56,13 @@ async def test_call_that_is_cancelled_after_an_answer_is_unavailable_and_answere
     server.cancelled, server.answers = 1, 1
     responses = client.rollout(PROMPTS)
     assert (await anext(responses)).id == "a"
-    with pytest.raises(Unavailable, match="going down"):
+    with pytest.raises(Unavailable, match="shutting down"):
         await anext(responses)
     assert server.calls == 1
 
 
 async def test_call_that_is_cancelled_everywhere_is_unavailable(client, server):
     server.cancelled = 100
-    with pytest.raises(Unavailable, match="going down"):
+    with pytest.raises(Unavailable, match="shutting down"):
         await anext(client.rollout(PROMPTS))
     assert server.calls == 5

@@ -1,0 +1,86 @@
+"""The life of a service process: serve, drain after a signal, stop."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from deepmath.errors import Unavailable
+from deepmath.exit_codes import EXIT_TERMINATED
+from deepmath.observability.prometheus_metrics import PrometheusMetrics, serve_metrics
+from deepmath.observability.tracing import export_spans
+from deepmath.serving.grpc_server import GrpcServer, Register
+from deepmath.serving.service_config import ServiceConfig
+
+
+def exit_on_sigterm() -> None:
+    """Make SIGTERM exit this process until `serve` handles it. Call this first in an entry point.
+
+    The kernel drops signals without a handler that are sent to process 1 of a container, so that SIGTERM would be lost
+    while a model loads.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+
+
+async def _drain_nothing() -> None:
+    pass
+
+
+async def serve(
+    config: ServiceConfig,
+    services: Mapping[str, Register],
+    drain: Callable[[], Coroutine[Any, Any, None]] = _drain_nothing,
+    broken: asyncio.Event | None = None,
+    metrics: PrometheusMetrics | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop within `config.drain_seconds`.
+
+    Health reports NOT_SERVING as soon as a signal arrives, and `drain` stops admission. A second signal, during the
+    drain too, stops the service at once. A service that has lost a dependency sets `broken`, which stops it the same
+    way but with an error. `metrics` are served on `config.metrics_listen`, and spans exported to `config.otlp`.
+
+    Raises:
+        Unavailable: An address cannot be bound, spans cannot be exported, or the service is `broken`.
+    """
+    async with AsyncExitStack() as observability:
+        if metrics:
+            await observability.enter_async_context(serve_metrics(metrics.registry, config.metrics_listen))
+            await observability.enter_async_context(export_spans(metrics.service, config.otlp))
+        stop_requested = _stop_signal()
+        server = await GrpcServer.start(config, services, metrics)
+        if server.health_address:
+            print(f"health on {server.health_address}", flush=True)
+        print(f"serving on {server.address}", flush=True)
+        await _wait_for_first(event.wait() for event in (stop_requested, broken) if event)
+        healthy = stop_requested.is_set()
+        stop_requested.clear()
+        await server.report_not_serving()
+        try:
+            await _wait_for_first([drain(), stop_requested.wait()])
+            if not stop_requested.is_set():
+                await _wait_for_first([server.stop(config.drain_seconds), stop_requested.wait()])
+        finally:
+            await server.stop(0)  # a server that is never stopped blocks the exit of the process
+    if not healthy:
+        raise Unavailable("the service has lost a dependency; see the log above")
+
+
+async def _wait_for_first(waits: Iterable[Coroutine[Any, Any, Any]]) -> None:
+    """Wait until one of `waits` is done, cancel the others, and raise what it raised."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, requested.set)
+    return requested
