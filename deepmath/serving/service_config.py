@@ -2,14 +2,15 @@
 
 import sys
 import tomllib
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NoReturn, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    CliApp,
+    CliSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -21,10 +22,11 @@ from deepmath.access.tokens import read_clients, read_token
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_USAGE
 from deepmath.rpc.addresses import is_host_and_port, is_local
+from deepmath.serving.setting_errors import did_you_mean, explain_settings
 
 
 class ServiceConfig(BaseSettings):
-    """What every service takes. Subclasses add their own fields and set `env_prefix`."""
+    """The settings that all services share. Subclasses add their own and set `env_prefix`."""
 
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True
@@ -35,45 +37,51 @@ class ServiceConfig(BaseSettings):
     )
     tls: Path | None = Field(
         None,
-        description="Serve mutual TLS with tls.crt, tls.key and ca.crt of this folder, and be a client with them too. "
-        "Files that change are taken up. A unix socket is served without.",
+        description="Folder with tls.crt, tls.key and ca.crt: serve mutual TLS, and use it as a client of other "
+        "services. Changed files are reloaded. A unix socket is served without TLS.",
     )
-    insecure: bool = Field(False, description="Serve beyond this machine without TLS: whoever can connect can call.")
+    insecure: bool = Field(
+        False, description="Allow serving beyond this machine without TLS: anyone who can connect can call."
+    )
     tokens: Path | None = Field(
-        None, description="File of the clients that may call, by the hashes of their tokens (`deepmath token`)."
+        None, description="File of permitted clients, by the hashes of their tokens (`deepmath token`)."
     )
-    token_file: Path | None = Field(None, description="File with the token that this service itself calls others with.")
+    token_file: Path | None = Field(None, description="File with the token for this service's calls to other services.")
     health_listen: str = Field(
-        "", description="Serve health alone, without TLS, on HOST:PORT too, for probes that speak none."
+        "", description="HOST:PORT of an additional plaintext endpoint for health checks only, for probes without TLS."
     )
-    max_connections: int = Field(2000, gt=0, description="Connections at once; more are closed as they come.")
-    max_streams: int = Field(4096, gt=0, description="Calls at once on one connection; more wait at the client.")
+    max_connections: int = Field(2000, gt=0, description="Maximum concurrent connections; more are closed.")
+    max_streams: int = Field(
+        4096, gt=0, description="Maximum concurrent calls per connection; more wait at the client."
+    )
     handshake_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="A connection that does not say what it wants by then is closed."
+        10.0, gt=0, allow_inf_nan=False, description="Close a connection that has not completed its handshake by then."
     )
     connection_idle_seconds: float = Field(
-        300.0, gt=0, allow_inf_nan=False, description="A connection without a call for so long is closed."
+        300.0, gt=0, allow_inf_nan=False, description="Close a connection without calls after this time."
     )
     connection_age_seconds: float = Field(
         600.0,
         gt=0,
         allow_inf_nan=False,
-        description="A connection of this age takes no further calls, so that clients see who else serves by now.",
+        description="Accept no new calls on a connection of this age, so that clients discover new replicas.",
     )
     connection_grace_seconds: float = Field(
-        14_400.0, gt=0, allow_inf_nan=False, description="Calls on such a connection have so long to end."
+        14_400.0, gt=0, allow_inf_nan=False, description="Time for the calls on such a connection to finish."
     )
-    drain_seconds: float = Field(20.0, ge=0, description="After SIGTERM, wait this long for calls in flight.")
-    max_message_bytes: int = Field(4 << 20, gt=0, description="Longest message accepted from a client, in bytes.")
-    log_level: str = Field("warning", pattern="^(debug|info|warning|error)$", description="What goes to the log.")
-    log_format: Literal["text", "json"] = Field("text", description="Lines of the log: text, or one JSON object each.")
+    drain_seconds: float = Field(20.0, ge=0, description="Time for calls in flight to finish after SIGTERM.")
+    max_message_bytes: int = Field(4 << 20, gt=0, description="Maximum size of a message from a client, in bytes.")
+    log_level: str = Field(
+        "warning", pattern="^(debug|info|warning|error)$", description="Minimum level: debug, info, warning or error."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines as text or as one JSON object each.")
     metrics_listen: str = Field(
-        "", description="Serve metrics for Prometheus on HOST:PORT (port 0: any free one; default: nowhere)."
+        "", description="HOST:PORT of the Prometheus endpoint (port 0: any free one). Default: none."
     )
     otlp: str = Field(
         "",
-        description="Send traces to the OpenTelemetry collector at http://HOST:PORT, by gRPC (default: where "
-        "OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere).",
+        description="OpenTelemetry collector for traces: http://HOST:PORT, gRPC. Default: OTEL_EXPORTER_OTLP_ENDPOINT, "
+        "or no export.",
     )
 
     @field_validator("otlp")
@@ -85,22 +93,22 @@ class ServiceConfig(BaseSettings):
 
     @field_validator("tls")
     @classmethod
-    def _tls_can_be_used(cls, folder: Path | None) -> Path | None:
+    def _tls_folder_is_usable(cls, folder: Path | None) -> Path | None:
         return _checked(folder, read_tls_files)
 
     @field_validator("tokens")
     @classmethod
-    def _tokens_can_be_used(cls, file: Path | None) -> Path | None:
+    def _tokens_file_is_usable(cls, file: Path | None) -> Path | None:
         return _checked(file, read_clients)
 
     @field_validator("token_file")
     @classmethod
-    def _token_is_there(cls, file: Path | None) -> Path | None:
+    def _token_file_is_usable(cls, file: Path | None) -> Path | None:
         return _checked(file, read_token)
 
     @field_validator("health_listen", "metrics_listen")
     @classmethod
-    def _are_host_and_port(cls, address: str) -> str:
+    def _is_host_and_port(cls, address: str) -> str:
         if address and not is_host_and_port(address):
             raise ValueError("give HOST:PORT, such as 127.0.0.1:7311")
         return address
@@ -109,8 +117,8 @@ class ServiceConfig(BaseSettings):
     def _is_not_open_to_everybody(self) -> Self:
         if not (self.tls or self.insecure or is_local(self.listen)):
             raise ValueError(
-                f"cannot listen on {self.listen} without TLS: whoever reaches it could run code here; give "
-                "--tls DIRECTORY (`deepmath certs` makes one), or say --insecure"
+                f"cannot listen on {self.listen} without TLS: anyone who can reach it could run code here; give "
+                "--tls FOLDER (`deepmath certs` creates one), or --insecure"
             )
         return self
 
@@ -123,12 +131,12 @@ class ServiceConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags (pydantic puts them first by itself), then the environment, then the file."""
+        """Return the layers below the flags, which pydantic-settings itself puts first."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def _checked(path: Path | None, read: Callable[[Path], object]) -> Path | None:
-    """Return `path`; a ValueError where it has not what `read` wants: here, and not when a model has been loaded."""
+    """Return `path` if `read` accepts it, to fail here rather than after a model has been loaded."""
     try:
         if path:
             read(path)
@@ -141,37 +149,50 @@ Config = TypeVar("Config", bound=ServiceConfig)
 
 
 def load(config: type[Config], command: str, arguments: list[str]) -> Config:
-    """Return the configuration that `arguments` describe; `--config FILE` names a TOML file with the same keys.
+    """Return the configuration from `arguments` and the other layers; `--config FILE` names the TOML file.
 
-    Bad input ends the process with EXIT_USAGE and one line for each mistake on stderr.
+    Invalid input ends the process with EXIT_USAGE and one line on stderr for each mistake.
     """
-    arguments, file = _take_config_file(arguments, command)
-    settings = SettingsConfigDict(toml_file=file, cli_prog_name=command)
+    parser = ArgumentParser(command, description=config.__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file of settings; environment and flags override it."
+    )
+    flags: CliSettingsSource[ArgumentParser] = CliSettingsSource(config, root_parser=parser)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _exit(command, _explain_unknown(unknown, config))
+    file: Path | None = vars(parsed).pop("config")
+    if file:
+        _check_toml(command, file)
+    settings = SettingsConfigDict(toml_file=file)
     layered = type(config.__name__, (config,), {"model_config": settings, "__doc__": config.__doc__})
     try:
-        return CliApp.run(layered, cli_args=arguments)
+        loaded: Config = layered(_cli_settings_source=flags(parsed_args=parsed))
+        return loaded
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, m['loc'])) or 'configuration'}: {m['msg']}" for m in error.errors())
-        _refuse(command, *mistakes)
+        _exit(command, explain_settings(error, config))
     except SettingsError as error:
-        _refuse(command, str(error))
+        _exit(command, [str(error)])
 
 
-def _take_config_file(arguments: list[str], command: str) -> tuple[list[str], Path | None]:
-    if "--config" not in arguments:
-        return arguments, None
-    at = arguments.index("--config")
-    if at + 1 == len(arguments):
-        _refuse(command, "--config needs the path of a TOML file")
-    file = Path(arguments[at + 1])
-    try:  # here, because pydantic passes over a file that is not there
-        tomllib.loads(file.read_text())
+def _explain_unknown(arguments: list[str], config: type[ServiceConfig]) -> Iterator[str]:
+    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    known = [name.replace("_", "-") for name in ("config", *config.model_fields)]
+    for option in options:
+        yield f"unknown option `{option}`{did_you_mean(option.lstrip('-'), known, prefix='--')}"
+    if not options:
+        yield f"unexpected argument `{arguments[0]}`"
+
+
+def _check_toml(command: str, file: Path) -> None:
+    """Check that `file` can be parsed: pydantic-settings ignores a missing file."""
+    try:
+        tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        _refuse(command, f"cannot read the configuration {file}: {error}")
-    return arguments[:at] + arguments[at + 2 :], file
+        _exit(command, [f"cannot read the configuration {file}: {error}"])
 
 
-def _refuse(command: str, *mistakes: str) -> NoReturn:
+def _exit(command: str, mistakes: Iterable[str]) -> NoReturn:
     for mistake in mistakes:
         print(f"{command}: {mistake}", file=sys.stderr)
     raise SystemExit(EXIT_USAGE)

@@ -217,7 +217,7 @@ async def test_service_does_not_listen_beyond_this_machine_without_tls(deepmath,
     ended = await deepmath("serve", "executor", "--listen", listen)
     assert ended.status == 2
     assert f"cannot listen on {listen} without TLS" in ended.err
-    assert "--tls DIRECTORY" in ended.err
+    assert "--tls FOLDER" in ended.err
     assert "--insecure" in ended.err
     assert len(ended.err.splitlines()) == 1
 

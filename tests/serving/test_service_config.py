@@ -1,3 +1,5 @@
+"""Layers of a service's configuration, and the explanation of mistakes."""
+
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from deepmath.serving.service_config import ServiceConfig, load
 
 
 class Config(ServiceConfig):
+    """A service under test."""
+
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_TEST_")
 
     max_sessions: int = Field(1, gt=0)
@@ -25,27 +29,28 @@ def read(*arguments: str) -> Config:
     return load(Config, "test", list(arguments))
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as refused:
+def rejection(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as rejected:
         read(*arguments)
-    assert refused.value.code == 2
+    assert rejected.value.code == 2
     return capsys.readouterr().err
 
 
-def test_default_holds_where_nothing_is_said() -> None:
+def test_default_applies_without_other_layers() -> None:
     assert read().max_sessions == 1
 
 
-def test_file_wins_over_default(file: str) -> None:
+def test_file_overrides_default(file: str) -> None:
     assert read("--config", file).max_sessions == 2
+    assert read(f"--config={file}").max_sessions == 2
 
 
-def test_environment_wins_over_file(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_file(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPMATH_TEST_MAX_SESSIONS", "3")
     assert read("--config", file).max_sessions == 3
 
 
-def test_flag_wins_over_environment(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flag_overrides_environment(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPMATH_TEST_MAX_SESSIONS", "3")
     assert read("--config", file, "--max-sessions", "4").max_sessions == 4
 
@@ -54,27 +59,46 @@ def test_boolean_flag_needs_no_value() -> None:
     assert read("--eager").eager
 
 
-def test_every_mistake_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    told = refusal(capsys, "--max-sessions", "-1", "--log-level", "loud")
-    assert "max_sessions: " in told
-    assert "log_level: " in told
+def test_help_lists_the_configuration_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("--help")
+    assert "--config FILE" in capsys.readouterr().out
 
 
-def test_unknown_flag_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--bogus" in refusal(capsys, "--bogus", "1")
+def test_every_mistake_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = rejection(capsys, "--max-sessions", "-1", "--log-level", "loud").splitlines()
+    assert any("max_sessions is '-1': " in line for line in lines)
+    assert any("log_level is 'loud': " in line for line in lines)
+    assert len(lines) == 2
 
 
-def test_unknown_key_in_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        (("--max-sesions", "1"), "unknown option `--max-sesions`; did you mean `--max-sessions`?"),
+        (("--eagr",), "unknown option `--eagr`; did you mean `--eager`?"),
+        (("--listn=unix:x",), "unknown option `--listn`; did you mean `--listen`?"),
+        (("--zzzzzz", "1"), "unknown option `--zzzzzz`\n"),
+        (("surplus",), "unexpected argument `surplus`"),
+    ],
+)
+def test_unknown_flag_is_rejected_with_the_nearest_one(capsys, option, hint) -> None:
+    assert hint in rejection(capsys, *option)
+
+
+def test_unknown_key_in_file_is_rejected_with_the_nearest_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     path = tmp_path / "config.toml"
-    path.write_text("bogus = 1\n")
-    assert "bogus" in refusal(capsys, "--config", str(path))
+    path.write_text("max_sesions = 1\n")
+    assert "unknown setting `max_sesions`; did you mean `max_sessions`?" in rejection(capsys, "--config", str(path))
 
 
-def test_missing_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cannot read" in refusal(capsys, "--config", "no/such.toml")
+def test_missing_file_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot read" in rejection(capsys, "--config", "no/such.toml")
 
 
-def test_broken_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_broken_file_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("max_sessions = = 1\n")
-    assert "cannot read" in refusal(capsys, "--config", str(path))
+    assert "cannot read" in rejection(capsys, "--config", str(path))
