@@ -17,7 +17,7 @@ class ImportPolicy:
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed) | {"__future__"}
-        self._listing = ", ".join(sorted(allowed))
+        self._listing = ", ".join(sorted(allowed)) or "none"
         self._import: Import = builtins.__import__
         self.refusal: ImportError | None = None
 

@@ -198,7 +198,7 @@ def test_image_names_its_licence_and_version(settings) -> None:
 def test_image_leaves_nothing_to_compile_at_the_start(image) -> None:
     """With a read-only root, source without bytecode would be compiled by every start."""
     code = (
-        "import sys, deepmath.sandbox.inside.preload as p; p.load(); import importlib.util, os;"
+        "import sys; from deepmath.sandbox import MATHS; MATHS.load(); import importlib.util, os;"
         "print([n for n, m in list(sys.modules.items()) if (s := getattr(m, '__spec__', None)) and s.cached and"
         " s.origin.endswith('.py') and not os.path.exists(s.cached)])"
     )

@@ -8,7 +8,6 @@ trusts nothing that comes from here.
 import ast
 import contextlib
 import io
-import linecache
 import mmap
 import os
 import random
@@ -24,9 +23,8 @@ from deepmath.sandbox.import_policy import ImportPolicy
 from deepmath.sandbox.inside.host_function_proxies import HostFunctionProxies
 from deepmath.sandbox.inside.soft_timeout import SoftTimeout
 from deepmath.sandbox.isolation.lockdown import CONTROL
-from deepmath.sandbox.tracebacks import describe
+from deepmath.sandbox.tracebacks import SNIPPET_FILE_PREFIX, describe, register_source, snippet_filename
 
-FILE_PREFIX = "<snippet "
 _READY = frames.encode({"ready": True})
 # Freed when a snippet has used up its memory, so that there is some left to say so.
 _RESERVE_BYTES = 8 << 20
@@ -50,7 +48,7 @@ class Runner:
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
         """Run one snippet and return its result as a message."""
         limit = request["output_bytes"]
-        filename = f"{FILE_PREFIX}{request['sequence']}>"
+        filename = snippet_filename(request["sequence"])
         self._prepare(request, filename)
         json_bytes = limit if request.get("json") else 0
         try:
@@ -61,7 +59,7 @@ class Runner:
             if isinstance(error, MemoryError):
                 self._free_reserve()
             outcome = self._outcome(error)
-            return {"outcome": outcome, "exception": describe(error, limit, FILE_PREFIX)}
+            return {"outcome": outcome, "exception": describe(error, limit)}
         outcome = "INTERRUPTED" if SoftTimeout.rang else "OK"
         if value is None:
             return {"outcome": outcome}
@@ -87,8 +85,7 @@ class Runner:
         self._policy.refusal = None
         self._streams = (_text_stream(1), _text_stream(2))
         sys.stdout, sys.stderr = self._streams
-        # No time stamp: linecache never looks for the file.
-        linecache.cache[filename] = (len(code), None, [line + "\n" for line in code.splitlines()], filename)
+        register_source(filename, code)
         if self._reserve is None:
             self._reserve = _reserve_memory()
 
@@ -197,22 +194,24 @@ def _format_warning(
     lineno: int,
     line: str | None = None,  # noqa: ARG001
 ) -> str:
-    place = f"{filename}:{lineno}: " if filename.startswith(FILE_PREFIX) else ""
+    place = f"{filename}:{lineno}: " if filename.startswith(SNIPPET_FILE_PREFIX) else ""
     return f"{place}{category.__name__}: {message}\n"
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the libraries' generators of random numbers, and what new generators are seeded with that get no seed."""
-    import numpy.random
-    import sympy.core.random
+    """Seed `random`, and numpy's and sympy's generators if they are loaded.
 
-    entropy, plainly = random.Random(seed), random.Random.seed
+    Generators that a snippet creates without a seed take theirs from the same source.
+    """
+    entropy, original_seed = random.Random(seed), random.Random.seed
 
-    def seed_from_ours(generator: random.Random, a: Any = None, version: int = 2) -> None:
-        plainly(generator, entropy.getrandbits(64) if a is None else a, version)
+    def seed_from_session(generator: random.Random, a: Any = None, version: int = 2) -> None:
+        original_seed(generator, entropy.getrandbits(64) if a is None else a, version)
 
-    random.Random.seed = seed_from_ours  # type: ignore[method-assign, assignment]
+    random.Random.seed = seed_from_session  # type: ignore[method-assign, assignment]
     random.seed(seed)
-    numpy.random.seed(seed & 0xFFFFFFFF)
-    sympy.core.random.seed(seed)
-    vars(numpy.random.bit_generator)["randbits"] = entropy.getrandbits
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed(seed & 0xFFFFFFFF)
+        vars(numpy_random.bit_generator)["randbits"] = entropy.getrandbits
+    if sympy_random := sys.modules.get("sympy.core.random"):
+        sympy_random.seed(seed)

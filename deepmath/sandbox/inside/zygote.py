@@ -25,6 +25,7 @@ instead of inheriting its descriptors, and ends with the first sandbox.
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -33,14 +34,14 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath.sandbox.inside import hugepages, preload, runner, soft_timeout
+from deepmath.sandbox import hugepages
+from deepmath.sandbox.inside import runner, soft_timeout
 from deepmath.sandbox.inside.reaper import Reaper
 from deepmath.sandbox.isolation import landlock, namespaces, rootfs, seccomp, syscalls
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.isolation.lockdown import Lockdown, drop_privileges
+from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZygoteSettings
 
-MOST_MESSAGE_BYTES = 16 << 10
 _ENDS = 3  # descriptors that come with a request to fork
 # Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE let the supervisor
 # govern processes of another user, so that sandboxes can be one.
@@ -50,9 +51,10 @@ _TO_GOVERN_ANOTHER_USER = sum(1 << number for number in (5, 6, 7, 8, 24))
 class Zygote:
     """Forks sandboxes on request."""
 
-    def __init__(self, control: socket.socket, lockdown: Lockdown) -> None:
+    def __init__(self, control: socket.socket, lockdown: Lockdown, allowed_modules: tuple[str, ...]) -> None:
         self._control = control
         self._lockdown = lockdown
+        self._allowed_modules = allowed_modules
 
     def serve(self) -> None:
         """Serve until the supervisor hangs up."""
@@ -85,7 +87,7 @@ class Zygote:
             self._control.detach()  # lest the object close whatever gets its number
             signal.signal(signal.SIGALRM, soft_timeout.interrupt)
             self._lockdown.enter(control, stdout, stderr)
-            runner.serve(ALLOWED_MODULES)
+            runner.serve(self._allowed_modules)
         finally:
             os._exit(1)
 
@@ -93,7 +95,14 @@ class Zygote:
         socket.send_fds(self._control, [json.dumps(message).encode()], descriptors)
 
 
-def main(report: socket.socket, control: socket.socket, supervisor: int, refusal: str, once: bool = False) -> None:
+def main(
+    report: socket.socket,
+    control: socket.socket,
+    supervisor: int,
+    refusal: str,
+    settings: ZygoteSettings,
+    once: bool = False,
+) -> None:
     """Become reaper and zygote: at level "full", or at level "pod" where `refusal` says why there is no better.
 
     `supervisor` is the process id of the parent, 0 where that is outside of this pid namespace; `once` is for a tree
@@ -115,11 +124,17 @@ def main(report: socket.socket, control: socket.socket, supervisor: int, refusal
         os._exit(0)
     report.close()
     syscalls.die_with_parent(reaper)
-    if not once:  # large pages cost more than they save a single sandbox
+    # Huge pages cost more than they save a single sandbox, or one without libraries.
+    if use_huge_pages := bool(settings.preload.modules) and not once:
         hugepages.reserve_arenas()
-    versions = preload.load()
-    preload.freeze()
-    if not once:
+    try:
+        versions = settings.preload.load()
+    except Exception as error:
+        control.send(json.dumps({"preload_failed": f"{type(error).__name__}: {error}"}).encode())
+        raise
+    gc.collect()
+    gc.freeze()  # keeps the garbage collector of the sandboxes off the pages that they share
+    if use_huge_pages:
         hugepages.collapse()
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
@@ -130,7 +145,7 @@ def main(report: socket.socket, control: socket.socket, supervisor: int, refusal
     _give_up_privileges(nobody, parent=reaper)
     hello = json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode()
     socket.send_fds(control, [hello], [os.pidfd_open(os.getpid())])
-    Zygote(control, Lockdown(rules, program, reaper)).serve()
+    Zygote(control, Lockdown(rules, program, reaper), settings.allowed_modules).serve()
 
 
 def _give_up_privileges(become_nobody: bool, parent: int) -> None:
@@ -202,12 +217,14 @@ def _run() -> None:
     if sys.argv[1] == "--connect":
         report, control = (_connect(sys.argv[2]) for _ in range(2))
         supervisor, refusal, once = 0, "this is a container", True
+        settings = ZygoteSettings.from_argument(sys.argv[3])
     else:
         report, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
         supervisor, refusal, once = int(sys.argv[3]), sys.argv[4], False
+        settings = ZygoteSettings.from_argument(sys.argv[5])
     sys.argv[:] = sys.orig_argv[:] = [""]  # they tell a snippet about the host
     try:
-        main(report, control, supervisor, refusal, once)
+        main(report, control, supervisor, refusal, settings, once)
     except OSError as error:
         with contextlib.suppress(OSError):  # in the reaper it is closed
             control.send(json.dumps({"unavailable": str(error)}).encode())

@@ -1,6 +1,9 @@
 """Which layers of isolation are in force, each seen from outside or tried from inside a real sandbox."""
 
-from typing import TypedDict
+from typing import Literal, TypedDict
+
+Level = Literal["full", "pod"]
+RequestedLevel = Literal["best", "full", "pod"]
 
 
 class IsolationLayer(TypedDict):
@@ -35,7 +38,7 @@ def seccomp_filters(status: dict[str, str]) -> bool:
     return status["Seccomp"] == _SECCOMP_FILTERS
 
 
-def missing_for(level: str, layers: list[IsolationLayer]) -> str:
+def missing_for(level: Level, layers: list[IsolationLayer]) -> str:
     """Return what keeps `layers` below `level` in one line; empty where nothing does."""
     needed = {layer["name"] for layer in layers} - _OPTIONAL if level == "full" else set(_ALWAYS)
     missing = [layer for layer in layers if layer["name"] in needed and not layer["in_force"]]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from deepmath.errors import Unavailable
-from deepmath.sandbox.inside.zygote import MOST_MESSAGE_BYTES
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
+from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZYGOTE_MODULE, ZygoteSettings
 
 _START_SECONDS = 120  # on a cold disk the maths libraries take most of a minute
 # What makes results repeat: a fixed hash seed, one BLAS thread.
@@ -34,6 +34,10 @@ _ENVIRONMENT = {
 
 class ForkFailed(Exception):
     """The zygote is gone or cannot fork."""
+
+
+class PreloadFailed(Unavailable):
+    """A module of the preload set cannot be imported, or its warm-up code failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,9 @@ class ForkServer:
         self._loop.add_reader(report, self._read_report)
 
     @classmethod
-    async def start(cls, refusal: str = "", on_spawn: Callable[[int], None] = lambda _: None) -> Self:
+    async def start(
+        cls, settings: ZygoteSettings, refusal: str = "", on_spawn: Callable[[int], None] = lambda _: None
+    ) -> Self:
         """Start a tree and wait until it is ready: in namespaces of its own unless `refusal` says why not.
 
         `on_spawn` is given the process id of the launcher before that forks.
@@ -96,9 +102,9 @@ class ForkServer:
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         (report, _), (control, _) = pairs
         theirs = [end.fileno() for _, end in pairs]
-        arguments = [*map(str, theirs), str(os.getpid()), refusal]
+        arguments = [*map(str, theirs), str(os.getpid()), refusal, settings.to_argument()]
         process = subprocess.Popen(  # noqa: ASYNC220 - it is our own program, and starting it does not block
-            [sys.executable, "-P", "-m", "deepmath.sandbox.inside.zygote", *arguments],
+            [sys.executable, "-P", "-m", ZYGOTE_MODULE, *arguments],
             env=_ENVIRONMENT,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -130,6 +136,8 @@ class ForkServer:
         try:
             async with asyncio.timeout(_START_SECONDS):
                 hello, pidfds = await _hear_hello(control)
+            if "preload_failed" in hello:
+                raise PreloadFailed(f"the preload set could not be loaded: {hello['preload_failed']}")
             if "unavailable" in hello:
                 raise Unavailable(hello["unavailable"])
             return cls(report, control, hello, pidfds[0], end)

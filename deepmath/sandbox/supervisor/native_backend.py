@@ -3,34 +3,55 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from weakref import WeakSet
 
-from deepmath_executor.config import AnyLevel
-
 from deepmath.errors import Unavailable
-from deepmath.sandbox.isolation.cgroup import Cgroup
-from deepmath.sandbox.isolation.layers import IsolationLayer
-from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.isolation.cgroup import Cgroup, memory_here
+from deepmath.sandbox.isolation.layers import IsolationLayer, RequestedLevel
+from deepmath.sandbox.preload_set import MATHS, PreloadSet
+from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, PreloadFailed
 from deepmath.sandbox.supervisor.memory_watchdog import relieve
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
+from deepmath.sandbox.zygote_protocol import ZygoteSettings
 
 log = logging.getLogger(__name__)
 
 _TRIES = 3
 _WATCH_SECONDS = 0.1
 _GROWTH_BYTES = 256 << 20
+_GRACE_S = 0.05
 
 
 class NativeBackend:
-    """The backend without an engine. A zygote that has grown by `growth_bytes` is replaced."""
+    """Forks sandboxes from a zygote on this machine.
+
+    Args:
+        level: Isolation level: "full", "pod" (no namespaces), or "best" for the highest that the kernel allows.
+        preload: Modules that sandboxes start with.
+        allowed_modules: Top-level modules that a snippet may import.
+        grace_s: Time for a snippet to end after the signal at its time limit, in seconds, before it is killed.
+        cgroup: Control group for all processes; default none, and the supervisor watches their memory instead.
+        growth_bytes: Growth of the zygote after which it is replaced.
+    """
 
     name = "native"
     at_once = 2  # the zygote forks one while another locks itself down
 
-    def __init__(self, level: AnyLevel, grace_s: float, cgroup: Cgroup, growth_bytes: int = _GROWTH_BYTES) -> None:
+    def __init__(
+        self,
+        level: RequestedLevel = "best",
+        preload: PreloadSet = MATHS,
+        allowed_modules: Sequence[str] = ALLOWED_MODULES,
+        grace_s: float = _GRACE_S,
+        cgroup: Cgroup | None = None,
+        growth_bytes: int = _GROWTH_BYTES,
+    ) -> None:
         self._level = level
+        self._settings = ZygoteSettings(preload, tuple(allowed_modules))
         self._grace_s = grace_s
-        self._cgroup = cgroup
+        self._cgroup = cgroup or Cgroup(memory_here() * 9 // 10, 0, wanted=False)
         self._growth_bytes = growth_bytes
         self._refusal = ""
         self._server: ForkServer | None = None
@@ -86,7 +107,7 @@ class NativeBackend:
         try:
             return await self._start_server()
         except Unavailable as error:
-            if self._level != "best":
+            if self._level != "best" or isinstance(error, PreloadFailed):
                 raise
             self._refusal = (
                 f"refused: {error}; allow user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
@@ -96,7 +117,7 @@ class NativeBackend:
             return await self._start_server()
 
     async def _start_server(self) -> ForkServer:
-        server = await ForkServer.start(self._refusal, self._cgroup.add)
+        server = await ForkServer.start(self._settings, self._refusal, self._cgroup.add)
         self._servers.add(server)
         self._server = server
         return server

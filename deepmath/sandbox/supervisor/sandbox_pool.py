@@ -1,15 +1,22 @@
-"""Sandboxes that wait, locked down, for a session."""
+"""Pool of sandboxes that are forked and locked down before a session needs them."""
 
 import asyncio
+import hashlib
+import json
 import logging
 from collections import deque
-from collections.abc import Callable
-
-from deepmath_executor.config import Level
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from deepmath.errors import Unavailable
-from deepmath.sandbox.isolation.layers import IsolationLayer, missing_for
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.sandbox.isolation.layers import IsolationLayer, Level, missing_for
+from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.backend import Backend
+from deepmath.sandbox.supervisor.native_backend import NativeBackend
+from deepmath.sandbox.supervisor.pooled_session import PooledSession
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.supervisor.wall_probe import try_walls
 
@@ -20,14 +27,37 @@ _RETRY_SECONDS = 1.0
 
 
 class SandboxPool:
-    """Keeps `size` sandboxes waiting. Refilling goes on beside the sessions and never holds one up.
+    """Keeps `waiting` sandboxes ready. It refills in the background, and no session waits for that.
 
-    `on_kill`, if set, is told how many seconds after its limit each snippet that had to be killed was dead.
+    As an async context manager it starts the backend, checks that `required_level` is in force and stops everything
+    at the end:
+
+        async with SandboxPool() as pool, pool.session() as session:
+            result = await session.run("sum(range(10))")
+
+    Args:
+        backend: Source of sandboxes; default a `NativeBackend` with its defaults.
+        waiting: Number of sandboxes kept ready.
+        required_level: Lowest isolation level to accept on entering the context.
+        limits: Default limits of a snippet.
+
+    Attributes:
+        layers: Isolation layers around each sandbox.
+        versions: Versions of Python and of the preloaded packages, by name.
+        on_kill: Called with the seconds between a time limit and the death of the sandbox killed for it.
     """
 
-    def __init__(self, size: int, backend: Backend) -> None:
-        self._size = size
-        self._backend = backend
+    def __init__(
+        self,
+        backend: Backend | None = None,
+        waiting: int = 1,
+        required_level: Level = "pod",
+        limits: Limits | None = None,
+    ) -> None:
+        self._size = waiting
+        self._backend: Backend = backend or NativeBackend()
+        self._required_level = required_level
+        self.limits = limits or Limits()
         self._waiting: deque[Sandbox] = deque()
         self._takers: deque[asyncio.Future[Sandbox]] = deque()
         self._lent: set[Sandbox] = set()
@@ -38,11 +68,46 @@ class SandboxPool:
         self.versions: dict[str, str] = {}
         self.on_kill: Callable[[float], None] | None = None
 
-    async def start(self) -> None:
-        """Start the backend, try the walls, and begin to fill the pool.
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+            self.require(self._required_level)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def session(self, seed: int = 0) -> AsyncIterator[PooledSession]:
+        """Open a session: its snippets share variables, and its sandbox dies with it.
+
+        `seed` seeds the random number generators.
+        """
+        session = PooledSession(self.acquire, self.release, self.limits, seed)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    async def run(self, code: str, limits: Limits | None = None, seed: int = 0) -> pb.SnippetResult:
+        """Run one snippet in a sandbox of its own.
 
         Raises:
-            Unavailable: no sandbox can be had.
+            Unavailable: no sandbox could be started.
+        """
+        async with self.session(seed) as session:
+            return await session.run(code, limits)
+
+    async def start(self) -> None:
+        """Start the backend, probe the isolation layers from inside a sandbox and start filling the pool.
+
+        Raises:
+            Unavailable: no sandbox could be started.
         """
         await self._backend.start()
         first = await self._backend.open()
@@ -55,13 +120,13 @@ class SandboxPool:
         self._wanted.set()
 
     def require(self, level: Level) -> None:
-        """Insist on `level`.
+        """Check that `level` is in force.
 
         Raises:
-            Unavailable: layers are missing; the message says which, and how to get them.
+            Unavailable: layers are missing; the message names them and says how to get them.
         """
         if missing := missing_for(level, self.layers):
-            raise Unavailable(f"isolation level {level!r} cannot be had here: {missing}")
+            raise Unavailable(f"isolation level {level!r} is not available here: {missing}")
 
     async def close(self) -> None:
         """End every sandbox and the backend."""
@@ -72,6 +137,11 @@ class SandboxPool:
         for sandbox in (*self._waiting, *self._lent):
             sandbox.close()
         await self._backend.close()
+
+    @property
+    def versions_digest(self) -> str:
+        """SHA-256 of the versions in canonical JSON, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.versions, sort_keys=True).encode()).hexdigest()
 
     @property
     def waiting(self) -> int:

@@ -27,18 +27,17 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
-
-from deepmath_executor.host_calls import HostCall, HostFunctionOffer, longest_call, to_call
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox import frames
 from deepmath.sandbox.bounded_text import HeadAndTail
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.call_parser import HostCall, longest_call, to_call
 from deepmath.sandbox.supervisor.fork_server import Exit, ForkFailed, ForkServer
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
+from deepmath.sandbox.supervisor.snippet import Snippet
 
 _READY_SECONDS = 30.0
 _END_SECONDS = 5.0
@@ -49,20 +48,6 @@ _IDLE_CPU_SECONDS = 0.05
 _SHORTEST_WATCH_SECONDS = 0.001
 _SIGNALS_IN_GRACE = 4
 _NEAR = 0.9  # of the memory limit: a process that is killed there was killed for its memory
-
-
-@dataclass(frozen=True, slots=True)
-class Snippet:
-    """One snippet to run. `seed` is given with the first that a sandbox runs."""
-
-    sequence: int
-    code: str
-    limits: Limits
-    seed: int | None
-    as_json: bool = False
-    """Whether the value is wanted as JSON."""
-    offer: HostFunctionOffer | None = None
-    """What it may call in the client."""
 
 
 class Sandbox:
@@ -220,7 +205,8 @@ class Sandbox:
                 self.meter.limit_address_space(self._base + limits.memory_bytes)
                 self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
             self._watch(start + limits.wall_ms / 1e3 - self._wall, limits.cpu_ms / 1e3)
-            await self._loop.sock_sendall(self._control, frames.encode(_request(snippet) if reply is None else reply))
+            message = snippet.to_request() if reply is None else reply
+            await self._loop.sock_sendall(self._control, frames.encode(message))
         except OSError:  # it died just now: its socket says so too
             pass
         try:
@@ -405,19 +391,3 @@ class Sandbox:
         self._control.close()
         for descriptor in self._streams:
             os.close(descriptor)
-
-
-def _request(snippet: Snippet) -> dict[str, object]:
-    """Return what the runner is sent."""
-    request: dict[str, object] = {
-        "sequence": snippet.sequence,
-        "code": snippet.code,
-        "output_bytes": snippet.limits.output_bytes,
-    }
-    if snippet.seed is not None:
-        request["seed"] = snippet.seed
-    if snippet.as_json:
-        request["json"] = True
-    if snippet.offer is not None:
-        request["host"] = snippet.offer.to_request()
-    return request

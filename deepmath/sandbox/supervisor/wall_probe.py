@@ -5,21 +5,24 @@ import errno
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.isolation.layers import IsolationLayer, from_status, seccomp_filters
 from deepmath.sandbox.limits import Limits
-from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
+from deepmath.sandbox.supervisor.sandbox_process import Sandbox
+from deepmath.sandbox.supervisor.snippet import Snippet
 
 _LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=64 << 20, output_bytes=1 << 10)
-# `random` has a reference to `os`: the import allow-list is no wall, and is not taken for one here.
-_READ_THE_ROOT = """
-import random
+# Any snippet can reach the `os` module without an import. The import allow-list is not an isolation layer.
+_OS = """
+os = next(kind for kind in object.__subclasses__() if kind.__name__ == "_wrap_close").__init__.__globals__
+"""
+_READ_THE_ROOT = f"""
+{_OS}
 try:
-    random._os.listdir("/")
+    os["listdir"]("/")
 except OSError as error:
     print(error.errno)
 """
-_OPEN_A_SOCKET = """
-import random
-modules = random._os.sys.modules
-modules["ctypes"].CDLL(None).socket(2, 1, 0)
+_OPEN_A_SOCKET = f"""
+{_OS}
+os["sys"].modules["ctypes"].CDLL(None).socket(2, 1, 0)
 """
 _TAKE_MEMORY = "bytes(1 << 30)"
 
@@ -43,7 +46,7 @@ async def try_walls(sandbox: Sandbox, prepared: list[IsolationLayer]) -> list[Is
 
 
 def _snippet(sequence: int, code: str) -> Snippet:
-    return Snippet(sequence, code, _LIMITS, None)
+    return Snippet(sequence, code, _LIMITS)
 
 
 def _correct(layer: IsolationLayer, held: bool) -> IsolationLayer:

@@ -56,16 +56,15 @@ def _backend(config: ExecutorConfig) -> "Backend":
     from deepmath.sandbox.isolation.cgroup import Cgroup, memory_here
     from deepmath.sandbox.preload_set import MATHS, NOTHING
     from deepmath.sandbox.supervisor.native_backend import NativeBackend
-    from deepmath.sandbox.zygote_protocol import ZygoteSettings
     from deepmath_executor.docker_backend import DockerBackend
 
     memory = config.max_total_memory_bytes or memory_here() * 9 // 10
     grace_s = config.grace_ms / 1e3
-    settings = ZygoteSettings(MATHS if config.preload == "maths" else NOTHING)
+    preload = MATHS if config.preload == "maths" else NOTHING
     if config.backend == "docker":
-        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, settings)
+        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, preload)
     processes = _TREE + config.max_sessions + config.waiting_sandboxes
-    return NativeBackend(config.level, settings, grace_s, Cgroup(memory, processes, config.cgroup))
+    return NativeBackend(config.level, preload, grace_s=grace_s, cgroup=Cgroup(memory, processes, config.cgroup))
 
 
 async def _serve(config: ExecutorConfig, pool: "SandboxPool") -> None:

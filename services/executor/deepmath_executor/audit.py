@@ -1,4 +1,4 @@
-"""The audit log: one line of JSON for each snippet, who ran what, under which limits, and how it ended."""
+"""Audit log: one JSON line per snippet with its client, code hash, limits, outcome and usage."""
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ from deepmath_executor.caller import Caller
 log = logging.getLogger(__name__)
 
 _STDERR = 2
-# A named pipe that is full or that nobody reads shall cost a line, not hold up the service.
+# Non-blocking: a named pipe that is full or has no reader costs a line and does not block the service.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _OWNER_ONLY = 0o600
 _LIMITS = tuple(field.name for field in fields(Limits))
@@ -25,12 +25,12 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class AuditLog:
-    """Appends to the file at `path`, or writes to stderr where that is empty; the code itself only `with_code`.
+    """Appends to the file `path`, or writes to stderr if `path` is empty. Includes the code only if `with_code`.
 
-    A line that cannot be written is counted in `lost` and costs no snippet its result.
+    A line that cannot be written is counted in `lost`; its snippet still returns its result.
 
     Raises:
-        Unavailable: the file cannot be written; the message says why.
+        Unavailable: The file cannot be written; the message says why.
     """
 
     def __init__(self, path: str, with_code: bool) -> None:
@@ -38,11 +38,11 @@ class AuditLog:
         self._with_code = with_code
         self._descriptor = _open(path) if path else _STDERR
         self._failing = False
-        self._torn = b""
+        self._separator = b""
         self.lost = 0
 
     def record(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Write the line of one snippet. Its outcome is UNSPECIFIED where the client went before there was one."""
+        """Write the line of one snippet. The outcome is UNSPECIFIED if the client disconnected before there was one."""
         usage = result.usage
         line = {
             "time": round(time.time(), 3),
@@ -66,24 +66,22 @@ class AuditLog:
         self._write(_encode(line).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        line = self._torn + line
+        line = self._separator + line
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:
-            self._lose(str(error.strerror))
+            self._count_lost(str(error.strerror))
             return
         if written < len(line):
-            self._torn = b"\n"  # the next line shall not begin where this one broke off
-            self._lose("no room for the whole line")
+            self._separator = b"\n"  # ends the partial line before the next one
+            self._count_lost("no room for the whole line")
         else:
-            self._torn, self._failing = b"", False
+            self._separator, self._failing = b"", False
 
-    def _lose(self, reason: str) -> None:
+    def _count_lost(self, reason: str) -> None:
         self.lost += 1
-        if not self._failing:  # once, not for every line
-            log.error(
-                "cannot write to the audit log %s: %s; lines are lost until it can be written", self._name, reason
-            )
+        if not self._failing:  # log once, not for every line
+            log.error("cannot write audit log %s: %s; lines are lost until it is writable again", self._name, reason)
         self._failing = True
 
 
@@ -91,11 +89,11 @@ def _open(path: str) -> int:
     try:
         descriptor = os.open(path, _FLAGS, _OWNER_ONLY)
         os.write(descriptor, b"")
-        room = os.fstatvfs(descriptor)
-        if room.f_blocks and not room.f_bavail:
+        file_system = os.fstatvfs(descriptor)
+        if file_system.f_blocks and not file_system.f_bavail:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise Unavailable(
-            f"cannot write the audit log {path}: {error.strerror}; name a file that can be written with --audit-file"
+            f"cannot write audit log {path}: {error.strerror}; set --audit-file to a writable file"
         ) from error
     return descriptor

@@ -1,4 +1,4 @@
-"""Who calls: what sessions, snippets and rates are counted by."""
+"""Identity of a calling client: the key for per-client sessions, slots and rates."""
 
 from typing import Any, NamedTuple, Self
 
@@ -7,10 +7,10 @@ from deepmath.rpc.metadata import CLIENT_NAME, check_name
 
 
 class Caller(NamedTuple):
-    """A client by the name that it has proven, wherever it calls from; `host` is empty then.
+    """A client, by authenticated name if it has one; `host` is then empty.
 
-    One that has proven none is known by the host that it calls from and the name that it gives itself. That name is
-    believed: it keeps honest clients of one host apart. Where clients are not honest, give them tokens or certificates.
+    An unauthenticated client is identified by its host and the name it sends. The name is trusted: it only separates
+    honest clients on one host. Authenticate clients that may be dishonest, with tokens or certificates.
     """
 
     host: str
@@ -18,10 +18,10 @@ class Caller(NamedTuple):
 
     @classmethod
     def of(cls, context: Any) -> Self:
-        """Return who made the call of `context`.
+        """Return the caller of the RPC with this servicer `context`.
 
         Raises:
-            InvalidRequest: the name is too long or not printable.
+            InvalidRequest: The client's name is too long or not printable.
         """
         if proven := proven_name():
             return cls("", proven)
@@ -30,10 +30,10 @@ class Caller(NamedTuple):
         return cls(_host(context.peer()), name)
 
     def __str__(self) -> str:
-        return f"{self.name or 'a client'} at {self.host}" if self.host else self.name
+        return f"{self.name or 'unnamed client'} at {self.host}" if self.host else self.name
 
 
 def _host(peer: str) -> str:
-    """Return a gRPC peer (`ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`, `unix:`) without what changes by connection."""
+    """Return a gRPC peer (`ipv4:10.0.0.1:4711`, `ipv6:%5B::1%5D:4711`, `unix:`) without its port."""
     scheme, _, _ = peer.partition(":")
     return peer.rpartition(":")[0] if scheme in ("ipv4", "ipv6") else scheme

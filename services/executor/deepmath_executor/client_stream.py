@@ -1,17 +1,15 @@
 """The client's half of a session: what it sends next, and its answers to the calls of the snippet that runs."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import grpc
 
 from deepmath.errors import Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath_executor.host_calls import HostCall, check_result
-
-if TYPE_CHECKING:
-    from deepmath.sandbox.supervisor.sandbox_process import Snippet
-
+from deepmath.sandbox.supervisor.call_parser import HostCall
+from deepmath.sandbox.supervisor.snippet import Snippet
+from deepmath_executor.host_calls import check_result
 
 _MARGIN_S = (
     2.0  # The client judges whether it was in time, as only it knows what it did; this is for one that is silent.
@@ -50,7 +48,7 @@ class ClientStream:
             return False
         return (request.host_result.sequence, request.host_result.number) <= self._asked
 
-    async def ask(self, call: HostCall, snippet: "Snippet") -> pb.HostResult:
+    async def ask(self, call: HostCall, snippet: Snippet) -> pb.HostResult:
         """Have the client answer `call` within the snippet's deadline; for one that does not, answer that it timed out.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the executor can be told: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags, later ones win."""
+"""Settings of the executor: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags; the later ones win."""
 
 import os
 from typing import Literal
@@ -6,93 +6,114 @@ from typing import Literal
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
 from deepmath.serving.service_config import ServiceConfig
 
-Level = Literal["full", "pod"]
-AnyLevel = Literal["best", "full", "pod"]
 BackendName = Literal["native", "docker"]
 
 
 class ExecutorConfig(ServiceConfig):
-    """Runs Python snippets that nobody trusts, each session in a sandbox of its own."""
+    """Run untrusted Python snippets, each session in its own sandbox."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_EXECUTOR_")
 
-    level: AnyLevel = Field(
-        "best", description="Isolation: full is every layer, pod goes without namespaces, best is what can be had."
+    level: RequestedLevel = Field(
+        "best",
+        description="Isolation level: full (every layer), pod (no namespaces), best (full if the kernel allows).",
     )
-    require: Level = Field("pod", description="Refuse to start where less than this level can be had.")
+    require: Level = Field("pod", description="Refuse to start below this isolation level.")
     backend: BackendName = Field(
-        "native", description="Where sandboxes come from: forked here, or a container of docker for each session."
+        "native", description="Sandbox backend: native (processes forked here) or docker (one container per session)."
     )
-    image: str = Field("deepmath-executor", min_length=1, description="Image of the containers (docker only).")
+    image: str = Field("deepmath-executor", min_length=1, description="Container image (docker backend).")
     runtime: str = Field(
-        "", description="Runtime of the containers, such as runsc (docker only; empty: the engine's own default)."
+        "", description="Container runtime, such as runc (docker backend; empty: the engine's default)."
     )
-    check: bool = Field(False, description="Try every isolation layer, print one JSON object for each, and exit.")
+    preload: Literal["maths", "none"] = Field(
+        "maths", description="Modules that sandboxes start with: the maths libraries, or none for a fast start."
+    )
+    check: bool = Field(False, description="Test every isolation layer, print one JSON object per layer, and exit.")
 
-    wall_ms: int = Field(20_000, gt=0, description="Wall-clock limit of a snippet that asks for none, in ms.")
-    cpu_ms: int = Field(20_000, gt=0, description="Processor-time limit of a snippet that asks for none, in ms.")
-    memory_bytes: int = Field(512 << 20, gt=0, description="Memory limit of a snippet that asks for none, in bytes.")
-    output_bytes: int = Field(16 << 10, gt=0, description="Bytes kept of each text where a snippet asks for none.")
-    maximum_wall_ms: int = Field(120_000, gt=0, description="The longest wall-clock limit a snippet may ask for.")
-    maximum_cpu_ms: int = Field(120_000, gt=0, description="The longest processor-time limit a snippet may ask for.")
-    maximum_memory_bytes: int = Field(4 << 30, gt=0, description="The highest memory limit a snippet may ask for.")
-    maximum_output_bytes: int = Field(256 << 10, gt=0, description="The most bytes of each text a snippet may ask for.")
+    wall_ms: int = Field(20_000, gt=0, description="Default wall-clock limit of a snippet, in ms.")
+    cpu_ms: int = Field(20_000, gt=0, description="Default processor-time limit of a snippet, in ms.")
+    memory_bytes: int = Field(512 << 20, gt=0, description="Default memory limit of a snippet, in bytes.")
+    output_bytes: int = Field(
+        16 << 10, gt=0, description="Default number of bytes kept of stdout, of stderr, and of the value."
+    )
+    maximum_wall_ms: int = Field(120_000, gt=0, description="Highest wall-clock limit a snippet may request, in ms.")
+    maximum_cpu_ms: int = Field(120_000, gt=0, description="Highest processor-time limit a snippet may request, in ms.")
+    maximum_memory_bytes: int = Field(
+        4 << 30, gt=0, description="Highest memory limit a snippet may request, in bytes."
+    )
+    maximum_output_bytes: int = Field(
+        256 << 10, gt=0, description="Highest output limit a snippet may request, in bytes of each text."
+    )
 
-    host_call_ms: int = Field(60_000, gt=0, description="Time to answer a host call where a snippet asks for none.")
-    maximum_host_call_ms: int = Field(600_000, gt=0, description="The longest a snippet may ask for to answer a call.")
-    host_calls: int = Field(100, gt=0, description="Host calls of a snippet that asks for no number.")
-    maximum_host_calls: int = Field(1000, gt=0, description="The most host calls that a snippet may ask for.")
+    host_call_ms: int = Field(60_000, gt=0, description="Default timeout of one host call, in ms.")
+    maximum_host_call_ms: int = Field(
+        600_000, gt=0, description="Longest host-call timeout a snippet may request, in ms."
+    )
+    host_calls: int = Field(100, gt=0, description="Default number of host calls per snippet.")
+    maximum_host_calls: int = Field(1000, gt=0, description="Highest number of host calls a snippet may request.")
 
     grace_ms: int = Field(
-        50, ge=0, description="After a time limit the snippet has so long to end by its TimeoutError before SIGKILL."
+        50, ge=0, description="Time for a snippet to end after its TimeoutError before it is killed, in ms."
     )
     cgroup: bool = Field(
-        True, description="Put sandboxes into a control group where one can be made (native); else memory is watched."
+        True,
+        description="Put sandboxes into a control group if one can be created (native backend); the supervisor limits "
+        "their memory otherwise.",
     )
     max_total_memory_bytes: int = Field(
-        0, ge=0, description="Memory of all sandboxes (0: nine tenths of what this machine or its cgroup has)."
+        0, ge=0, description="Memory of all sandboxes together, in bytes (0: 90 % of the machine's or cgroup's memory)."
     )
 
-    waiting_sandboxes: int = Field(8, ge=0, description="Sandboxes kept forked and locked down, ready for a session.")
-    max_sessions: int = Field(512, gt=0, description="Sessions open at once; more are refused and told when to return.")
-    open_seconds: float = Field(10.0, gt=0, description="A stream that has not opened its session by then is ended.")
+    waiting_sandboxes: int = Field(8, ge=0, description="Locked-down sandboxes kept ready for new sessions.")
+    max_sessions: int = Field(
+        512, gt=0, description="Maximum number of open sessions; more are refused with a retry delay."
+    )
+    open_seconds: float = Field(10.0, gt=0, description="Time for a stream to open its session, in seconds.")
     max_running_snippets: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         gt=0,
-        description="Snippets running at once (default: one for each core); others queue.",
+        description="Maximum number of running snippets (default: one per core); others queue.",
     )
     max_queued_snippets: int = Field(
-        256, gt=0, description="With so many in the queue no session is opened; those that are open go on."
+        256,
+        gt=0,
+        description="Reject new sessions while this many snippets are queued; open sessions are unaffected.",
     )
-    max_sessions_per_client: int = Field(0, ge=0, description="Sessions open at once for one client (0: no limit).")
-    max_running_per_client: int = Field(0, ge=0, description="Snippets running at once for one client (0: no limit).")
+    max_sessions_per_client: int = Field(0, ge=0, description="Maximum open sessions per client (0: no limit).")
+    max_running_per_client: int = Field(0, ge=0, description="Maximum running snippets per client (0: no limit).")
     snippets_per_second_per_client: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Snippets started for one client, on average (0: no limit)."
+        0.0, ge=0, allow_inf_nan=False, description="Average rate of snippets per client, per second (0: no limit)."
     )
-    burst: int = Field(10, gt=0, description="Snippets that a client may start at once when it has a rate limit.")
-    idle_seconds: float = Field(600.0, gt=0, description="A session that is sent nothing for so long is ended.")
-    lifetime_seconds: float = Field(3600.0, gt=0, description="A session is ended at this age, after what it runs.")
+    burst: int = Field(10, gt=0, description="Snippets a rate-limited client may start at once.")
+    idle_seconds: float = Field(
+        600.0, gt=0, description="Close a session after this many seconds without a message from its client."
+    )
+    lifetime_seconds: float = Field(
+        3600.0, gt=0, description="Close a session at this age in seconds; a running snippet finishes first."
+    )
 
-    preflight: bool = Field(True, description="Tell of syntax errors and refused imports without a sandbox.")
+    preflight: bool = Field(True, description="Report syntax errors and disallowed imports without using a sandbox.")
     audit_file: str = Field("", description="Append the audit log to this file (default: write it to stderr).")
-    audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not its hash only.")
+    audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not only its hash.")
 
     @property
     def default_limits(self) -> Limits:
-        """Limits of a snippet that asks for none."""
+        """Limits of a snippet that requests none."""
         return Limits(self.wall_ms, self.cpu_ms, self.memory_bytes, self.output_bytes)
 
     @property
     def maximum_limits(self) -> Limits:
-        """The most that a snippet may ask for."""
+        """Highest limits that a snippet may request."""
         return Limits(self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes)
 
     @model_validator(mode="after")
     def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":
         for name in ("wall_ms", "cpu_ms", "memory_bytes", "output_bytes", "host_call_ms", "host_calls"):
             if getattr(self, name) > getattr(self, f"maximum_{name}"):
-                raise ValueError(f"{name} is over maximum_{name}: lower the one or raise the other")
+                raise ValueError(f"{name} is over maximum_{name}; lower {name} or raise maximum_{name}")
         return self

@@ -1,30 +1,33 @@
-"""What a container gives: the kernel is asked about its first process, from outside, before that has done anything."""
+"""Isolation layers that a container provides, read from /proc for its first process before that has run anything."""
 
 from pathlib import Path
 
 from deepmath.sandbox.isolation import namespaces
 from deepmath.sandbox.isolation.layers import IsolationLayer, seccomp_filters
 
-_SHARED = "shared with the host; an engine that remaps users (userns-remap) gives one"
+_SHARED = "shared with the host; enable user remapping in the engine (userns-remap) for a separate one"
 
 
-def look_at(pid: int) -> list[IsolationLayer]:
-    """Return the layers around process `pid`.
+def container_layers(pid: int) -> list[IsolationLayer]:
+    """Return the isolation layers around process `pid`.
 
     Raises:
-        OSError: it is gone, or hides already.
+        OSError: The process has ended or is no longer dumpable.
     """
-    ours, theirs = namespaces.identities(), namespaces.identities(pid)
-    own = {name: theirs[name] != ours[name] for name in ours}
+    own, container = namespaces.identities(), namespaces.identities(pid)
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return [
         *(
-            IsolationLayer(name=f"{name}_namespace", in_force=held, detail="the container's" if held else _SHARED)
-            for name, held in own.items()
+            IsolationLayer(
+                name=f"{name}_namespace",
+                in_force=container[name] != own[name],
+                detail="the container's" if container[name] != own[name] else _SHARED,
+            )
+            for name in own
         ),
         IsolationLayer(name="minimal_root", in_force=_has_read_only_root(pid), detail="the image's, read-only"),
         IsolationLayer(
-            name="container_seccomp", in_force=seccomp_filters(status), detail="the whole container's, an allow-list"
+            name="container_seccomp", in_force=seccomp_filters(status), detail="allow-list for the whole container"
         ),
     ]
 

@@ -1,6 +1,6 @@
-"""The Docker engine: reached, checked, asked, and its errors put into words.
+"""Asynchronous client of the local Docker engine, with its errors translated into advice.
 
-The SDK blocks, so that each of its calls goes through a thread. It is imported in this file alone, and when it is used.
+The SDK blocks, so every call runs in a thread. Only this module imports the SDK, and only when it is used.
 """
 
 import asyncio
@@ -15,143 +15,142 @@ from deepmath.errors import InvalidRequest, Unavailable
 _CALL_SECONDS = 60
 _DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 _DEFAULT_PORT = 2375
-_THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1")
-_GONE_OR_GOING = (404, 409)  # statuses of the engine's answer to a removal
+_LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
+_REMOVED_OR_REMOVING = (404, 409)  # HTTP statuses of a removal
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class DockerClient:
-    """A connection to the engine that DOCKER_HOST names, on this machine. `about` is what it says of itself."""
+    """A connection to the local engine at DOCKER_HOST. `info` is the engine's answer to `docker info`."""
 
-    def __init__(self, client: Any, address: str, about: dict[str, Any]) -> None:
+    def __init__(self, client: Any, address: str, info: dict[str, Any]) -> None:
         self._client = client
         self._address = address
-        self.about = about
+        self.info = info
 
     @classmethod
-    async def reach(cls) -> Self:
-        """Connect.
+    async def connect(cls) -> Self:
+        """Connect to the engine.
 
         Raises:
-            InvalidRequest: DOCKER_HOST names another machine's engine.
-            Unavailable: there is no SDK or no engine, or it must not be used; the message says what to do.
+            InvalidRequest: DOCKER_HOST names an engine on another machine.
+            Unavailable: The SDK is not installed, or the engine is unreachable or denies access.
         """
         address = os.environ.get("DOCKER_HOST") or _DEFAULT_ADDRESS
         parts = urlsplit(address)
-        if parts.scheme not in ("unix", "tcp") or (parts.hostname or "") not in _THIS_MACHINE:
+        if parts.scheme not in ("unix", "tcp") or (parts.hostname or "") not in _LOCAL_HOSTS:
             raise InvalidRequest(
-                f"DOCKER_HOST is {address}: the engine has to be on this machine, because the executor measures and "
-                "kills sandboxes through its own kernel; give unix:///PATH or tcp://127.0.0.1:PORT"
+                f"DOCKER_HOST is {address}, but the engine must run on this machine: the executor measures and kills "
+                "sandboxes through its own kernel; set it to unix:///PATH or tcp://127.0.0.1:PORT"
             )
         try:
             import docker
         except ImportError as error:
-            raise Unavailable(
-                "backend docker needs the docker SDK: pip install 'deepmath-services[executor-docker]'"
-            ) from error
+            raise Unavailable("backend docker needs the Docker SDK: pip install 'docker>=7.2,<8'") from error
         try:
-            await asyncio.to_thread(_knock, address)
+            await asyncio.to_thread(_try_to_connect, address)
             client = await asyncio.to_thread(docker.APIClient, address, "auto", _CALL_SECONDS)
-            about = await asyncio.to_thread(client.info)
+            info = await asyncio.to_thread(client.info)
         except (OSError, docker.errors.DockerException) as error:
-            raise Unavailable(f"the docker engine at {address} cannot be used: {_reason(error)}") from error
-        return cls(client, address, about)
+            raise Unavailable(f"cannot use the Docker engine at {address}: {_reason(error)}") from error
+        return cls(client, address, info)
 
-    def check(self, runtime: str) -> None:
-        """Insist on Linux containers with seccomp, and on `runtime` if it is not empty.
+    def require(self, runtime: str) -> None:
+        """Require Linux containers with seccomp, and `runtime` unless it is empty.
 
         Raises:
-            Unavailable: the engine does not have it.
+            Unavailable: The engine lacks one of these.
         """
-        if self.about["OSType"] != "linux" or not any("name=seccomp" in text for text in self.about["SecurityOptions"]):
-            raise Unavailable(f"the docker engine at {self._address} has no Linux containers with seccomp")
-        if runtime and runtime not in self.about["Runtimes"]:
-            known = ", ".join(sorted(self.about["Runtimes"]))
-            raise Unavailable(f"the docker engine at {self._address} has no runtime {runtime!r}; it has: {known}")
+        if self.info["OSType"] != "linux" or not any("name=seccomp" in text for text in self.info["SecurityOptions"]):
+            raise Unavailable(f"the Docker engine at {self._address} does not run Linux containers with seccomp")
+        if runtime and runtime not in self.info["Runtimes"]:
+            known = ", ".join(sorted(self.info["Runtimes"]))
+            raise Unavailable(f"the Docker engine at {self._address} has no runtime {runtime!r}; available: {known}")
 
-    async def find_image(self, name: str) -> str:
+    async def image_id(self, name: str) -> str:
         """Return the id of the image `name`.
 
         Raises:
-            Unavailable: the engine does not have it, or is gone.
+            Unavailable: The engine does not have the image, or is unreachable.
         """
         return str((await self._call(self._client.inspect_image, name))["Id"])
 
-    async def start_container(self, host: dict[str, Any], **options: Any) -> str:
-        """Create and start a container and return its id; `host` is for its HostConfig.
+    async def start_container(self, host_config: dict[str, Any], **options: Any) -> str:
+        """Create and start a container and return its id.
 
         Raises:
-            Unavailable: it cannot be had. Nothing of it is left then.
+            Unavailable: The container cannot be started; nothing of it is left.
         """
 
-        def start() -> str:  # in one piece, so that a caller who is cancelled leaves nothing half done
-            host_config = self._client.create_host_config(**host)
-            made = self._client.create_container(host_config=host_config, use_config_proxy=False, **options)
+        def start() -> str:  # in one thread call, so that a cancelled caller leaves nothing half done
+            container = self._client.create_container(
+                host_config=self._client.create_host_config(**host_config), use_config_proxy=False, **options
+            )
             try:
-                self._client.start(made["Id"])
+                self._client.start(container["Id"])
             except BaseException:
-                self._remove(made["Id"])
+                self._remove(container["Id"])
                 raise
-            return str(made["Id"])
+            return str(container["Id"])
 
         return await self._call(start)
 
-    async def runs(self, identity: str) -> bool:
-        """Whether the container is there and runs.
+    async def is_running(self, container: str) -> bool:
+        """Return whether a container, by id, is running.
 
         Raises:
-            Unavailable: the engine is gone.
+            Unavailable: The engine is unreachable.
         """
-        found = await self._call(self._client.containers, filters={"id": identity})
+        found = await self._call(self._client.containers, filters={"id": container})
         return bool(found)
 
-    async def remove(self, label: str, condemned: Callable[[str], bool]) -> None:
-        """End and remove the containers, of any state, whose value of `label` is `condemned`.
+    async def remove_containers(self, label: str, matches: Callable[[str], bool]) -> None:
+        """Kill and remove all containers, in any state, for whose value of `label` `matches` is true.
 
         Raises:
-            Unavailable: the engine is gone.
+            Unavailable: The engine is unreachable.
         """
         found = await self._call(self._client.containers, all=True, filters={"label": label})
         await asyncio.gather(
-            *(self._call(self._remove, one["Id"]) for one in found if condemned(one["Labels"][label])),
+            *(self._call(self._remove, container["Id"]) for container in found if matches(container["Labels"][label])),
         )
 
-    def _remove(self, identity: str) -> None:
+    def _remove(self, container: str) -> None:
         import docker
 
         try:
-            self._client.remove_container(identity, force=True)
+            self._client.remove_container(container, force=True)
         except docker.errors.APIError as error:
-            if error.status_code not in _GONE_OR_GOING:
+            if error.status_code not in _REMOVED_OR_REMOVING:
                 raise
 
-    async def _call(self, method: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
+    async def _call(self, method: Callable[..., Response], *arguments: Any, **options: Any) -> Response:
         import docker
 
         try:
             return await asyncio.to_thread(method, *arguments, **options)
         except (OSError, docker.errors.DockerException) as error:
-            raise Unavailable(f"the docker engine at {self._address}: {_reason(error)}") from error
+            raise Unavailable(f"the Docker engine at {self._address}: {_reason(error)}") from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._client.close()
 
 
-def _knock(address: str) -> None:
-    """Connect once by hand: the SDK buries the reason of a refusal under three exceptions.
+def _try_to_connect(address: str) -> None:
+    """Connect a socket once: the SDK wraps the reason of a failure in three other exceptions.
 
     Raises:
-        OSError: nobody is there.
+        OSError: The connection failed.
     """
     parts = urlsplit(address)
     if parts.scheme == "unix":
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(parts.path)
     else:
-        place = (parts.hostname or "127.0.0.1", parts.port or _DEFAULT_PORT)
-        socket.create_connection(place, timeout=_CALL_SECONDS).close()
+        engine = (parts.hostname or "127.0.0.1", parts.port or _DEFAULT_PORT)
+        socket.create_connection(engine, timeout=_CALL_SECONDS).close()
 
 
 def _reason(error: Exception) -> str:
@@ -161,11 +160,11 @@ def _reason(error: Exception) -> str:
         case PermissionError():
             return "permission denied; run the executor as a member of the group that owns the socket (docker)"
         case FileNotFoundError():
-            return "there is no such socket; start the engine, or set DOCKER_HOST"
+            return "the socket does not exist; start the engine, or set DOCKER_HOST"
         case ConnectionRefusedError():
-            return "nobody answers; start the engine"
+            return "connection refused; start the engine"
         case docker.errors.ImageNotFound():
             return f"{error.explanation}; build the executor's image with `make images`"
         case docker.errors.APIError():
             return str(error.explanation or error)
-    return "it does not answer"
+    return "no answer"

@@ -1,4 +1,4 @@
-"""Who is next: free slots go round the callers that wait, in turn; within a caller, first come, first served."""
+"""Round-robin queue: free slots rotate among the waiting callers; each caller's items run first come, first served."""
 
 from collections import Counter, deque
 from typing import Generic, TypeVar
@@ -8,9 +8,9 @@ Item = TypeVar("Item")
 
 
 class FairQueue(Generic[Caller, Item]):
-    """Items that wait for one of `slots`, at most `per_caller` of a caller's holding one (0: as many as there are).
+    """Items that wait for one of `slots`. A caller holds at most `per_caller` slots (0: no per-caller limit).
 
-    Whoever comes with one item waits for one turn of the callers before it, however many items each of them has.
+    A new caller waits for one turn of each caller ahead of it, however many items they have queued.
     """
 
     def __init__(self, slots: int, per_caller: int = 0) -> None:
@@ -21,19 +21,19 @@ class FairQueue(Generic[Caller, Item]):
         self._waiting: dict[Caller, deque[Item]] = {}  # in the order of their turns
 
     def push(self, caller: Caller, item: Item) -> None:
-        """Queue `item`. A caller that had none waiting is put behind those that have."""
+        """Queue `item`. A caller with nothing queued joins the rotation at its end."""
         self._waiting.setdefault(caller, deque()).append(item)
         self.queued += 1
 
     def withdraw(self, caller: Caller, item: Item) -> None:
-        """Take an `item` out of the queue that is still in it."""
+        """Remove a queued `item`."""
         self._waiting[caller].remove(item)
         if not self._waiting[caller]:
             del self._waiting[caller]
         self.queued -= 1
 
     def pop(self) -> Item | None:
-        """Give a slot to the item whose turn it is and return it; None where no slot is free or nobody may have it."""
+        """Assign a slot to the next item and return it; None if no slot is free or no waiting caller may take one."""
         if self.running >= self.slots:
             return None
         caller = next((caller for caller in self._waiting if self._running[caller] < self._per_caller), None)
@@ -42,7 +42,7 @@ class FairQueue(Generic[Caller, Item]):
         items = self._waiting.pop(caller)
         item = items.popleft()
         if items:
-            self._waiting[caller] = items  # behind the others
+            self._waiting[caller] = items  # to the end of the rotation
         self._running[caller] += 1
         self.queued -= 1
         self.running += 1

@@ -7,58 +7,28 @@ object within the limits of `deepmath/rpc/wire_values.py`. What is refused is to
 
 import keyword
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.rpc import wire_values
 from deepmath.sandbox.bounded_text import cut
-from deepmath.sandbox.frames import MalformedFrame
+from deepmath.sandbox.supervisor.call_parser import HostCall
+from deepmath.sandbox.supervisor.snippet import HostFunctionOffer, Snippet
 from deepmath_executor.config import ExecutorConfig
-
-if TYPE_CHECKING:
-    from deepmath.sandbox.supervisor.sandbox_process import Snippet
 
 _MOST_FUNCTIONS = 128
 _MOST_PARAMETERS = 64
 _NAME_CHARACTERS = 64
-_ENVELOPE_BYTES = 4 << 10
 _TYPE_BYTES = 256
 _MESSAGE_BYTES = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class HostFunctionOffer:
-    """What one snippet may call: functions by name, who answers, the time to answer each, and how often in all."""
-
-    functions: dict[str, pb.HostFunction]
-    ask: "Ask"
-    call_ms: int
-    calls: int
-
-    def to_request(self) -> list[dict[str, object]]:
-        """The functions as the sandbox is told of them."""
-        return [
-            {"name": name, "parameters": list(function.parameters), "ends_snippet": function.ends_snippet}
-            for name, function in self.functions.items()
-        ]
+Ask = Callable[[HostCall, Snippet], Awaitable[pb.HostResult]]
+"""Asks the client to answer a call."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostCall:
-    """A call that a sandbox asks for."""
-
-    number: int
-    function: str
-    arguments: str
-
-
-Ask = Callable[[HostCall, "Snippet"], Awaitable[pb.HostResult]]
-
-
-def resolve_offer(asked: pb.HostFunctions, ask: Ask, config: ExecutorConfig) -> HostFunctionOffer | None:
-    """Return what `asked` means, with `ask` to answer; None where it offers no function. Zeros mean the defaults.
+def resolve_offer(asked: pb.HostFunctions, config: ExecutorConfig) -> HostFunctionOffer | None:
+    """Return what `asked` means; None where it offers no function. Zeros mean the defaults.
 
     Raises:
         InvalidRequest: a name is none or is there twice, there are too many, or a limit is out of bounds.
@@ -70,7 +40,7 @@ def resolve_offer(asked: pb.HostFunctions, ask: Ask, config: ExecutorConfig) -> 
     _check_names("host.functions", (function.name for function in asked.functions), _MOST_FUNCTIONS)
     for function in asked.functions:
         _check_names(f"the parameters of host function {function.name}", function.parameters, _MOST_PARAMETERS)
-    return HostFunctionOffer({function.name: function for function in asked.functions}, ask, call_ms, calls)
+    return HostFunctionOffer({function.name: function for function in asked.functions}, call_ms, calls)
 
 
 def _within(name: str, value: int, default: int, highest: int) -> int:
@@ -96,27 +66,6 @@ def _check_names(of: str, names: Iterable[str], most: int) -> None:
 def _is_name(name: str) -> bool:
     short = len(name) <= _NAME_CHARACTERS and name.isascii() and name.isidentifier()
     return short and not name.startswith("__") and not keyword.iskeyword(name)
-
-
-def longest_call() -> int:
-    """How long the frame of a call may be: its arguments are JSON within JSON, whose quotes are escaped once more."""
-    return _ENVELOPE_BYTES + 2 * wire_values.ARGUMENT_BYTES
-
-
-def to_call(message: dict[str, object], sequence: int, number: int) -> HostCall:
-    """Return the call in `message`.
-
-    Raises:
-        MalformedFrame: it is not call `number` of snippet `sequence`.
-    """
-    for key, expected in (("sequence", sequence), ("call", number)):
-        found = message.get(key)
-        if type(found) is not int or found != expected:
-            raise MalformedFrame(f"{key} of a call")
-    function, arguments = message.get("function"), message.get("arguments")
-    if not isinstance(function, str) or not isinstance(arguments, str):
-        raise MalformedFrame("function or arguments of a call")
-    return HostCall(number, function, arguments)
 
 
 def refusal(call: HostCall, offer: HostFunctionOffer) -> dict[str, object] | None:

@@ -30,9 +30,8 @@ from contextlib import contextmanager, suppress
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.import_policy import ImportPolicy
-from deepmath.sandbox.inside.runner import FILE_PREFIX
 from deepmath.sandbox.supervisor.result_parser import to_result
-from deepmath.sandbox.tracebacks import describe
+from deepmath.sandbox.tracebacks import describe, register_source, snippet_filename
 
 MAX_BYTES = 4 << 10  # 20 ms of hostile code
 
@@ -67,7 +66,7 @@ def refuse(code: str, sequence: int, output_bytes: int, alone: bool) -> pb.Snipp
     """
     if _is_too_much(code):
         return None
-    filename = f"{FILE_PREFIX}{sequence}>"
+    filename = snippet_filename(sequence)
     try:
         with _warnings_raised():
             if error := _syntax_error(code, filename):
@@ -92,7 +91,7 @@ def _is_too_much(code: str) -> bool:
 
 def _result(outcome: str, error: Exception, sequence: int, output_bytes: int) -> pb.SnippetResult:
     # Through the same functions as an answer of a sandbox, so that it is cut and checked alike.
-    message = {"outcome": outcome, "sequence": sequence, "exception": describe(error, output_bytes, FILE_PREFIX)}
+    message = {"outcome": outcome, "sequence": sequence, "exception": describe(error, output_bytes)}
     return to_result(message, sequence, output_bytes)
 
 
@@ -178,7 +177,7 @@ def _warnings_raised() -> Iterator[None]:
 @contextmanager
 def _lines_known(code: str, filename: str) -> Iterator[None]:
     """Let tracebacks quote `code`, in the way of the runner."""
-    linecache.cache[filename] = (len(code), None, [line + "\n" for line in code.splitlines()], filename)
+    register_source(filename, code)
     try:
         yield
     finally:

@@ -11,7 +11,6 @@ from deepmath.errors import WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath.sandbox.inside.preload import digest
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.caller import Caller
@@ -19,6 +18,7 @@ from deepmath_executor.client_stream import ClientStream
 from deepmath_executor.config import ExecutorConfig
 from deepmath_executor.session import SandboxSession
 from deepmath_executor.session_timeouts import SessionTimeouts
+from deepmath_executor.snippet_limits import to_message
 from deepmath_executor.snippet_records import SnippetRecords
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
@@ -28,13 +28,13 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     """Serves sessions out of a pool of sandboxes."""
 
     def __init__(
-        self, config: ExecutorConfig, pool: SandboxPool, gate: SessionAdmission, records: SnippetRecords
+        self, config: ExecutorConfig, pool: SandboxPool, admission: SessionAdmission, records: SnippetRecords
     ) -> None:
         self._config = config
         self._pool = pool
-        self._gate = gate
-        self._new_session = partial(SandboxSession, pool, gate, records, config)
-        self._digest = digest(pool.versions)
+        self._admission = admission
+        self._new_session = partial(SandboxSession, pool, admission, records, config)
+        self._digest = pool.versions_digest
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this servicer to `server`."""
@@ -42,7 +42,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
 
     async def drain(self) -> None:
         """Admit no further session."""
-        self._gate.drain()
+        self._admission.drain()
 
     # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
@@ -52,7 +52,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         if opening is None:
             return
         with (
-            self._gate.session(caller),
+            self._admission.session(caller),
             self._new_session(caller, opening) as session,
             ClientStream(context) as requests,
         ):
@@ -60,7 +60,9 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
             await session.open()
             opened = pb.SessionOpened(versions_digest=self._digest)
             await lifetime.send(context.write(pb.SessionResponse(opened=opened)))
-            while (request := await lifetime.next(lambda: self._gate.idle(requests.next()))) is not grpc.aio.EOF:
+            while (
+                request := await lifetime.next(lambda: self._admission.read_idle(requests.next()))
+            ) is not grpc.aio.EOF:
                 if requests.is_late(request):
                     continue
                 if request.WhichOneof("request") != "run":
@@ -71,9 +73,9 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     async def _opening(self, context: Any) -> pb.OpenSession | None:
         """Return how the client opens its session; None where it ends the stream instead."""
         try:
-            with self._gate.opening():
+            with self._admission.opening():
                 async with asyncio.timeout(self._config.open_seconds):
-                    first = await self._gate.idle(context.read())
+                    first = await self._admission.read_idle(context.read())
         except TimeoutError:
             raise WrongOrder(f"no `open` came within {self._config.open_seconds:g} s of the stream's start") from None
         if first is grpc.aio.EOF:
@@ -86,7 +88,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:
         """Run one snippet in a session of its own."""
         caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
-        with self._gate.session(caller), self._new_session(caller, opening) as session:
+        with self._admission.session(caller), self._new_session(caller, opening) as session:
             snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
             return pb.ExecuteResponse(result=await session.run(snippet, alone=True))
 
@@ -95,17 +97,17 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         return pb.GetInfoResponse(
             version=deepmath.__version__,
             layers=[pb.IsolationLayer(**layer) for layer in self._pool.layers],
-            default_limits=self._config.default_limits.to_message(),
-            maximum_limits=self._config.maximum_limits.to_message(),
+            default_limits=to_message(self._config.default_limits),
+            maximum_limits=to_message(self._config.maximum_limits),
             allowed_modules=ALLOWED_MODULES,
             versions=self._pool.versions,
             versions_digest=self._digest,
             load=pb.Load(
-                live_sessions=self._gate.sessions,
+                live_sessions=self._admission.sessions,
                 maximum_sessions=self._config.max_sessions,
-                running_snippets=self._gate.running,
+                running_snippets=self._admission.slots.running,
                 maximum_running_snippets=self._config.max_running_snippets,
-                queued_snippets=self._gate.queued,
+                queued_snippets=self._admission.slots.queued,
                 maximum_queued_snippets=self._config.max_queued_snippets,
                 waiting_sandboxes=self._pool.waiting,
             ),

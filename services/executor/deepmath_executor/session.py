@@ -8,15 +8,19 @@ from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.observability import tracing
 from deepmath.rpc.metadata import check_name
-from deepmath.sandbox.limits import Limits, resolve
+from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.call_parser import HostCall
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
-from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
-from deepmath_executor.admission import SessionAdmission, Slot
+from deepmath.sandbox.supervisor.sandbox_process import Sandbox
+from deepmath.sandbox.supervisor.snippet import HostFunctionOffer, Snippet
+from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.caller import Caller
 from deepmath_executor.config import ExecutorConfig
-from deepmath_executor.host_calls import Ask, HostCall, HostFunctionOffer, refusal, resolve_offer, to_reply
+from deepmath_executor.host_calls import Ask, refusal, resolve_offer, to_reply
 from deepmath_executor.preflight import can_speak_for, refuse
+from deepmath_executor.snippet_limits import resolve_limits
 from deepmath_executor.snippet_records import SnippetRecords
+from deepmath_executor.snippet_slots import SnippetSlot
 
 MAX_CODE_BYTES = 256 << 10
 
@@ -27,7 +31,7 @@ class SandboxSession:
     def __init__(
         self,
         pool: SandboxPool,
-        gate: SessionAdmission,
+        admission: SessionAdmission,
         records: SnippetRecords,
         config: ExecutorConfig,
         caller: Caller,
@@ -35,7 +39,7 @@ class SandboxSession:
     ) -> None:
         check_name(opening.session_id, "open.session_id")
         self._pool = pool
-        self._gate = gate
+        self._admission = admission
         self._records = records
         self._config = config
         self._caller = caller
@@ -43,6 +47,7 @@ class SandboxSession:
         self._validates = config.preflight and can_speak_for(pool.versions)
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
+        self._ask: Ask | None = None
         self._fresh = True
         self._last = pb.SnippetResult()
 
@@ -62,7 +67,7 @@ class SandboxSession:
         """
         start = time.monotonic()
         self._sandbox = await self._pool.acquire()
-        self._records.metrics.opened(time.monotonic() - start)
+        self._records.metrics.sandbox_acquired(time.monotonic() - start)
         self._fresh = True
         return self._sandbox
 
@@ -81,8 +86,9 @@ class SandboxSession:
         if request.sequence != self._last.sequence + 1:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
-        limits = resolve(request.limits, self._config.default_limits, self._config.maximum_limits)
-        offer = resolve_offer(request.host, ask, self._config) if ask else None
+        limits = resolve_limits(request.limits, self._config.default_limits, self._config.maximum_limits)
+        self._ask = ask
+        offer = resolve_offer(request.host, self._config) if ask else None
         with tracing.span("snippet", parent=request.traceparent) as span:
             self._last = await self._run_in_turn(request, limits, offer, arrived, alone)
             _describe(span, self._last)
@@ -91,22 +97,22 @@ class SandboxSession:
     async def _run_in_turn(
         self, request: pb.RunSnippet, limits: Limits, offer: HostFunctionOffer | None, arrived: float, alone: bool
     ) -> pb.SnippetResult:
-        await self._gate.keep_to_rate(self._caller)
+        await self._admission.throttle(self._caller)
         kept = (self._caller, self._name, request.code, limits)
         if self._validates and (refusal := refuse(request.code, request.sequence, limits.output_bytes, alone)):
             refusal.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
-            self._records.refused(*kept, refusal)
+            self._records.snippet_refused(*kept, refusal)
             return refusal
-        async with self._gate.slot(self._caller) as slot:
+        async with self._admission.slots.hold(self._caller) as slot:
             result = pb.SnippetResult(sequence=request.sequence)
             try:
                 result = await self._run(request, limits, offer, arrived, slot)
             finally:  # a client that goes at once shall not run code unseen
-                self._records.ran(*kept, result)
+                self._records.snippet_ran(*kept, result)
         return result
 
     async def _run(
-        self, request: pb.RunSnippet, limits: Limits, offer: HostFunctionOffer | None, arrived: float, slot: Slot
+        self, request: pb.RunSnippet, limits: Limits, offer: HostFunctionOffer | None, arrived: float, slot: SnippetSlot
     ) -> pb.SnippetResult:
         try:
             sandbox = self._sandbox or await self.open()
@@ -125,16 +131,19 @@ class SandboxSession:
             self._let_go()
         return result
 
-    async def _run_with_calls(self, sandbox: Sandbox, snippet: Snippet, call: HostCall, slot: Slot) -> pb.SnippetResult:
+    async def _run_with_calls(
+        self, sandbox: Sandbox, snippet: Snippet, call: HostCall, slot: SnippetSlot
+    ) -> pb.SnippetResult:
         """Answer `call` and those after it, and return the snippet's result."""
         assert snippet.offer is not None
+        assert self._ask is not None
         waited = 0.0
         step: pb.SnippetResult | HostCall = call
         while isinstance(step, HostCall):
             if (reply := refusal(step, snippet.offer)) is None:
                 start = time.monotonic()
-                async with slot.lent():  # what answers may have snippets of its own to run
-                    reply = to_reply(await snippet.offer.ask(step, snippet))
+                async with slot.released():  # what answers may have snippets of its own to run
+                    reply = to_reply(await self._ask(step, snippet))
                 waited += time.monotonic() - start
             step = await sandbox.resume(snippet, reply)
         step.usage.host_ms = 1e3 * waited

@@ -1,4 +1,4 @@
-"""How long a session may wait for its client, and how long it may go on in all."""
+"""Idle timeout and maximum age of a session."""
 
 import asyncio
 import time
@@ -7,24 +7,24 @@ from typing import TypeVar
 
 from deepmath.errors import Unavailable
 
-_REPLAY = "open another and run its snippets again there"
+_REPLAY = "open a new session and replay its snippets there"
 
 Message = TypeVar("Message")
 
 
 class SessionTimeouts:
-    """Begins when it is made. Its end cuts no snippet short: it is looked at where the client has the next word."""
+    """Ends one session when it is idle or too old, but never while a snippet runs. The age counts from construction."""
 
-    def __init__(self, idle_s: float, whole_s: float) -> None:
+    def __init__(self, idle_s: float, lifetime_s: float) -> None:
         self._idle_s = idle_s
-        self._whole_s = whole_s
-        self._end = time.monotonic() + whole_s
+        self._lifetime_s = lifetime_s
+        self._end = time.monotonic() + lifetime_s
 
     async def next(self, read: Callable[[], Awaitable[Message]]) -> Message:
         """Return the client's next message.
 
         Raises:
-            Unavailable: none came for `idle_s` seconds, or the session is `whole_s` seconds old.
+            Unavailable: No message arrived for `idle_s` seconds, or the session is `lifetime_s` seconds old.
         """
         left = self._end - time.monotonic()
         try:
@@ -33,17 +33,18 @@ class SessionTimeouts:
             async with asyncio.timeout(min(left, self._idle_s)):
                 return await read()
         except TimeoutError:
-            reason = f"was {self._whole_s:g} s old" if left <= self._idle_s else f"was idle for {self._idle_s:g} s"
-            raise Unavailable(f"the session {reason} and was ended; {_REPLAY}") from None
+            aged = left <= self._idle_s
+            reason = f"was {self._lifetime_s:g} s old" if aged else f"was idle for {self._idle_s:g} s"
+            raise Unavailable(f"the session {reason} and was closed; {_REPLAY}") from None
 
     async def send(self, writing: Awaitable[None]) -> None:
-        """Wait until the client has taken a message. There is time for it even at the session's end.
+        """Wait until the client has read a message, also past the session's maximum age.
 
         Raises:
-            Unavailable: it took none for `idle_s` seconds.
+            Unavailable: The client did not read it for `idle_s` seconds.
         """
         try:
             async with asyncio.timeout(self._idle_s):
                 await writing
         except TimeoutError:
-            raise Unavailable(f"the client read no result for {self._idle_s:g} s; {_REPLAY}") from None
+            raise Unavailable(f"the client did not read a result for {self._idle_s:g} s; {_REPLAY}") from None

@@ -1,4 +1,4 @@
-"""What is kept of every snippet: a line of the audit log and the counts of the metrics."""
+"""Records of every snippet: one line of the audit log, and the metrics."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,19 @@ from deepmath_executor.metrics import ExecutorMetrics
 
 @dataclass(frozen=True, slots=True)
 class SnippetRecords:
-    """Where the end of each snippet is told."""
+    """Writes the audit line of each snippet and counts it in the metrics."""
 
     audit: AuditLog
     metrics: ExecutorMetrics
 
-    def refused(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Keep a snippet that was refused before it ran."""
+    def snippet_refused(
+        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult
+    ) -> None:
+        """Record a snippet that preflight refused."""
         self.audit.record(caller, session, code, limits, result)
-        self.metrics.refused(result)
+        self.metrics.snippet_refused(result)
 
-    def ran(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Keep a snippet that has run, or whose client went while it did."""
+    def snippet_ran(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
+        """Record a snippet that ran, or whose client disconnected while it ran."""
         self.audit.record(caller, session, code, limits, result)
-        self.metrics.ran(result)
+        self.metrics.snippet_ran(result)

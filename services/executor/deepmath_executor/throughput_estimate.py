@@ -1,14 +1,14 @@
-"""How long things took lately."""
+"""Running estimates of how long snippets and sessions take."""
 
-_WEIGHT = 0.1  # of the newest in the mean: the last ten or so count
+_WEIGHT = 0.1  # of the newest duration: about the last ten count
 
 
 class ThroughputEstimate:
-    """An exponentially weighted mean of durations in seconds."""
+    """Exponentially weighted mean of durations, in seconds."""
 
-    def __init__(self, first_guess: float) -> None:
-        self.mean = first_guess
+    def __init__(self, initial: float) -> None:
+        self.mean = initial
 
     def add(self, seconds: float) -> None:
-        """Take one more into account."""
+        """Include one more duration."""
         self.mean += _WEIGHT * (seconds - self.mean)

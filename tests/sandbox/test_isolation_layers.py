@@ -17,7 +17,7 @@ NO_NEW_PRIVILEGES = "syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)\n"
 SETUP = """
 import ctypes, errno, json, mmap, os, resource, signal, socket, sys
 from pathlib import Path
-from deepmath_executor import landlock, lockdown, namespaces, rootfs, seccomp, syscalls
+from deepmath.sandbox.isolation import landlock, lockdown, namespaces, rootfs, seccomp, syscalls
 libc = ctypes.CDLL(None, use_errno=True)
 set_name = socket.sethostname
 def enter(*names):
@@ -159,7 +159,7 @@ STOPPED = {
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", SETUP + code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+        [sys.executable, "-P", "-c", SETUP + code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
 
 

@@ -12,7 +12,8 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
-from deepmath.sandbox.supervisor.sandbox_process import Sandbox, Snippet
+from deepmath.sandbox.supervisor.sandbox_process import Sandbox
+from deepmath.sandbox.supervisor.snippet import Snippet
 
 LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=512 << 20, output_bytes=1 << 10)
 TAKE = "x = bytearray(b'x' * ({} << 20))\nlen(x) >> 20"
@@ -28,7 +29,7 @@ def groups_of(supervisor: int) -> list[Path]:
 
 @asynccontextmanager
 async def native(cgroup: Cgroup, **options: int):
-    backend = NativeBackend("full", 0.05, cgroup, **options)
+    backend = NativeBackend("full", cgroup=cgroup, **options)
     try:
         await backend.start()
         yield backend

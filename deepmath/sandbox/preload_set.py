@@ -1,0 +1,70 @@
+"""Sets of modules that are imported once, before the first sandbox is forked."""
+
+import importlib
+import platform
+import sys
+import warnings
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadSet:
+    """Modules to import, and code that then fills their caches.
+
+    Both run before the sandbox locks itself down, so both are trusted.
+    """
+
+    modules: tuple[str, ...]
+    warm_up: str = ""
+
+    def load(self) -> dict[str, str]:
+        """Import the modules into this process, run the warm-up code and return the versions by name.
+
+        Raises:
+            Exception: whatever a module or the warm-up code raises.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name in self.modules:
+                importlib.import_module(name)
+            exec(self.warm_up, {})
+        packages = sorted({name.partition(".")[0] for name in self.modules} - sys.stdlib_module_names)
+        return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    if version := getattr(sys.modules[package], "__version__", None):
+        return str(version)
+    from importlib import metadata  # slow to import
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+NOTHING = PreloadSet(())
+"""A fast start. The first import of a library in a sandbox then takes its full time."""
+
+MATHS = PreloadSet(
+    modules=tuple(
+        """
+        cmath math random statistics itertools functools collections fractions decimal datetime re string
+        numpy numpy.linalg numpy.random numpy.fft numpy.polynomial
+        scipy.fft scipy.integrate scipy.interpolate scipy.linalg scipy.optimize scipy.signal scipy.sparse scipy.spatial
+        scipy.special scipy.stats
+        mpmath sympy sympy.abc sympy.combinatorics sympy.geometry sympy.ntheory sympy.plotting sympy.stats
+        sympy.solvers.diophantine encodings.unicode_escape encodings.idna
+        linecache traceback
+        """.split()
+    ),
+    warm_up="""
+from sympy import *
+x, y, n = symbols("x y n")
+solve(x**2 - 5*x + 6, x), solve([x + y - 3, x - y - 1], [x, y]), factor(x**4 - 1), expand((x + y)**3)
+simplify(sin(x)**2 + cos(x)**2), diff(x*exp(x), x), integrate(x*sin(x), x), limit(sin(x)/x, x, 0)
+summation(n, (n, 1, 10)), Matrix([[1, 2], [3, 4]]).det(), factorint(360), isprime(97), nsimplify(0.5), pi.evalf(30)
+sympify("x**2 + 1"), Rational(1, 3) + sqrt(2), series(exp(x), x, 0, 4), latex(x**2)
+""",
+)
+"""The maths libraries: mpmath, numpy, scipy, sympy."""
