@@ -1,1 +1,1 @@
-"""Benchmarks: each prints its figures and writes them to `benchmarks/results/`."""
+"""Benchmarks. Each prints its figures and writes them to `benchmarks/results/`."""

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deepmath.evaluation.evaluation_plan import EvaluationPlan
-    from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample
+    from deepmath.evaluation.evaluation_run import EvaluationRun
+    from deepmath.evaluation.graded_sample import GradedSample
 
 Row = tuple[str, str]  # configuration and benchmark
 
@@ -31,13 +32,13 @@ class EvalProgress:
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._right: Counter[Row] = Counter()
         self._graded: Counter[Row] = Counter()
-        for (configuration, benchmark, *_), correct in run.done.items():
+        for (configuration, benchmark, *_), correct in run.verdicts.items():
             self._count((configuration, benchmark), correct)
         self._bars = {
             (configuration.name, benchmark): self._progress.add_task(
                 f"{configuration.name} {benchmark}",
                 total=plan.samples * len(problems),
-                completed=sum(key in run.done for key, _ in plan.keys(configuration, benchmark)),
+                completed=sum(key in run.verdicts for key, _ in plan.keys(configuration, benchmark)),
                 accuracy="",
                 rate="",
             )
@@ -75,9 +76,9 @@ def show_plan(plan: "EvaluationPlan", folder: "Path") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from deepmath.evaluation.evaluation_run import done
+    from deepmath.evaluation.evaluation_files import completed_samples
 
-    there = done(folder, plan.settings())
+    there = completed_samples(folder, plan.settings())
     table = Table("configuration", "mode", "adapter", "benchmark", box=None, header_style="bold", pad_edge=False)
     for heading in ("problems", "samples", "there", "to draw"):
         table.add_column(heading, justify="right")

@@ -1,1 +1,1 @@
-"""Evaluation as the seeds report it: samples of benchmarks, their scores, and what two runs differ in."""
+"""Evaluation on benchmarks: sampling, grading, the statistics of the DeepMath paper, and comparisons of runs."""

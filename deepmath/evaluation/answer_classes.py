@@ -1,103 +1,103 @@
-r"""Which samples of a problem have the same answer: 1/2, 0.5 and \frac12 are one, and vote together.
+r"""Equivalence classes of the answers to a problem: 1/2, 0.5 and \frac12 vote together.
 
-Right answers are one class, by the verdicts that there are. Of the others each two are compared as any answer is with
-the right one: exactly where both are numbers, else by math-verify in a worker that can be killed. What it cannot tell
-in time is different. Where no sample is right nothing has to be compared: no vote can be right.
+Correct answers form one class, by their verdicts. Incorrect answers are compared pairwise as in grading: exactly if
+both are numbers, otherwise by math-verify in a worker that can be killed. A comparison that times out counts as
+different. If no sample is correct, incorrect answers are not compared, because no vote can be correct.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import combinations
 
-from deepmath.evaluation.estimators import Vote, vote
-from deepmath.evaluation.evaluation_run import GradedSample
-from deepmath.evaluation.sample_records import SampleRecord
-from deepmath.grading.answer_normalization import canonical_form
+from deepmath.evaluation.graded_sample import GradedSample
+from deepmath.evaluation.majority_vote import MajorityVote, majority_vote
+from deepmath.evaluation.sample_sets import SampleSet
+from deepmath.grading.answer_normalization import CanonicalForm, canonical_form
 from deepmath.grading.verifier import Verifier
 
-RIGHT = 0
-"""The class of right answers."""
+CORRECT_CLASS = 0
+"""The class of correct answers."""
 
-Value = Fraction | str
-Pair = tuple[str, str]
+AnswerPair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The samples of a problem that have a verdict, in the order of their numbers."""
+class JudgedProblem:
+    """The samples of a problem that have a verdict, in order of their numbers."""
 
     problem_id: str
     gold: str
-    right: tuple[bool, ...]
+    correct: tuple[bool, ...]
     classes: tuple[int | None, ...]
-    """Of their answers: `RIGHT`, or another number for each other answer; None for no answer."""
+    """The class of each answer: `CORRECT_CLASS`, or another number per distinct answer; None for no answer."""
 
-    def vote(self, k: int) -> Vote:
-        """Return the vote of the first `k` samples, or of all where there are fewer."""
-        return vote(self.classes[:k], RIGHT)
+    def vote(self, k: int) -> MajorityVote:
+        """Return the vote of the first `k` samples, or of all if there are fewer."""
+        return majority_vote(self.classes[:k], CORRECT_CLASS)
 
 
-def judge(records: Sequence[SampleRecord], verifier: Verifier) -> list[list[Judged]]:
-    """Return for each record its problems with at least one verdict, in the order of their ids.
+def judge_problems(sets: Sequence[SampleSet], verifier: Verifier) -> list[list[JudgedProblem]]:
+    """Return for each sample set its problems that have at least one verdict, in order of their ids.
 
     Raises:
         Unavailable: math-verify cannot be loaded.
     """
-    problems = [_by_problem(record) for record in records]
-    pairs = {pair for record in problems for samples in record.values() for pair in _open_pairs(samples)}
-    ordered = sorted(pairs)  # in this order whatever the order of the samples
+    problems = [_by_problem(one) for one in sets]
+    pairs = {pair for one in problems for samples in one.values() for pair in _pairs_to_compare(samples)}
+    ordered = sorted(pairs)  # a fixed order, independent of the order of the samples
     equal = {pair for pair, verdict in zip(ordered, verifier.verify(ordered), strict=True) if verdict}
     return [
         [
-            Judged(
+            JudgedProblem(
                 problem_id,
                 samples[0].gold,
                 tuple(sample.correct is True for sample in samples),
                 tuple(_classes(samples, equal)),
             )
-            for problem_id, samples in sorted(record.items())
+            for problem_id, samples in sorted(one.items())
         ]
-        for record in problems
+        for one in problems
     ]
 
 
-def _by_problem(record: SampleRecord) -> dict[str, list[GradedSample]]:
+def _by_problem(sample_set: SampleSet) -> dict[str, list[GradedSample]]:
     found: dict[str, list[GradedSample]] = {}
-    for sample in sorted(record.samples, key=lambda one: one.sample):
+    for sample in sorted(sample_set.samples, key=lambda one: one.sample):
         if sample.correct is not None:
             found.setdefault(sample.problem_id, []).append(sample)
     return found
 
 
-def _wrong(samples: Sequence[GradedSample]) -> dict[Value, str]:
-    """Return each value that is wrong with its first spelling, both in the order of the alphabet."""
-    found: dict[Value, str] = {}
+def _incorrect_answers(samples: Sequence[GradedSample]) -> dict[CanonicalForm, str]:
+    """Return the first spelling of each incorrect answer, in alphabetical order."""
+    found: dict[CanonicalForm, str] = {}
     for answer in sorted({sample.answer for sample in samples if sample.answer and not sample.correct}):
         found.setdefault(canonical_form(answer), answer)
     return found
 
 
-def _open_pairs(samples: Sequence[GradedSample]) -> list[Pair]:
-    """Return the pairs of wrong answers of which has to be known whether they are one."""
+def _pairs_to_compare(samples: Sequence[GradedSample]) -> list[AnswerPair]:
     if not any(sample.correct for sample in samples):
         return []
-    return list(combinations(_wrong(samples).values(), 2))
+    return list(combinations(_incorrect_answers(samples).values(), 2))
 
 
-def _classes(samples: Sequence[GradedSample], equal: set[Pair]) -> list[int | None]:
-    numbers = _numbers(_wrong(samples), equal)
-    return [
-        RIGHT if sample.correct else numbers[canonical_form(sample.answer)] if sample.answer else None
-        for sample in samples
-    ]
+def _classes(samples: Sequence[GradedSample], equal: set[AnswerPair]) -> list[int | None]:
+    numbers = _class_numbers(_incorrect_answers(samples), equal)
+
+    def class_of(sample: GradedSample) -> int | None:
+        if sample.correct:
+            return CORRECT_CLASS
+        return numbers[canonical_form(sample.answer)] if sample.answer else None
+
+    return [class_of(sample) for sample in samples]
 
 
-def _numbers(wrong: Mapping[Value, str], equal: set[Pair]) -> dict[Value, int]:
-    """Number the classes of wrong answers: whatever is equal to one of a class is in it."""
-    number = {spelling: at for at, spelling in enumerate(wrong.values(), start=RIGHT + 1)}
-    for first, second in combinations(wrong.values(), 2):
+def _class_numbers(incorrect: Mapping[CanonicalForm, str], equal: set[AnswerPair]) -> dict[CanonicalForm, int]:
+    """Number the classes of incorrect answers: the transitive closure of the pairs in `equal`."""
+    number = {spelling: at for at, spelling in enumerate(incorrect.values(), start=CORRECT_CLASS + 1)}
+    for first, second in combinations(incorrect.values(), 2):
         if (first, second) in equal:
-            kept, gone = number[first], number[second]
-            number = {spelling: kept if own == gone else own for spelling, own in number.items()}
-    return {value: number[spelling] for value, spelling in wrong.items()}
+            kept, merged = number[first], number[second]
+            number = {spelling: kept if own == merged else own for spelling, own in number.items()}
+    return {form: number[spelling] for form, spelling in incorrect.items()}

@@ -1,4 +1,4 @@
-"""Draws the samples of a plan that a run does not have yet, all in flight at once, and grades each as it ends."""
+"""Sampler of an evaluation: draws all missing samples concurrently and grades each on completion."""
 
 import asyncio
 import hashlib
@@ -11,18 +11,22 @@ from deepmath.clients import GeneratorClient
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan
-from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample, Key
+from deepmath.evaluation.evaluation_run import EvaluationRun
+from deepmath.evaluation.graded_sample import GradedSample, SampleKey
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 
 ATTEMPTS = 3
-_IN_ONE_CALL = 64  # trajectories
-_CALLS = 64  # at once: a generator has room for 8192 trajectories that wait, unless it was told otherwise
+_TRAJECTORIES_PER_CALL = 64
+_CONCURRENT_CALLS = 64  # by default a generator queues up to 8192 trajectories
+
+Missing = Mapping[SampleKey, tuple[EvaluationConfiguration, DatasetProblem]]
+"""Samples to draw."""
 
 
 class EvaluationSampler:
-    """The samples of `plan`, from one generator, graded by `verifier` and written to `run`."""
+    """Draws the samples of `plan` from one generator, grades them with `verifier` and writes them to `run`."""
 
     def __init__(
         self,
@@ -34,93 +38,89 @@ class EvaluationSampler:
     ) -> None:
         self._client, self._run, self._plan = client, run, plan
         self._verifier, self._on_sample = verifier, on_sample
-        self._room = asyncio.Semaphore(_CALLS)
+        self._calls_in_flight = asyncio.Semaphore(_CONCURRENT_CALLS)
 
     async def draw(self) -> int:
-        """Draw what is missing; return how many samples are missing after all.
+        """Draw the missing samples; return how many are still missing afterwards.
 
-        The model itself comes first; then the generator gets the adapter, if the plan has one. What fails by a fault
-        of ours is tried `ATTEMPTS` times.
+        Configurations without an adapter run first. Then the plan's adapter, if there is one, is pushed to the
+        generator. A sample with an infrastructure failure is tried `ATTEMPTS` times.
 
         Raises:
-            InvalidRequest: the generator refuses the request, or the adapter.
-            Unavailable: the generator could not be reached in any attempt.
-            Overloaded: it had no room in any attempt.
+            InvalidRequest: the generator rejects the request or the adapter.
+            Unavailable: the generator was unreachable in every attempt.
+            Overloaded: the generator was overloaded in every attempt.
         """
         for benchmark, problems in self._plan.problems.items():
             self._run.add_problems(benchmark, problems)
-        missing = 0
+        still_missing = 0
         for adapter in (False, True):
             configurations = [one for one in self._plan.configurations if one.adapter is adapter]
-            wanted = self._missing(configurations)
-            if wanted and adapter and self._plan.adapter:
+            missing = self._missing(configurations)
+            if missing and adapter and self._plan.adapter:
                 version = (await self._client.get_info()).policy_version
                 await self._client.update_adapter(self._plan.adapter, version + 1)
-            missing += await self._draw(wanted)
-        return missing
+            still_missing += await self._draw(missing)
+        return still_missing
 
-    def _missing(
-        self, configurations: list[EvaluationConfiguration]
-    ) -> dict[Key, tuple[EvaluationConfiguration, DatasetProblem]]:
+    def _missing(self, configurations: list[EvaluationConfiguration]) -> Missing:
         return {
             key: (configuration, problem)
             for configuration in configurations
             for benchmark in self._plan.problems
             for key, problem in self._plan.keys(configuration, benchmark)
-            if key not in self._run.done
+            if key not in self._run.verdicts
         }
 
-    async def _draw(self, wanted: Mapping[Key, tuple[EvaluationConfiguration, DatasetProblem]]) -> int:
-        lost: list[Unavailable | Overloaded] = []
+    async def _draw(self, missing: Missing) -> int:
+        errors: list[Unavailable | Overloaded] = []
         for attempt in range(ATTEMPTS):
-            if lost:
+            if errors:
                 await asyncio.sleep(1 << attempt)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._call(*call)) for call in self._calls(wanted)]
-            except* DeepMathError as errors:  # what is refused is refused to all
-                raise errors.exceptions[0] from None
-            lost = [error for task in tasks if (error := task.result())]
-        if lost:
-            raise lost[0]
-        return sum(key not in self._run.done for key in wanted)
+                    tasks = [group.create_task(self._call(*call)) for call in self._calls(missing)]
+            except* DeepMathError as raised:  # a rejected request is rejected for all samples
+                raise raised.exceptions[0] from None
+            errors = [error for task in tasks if (error := task.result())]
+        if errors:
+            raise errors[0]
+        return sum(key not in self._run.verdicts for key in missing)
 
-    def _calls(
-        self, wanted: Mapping[Key, tuple[EvaluationConfiguration, DatasetProblem]]
-    ) -> Iterator[tuple[EvaluationConfiguration, dict[Key, DatasetProblem]]]:
-        """Yield what is still missing, a call's worth at a time."""
-        missing = ((one, key, problem) for key, (one, problem) in wanted.items() if key not in self._run.done)
-        for configuration, rows in groupby(missing, key=itemgetter(0)):
-            while part := {key: problem for _, key, problem in islice(rows, _IN_ONE_CALL)}:
-                yield configuration, part
+    def _calls(self, missing: Missing) -> Iterator[tuple[EvaluationConfiguration, dict[SampleKey, DatasetProblem]]]:
+        """Split the samples that are still missing into calls of one configuration each."""
+        rows = ((one, key, problem) for key, (one, problem) in missing.items() if key not in self._run.verdicts)
+        for configuration, group in groupby(rows, key=itemgetter(0)):
+            while call := {key: problem for _, key, problem in islice(group, _TRAJECTORIES_PER_CALL)}:
+                yield configuration, call
 
     async def _call(
-        self, configuration: EvaluationConfiguration, problems: Mapping[Key, DatasetProblem]
+        self, configuration: EvaluationConfiguration, problems: Mapping[SampleKey, DatasetProblem]
     ) -> Unavailable | Overloaded | None:
-        """Draw one sample for each key; return why it broke off, if it did."""
+        """Draw one sample for each key. Return the error if the stream breaks off."""
         plan, keys = self._plan, list(problems)
         prompts = [
-            pb.RolloutPrompt(id=str(at), question=problems[key].text, seed=_seed(plan.seed, key))
-            for at, key in enumerate(keys)
+            pb.RolloutPrompt(id=str(index), question=problems[key].text, seed=_sample_seed(plan.seed, key))
+            for index, key in enumerate(keys)
         ]
         mode = pb.MODE_PLAIN if configuration.mode == "plain" else pb.MODE_AGENT
         grading: list[asyncio.Task[None]] = []
-        async with self._room:
+        async with self._calls_in_flight:
             try:
                 async for response in self._client.rollout(
                     prompts, mode=mode, sampling=plan.sampling, budget=plan.budget
                 ):
                     key = keys[response.prompt_index]
-                    taking = self._take(key, configuration.mode, problems[key], response.trajectory)
-                    grading.append(asyncio.create_task(taking))
+                    graded = self._grade(key, configuration.mode, problems[key], response.trajectory)
+                    grading.append(asyncio.create_task(graded))
             except (Unavailable, Overloaded) as error:
                 return error
             finally:
                 await asyncio.gather(*grading)
         return None
 
-    async def _take(self, key: Key, mode: str, problem: DatasetProblem, trajectory: pb.Trajectory) -> None:
-        """Grade and write one trajectory."""
+    async def _grade(self, key: SampleKey, mode: str, problem: DatasetProblem, trajectory: pb.Trajectory) -> None:
+        """Grade one trajectory and write it to the run."""
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
             self._run.add_failure(key, "; ".join(trajectory.notes))
             return
@@ -143,8 +143,8 @@ class EvaluationSampler:
         self._on_sample(sample)
 
 
-def _seed(seed: int, key: Key) -> int:
-    """The same for a sample whenever it is drawn, and in every configuration."""
+def _sample_seed(seed: int, key: SampleKey) -> int:
+    """Return the seed of a sample: the same at every draw and in every configuration."""
     return int.from_bytes(hashlib.sha256(repr((seed, key[1:])).encode()).digest()[:7], "big")
 
 

@@ -1,37 +1,38 @@
-"""A report as one page that needs nothing else: no network, no files beside it.
+"""A report as one self-contained HTML page: no network access, no other files.
 
-Whatever a model wrote is escaped, and the page's own policy (Content-Security-Policy) allows no script but ours.
+Model-written text is escaped, and the page's Content-Security-Policy allows only the page's own script.
 """
 
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from deepmath.evaluation import html_typesetting
-from deepmath.evaluation.published_results import Published
+from deepmath.evaluation.published_results import PublishedResults
 from deepmath.evaluation.run_comparison import RunComparison
 from deepmath.evaluation.text_table import TextTable
-from deepmath.evaluation.trace_selection import SampleTrace
+from deepmath.evaluation.trace_selection import VERDICTS, SampleTrace
 
-_HERE = Path(__file__).parent
-_LONGEST_ANSWER = 2000  # characters
+_RESOURCES = files("deepmath.evaluation")
+_MAX_ANSWER_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
 class TraceGroup:
-    """The traces that the page has of a configuration on a benchmark."""
+    """The traces of one configuration on one benchmark that the page includes."""
 
     configuration: str
     benchmark: str
     folder: Path
     samples: int
-    """That there are, in the folder."""
+    """The number of samples in the folder."""
     traces: Sequence[SampleTrace]
 
 
@@ -41,13 +42,13 @@ def render(
     notes: Sequence[str],
     plots: Mapping[str, Path],
     comparisons: Sequence[RunComparison],
-    published: Published,
+    published: PublishedResults,
     groups: Sequence[TraceGroup],
 ) -> str:
-    """Return the page: settings of each run by its folder, tables, SVGs by their titles, and traces to browse."""
-    script = (_HERE / "report.js").read_text()
+    """Return the page with the settings of each run by folder, tables, SVG plots by title, and traces to browse."""
+    script = _resource("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _environment().get_template("report.html.jinja")
+    page = _environment().from_string(_resource("report.html.jinja"))
     return page.render(
         runs=runs,
         tables=tables,
@@ -57,23 +58,26 @@ def render(
         published=published,
         groups=groups,
         traces=[(group, trace) for group in groups for trace in group.traces],
-        style=Markup((_HERE / "report.css").read_text() + html_typesetting.CODE_STYLE),  # noqa: S704  (ours)
-        script=Markup(script),  # noqa: S704  (ours)
+        verdicts=VERDICTS,
+        style=Markup(_resource("report.css") + html_typesetting.CODE_STYLE),  # noqa: S704  (trusted)
+        script=Markup(script),  # noqa: S704  (trusted)
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
     )
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "code": html_typesetting.code,
         "plain": html_typesetting.plain,
         "prose": html_typesetting.prose,
-        "answer": lambda answer: html_typesetting.mathematics(answer[:_LONGEST_ANSWER]),
+        "answer": lambda answer: html_typesetting.mathematics(answer[:_MAX_ANSWER_CHARACTERS]),
     }
     return environment
+
+
+def _resource(name: str) -> str:
+    return (_RESOURCES / name).read_text(encoding="utf-8")
 
 
 def _data_uri(path: Path) -> str:

@@ -1,22 +1,24 @@
-"""What others have published of these benchmarks: data, printed beside our own figures and marked as theirs."""
+"""Results that others have published on these benchmarks, printed beside the measured ones and marked as such."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from deepmath.errors import InvalidRequest
 
-PUBLISHED = Path(str(files("deepmath.evaluation") / "published.json"))
-K = 16
-"""Theirs are majority@16."""
+PUBLISHED_FILE: Traversable = files("deepmath.evaluation") / "published.json"
+"""The results of the DeepMath paper, which are package data."""
+PUBLISHED_K = 16
+"""The published accuracies are majority@16."""
 
 
 @dataclass(frozen=True)
-class PublishedRow:
-    """One configuration on one benchmark, as far as it was published."""
+class PublishedResult:
+    """One configuration on one benchmark. None stands for a number that was not published."""
 
     configuration: str
     benchmark: str
@@ -26,53 +28,41 @@ class PublishedRow:
 
 
 @dataclass(frozen=True)
-class Published:
-    """Rows of a table and claims in words, with where they stand."""
+class PublishedResults:
+    """Published numbers and claims, with their sources."""
 
     source: str = ""
     note: str = ""
-    rows: tuple[PublishedRow, ...] = ()
+    rows: tuple[PublishedResult, ...] = ()
     claims: tuple[tuple[str, str], ...] = ()
     """Text and source."""
 
-    def row(self, configuration: str, benchmark: str) -> PublishedRow | None:
-        """Return what was published of this, if anything was."""
-        return next(
-            (one for one in self.rows if (one.configuration, one.benchmark) == (configuration, benchmark)), None
-        )
 
-    def of(self, benchmarks: list[str]) -> "Published":
-        """Return it with the rows of these benchmarks only."""
-        return Published(
-            self.source, self.note, tuple(one for one in self.rows if one.benchmark in benchmarks), self.claims
-        )
-
-
-def read_published(file: Path = PUBLISHED) -> Published:
-    """Return what `file` has, nothing where it is not there.
+def read_published(file: Path | Traversable = PUBLISHED_FILE) -> PublishedResults:
+    """Return the results in `file`, or none if it does not exist.
 
     Raises:
-        InvalidRequest: it has another form.
+        InvalidRequest: the file is unreadable or malformed.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        return Published(
+        return PublishedResults(
             str(values["source"]),
             str(values.get("note") or ""),
             tuple(_rows(values.get("rows") or [])),
             tuple((str(claim["text"]), str(claim["source"])) for claim in values.get("claims") or []),
         )
     except FileNotFoundError:
-        return Published()
+        return PublishedResults()
     except OSError as error:
         raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequest(f"{file} is no list of published figures: {error!r}") from None
+        raise InvalidRequest(f"{file} is not a valid file of published results: {error!r}") from None
 
 
-def _rows(rows: list[dict[str, Any]]) -> Iterator[PublishedRow]:
+def _rows(rows: list[dict[str, Any]]) -> Iterator[PublishedResult]:
     for row in rows:
-        yield PublishedRow(
+        yield PublishedResult(
             str(row["configuration"]), str(row["benchmark"]), _number(row["majority@16"]), _number(row["mean_tokens"])
         )
 

@@ -1,23 +1,20 @@
-"""The figures of a report as pictures. The same figures give the same bytes of SVG."""
+"""Plots of a report as PNG and SVG. Equal statistics give byte-identical SVG."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-
-from deepmath.evaluation.estimators import Estimate
-from deepmath.evaluation.published_results import K, Published
-from deepmath.evaluation.summary_statistics import SummaryStatistics
-
-mpl.use("agg")  # no display
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from deepmath.evaluation.estimators import Estimate
+from deepmath.evaluation.published_results import PUBLISHED_K, PublishedResults
+from deepmath.evaluation.summary_statistics import SummaryStatistics
+
 _STYLE = {
     "svg.hashsalt": "deepmath",
-    "text.parse_math": False,  # a benchmark may be called $
+    "text.parse_math": False,  # a benchmark's name may contain $
     "axes.grid": True,
     "grid.alpha": 0.3,
     "legend.frameon": False,
@@ -28,34 +25,35 @@ _COLUMNS = 2
 _BINS = 30
 
 Colours = Mapping[str, str]
-"""Of each configuration, or of each outcome: the same in all panels."""
+"""Colours by configuration or by outcome, the same in all panels."""
 
 
-def draw(
-    figures: Sequence[SummaryStatistics], ks: Mapping[str, int], published: Published, folder: Path
+def write_plots(
+    statistics: Sequence[SummaryStatistics], ks: Mapping[str, int], published: PublishedResults, folder: Path
 ) -> dict[str, Path]:
-    """Write each plot into `folder` as NAME.png and NAME.svg; return the title and the SVG of each.
+    """Write each plot into `folder` as NAME.png and NAME.svg; return the SVG files by title.
 
-    `ks` says how many samples vote, by benchmark: each has a panel of its own. Bars and bands are 95 % intervals.
+    `ks` is the number of samples that vote, by benchmark. Each benchmark has its own panel. Error bars and bands are
+    95 % intervals.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    colours = _colours(one.configuration for one in figures)
-    outcomes = _colours(["OK", *(outcome for one in figures for outcome in one.outcomes)])
+    colours = _colours(one.configuration for one in statistics)
+    outcomes = _colours(["OK", *(outcome for one in statistics for outcome in one.outcomes)])
     plots: dict[str, tuple[str, Callable[[Axes, list[SummaryStatistics]], None]]] = {
         "accuracy": (
             "Accuracy against output length",
-            lambda ax, own: _accuracy(ax, own, ks[own[0].benchmark], published, colours),
+            lambda ax, own: _plot_accuracy(ax, own, ks[own[0].benchmark], published, colours),
         ),
-        "lengths": ("Output length", lambda ax, own: _lengths(ax, own, colours)),
-        "majority": ("Majority of k samples, and any of k (dotted)", lambda ax, own: _majority(ax, own, colours)),
-        "snippets": ("Snippets and what became of them", lambda ax, own: _snippets(ax, own, outcomes)),
+        "lengths": ("Output length", lambda ax, own: _plot_lengths(ax, own, colours)),
+        "majority": ("majority@k, and pass@k (dotted)", lambda ax, own: _plot_majority(ax, own, colours)),
+        "snippets": ("Snippets by outcome", lambda ax, own: _plot_snippets(ax, own, outcomes)),
     }
-    panels = [[one for one in figures if one.benchmark == benchmark] for benchmark in ks]
+    panels = [[one for one in statistics if one.benchmark == benchmark] for benchmark in ks]
     with mpl.rc_context(_STYLE):
-        return {title: _write(_picture(title, panels, fill), folder / name) for name, (title, fill) in plots.items()}
+        return {title: _save(_figure(title, panels, fill), folder / name) for name, (title, fill) in plots.items()}
 
 
-def _picture(
+def _figure(
     title: str, panels: Sequence[list[SummaryStatistics]], fill: Callable[[Axes, list[SummaryStatistics]], None]
 ) -> Figure:
     columns = min(_COLUMNS, len(panels))
@@ -72,32 +70,34 @@ def _picture(
     return figure
 
 
-def _accuracy(ax: Axes, own: Sequence[SummaryStatistics], k: int, published: Published, colours: Colours) -> None:
+def _plot_accuracy(
+    ax: Axes, own: Sequence[SummaryStatistics], k: int, published: PublishedResults, colours: Colours
+) -> None:
     for one in own:
         tokens, rate = one.tokens.mean, one.majority_at[k - 1]
         ax.errorbar(
             tokens.value,
             100 * rate.value,
-            xerr=_arms(tokens),
-            yerr=[[100 * arm for arm in arms] for arms in _arms(rate)],
+            xerr=_error_bars(tokens),
+            yerr=[[100 * arm for arm in arms] for arms in _error_bars(rate)],
             fmt="o",
             capsize=2,
             color=colours[one.configuration],
             label=one.configuration,
         )
-    theirs = False
+    any_published = False
     for row in published.rows:
         if row.benchmark == own[0].benchmark and row.majority is not None and row.mean_tokens is not None:
             colour = colours.get(row.configuration, "black")
             ax.plot(row.mean_tokens, row.majority, "D", markerfacecolor="none", color=colour)
-            theirs = True
-    if theirs:
-        ax.plot([], [], "D", markerfacecolor="none", color="black", label=f"published, majority@{K}")
+            any_published = True
+    if any_published:
+        ax.plot([], [], "D", markerfacecolor="none", color="black", label=f"published, majority@{PUBLISHED_K}")
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.set(xlabel="tokens of a sample", ylabel=f"majority@{k}, %")
+    ax.set(xlabel="tokens per sample", ylabel=f"majority@{k}, %")
 
 
-def _lengths(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
+def _plot_lengths(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
     longest = max(1, *(one.lengths[-1] for one in own))
     edges = [longest * at / _BINS for at in range(_BINS + 1)]
     for one in own:
@@ -106,14 +106,14 @@ def _lengths(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> No
         ax.hist(one.lengths, edges, weights=share, histtype="step", color=colour, label=one.configuration)
         ax.axvline(one.tokens.mean.value, color=colour, linestyle=":", linewidth=1)
     ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.set(xlabel="tokens of a sample (dotted: mean)", ylabel="samples, %")
+    ax.set(xlabel="tokens per sample (dotted: mean)", ylabel="samples, %")
 
 
-def _majority(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
+def _plot_majority(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
     for one in own:
-        every_k, colour = range(1, one.drawn + 1), colours[one.configuration]
+        every_k, colour = range(1, one.max_k + 1), colours[one.configuration]
         voted = one.majority_at
-        marker = "." if one.drawn < 33 else ""
+        marker = "." if one.max_k < 33 else ""
         ax.plot(every_k, [100 * rate.value for rate in voted], marker=marker, color=colour, label=one.configuration)
         ax.fill_between(
             every_k, [100 * rate.low for rate in voted], [100 * rate.high for rate in voted], color=colour, alpha=0.12
@@ -123,7 +123,7 @@ def _majority(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> N
     ax.set(xlabel="k", ylabel="%")
 
 
-def _snippets(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
+def _plot_snippets(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:
     bottoms = [0.0] * len(own)
     for outcome, colour in colours.items():
         heights = [one.outcomes.get(outcome, 0) / one.samples for one in own]
@@ -132,19 +132,19 @@ def _snippets(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> N
             ax.bar(range(len(own)), heights, bottom=bottoms, color=colour, label=label)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
     ax.set_xticks(range(len(own)), [one.configuration for one in own], rotation=15)
-    ax.set_ylabel("snippets of a sample")
+    ax.set_ylabel("snippets per sample")
 
 
 def _colours(names: Iterable[str]) -> dict[str, str]:
     return {name: f"C{at}" for at, name in enumerate(dict.fromkeys(names))}
 
 
-def _arms(one: Estimate) -> list[list[float]]:
-    """Return how far its interval reaches to either side; rounding may leave the mean just outside."""
+def _error_bars(one: Estimate) -> list[list[float]]:
+    """Return the distances of the interval's ends from the mean. Rounding may leave the mean just outside."""
     return [[max(0.0, one.value - one.low)], [max(0.0, one.high - one.value)]]
 
 
-def _write(figure: Figure, path: Path) -> Path:
+def _save(figure: Figure, path: Path) -> Path:
     figure.savefig(path.with_suffix(".png"), dpi=_DOTS_PER_INCH)
     svg = path.with_suffix(".svg")
     figure.savefig(svg, metadata={"Date": None})

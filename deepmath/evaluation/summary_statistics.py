@@ -1,25 +1,25 @@
-"""The figures of a configuration on a benchmark, and how they are counted.
+"""Summary statistics of one configuration on one benchmark.
 
-A sample that failed by a fault of ours is none. One whose verdict took too long has a length and snippets but neither
-a score nor a vote. Both are counted apart. A problem with fewer verdicts than k is scored by those it has; how many
-there are of these is told as well.
+A sample with an infrastructure failure does not exist here. A sample whose comparison timed out has a length and
+snippets, but neither a score nor a vote. Both are counted separately. A problem with fewer than k verdicts is scored by
+those it has; the number of such problems is reported as well.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from deepmath.evaluation.answer_classes import RIGHT, Judged
-from deepmath.evaluation.estimators import Estimate, estimate, pass_at_k, percentile
+from deepmath.evaluation.answer_classes import CORRECT_CLASS, JudgedProblem
+from deepmath.evaluation.estimators import Estimate, bootstrap_mean, pass_at_k, percentile
 from deepmath.evaluation.majority_curve import majority_curve
-from deepmath.evaluation.sample_records import SampleRecord
+from deepmath.evaluation.sample_sets import SampleSet
 
-_NO_FAULT_OF_THE_SNIPPET = "SANDBOX_FAILED"
+_INFRASTRUCTURE_OUTCOME = "SANDBOX_FAILED"
 
 
 @dataclass(frozen=True)
 class OutputLengths:
-    """Tokens of a sample: the mean with its interval, and percentiles over all samples."""
+    """Tokens per sample: the mean over problems with its interval, and percentiles over all samples."""
 
     mean: Estimate
     p50: float
@@ -29,26 +29,26 @@ class OutputLengths:
 
 @dataclass(frozen=True)
 class SummaryStatistics:
-    """Of one configuration on one benchmark. Shares are from 0 to 1."""
+    """Statistics of one configuration on one benchmark. Shares are from 0 to 1."""
 
     configuration: str
     benchmark: str
     problems: int
-    """With a verdict at least."""
+    """Problems with at least one verdict."""
     samples: int
-    """That ended, with a verdict or without."""
+    """Completed samples, with or without a verdict."""
     unjudged: int
-    """Samples whose comparison with the right answer took too long."""
+    """Samples whose comparison with the gold answer timed out."""
     lost: int
-    """Samples that failed by faults of ours, and that there are none of."""
+    """Samples missing because of infrastructure failures."""
     failures: int
-    """How often a sample failed by a fault of ours, made up for or not."""
-    judged: tuple[int, ...]
-    """Samples with a verdict, of each problem."""
+    """Infrastructure failures, including those that a later attempt made up for."""
+    verdict_counts: tuple[int, ...]
+    """Samples with a verdict, per problem."""
     tied: int
-    """Problems where the right answer shares the most votes of all samples with others, and gets its part."""
+    """Problems on which the correct answer ties for the most votes of all samples and gets partial credit."""
     mean: Estimate
-    """Share of right samples: mean@k, for every k."""
+    """Share of correct samples: mean@k, for every k."""
     pass_at: tuple[Estimate, ...]
     """pass@1, pass@2, ... up to all samples."""
     majority_at: tuple[Estimate, ...]
@@ -57,78 +57,81 @@ class SummaryStatistics:
     model_tokens: OutputLengths
     tool_tokens: OutputLengths
     lengths: tuple[int, ...]
-    """Tokens of each sample, the model's and the tools', ascending."""
+    """Model and tool tokens of each sample, ascending."""
     snippets: Estimate
-    """Snippets of a sample."""
+    """Snippets per sample."""
     outcomes: dict[str, int]
-    """Snippets by what became of them, most first."""
+    """Snippets by outcome, most frequent first."""
     statuses: dict[str, int]
-    """Samples by why they ended, most first."""
+    """Samples by final status, most frequent first."""
 
     @property
-    def drawn(self) -> int:
+    def max_k(self) -> int:
         """The largest k."""
         return len(self.majority_at)
 
     @property
-    def failure_rate(self) -> float | None:
-        """Share of the snippets that failed by their own fault; None where there are no snippets."""
-        run = sum(count for outcome, count in self.outcomes.items() if outcome != _NO_FAULT_OF_THE_SNIPPET)
+    def snippet_failure_rate(self) -> float | None:
+        """Share of snippets that failed, infrastructure failures excluded; None if there are no snippets."""
+        run = sum(count for outcome, count in self.outcomes.items() if outcome != _INFRASTRUCTURE_OUTCOME)
         return 1 - self.outcomes.get("OK", 0) / run if run else None
 
-    def short_of(self, k: int) -> int:
-        """Return how many problems have fewer than `k` verdicts."""
-        return sum(count < k for count in self.judged)
+    def problems_short_of(self, k: int) -> int:
+        """Return the number of problems with fewer than `k` verdicts."""
+        return sum(count < k for count in self.verdict_counts)
 
 
-def figures(record: SampleRecord, problems: Sequence[Judged]) -> SummaryStatistics:
-    """Return the figures of `record`, whose judged problems are `problems`.
+def summarize(sample_set: SampleSet, problems: Sequence[JudgedProblem]) -> SummaryStatistics:
+    """Return the statistics of `sample_set`, whose judged problems are `problems`.
 
     Raises:
         ValueError: there are no problems.
     """
-    curves = [majority_curve(problem.classes, RIGHT) for problem in problems]
-    drawn = record.drawn
-    every_k = range(1, drawn + 1)
+    samples = sample_set.samples
+    curves = [majority_curve(problem.classes, CORRECT_CLASS) for problem in problems]
+    max_k = sample_set.max_k
+    every_k = range(1, max_k + 1)
+    totals = [sample.model_tokens + sample.tool_tokens for sample in samples]
     return SummaryStatistics(
-        configuration=record.configuration,
-        benchmark=record.benchmark,
+        configuration=sample_set.configuration,
+        benchmark=sample_set.benchmark,
         problems=len(problems),
-        samples=len(record.samples),
-        unjudged=sum(sample.correct is None for sample in record.samples),
-        lost=record.lost,
-        failures=record.failures,
-        judged=tuple(len(problem.right) for problem in problems),
-        tied=sum(0 < problem.vote(drawn).credit < 1 for problem in problems),
-        mean=estimate([sum(problem.right) / len(problem.right) for problem in problems]),
-        pass_at=tuple(estimate([_pass(problem, k) for problem in problems]) for k in every_k),
-        majority_at=tuple(estimate([curve[min(k, len(curve)) - 1] for curve in curves]) for k in every_k),
-        tokens=_lengths(record, [sample.model_tokens + sample.tool_tokens for sample in record.samples]),
-        model_tokens=_lengths(record, [sample.model_tokens for sample in record.samples]),
-        tool_tokens=_lengths(record, [sample.tool_tokens for sample in record.samples]),
-        lengths=tuple(sorted(sample.model_tokens + sample.tool_tokens for sample in record.samples)),
-        snippets=_mean(record, [len(sample.snippets) for sample in record.samples]),
-        outcomes=_counted(snippet["outcome"] for sample in record.samples for snippet in sample.snippets),
-        statuses=_counted(sample.status for sample in record.samples),
+        samples=len(samples),
+        unjudged=sum(sample.correct is None for sample in samples),
+        lost=sample_set.lost,
+        failures=sample_set.failures,
+        verdict_counts=tuple(len(problem.correct) for problem in problems),
+        tied=sum(0 < problem.vote(max_k).credit < 1 for problem in problems),
+        mean=bootstrap_mean([sum(problem.correct) / len(problem.correct) for problem in problems]),
+        pass_at=tuple(bootstrap_mean([_pass_at_k(problem, k) for problem in problems]) for k in every_k),
+        majority_at=tuple(bootstrap_mean([curve[min(k, len(curve)) - 1] for curve in curves]) for k in every_k),
+        tokens=_output_lengths(sample_set, totals),
+        model_tokens=_output_lengths(sample_set, [sample.model_tokens for sample in samples]),
+        tool_tokens=_output_lengths(sample_set, [sample.tool_tokens for sample in samples]),
+        lengths=tuple(sorted(totals)),
+        snippets=_mean_per_problem(sample_set, [len(sample.snippets) for sample in samples]),
+        outcomes=_frequencies(snippet["outcome"] for sample in samples for snippet in sample.snippets),
+        statuses=_frequencies(sample.status for sample in samples),
     )
 
 
-def _pass(problem: Judged, k: int) -> float:
-    return pass_at_k(sum(problem.right), len(problem.right), min(k, len(problem.right)))
+def _pass_at_k(problem: JudgedProblem, k: int) -> float:
+    return pass_at_k(sum(problem.correct), len(problem.correct), min(k, len(problem.correct)))
 
 
-def _mean(record: SampleRecord, values: Sequence[int]) -> Estimate:
-    """Return the mean over problems of the mean over each one's samples."""
+def _mean_per_problem(sample_set: SampleSet, values: Sequence[int]) -> Estimate:
+    """Return the mean over problems of the mean over each problem's samples."""
     by_problem: dict[str, list[int]] = {}
-    for sample, value in zip(record.samples, values, strict=True):
+    for sample, value in zip(sample_set.samples, values, strict=True):
         by_problem.setdefault(sample.problem_id, []).append(value)
-    return estimate([sum(own) / len(own) for _, own in sorted(by_problem.items())])
+    return bootstrap_mean([sum(own) / len(own) for _, own in sorted(by_problem.items())])
 
 
-def _lengths(record: SampleRecord, tokens: Sequence[int]) -> OutputLengths:
+def _output_lengths(sample_set: SampleSet, tokens: Sequence[int]) -> OutputLengths:
     ordered = sorted(tokens)
-    return OutputLengths(_mean(record, tokens), *(percentile(ordered, share) for share in (0.5, 0.9, 0.99)))
+    mean = _mean_per_problem(sample_set, tokens)
+    return OutputLengths(mean, *(percentile(ordered, share) for share in (0.5, 0.9, 0.99)))
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
+def _frequencies(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items(), key=lambda one: (-one[1], one[0])))

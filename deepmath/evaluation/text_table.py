@@ -1,4 +1,4 @@
-"""A table as text, whatever it is shown in."""
+"""Tables of text cells, rendered as Markdown or CSV."""
 
 import csv
 import io
@@ -9,32 +9,33 @@ from deepmath.evaluation.estimators import Estimate
 
 @dataclass(frozen=True)
 class TableRow:
-    """Cells; `theirs` where they are not figures of ours."""
+    """A row of cells."""
 
     cells: tuple[str, ...]
-    theirs: bool = False
+    published: bool = False
+    """Whether the figures are others' published results, not measured here."""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Rows under headings. The first `names` columns say what a row is, all others are numbers."""
+    """Rows under headings. The first `name_columns` columns identify a row; all others hold numbers."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[TableRow, ...]
-    names: int = 1
+    name_columns: int = 1
 
     def markdown(self) -> str:
-        """Return it for GitHub, what is theirs in italics."""
-        rule = ["--"] * self.names + ["--:"] * (len(self.headings) - self.names)
-        lines = [map(_plain, self.headings), rule]
+        """Return the table as GitHub Markdown, with published results in italics."""
+        rule = ["--"] * self.name_columns + ["--:"] * (len(self.headings) - self.name_columns)
+        lines = [map(_escape, self.headings), rule]
         lines += [
-            [f"*{cell}*" if row.theirs and cell else cell for cell in map(_plain, row.cells)] for row in self.rows
+            [f"*{cell}*" if row.published and cell else cell for cell in map(_escape, row.cells)] for row in self.rows
         ]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def csv(self) -> str:
-        """Return it with a line for the headings."""
+        """Return the table as CSV with a header line."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.headings)
@@ -43,14 +44,14 @@ class TextTable:
 
 
 def percent(share: float | None) -> str:
-    """Return a share, 0 to 1, in per cent; nothing for None."""
+    """Return a share, 0 to 1, in per cent with one decimal; empty for None."""
     return "" if share is None else f"{100 * share:.1f}"
 
 
 def percent_with_interval(share: Estimate) -> str:
-    """Return a share, 0 to 1, in per cent, with its interval."""
+    """Return a share, 0 to 1, in per cent with its interval."""
     return f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
 
 
-def _plain(cell: str) -> str:
+def _escape(cell: str) -> str:
     return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")

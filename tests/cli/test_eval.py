@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepmath.evaluation.evaluation_run import read
+from deepmath.evaluation.evaluation_files import read_samples
 
 SMALL = ("--limit", "6", "--samples", "2", "--max-tokens", "160")
 
@@ -26,7 +26,7 @@ async def test_samples_are_written_and_the_table_is_shown(deepmath, generator_ad
     run = tmp_path / "run"
     ended = await deepmath("eval", "--generator", generator_address, *SMALL, "--output", str(run))
     assert ended.status == 0
-    assert len(list(read(run))) == 12
+    assert len(list(read_samples(run))) == 12
     assert "+Agent" in ended.out
     assert f"deepmath report {run}" in ended.out
     before = (run / "samples.jsonl").read_bytes()
@@ -55,7 +55,7 @@ async def test_killed_evaluation_goes_on_and_loses_and_doubles_nothing(generator
     ended = await deepmath(*command)
     assert ended.status == 0
     assert file.read_bytes().startswith(before)
-    keys = [one.key for one in read(run)]
+    keys = [one.key for one in read_samples(run)]
     assert len(set(keys)) == len(keys) == 160
 
 

@@ -22,7 +22,7 @@ async def test_table_is_printed_and_everything_is_written(deepmath, run: Path) -
     assert lines[1].split() == ["configuration", "synthetic", "majority@4,", "%", "synthetic", "tokens"]
     assert lines[2].split() == ["Baseline", "50.0", "[0.0,", "100.0]", "40"]
     assert lines[3].split() == ["DeepMath", "75.0", "[50.0,", "100.0]", "40"]
-    assert "DeepMath on synthetic: 1 samples failed by faults of ours and are in no figure" in ended.out
+    assert "DeepMath on synthetic: 1 samples lost to infrastructure failures (not counted)" in ended.out
     assert {path.name for path in (run / "report").iterdir()} == {
         *("table.md", "table.csv", "curves.csv", "report.html", "plots")
     }
@@ -60,9 +60,9 @@ async def test_published_figures_stand_below_ours(deepmath, run: Path, tmp_path:
     [
         (["nowhere"], "no evaluation in nowhere"),
         (["RUN", "RUN"], "given twice"),
-        (["RUN", "--k", "5"], "k is 5, but Baseline on synthetic has 4 samples of a problem at most"),
+        (["RUN", "--k", "5"], "k is 5, but Baseline on synthetic has at most 4 samples per problem"),
         (["RUN", "--compare", "DeepMath", "Deepmath"], "there is no 'Deepmath' to compare"),
-        (["RUN", "OTHER", "--compare", "RUN", "OTHER"], "give two of one benchmark"),
+        (["RUN", "OTHER", "--compare", "RUN", "OTHER"], "give two with a common benchmark"),
         (["RUN", "--published", "nowhere.json"], "there is no nowhere.json"),
         (["RUN", "--output", "RUN/settings.json"], "cannot write to"),
     ],

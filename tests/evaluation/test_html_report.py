@@ -1,4 +1,4 @@
-"""The page: everything in one file, and what a model wrote in it can do nothing."""
+"""The HTML report: self-contained, with inert model-written text."""
 
 import re
 from html.parser import HTMLParser
@@ -8,13 +8,13 @@ import pytest
 from support.evaluation_runs import OK, of_answers, sample, write
 
 from deepmath.evaluation.evaluation_report import EvaluationReport
-from deepmath.evaluation.evaluation_run import GradedSample
-from deepmath.evaluation.published_results import Published, PublishedRow
+from deepmath.evaluation.graded_sample import GradedSample
+from deepmath.evaluation.published_results import PublishedResult, PublishedResults
 from deepmath.grading.verifier import Verifier
 
 ATTACK = "</pre></details></script><script>alert(1)</script><img src=x onerror=alert(1)>"
-PUBLISHED = Published(
-    "a blog", rows=(PublishedRow("DeepMath", "synthetic", 91.0, 50.0),), claims=(("66 % shorter", "a card"),)
+PUBLISHED = PublishedResults(
+    "a blog", rows=(PublishedResult("DeepMath", "synthetic", 91.0, 50.0),), claims=(("66 % shorter", "a card"),)
 )
 
 
@@ -55,18 +55,18 @@ def text() -> str:
     return "I add $\\frac12$.\n<tool_call>\n6 * 7\n</tool_call>\n```output\n42\n```\nIt is \\boxed{42}."
 
 
-def test_trace_is_shown_as_thought_code_output_in_a_box_and_boxed_answer(tmp_path: Path, text: str) -> None:
+def test_trace_shows_prose_code_output_in_a_box_and_the_boxed_answer(tmp_path: Path, text: str) -> None:
     page = write_page(tmp_path, sample(text=text, snippets=[OK]))
     shown = page[page.index('<details class="trace"') :]
     places = [
-        shown.index(mark) for mark in ('class="thought"', "<mfrac>", 'class="code"', 'class="output"', 'class="answer"')
+        shown.index(mark) for mark in ('class="prose"', "<mfrac>", 'class="code"', 'class="output"', 'class="answer"')
     ]
     assert places == sorted(places)
     assert '<pre class="output">42</pre>' in shown
     assert '<span class="mi">6</span>' in shown
 
 
-def test_page_needs_nothing_else_and_its_elements_are_closed(tmp_path: Path, text: str) -> None:
+def test_page_is_self_contained_and_well_formed(tmp_path: Path, text: str) -> None:
     page = Page(write_page(tmp_path, sample(text=text, snippets=[OK])))
     assert page.open == []
     assert not page.all("link")
@@ -75,7 +75,7 @@ def test_page_needs_nothing_else_and_its_elements_are_closed(tmp_path: Path, tex
     assert not [name for name, found in page.elements if ("src" in found and name != "img") or "href" in found]
 
 
-def test_whatever_a_model_wrote_is_inert(tmp_path: Path) -> None:
+def test_model_written_text_is_inert(tmp_path: Path) -> None:
     call = f"<tool_call>\n{ATTACK}\n</tool_call>\n```output\n{ATTACK}\n```\n"
     snippets = [{"code": ATTACK, "outcome": "OK", "stdout": ATTACK, "value": ""}]
     samples = [
@@ -91,7 +91,7 @@ def test_whatever_a_model_wrote_is_inert(tmp_path: Path) -> None:
     assert page.open == []
 
 
-def test_policy_of_the_page_allows_no_script_but_its_own(tmp_path: Path) -> None:
+def test_content_security_policy_allows_only_the_script_of_the_page(tmp_path: Path) -> None:
     import base64
     import hashlib
 
@@ -104,32 +104,32 @@ def test_policy_of_the_page_allows_no_script_but_its_own(tmp_path: Path) -> None
     )
 
 
-def test_traces_can_be_chosen_by_configuration_benchmark_and_verdict(tmp_path: Path) -> None:
+def test_traces_can_be_filtered_by_configuration_benchmark_and_verdict(tmp_path: Path) -> None:
     page = Page(write_page(tmp_path, *of_answers("42", "7", ""), sample(configuration="Baseline", correct=None)))
     found = {
         tuple(one[f"data-{name}"] for name in ("configuration", "verdict"))
         for one in page.all("details", **{"class": "trace"})
     }
-    assert found == {("DeepMath", "right"), ("DeepMath", "wrong"), ("DeepMath", "no answer")} | {
+    assert found == {("DeepMath", "correct"), ("DeepMath", "incorrect"), ("DeepMath", "no answer")} | {
         ("Baseline", "no verdict")
     }
     assert {one["name"] for one in page.all("select")} == {"configuration", "benchmark", "verdict"}
 
 
-def test_traces_are_few_and_the_page_says_where_the_others_are(tmp_path: Path) -> None:
+def test_number_of_traces_is_limited_and_the_page_points_to_all_samples(tmp_path: Path) -> None:
     page = write_page(tmp_path, *of_answers(*["42"] * 50), most=3)
     assert page.count('<details class="trace"') == 3
-    assert f"DeepMath on synthetic: 3 of 50 samples are here, the others in {tmp_path}/run/samples.jsonl" in page
+    assert f"DeepMath on synthetic: 3 of 50 samples are shown; all are in {tmp_path}/run/samples.jsonl" in page
 
 
-def test_what_others_published_is_marked(tmp_path: Path) -> None:
+def test_published_results_are_marked(tmp_path: Path) -> None:
     page = write_page(tmp_path, sample())
-    assert '<tr class="theirs"><td class="name">DeepMath, published</td>' in page
-    assert "not ours. Published by: a blog" in page
+    assert '<tr class="published"><td class="name">DeepMath, published</td>' in page
+    assert "Rows in italics are published results. Source: a blog" in page
     assert "66 % shorter <cite>a card</cite>" in page
 
 
-def test_comparison_names_the_problems(tmp_path: Path) -> None:
+def test_comparison_lists_the_problems(tmp_path: Path) -> None:
     samples = [
         sample("p1"),
         sample("p2", answer="7"),
@@ -141,11 +141,11 @@ def test_comparison_names_the_problems(tmp_path: Path) -> None:
     assert "Losses: p2<" in page
 
 
-def test_settings_of_each_run_are_told(tmp_path: Path) -> None:
+def test_settings_of_each_run_are_shown(tmp_path: Path) -> None:
     assert "<dt>model</dt><dd>tiny-math</dd>" in write_page(tmp_path, sample())
 
 
-def test_lone_surrogates_and_control_characters_do_no_harm(tmp_path: Path) -> None:
+def test_lone_surrogates_and_control_characters_are_replaced(tmp_path: Path) -> None:
     page = write_page(tmp_path, sample(answer="\ud800\x00", text="\ud800 \x1b[31m", problem_id="\ud800"))
     assert "\x1b" not in page
     assert "\x00" not in page

@@ -1,8 +1,9 @@
-"""Small evaluations in real folders, for the tests of what is made of them."""
+"""Small evaluations in real folders."""
 
 from pathlib import Path
 
-from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample
+from deepmath.evaluation.evaluation_run import EvaluationRun
+from deepmath.evaluation.graded_sample import GradedSample
 
 SETTINGS = {"model": "tiny-math", "sampling": {"temperature": 1.0}, "benchmarks": ["synthetic"]}
 OK = {"code": "6 * 7", "outcome": "OK", "stdout": "", "value": "42"}
@@ -10,7 +11,7 @@ FAILED = {"code": "1 / 0", "outcome": "EXCEPTION", "stdout": "", "value": ""}
 
 
 def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **changes) -> GradedSample:
-    """A sample whose right answer is 42."""
+    """Return a sample whose gold answer is 42."""
     values = {
         "configuration": "DeepMath",
         "benchmark": "synthetic",
@@ -31,15 +32,15 @@ def sample(problem_id: str = "p1", number: int = 0, answer: str = "42", **change
 
 
 def of_answers(*answers: str, problem_id: str = "p1", **changes) -> list[GradedSample]:
-    """A sample of each answer."""
+    """Return one sample per answer."""
     return [sample(problem_id, number, answer, **changes) for number, answer in enumerate(answers)]
 
 
 def write(folder: Path, *samples: GradedSample, failures: tuple[GradedSample, ...] = (), **settings) -> Path:
-    """Write an evaluation."""
+    """Write an evaluation and return its folder."""
     with EvaluationRun(folder, SETTINGS | settings) as run:
         for one in samples:
             run.add(one)
         for one in failures:
-            run.add_failure(one.key, "the executor went away")
+            run.add_failure(one.key, "the executor is unavailable")
     return folder

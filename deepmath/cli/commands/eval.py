@@ -68,8 +68,13 @@ def eval_(
     from deepmath.cli.eval_progress import EvalProgress, show_plan
     from deepmath.clients.model_files import check_adapter, model_name
     from deepmath.errors import InvalidRequest
-    from deepmath.evaluation.benchmark_registry import find
-    from deepmath.evaluation.evaluation_plan import NAMES, EvaluationConfiguration, EvaluationPlan, four_way
+    from deepmath.evaluation.benchmark_registry import find_benchmark
+    from deepmath.evaluation.evaluation_plan import (
+        CONFIGURATION_NAMES,
+        EvaluationConfiguration,
+        EvaluationPlan,
+        four_way,
+    )
     from deepmath.evaluation.evaluation_report import EvaluationReport
     from deepmath.evaluation.evaluation_run import EvaluationRun
     from deepmath.evaluation.evaluation_sampler import EvaluationSampler
@@ -87,8 +92,8 @@ def eval_(
     evaluated, taught = model_name(served), bool(adapter)
     if generator:
         evaluated, taught = asyncio.run(_ask_what_it_serves(generator))
-    one = EvaluationConfiguration(name or NAMES[taught, mode.value], mode.value, bool(adapter))
-    found = {one.name: one.problems(limit) for one in map(find, benchmark or ["synthetic"])}
+    one = EvaluationConfiguration(name or CONFIGURATION_NAMES[taught, mode.value], mode.value, bool(adapter))
+    found = {one.name: one.problems(limit) for one in map(find_benchmark, benchmark or ["synthetic"])}
     wanted = EvaluationPlan(
         model=evaluated,
         problems=found,
@@ -112,7 +117,7 @@ def eval_(
 
     with EvaluationRun(folder, wanted.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
         missing = asyncio.run(draw(run, verifier))
-        if run.done:
+        if run.verdicts:
             report = EvaluationReport.of([folder], verifier, read_published())
             show([report.tables[0]], report)
             print(f"more, with plots and traces: deepmath report {folder}")

@@ -49,12 +49,12 @@ def report(
     if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
         raise InvalidRequest(f"report needs {', '.join(missing)}: install the extra `evaluation`")
     from deepmath.evaluation.evaluation_report import EvaluationReport
-    from deepmath.evaluation.published_results import PUBLISHED, read_published
+    from deepmath.evaluation.published_results import PUBLISHED_FILE, read_published
     from deepmath.grading.verifier import Verifier
 
     if published and not published.exists():
         raise InvalidRequest(f"there is no {published}")
-    theirs = read_published(published or PUBLISHED)
+    theirs = read_published(published or PUBLISHED_FILE)
     with Verifier(_WORKERS, _VERIFY_S) as verifier:
         found = EvaluationReport.of(runs, verifier, theirs, k, compare)
     folder = output or runs[0] / "report"
@@ -70,7 +70,7 @@ def show(tables: "Sequence[TextTable]", found: "EvaluationReport") -> None:
     console = Console(width=None if sys.stdout.isatty() else _NO_TERMINAL_COLUMNS, highlight=False)
     for table in tables:
         console.print(_table(table))
-    if any(row.theirs for table in tables for row in table.rows):
+    if any(row.published for table in tables for row in table.rows):
         console.print(f"published: {found.published.source}, not by us", style="dim italic", markup=False)
     for note in found.notes:
         console.print(note, style="yellow", markup=False)
@@ -82,7 +82,7 @@ def _table(table: "TextTable") -> "Table":
 
     shown = Table(title=table.title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for at, heading in enumerate(table.headings):
-        shown.add_column(Text(heading), justify="left" if at < table.names else "right")
+        shown.add_column(Text(heading), justify="left" if at < table.name_columns else "right")
     for row in table.rows:
-        shown.add_row(*map(Text, row.cells), style="dim italic" if row.theirs else "")
+        shown.add_row(*map(Text, row.cells), style="dim italic" if row.published else "")
     return shown

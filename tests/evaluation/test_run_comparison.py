@@ -1,4 +1,4 @@
-"""Two rows on the same problems."""
+"""Paired comparisons of configurations and runs."""
 
 from pathlib import Path
 
@@ -6,23 +6,23 @@ import pytest
 from support.evaluation_runs import of_answers, sample, write
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.answer_classes import judge
-from deepmath.evaluation.estimators import mcnemar
-from deepmath.evaluation.evaluation_run import GradedSample
+from deepmath.evaluation.answer_classes import judge_problems
+from deepmath.evaluation.estimators import mcnemar_p_value
+from deepmath.evaluation.graded_sample import GradedSample
 from deepmath.evaluation.run_comparison import RunComparison, compare
-from deepmath.evaluation.sample_records import load
+from deepmath.evaluation.sample_sets import load_sample_sets
 from deepmath.grading.verifier import Verifier
 
 
 def compared(sides: tuple[object, object], *folders: Path, k: int | None = None) -> list[RunComparison]:
-    records = load(folders)
+    sample_sets = load_sample_sets(folders)
     with Verifier(1, 10.0) as verifier:
-        rows = list(zip(records, judge(records, verifier), strict=True))
-    return compare((str(sides[0]), str(sides[1])), rows, k)
+        judged = list(zip(sample_sets, judge_problems(sample_sets, verifier), strict=True))
+    return compare((str(sides[0]), str(sides[1])), judged, k)
 
 
 def of_problems(answers: str, **changes) -> list[GradedSample]:
-    """A sample of each problem, right where there is a 1."""
+    """Return one sample per problem, correct where the digit is 1."""
     return [sample(f"p{at}", 0, "42" if one == "1" else "7", **changes) for at, one in enumerate(answers)]
 
 
@@ -32,17 +32,17 @@ def run(tmp_path: Path) -> Path:
     return write(tmp_path / "run", *of_problems("1111010"), *baseline)
 
 
-def test_wins_and_losses_are_told_with_their_problems_and_mcnemars_test(run: Path) -> None:
+def test_wins_and_losses_are_listed_by_problem_with_mcnemars_test(run: Path) -> None:
     (found,) = compared(("DeepMath", "Baseline"), run)
     assert found.wins == ["p0", "p1", "p2", "p3"]
     assert found.losses == ["p4", "p6"]
-    assert found.p == mcnemar(4, 2)
+    assert found.p_value == mcnemar_p_value(4, 2)
     assert found.difference.value == pytest.approx(2 / 7)
 
 
-def test_other_way_round_wins_are_losses(run: Path) -> None:
+def test_swapping_the_sides_swaps_wins_and_losses(run: Path) -> None:
     (one,), (other,) = compared(("DeepMath", "Baseline"), run), compared(("Baseline", "DeepMath"), run)
-    assert (one.wins, one.losses, one.p) == (other.losses, other.wins, other.p)
+    assert (one.wins, one.losses, one.p_value) == (other.losses, other.wins, other.p_value)
 
 
 def test_runs_are_compared_configuration_by_configuration(run: Path, tmp_path: Path) -> None:
@@ -54,14 +54,14 @@ def test_runs_are_compared_configuration_by_configuration(run: Path, tmp_path: P
     ]
 
 
-def test_runs_with_one_configuration_each_are_compared_whatever_their_names(tmp_path: Path) -> None:
+def test_runs_with_a_single_configuration_each_are_compared_regardless_of_names(tmp_path: Path) -> None:
     a = write(tmp_path / "a", *of_problems("10"))
     b = write(tmp_path / "b", *of_problems("01", configuration="Baseline"))
     (found,) = compared((a, b), a, b)
     assert (found.first, found.second) == ("DeepMath", "Baseline")
 
 
-def test_as_many_samples_vote_as_both_have_and_a_tie_is_half_a_vote(tmp_path: Path) -> None:
+def test_by_default_as_many_samples_vote_as_both_sides_have_and_ties_share_the_credit(tmp_path: Path) -> None:
     run = write(tmp_path / "run", *of_answers("42", "7", "7", "7"), *of_answers("42", "42", configuration="Baseline"))
     (found,) = compared(("DeepMath", "Baseline"), run)
     assert (found.k, found.credits) == (2, {"p1": (0.5, 1.0)})
@@ -69,34 +69,36 @@ def test_as_many_samples_vote_as_both_have_and_a_tie_is_half_a_vote(tmp_path: Pa
     assert found.credits == {"p1": (1.0, 1.0)}
 
 
-def test_problems_of_one_side_only_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_problems_of_only_one_side_are_excluded_and_counted(tmp_path: Path) -> None:
     run = write(tmp_path / "run", *of_problems("111"), *of_problems("1", configuration="Baseline"))
     (found,) = compared(("DeepMath", "Baseline"), run)
-    assert (len(found.credits), found.alone) == (1, 2)
+    assert (len(found.credits), found.excluded) == (1, 2)
 
 
-def test_different_benchmarks_are_refused_with_what_each_has(run: Path, tmp_path: Path) -> None:
+def test_different_benchmarks_are_rejected_with_the_benchmarks_of_each_side(run: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other", sample(benchmark="math500"), benchmarks=["math500"])
-    with pytest.raises(InvalidRequest, match=r"run has synthetic and .*other has math500; give two of one benchmark"):
+    with pytest.raises(
+        InvalidRequest, match=r"run has synthetic and .*other has math500; give two with a common benchmark"
+    ):
         compared((run, other), run, other)
 
 
-def test_benchmarks_that_only_share_their_name_are_refused(run: Path, tmp_path: Path) -> None:
+def test_benchmarks_that_only_share_their_name_are_rejected(run: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other", sample("q1"))
     with pytest.raises(InvalidRequest, match="no problem in common"):
         compared((run, other), run, other)
     changed = write(tmp_path / "changed", sample("p1", answer="1", gold="1"))
-    with pytest.raises(InvalidRequest, match="the right answer of p1 is '42' in one and '1' in the other"):
+    with pytest.raises(InvalidRequest, match="the gold answer of p1 is '42' in one and '1' in the other"):
         compared((run, changed), run, changed)
 
 
 @pytest.mark.parametrize(
-    ("sides", "told"),
+    ("sides", "message"),
     [
         (("DeepMath", "Deepmath"), "there is no 'Deepmath' to compare; give two of Baseline, DeepMath"),
         (("DeepMath", "DeepMath"), "with itself"),
     ],
 )
-def test_side_that_is_not_there_or_the_same_is_refused(run: Path, sides: tuple[str, str], told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
+def test_missing_or_identical_side_is_rejected(run: Path, sides: tuple[str, str], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         compared(sides, run)

@@ -1,4 +1,4 @@
-"""Figures of others, as data."""
+"""Published results as data."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.published_results import PUBLISHED, Published, read_published
+from deepmath.evaluation.published_results import PUBLISHED_FILE, PublishedResults, read_published
 
 ROW = {"configuration": "DeepMath", "benchmark": "math500", "majority@16": 90, "mean_tokens": None}
 
@@ -20,17 +20,17 @@ def test_rows_and_claims_are_read(tmp_path: Path) -> None:
     assert found.claims == (("66 % shorter", "a card"),)
 
 
-def test_nothing_was_published_where_there_is_no_file(tmp_path: Path) -> None:
-    assert read_published(tmp_path / "none.json") == Published()
+def test_missing_file_holds_no_results(tmp_path: Path) -> None:
+    assert read_published(tmp_path / "none.json") == PublishedResults()
 
 
-def test_file_of_this_repository_can_be_read() -> None:
-    read_published(PUBLISHED)
+def test_packaged_file_is_valid() -> None:
+    assert len(read_published(PUBLISHED_FILE).rows) == 16
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"source": "", "rows": [{}]}', '{"source": "", "rows": 1}'])
-def test_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+def test_malformed_file_is_rejected(tmp_path: Path, text: str) -> None:
     file = tmp_path / "published.json"
     file.write_text(text)
-    with pytest.raises(InvalidRequest, match="no list of published figures"):
+    with pytest.raises(InvalidRequest, match="is not a valid file of published results"):
         read_published(file)

@@ -1,4 +1,4 @@
-r"""Classes of answers: 1/2, 0.5 and \frac12 vote together, right ones by their verdicts."""
+r"""Equivalence classes of answers: 1/2, 0.5 and \frac12 vote together, correct answers by their verdicts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.evaluation_runs import of_answers, sample, write
 
-from deepmath.evaluation.answer_classes import RIGHT, Judged, judge
-from deepmath.evaluation.evaluation_run import GradedSample
-from deepmath.evaluation.sample_records import SampleRecord, load
+from deepmath.evaluation.answer_classes import CORRECT_CLASS, JudgedProblem, judge_problems
+from deepmath.evaluation.graded_sample import GradedSample
+from deepmath.evaluation.sample_sets import SampleSet, load_sample_sets
 from deepmath.grading.verifier import Verifier
 
 
@@ -20,8 +20,8 @@ def verifier() -> Iterator[Verifier]:
         yield verifier
 
 
-def judged(verifier: Verifier, *samples: GradedSample) -> list[Judged]:
-    (found,) = judge([SampleRecord("DeepMath", "synthetic", Path(), samples)], verifier)
+def judged(verifier: Verifier, *samples: GradedSample) -> list[JudgedProblem]:
+    (found,) = judge_problems([SampleSet("DeepMath", "synthetic", Path(), samples)], verifier)
     return found
 
 
@@ -29,46 +29,46 @@ def classes(verifier: Verifier, *answers: str) -> tuple[int | None, ...]:
     return judged(verifier, *of_answers(*answers))[0].classes
 
 
-def test_spellings_of_one_number_are_one_class(verifier: Verifier) -> None:
-    right, *halves, third = classes(verifier, "42", "1/2", "0.5", r"\frac12", "1/3")
-    assert right == RIGHT
+def test_spellings_of_one_number_form_one_class(verifier: Verifier) -> None:
+    correct, *halves, third = classes(verifier, "42", "1/2", "0.5", r"\frac12", "1/3")
+    assert correct == CORRECT_CLASS
     assert len(set(halves)) == 1
-    assert len({right, halves[0], third}) == 3
+    assert len({correct, halves[0], third}) == 3
 
 
-def test_expressions_are_compared_by_their_mathematics(verifier: Verifier) -> None:
+def test_expressions_are_compared_symbolically(verifier: Verifier) -> None:
     _, first, second, third = classes(verifier, "42", "x+1", "1+x", "x+2")
     assert first == second != third
 
 
-def test_right_answers_are_one_class_by_their_verdicts_however_they_are_written(verifier: Verifier) -> None:
+def test_correct_answers_form_one_class_by_their_verdicts_in_any_spelling(verifier: Verifier) -> None:
     (problem,) = judged(verifier, sample(answer="42"), sample(number=1, answer="forty-two", correct=True))
-    assert problem.classes == (RIGHT, RIGHT)
+    assert problem.classes == (CORRECT_CLASS, CORRECT_CLASS)
 
 
-def test_no_answer_is_of_no_class(verifier: Verifier) -> None:
+def test_missing_answer_has_no_class(verifier: Verifier) -> None:
     assert classes(verifier, "", "42")[0] is None
 
 
-def test_sample_without_a_verdict_is_left_out_and_a_problem_without_one_too(verifier: Verifier) -> None:
+def test_samples_and_problems_without_a_verdict_are_excluded(verifier: Verifier) -> None:
     found = judged(verifier, sample(), sample(number=1, answer="7", correct=None), sample("p2", correct=None))
-    assert [(one.problem_id, one.right) for one in found] == [("p1", (True,))]
+    assert [(one.problem_id, one.correct) for one in found] == [("p1", (True,))]
 
 
-def test_nothing_is_compared_where_no_sample_is_right() -> None:
+def test_answers_are_not_compared_if_no_sample_is_correct() -> None:
     with Verifier(1, 10.0) as closed:
-        closed.close()  # one that is asked would give no verdict, and count it
+        closed.close()  # a comparison would fail and be counted as a timeout
         assert classes(closed, "x+1", "1+x", "1/2", "0.5")[2:] == (1, 1)
         assert closed.timeouts == 0
 
 
-def test_answer_that_takes_for_ever_is_different(tmp_path: Path) -> None:
+def test_endless_comparison_counts_as_different(tmp_path: Path) -> None:
     with Verifier(1, 1.0) as hasty:
         _, endless, other = classes(hasty, "42", r"10^{10^{10^{10}}}-x", "x")
     assert endless != other
 
 
-def test_votes_are_of_the_first_samples_by_their_numbers(verifier: Verifier) -> None:
+def test_first_samples_by_number_vote(verifier: Verifier) -> None:
     (problem,) = judged(verifier, sample(number=2), sample(number=1, answer="7"), sample(number=0, answer="7"))
     assert problem.vote(2).credit == 0
     assert problem.vote(99).tied == 1
@@ -81,15 +81,17 @@ answers = st.lists(
 
 @settings(max_examples=50, deadline=None)
 @given(answers.flatmap(lambda drawn: st.tuples(st.just(drawn), st.permutations(range(len(drawn))))))
-def test_order_of_the_samples_changes_no_class(verifier: Verifier, drawn: tuple[list[str], list[int]]) -> None:
+def test_classes_do_not_depend_on_the_order_of_the_samples(
+    verifier: Verifier, drawn: tuple[list[str], list[int]]
+) -> None:
     given, order = drawn
     found = classes(verifier, *given)
     assert classes(verifier, *(given[at] for at in order)) == tuple(found[at] for at in order)
 
 
-def test_records_of_a_folder_are_judged_each_by_itself(verifier: Verifier, tmp_path: Path) -> None:
+def test_sample_sets_of_a_folder_are_judged_separately(verifier: Verifier, tmp_path: Path) -> None:
     run = write(tmp_path / "run", *of_answers("42", "7"), *of_answers("7", "7", configuration="Baseline"))
-    assert [[one.right for one in record] for record in judge(load([run]), verifier)] == [
+    assert [[one.correct for one in problems] for problems in judge_problems(load_sample_sets([run]), verifier)] == [
         [(False,) * 2],
         [(True, False)],
     ]

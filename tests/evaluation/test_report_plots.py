@@ -1,4 +1,4 @@
-"""Plots as files."""
+"""Plot files."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -7,11 +7,11 @@ import pytest
 from support.evaluation_runs import OK, of_answers, write
 
 from deepmath.evaluation.evaluation_report import EvaluationReport
-from deepmath.evaluation.published_results import Published, PublishedRow
-from deepmath.evaluation.report_plots import draw
+from deepmath.evaluation.published_results import PublishedResult, PublishedResults
+from deepmath.evaluation.report_plots import write_plots
 from deepmath.grading.verifier import Verifier
 
-PUBLISHED = Published("a blog", rows=(PublishedRow("DeepMath", "synthetic", 91.0, 50.0),))
+PUBLISHED = PublishedResults("a blog", rows=(PublishedResult("DeepMath", "synthetic", 91.0, 50.0),))
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,23 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> EvaluationReport:
         return EvaluationReport.of([run], verifier, PUBLISHED)
 
 
-def test_every_plot_is_a_png_and_an_svg(report: EvaluationReport, tmp_path: Path) -> None:
-    drawn = draw(report.figures, report.ks, PUBLISHED, tmp_path)
+def test_every_plot_is_written_as_png_and_svg(report: EvaluationReport, tmp_path: Path) -> None:
+    plots = write_plots(report.statistics, report.ks, PUBLISHED, tmp_path)
     names = {"accuracy", "lengths", "majority", "snippets"}
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    assert {path.stem for path in drawn.values()} == names
+    assert {path.stem for path in plots.values()} == names
     for name in names:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert ElementTree.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
 
 
-def test_same_figures_give_the_same_svg(report: EvaluationReport, tmp_path: Path) -> None:
-    first, second = (draw(report.figures, report.ks, PUBLISHED, tmp_path / side) for side in "ab")
+def test_equal_statistics_give_byte_identical_svg(report: EvaluationReport, tmp_path: Path) -> None:
+    first, second = (write_plots(report.statistics, report.ks, PUBLISHED, tmp_path / side) for side in "ab")
     assert [path.read_bytes() for path in first.values()] == [path.read_bytes() for path in second.values()]
 
 
-def test_run_without_snippets_and_with_one_sample_is_drawn(tmp_path: Path) -> None:
+def test_run_with_one_sample_and_no_snippets_is_plotted(tmp_path: Path) -> None:
     run = write(tmp_path / "run", *of_answers("7", model_tokens=0, tool_tokens=0))
     with Verifier(1, 10.0) as verifier:
-        report = EvaluationReport.of([run], verifier, Published())
-    assert len(draw(report.figures, report.ks, Published(), tmp_path / "plots")) == 4
+        report = EvaluationReport.of([run], verifier, PublishedResults())
+    assert len(write_plots(report.statistics, report.ks, PublishedResults(), tmp_path / "plots")) == 4

@@ -1,4 +1,4 @@
-"""Samples of a plan are drawn from a real generator: each once, repeatable, and none for a fault of ours."""
+"""Samples of a plan, drawn from a real generator: each once, reproducible, and none for an infrastructure failure."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,10 +9,12 @@ from support.adapters import write_adapter
 from deepmath.clients import GeneratorClient
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.evaluation import evaluation_sampler
-from deepmath.evaluation.benchmark_registry import find
+from deepmath.evaluation.benchmark_registry import find_benchmark
+from deepmath.evaluation.evaluation_files import count_failures, read_samples
 from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan, four_way
-from deepmath.evaluation.evaluation_run import EvaluationRun, GradedSample, failures, read
+from deepmath.evaluation.evaluation_run import EvaluationRun
 from deepmath.evaluation.evaluation_sampler import EvaluationSampler
+from deepmath.evaluation.graded_sample import GradedSample
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 
@@ -23,7 +25,7 @@ def plan(*configurations: EvaluationConfiguration, problems: int = 6, samples: i
     return EvaluationPlan(
         **{
             "model": "tiny-math",
-            "problems": {"synthetic": find("synthetic").problems(problems)},
+            "problems": {"synthetic": find_benchmark("synthetic").problems(problems)},
             "configurations": configurations or (AGENT,),
             "samples": samples,
             "sampling": pb.Sampling(temperature=1.0, top_p=1.0, top_k=0),
@@ -41,14 +43,14 @@ def verifier() -> AsyncIterator[Verifier]:
 
 @pytest.fixture
 def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path):
-    """Draws a plan: `await draw(plan, folder="run")` returns how many are missing, and the samples."""
+    """`await draw(plan, folder="run")` draws a plan and returns the number of missing samples, and the samples."""
 
     async def run(
         plan: EvaluationPlan, folder: str = "run", client: GeneratorClient = generator
     ) -> tuple[int, list[GradedSample]]:
         with EvaluationRun(tmp_path / folder, plan.settings()) as run:
             missing = await EvaluationSampler(client, run, plan, verifier).draw()
-        return missing, list(read(tmp_path / folder))
+        return missing, list(read_samples(tmp_path / folder))
 
     return run
 
@@ -68,7 +70,7 @@ async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw) 
     assert any(snippet["outcome"] == "OK" and snippet["code"] for one in samples for snippet in one.snippets)
 
 
-async def test_same_plan_draws_the_same_samples_and_another_seed_others(draw) -> None:
+async def test_same_plan_draws_the_same_samples_and_another_seed_different_ones(draw) -> None:
     texts = []
     for number, seed in enumerate([0, 0, 1]):
         _, samples = await draw(plan(seed=seed), str(number))
@@ -76,7 +78,7 @@ async def test_same_plan_draws_the_same_samples_and_another_seed_others(draw) ->
     assert texts[0] == texts[1] != texts[2]
 
 
-async def test_more_samples_are_added_to_those_there_are(draw, tmp_path) -> None:
+async def test_larger_plan_extends_an_existing_run(draw, tmp_path) -> None:
     await draw(plan(samples=1))
     before = (tmp_path / "run" / "samples.jsonl").read_bytes()
     missing, samples = await draw(plan(problems=8, samples=3))
@@ -85,30 +87,34 @@ async def test_more_samples_are_added_to_those_there_are(draw, tmp_path) -> None
     assert (tmp_path / "run" / "samples.jsonl").read_bytes().startswith(before)
 
 
-async def test_fault_of_ours_is_no_sample_and_is_tried_again(draw, serve_generator, tmp_path) -> None:
+async def test_infrastructure_failure_is_not_a_sample_and_is_retried(draw, serve_generator, tmp_path) -> None:
     async with serve_generator(executor=None) as served, GeneratorClient(served.address) as without:
         missing, samples = await draw(plan(), client=without)
     assert 0 < missing == 12 - len(samples)
-    assert failures(tmp_path / "run").total() == missing * evaluation_sampler.ATTEMPTS
+    assert count_failures(tmp_path / "run").total() == missing * evaluation_sampler.ATTEMPTS
     missing, samples = await draw(plan())
     assert (missing, len(samples)) == (0, 12)
 
 
-async def test_generator_that_is_away_is_told_and_what_there_is_stays(draw, free_port, monkeypatch, tmp_path) -> None:
+async def test_unreachable_generator_is_reported_and_existing_samples_stay(
+    draw, free_port, monkeypatch, tmp_path
+) -> None:
     await draw(plan(samples=1))
     monkeypatch.setattr(evaluation_sampler, "ATTEMPTS", 1)
     async with GeneratorClient(f"127.0.0.1:{free_port}") as away:
         with pytest.raises(Unavailable, match="cannot be reached"):
             await draw(plan(samples=2), client=away)
-    assert len(list(read(tmp_path / "run"))) == 6
+    assert len(list(read_samples(tmp_path / "run"))) == 6
 
 
-async def test_what_the_generator_refuses_is_told(draw) -> None:
+async def test_rejection_by_the_generator_is_reported(draw) -> None:
     with pytest.raises(InvalidRequest, match="top_p"):
         await draw(plan(sampling=pb.Sampling(top_p=2.0)))
 
 
-async def test_four_ways_are_the_model_and_then_the_model_with_the_adapter(draw, fresh_generator, tmp_path) -> None:
+async def test_four_way_plan_draws_from_the_model_and_then_from_the_model_with_the_adapter(
+    draw, fresh_generator, tmp_path
+) -> None:
     adapter = write_adapter(tmp_path / "adapter", seed=1)
     wanted = plan(*four_way(), problems=2, samples=1, adapter=adapter, budget=pb.Budget(max_tokens=48))
     async with GeneratorClient(fresh_generator) as client:
@@ -122,7 +128,7 @@ async def test_four_ways_are_the_model_and_then_the_model_with_the_adapter(draw,
         assert texts["+Agent", problem.id] != texts["DeepMath", problem.id]
 
 
-def test_another_adapter_is_another_evaluation(tmp_path) -> None:
+def test_another_adapter_is_rejected_as_another_evaluation(tmp_path) -> None:
     first, second = (plan(adapter=write_adapter(tmp_path / str(seed), seed)).settings() for seed in (1, 2))
     with EvaluationRun(tmp_path / "run", first):
         pass

@@ -1,4 +1,4 @@
-r"""What a model wrote as HTML: mathematics is typeset, and nothing of it can do anything."""
+r"""Model-written text as HTML: mathematics is typeset, and all markup is inert."""
 
 from html.parser import HTMLParser
 
@@ -47,17 +47,17 @@ def is_inert(text: str) -> bool:
     "text",
     [r"$\frac12$", r"\(\frac12\)", r"\[\frac12\]", r"$$\frac12$$", r"so \boxed{\frac{1}{2}}.", r"\[\dfrac{1}{2}\]"],
 )
-def test_mathematics_between_any_delimiters_is_typeset(text: str) -> None:
+def test_mathematics_in_any_delimiters_is_typeset(text: str) -> None:
     assert "<mfrac><" in prose(text)
 
 
-def test_text_around_mathematics_stays_and_special_tokens_go() -> None:
+def test_surrounding_text_is_kept_and_special_tokens_are_removed() -> None:
     found = Elements(prose("<think>Let a < b.\nSo $x$ is it.</think><|im_end|>"))
     assert found.text == "Let a < b.\nSo x is it."
 
 
 @pytest.mark.parametrize("text", ["It costs $5 and $6.", "a $ b", r"\$5 and \$6", "$$", r"\boxed{", r"\[ \] \( \)"])
-def test_what_is_no_mathematics_stays_as_it_is(text: str) -> None:
+def test_text_without_mathematics_is_unchanged(text: str) -> None:
     assert Elements(prose(text)).text == text
     assert not Elements(prose(text)).tags
 
@@ -65,11 +65,11 @@ def test_what_is_no_mathematics_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     "latex", [r"\frac{", "{" * 900, "x^2^2", "x" * 5000, r"\begin{matrix}" * 50, "", r"\left(" * 150]
 )
-def test_latex_that_cannot_be_typeset_is_shown_as_it_was_written(latex: str) -> None:
+def test_latex_that_cannot_be_typeset_is_shown_as_plain_text(latex: str) -> None:
     assert mathematics(latex) == latex
 
 
-def test_aligned_equations_are_a_table() -> None:
+def test_aligned_equations_become_a_table() -> None:
     assert "<mtable" in prose(r"\[\begin{aligned}a&=b\\c&=d\end{aligned}\]")
 
 
@@ -89,7 +89,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_markup_is_inert_wherever_it_stands(attack: str) -> None:
+def test_markup_is_inert_in_any_position(attack: str) -> None:
     for text in (
         prose(attack),
         prose(f"${attack}$"),
@@ -108,7 +108,7 @@ pieces = st.sampled_from(
 
 @settings(deadline=None)
 @given(st.lists(pieces | st.text(max_size=3), max_size=8).map("".join))
-def test_whatever_is_written_is_inert(text: str) -> None:
+def test_arbitrary_text_is_inert(text: str) -> None:
     for shown in (prose(text), mathematics(text), code(text), plain(text)):
         assert is_inert(shown), shown
 

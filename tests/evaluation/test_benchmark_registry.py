@@ -1,4 +1,4 @@
-"""Benchmarks, from small files in each dataset's own layout."""
+"""Benchmarks, read from small files in each dataset's own layout."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.evaluation.benchmark_registry import BENCHMARKS, find
+from deepmath.evaluation.benchmark_registry import BENCHMARKS, find_benchmark
 
-# A row of each dataset as its card shows it.
+# One row of each dataset, as its card shows it.
 ROWS = {
     "math500": {
         "problem": "1+1?",
@@ -45,46 +45,48 @@ def write(folder: Path, *rows: dict[str, object]) -> Path:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_copy_of_a_benchmark_is_read_by_its_own_columns(name: str, tmp_path: Path) -> None:
+def test_copy_of_a_benchmark_is_read_by_the_columns_of_the_original(name: str, tmp_path: Path) -> None:
     row = ROWS[name]
-    (problem,) = find(f"{name}={write(tmp_path, row)}").problems()
+    (problem,) = find_benchmark(f"{name}={write(tmp_path, row)}").problems()
     assert problem.text == row.get("problem", row.get("question"))
     assert problem.answer == row.get("answer", row.get("expected_answer"))
 
 
-def test_rows_of_registry_and_test_are_of_the_same_benchmarks() -> None:
+def test_every_benchmark_of_the_registry_is_tested() -> None:
     assert {*ROWS, "synthetic"} == BENCHMARKS.keys()
 
 
-def test_problems_with_a_picture_and_of_other_fields_are_no_mathematics_in_text(tmp_path: Path) -> None:
+def test_problems_with_an_image_or_of_another_subject_are_filtered_out(tmp_path: Path) -> None:
     rows = [ROWS["hle-math"] | change for change in ({}, {"id": "2", "category": "Physics"}, {"id": "3", "image": "x"})]
-    assert len(find(f"hle-math={write(tmp_path, *rows)}").problems()) == 1
+    assert len(find_benchmark(f"hle-math={write(tmp_path, *rows)}").problems()) == 1
 
 
-def test_file_is_a_benchmark_of_its_name(tmp_path: Path) -> None:
+def test_file_is_a_benchmark_named_after_it(tmp_path: Path) -> None:
     file = write(tmp_path, {"problem": "1+1?", "answer": 2}, {"problem": "1+1?", "answer": 2}, {"problem": "2?"})
-    found = find(str(file))
+    found = find_benchmark(str(file))
     assert found.name == "rows"
     assert [problem.answer for problem in found.problems()] == ["2", ""]
     assert len(found.problems(limit=1)) == 1
 
 
-def test_synthetic_problems_are_always_the_same() -> None:
-    assert find("synthetic").problems(5) == find("synthetic").problems()[:5]
+def test_synthetic_problems_are_reproducible() -> None:
+    assert find_benchmark("synthetic").problems(5) == find_benchmark("synthetic").problems()[:5]
 
 
-@pytest.mark.parametrize(("name", "told"), [("math50", "did you mean math500"), ("zzz", "there are math500, aime2025")])
-def test_unknown_name_is_refused_with_those_there_are(name: str, told: str) -> None:
-    with pytest.raises(InvalidRequest, match=told):
-        find(name)
+@pytest.mark.parametrize(
+    ("name", "hint"), [("math50", "did you mean math500"), ("zzz", "choose one of math500, aime2025")]
+)
+def test_unknown_name_is_rejected_with_alternatives(name: str, hint: str) -> None:
+    with pytest.raises(InvalidRequest, match=hint):
+        find_benchmark(name)
 
 
-def test_missing_column_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_missing_column_is_reported_with_the_existing_ones(tmp_path: Path) -> None:
     file = write(tmp_path, {"question": "1?", "answer": "1"})
     with pytest.raises(InvalidRequest, match="no column problem; it has question, answer"):
-        find(str(file)).problems()
+        find_benchmark(str(file)).problems()
 
 
-def test_benchmark_that_cannot_be_reached_says_how_to_fetch_it_and_where_to_put_it() -> None:
+def test_unreachable_benchmark_is_reported_with_how_to_download_and_use_a_copy() -> None:
     with pytest.raises(Unavailable, match=r"hf download --repo-type dataset HuggingFaceH4/MATH-500.*math500=FOLDER"):
-        find("math500").problems()
+        find_benchmark("math500").problems()

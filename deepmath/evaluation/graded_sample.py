@@ -1,0 +1,44 @@
+"""One sampled trajectory with its verdict."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class SampleKey(NamedTuple):
+    """The identity of a sample."""
+
+    configuration: str
+    benchmark: str
+    problem_id: str
+    sample: int
+
+
+@dataclass(frozen=True)
+class GradedSample:
+    """One trajectory and its verdict. One line of `samples.jsonl`."""
+
+    configuration: str
+    """Name of what was evaluated: `Baseline`, `DeepMath`, or a user's own."""
+    benchmark: str
+    problem_id: str
+    sample: int
+    """Index among the samples of this problem, from 0."""
+    mode: str
+    """`plain` or `agent`."""
+    gold: str
+    answer: str
+    correct: bool | None
+    """None: the comparison timed out."""
+    status: str
+    """Name of the trajectory's `generator.v1.Status`, without its prefix."""
+    text: str
+    model_tokens: int
+    tool_tokens: int
+    snippets: list[dict[str, Any]]
+    """Of each snippet: `code`, `outcome`, `stdout` and `value`."""
+    seconds: float
+
+    @property
+    def key(self) -> SampleKey:
+        """The identity of this sample."""
+        return SampleKey(self.configuration, self.benchmark, self.problem_id, self.sample)
