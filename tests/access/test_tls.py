@@ -198,7 +198,10 @@ async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on
     [
         (lambda folder: (folder / "tls.key").unlink(), "tls.key: No such file or directory; a TLS folder has"),
         (lambda folder: (folder / "ca.crt").write_text("?"), "ca.crt is not a certificate in PEM"),
-        (lambda folder: (folder / "tls.crt").write_text("?"), "tls.crt and tls.key are not a certificate and a key in PEM"),
+        (
+            lambda folder: (folder / "tls.crt").write_text("?"),
+            "tls.crt and tls.key are not a certificate and a key in PEM",
+        ),
     ],
 )
 async def test_files_that_cannot_be_used_are_refused_before_anything_starts(authority, deepmath, tmp_path, spoil, told):

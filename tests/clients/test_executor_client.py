@@ -3,13 +3,11 @@
 import asyncio
 import time
 
-import grpc
 import pytest
 from support.executor_process import running
 
 from deepmath.clients import ExecutorClient
-from deepmath.errors import InvalidRequest, Overloaded, Unavailable
-from deepmath.rpc.status_mapping import error_from_rpc
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
 from .conftest import client_of
@@ -113,26 +111,3 @@ async def test_info_waits_for_an_executor_that_is_coming(tmp_path):
         await asyncio.sleep(0.2)
         async with running(tmp_path, "--waiting-sandboxes=1"):
             assert (await asking).backend == "native"
-
-
-def refused(pushback: str | None) -> grpc.aio.AioRpcError:
-    metadata = grpc.aio.Metadata(*([("grpc-retry-pushback-ms", pushback)] if pushback else []))
-    return grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), metadata, "no room")
-
-
-def test_pushback_is_the_time_to_come_again():
-    error = error_from_rpc(refused("250"), "it")
-    assert isinstance(error, Overloaded)
-    assert error.retry_after_ms == 250
-
-
-@pytest.mark.parametrize("pushback", [None, "-1", "soon", "1e3"])
-def test_pushback_that_is_no_time_means_not_to_come_again(pushback):
-    assert isinstance(error_from_rpc(refused(pushback), "it"), InvalidRequest)
-
-
-def test_answer_that_grpc_lost_on_the_way_may_be_asked_for_again() -> None:
-    lost = grpc.aio.AioRpcError(
-        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core"
-    )
-    assert isinstance(error_from_rpc(lost, "it"), Unavailable)

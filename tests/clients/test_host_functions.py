@@ -68,9 +68,15 @@ async def test_values_beyond_json_come_and_go_as_they_are(client, value):
     [
         (object(), "TypeError: f() returned a value that cannot be sent into the sandbox: object has no form in JSON"),
         (open, "TypeError: f() returned a value that cannot be sent"),
-        ("x" * (1 << 20), "ValueError: f() returned a value that cannot be sent into the sandbox: 1048578 bytes as JSON"),
+        (
+            "x" * (1 << 20),
+            "ValueError: f() returned a value that cannot be sent into the sandbox: 1048578 bytes as JSON",
+        ),
         ([0] * 30_000, "ValueError: f() returned a value that cannot be sent into the sandbox: more than 20000 parts"),
-        (10**5000, "ValueError: f() returned a value that cannot be sent into the sandbox: an integer of over 4000 digits"),
+        (
+            10**5000,
+            "ValueError: f() returned a value that cannot be sent into the sandbox: an integer of over 4000 digits",
+        ),
     ],
     ids=["object", "function", "long", "parts", "integer"],
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.service import SERVICE_NAME, GeneratorServicer

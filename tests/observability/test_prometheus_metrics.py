@@ -73,7 +73,7 @@ def families(text: str) -> set[str]:
 
 
 def address_of(executor: Executor) -> str:
-    (line,) = executor.said
+    (line,) = executor.startup_lines
     return line.removeprefix("metrics on ")
 
 

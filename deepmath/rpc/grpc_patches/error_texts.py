@@ -4,7 +4,7 @@ import grpc
 
 _LOST_RESPONSE = "Internal error from Core"
 _CONNECTION_FAILED = "last error: "
-_SELF_EXPLANATORY = ("Connection refused", "No such file", "DNS resolution")
+_SELF_EXPLANATORY = ("Connection refused", "No such file")
 
 
 def is_lost_response(error: grpc.aio.AioRpcError) -> bool:
@@ -22,7 +22,7 @@ def is_unexplained_connection_failure(error: grpc.aio.AioRpcError) -> bool:
 
     gRPC's load-balancing policies append the last subchannel's error as "last error: ..."
     (`src/core/load_balancing/round_robin/round_robin.cc` and `pick_first.cc`). A failed handshake shows there as a
-    closed socket only; a refused connection, a missing socket file and a failed name resolution explain themselves.
+    closed socket only; a refused connection and a missing socket file explain themselves.
     """
     details = error.details() or ""
     return (
