@@ -7,7 +7,7 @@ import sys
 import time
 
 from deepmath_generator.config import GeneratorConfig
-from deepmath_generator.vllm_environment import tell_vllm
+from deepmath_generator.vllm_environment import set_vllm_environment
 
 from benchmarks.agent_loop import IN_FLIGHT, MAX_TOKENS
 from deepmath.clients import ExecutorClient
@@ -17,12 +17,12 @@ from deepmath.serving.grpc_server import GrpcServer
 
 async def main(executor: str, cores: str) -> None:
     config = GeneratorConfig(model=str(EMBEDDED_MODEL), dtype="float32", eager=True, max_trajectories=IN_FLIGHT)
-    tell_vllm(config)
+    set_vllm_environment(config)
     pinned = [int(core) for core in cores.split(",")]
     os.sched_setaffinity(0, pinned)
     if len(pinned) == 1:
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = cores
-    from deepmath_generator.agent_prompt import PromptTemplate
+    from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
     from deepmath_generator.vllm_engine import VllmEngine
 

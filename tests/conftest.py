@@ -81,7 +81,7 @@ def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
 
     What a test teaches it ends with the block: all others have the model itself.
     """
-    from deepmath_generator.agent_prompt import PromptTemplate
+    from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
     from deepmath_generator.vllm_engine import VllmEngine
 

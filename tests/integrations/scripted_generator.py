@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepmath_generator.agent_prompt import PromptTemplate
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.inference_engine import FinishReason, SampledTokens
 from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
-from deepmath_generator.vllm_engine import Finish, SampledTokens
 from support.scripted_engine import ScriptedEngine
 
 from deepmath.clients import ExecutorClient
@@ -40,10 +40,10 @@ class SayingEngine(ScriptedEngine):
         self.samplings.append(sampling)
         if tools:
             return await super().generate(prompt_ids, sampling, **options)
-        text, finish = self.says.pop(0), Finish.END_OF_TURN
+        text, finish = self.says.pop(0), FinishReason.END_OF_TURN
         for end in stop:
             if end in text:
-                text, finish = text.split(end)[0], Finish.STOP_SEQUENCE
+                text, finish = text.split(end)[0], FinishReason.STOP_SEQUENCE
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         if text.endswith(HANGS):
             on_text(text.removesuffix(HANGS))

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from deepmath_generator.vllm_engine import Finish, SampledTokens
+from deepmath_generator.inference_engine import FinishReason, SampledTokens
 from rich.console import Console
 from smolagents import CodeAgent, ToolCallingAgent
 from smolagents.agents import ActionOutput, RunResult
@@ -47,7 +47,7 @@ def scripted(*texts: str) -> type[ScriptedEngine]:
             text = texts[step]
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             on_tokens(ids)
-            finish = Finish.TOOL_CALL if text.endswith("</tool_call>") else Finish.END_OF_TURN
+            finish = FinishReason.TOOL_CALL if text.endswith("</tool_call>") else FinishReason.END_OF_TURN
             return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
 
     return Engine

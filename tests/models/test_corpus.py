@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.prompt_template import PromptTemplate
 
 from deepmath.data.synthetic import generate
 from deepmath.data.transcript import called_code

@@ -4,8 +4,8 @@ import asyncio
 from functools import cache
 from typing import Any
 
+from deepmath_generator.inference_engine import FinishReason, SampledTokens
 from deepmath_generator.policy_versions import PolicyVersions
-from deepmath_generator.vllm_engine import Finish, SampledTokens
 from transformers import AutoTokenizer
 
 from deepmath.local_stack.stack import EMBEDDED_MODEL
@@ -40,5 +40,5 @@ class ScriptedEngine:
         if on_tokens:
             on_tokens(ids)
         async with self.policies.segment() as policy:
-            finish = Finish.END_OF_TURN if called else Finish.TOOL_CALL
+            finish = FinishReason.END_OF_TURN if called else FinishReason.TOOL_CALL
             return SampledTokens(ids, [-0.5] * len(ids), finish, policy.version)

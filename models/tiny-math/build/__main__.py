@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from card import write_card
 from corpus import Mixture, encode, traces
-from deepmath_generator.agent_prompt import PromptTemplate
+from deepmath_generator.prompt_template import PromptTemplate
 from score import score
 from tokenizer import train_tokenizer
 from train import CONTEXT_LENGTH, Schedule, exact_share, new_model, train

@@ -13,7 +13,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from deepmath_generator.agent_prompt import Mode, PromptTemplate, encode_tool_output
+from deepmath_generator.prompt_template import Mode, PromptTemplate
+from deepmath_generator.tool_output import encode_tool_output
 
 from deepmath.data.synthetic import ProblemInstance, instances
 from deepmath.data.transcript import write_call

@@ -1,1 +1,1 @@
-"""The generator service: one model served by vLLM, and the agent loop around it."""
+"""The generator service: vLLM with one model, and the agent loop around it."""

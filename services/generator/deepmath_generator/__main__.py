@@ -1,4 +1,4 @@
-"""`python -m deepmath_generator --model DIRECTORY --executor ADDRESS`: the generator as a process."""
+"""Command line of the generator service: `python -m deepmath_generator --model DIRECTORY --executor ADDRESS`."""
 
 import asyncio
 import sys
@@ -7,19 +7,19 @@ from deepmath.clients.model_files import check_adapter, check_model
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath.serving.service_config import load
+from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath_generator.config import GeneratorConfig
-from deepmath_generator.vllm_environment import tell_vllm
+from deepmath_generator.vllm_environment import set_vllm_environment
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the service until it is told to end; return its exit status."""
+    """Serve until SIGTERM and return the exit status."""
     silence_core_logging()
     exit_on_sigterm()
     config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
     set_up_logging(config.log_level, config.log_format, "generator")
-    tell_vllm(config)
+    set_vllm_environment(config)
     try:
         check_model(config.model)
         if config.adapter:
@@ -34,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(config: GeneratorConfig) -> None:
     from deepmath.clients import ExecutorClient
     from deepmath.clients.credentials import set_default_credentials
-    from deepmath_generator.agent_prompt import PromptTemplate
     from deepmath_generator.metrics import GeneratorMetrics
+    from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
-    from deepmath_generator.vllm_engine import VllmEngine  # vLLM: seconds to import
+    from deepmath_generator.vllm_engine import VllmEngine  # imports vLLM, which takes seconds
 
     set_default_credentials(config.tls, config.token_file)
     template = PromptTemplate.load(config.model, config.prompt)
@@ -47,11 +47,11 @@ async def _serve(config: GeneratorConfig) -> None:
         await engine.warm_up()
         metrics = GeneratorMetrics()
         servicer = GeneratorServicer(config, engine, client, template, metrics)
-        watching = asyncio.create_task(engine.watch())
+        watchdog = asyncio.create_task(engine.watch())
         try:
             await serve(config, {SERVICE_NAME: servicer.register}, broken=engine.died, metrics=metrics)
         finally:
-            watching.cancel()
+            watchdog.cancel()
     finally:
         engine.stop()
         if client:

@@ -1,4 +1,4 @@
-"""An adapter on its way in: a header, then chunks; into a private folder, every byte of it accounted for."""
+"""Upload of an adapter: a header, then the files in chunks, verified by length and SHA-256."""
 
 import asyncio
 import hashlib
@@ -11,78 +11,84 @@ from deepmath.generator.v1 import generator_pb2 as pb
 
 _MAX_CHUNK_BYTES = 1 << 20
 _MAX_CONFIG_BYTES = 1 << 20
-_PATIENCE_S = 30.0  # for the next message: a client that went without a word holds up no other
+_MESSAGE_TIMEOUT_S = 30.0  # between two messages: a client that disappeared must not block other uploads
 
 Requests = AsyncIterator[pb.UpdateAdapterRequest]
 
 
 async def read_header(requests: Requests, max_bytes: int) -> pb.AdapterHeader:
-    """Return the header of an upload.
+    """Return the header of an upload whose weights have at most `max_bytes`.
 
     Raises:
-        InvalidRequest: it is not the first message, or its files are not an adapter's, or one has over `max_bytes`.
+        InvalidRequest: The first message is not a header, or the header lists other files or sizes.
     """
     first = await _next(requests)
     if first is None or not first.HasField("header"):
-        raise InvalidRequest("the first message of an upload has to be its header")
+        raise InvalidRequest("the first message of an upload must be its header")
     header = first.header
     if header.policy_version < 1:
-        raise InvalidRequest(f"header.policy_version is {header.policy_version}; the first is 1, 0 is the model itself")
+        raise InvalidRequest(
+            f"header.policy_version is {header.policy_version}; it must be at least 1, as 0 is the base model"
+        )
     names = [file.name for file in header.files]
     if sorted(names) != sorted(ADAPTER_FILES):
         raise InvalidRequest(f"header.files has {names or 'nothing'}; it must have {' and '.join(ADAPTER_FILES)}")
     for file in header.files:
-        most = _MAX_CONFIG_BYTES if file.name == ADAPTER_CONFIG else max_bytes
-        if not 0 < file.size_bytes <= most:
-            raise InvalidRequest(f"{file.name} has {file.size_bytes} bytes; from 1 to {most} are taken")
+        maximum = _MAX_CONFIG_BYTES if file.name == ADAPTER_CONFIG else max_bytes
+        if not 0 < file.size_bytes <= maximum:
+            raise InvalidRequest(f"{file.name} has {file.size_bytes} bytes; the size must be from 1 to {maximum}")
     return header
 
 
-async def receive(requests: Requests, header: pb.AdapterHeader, folder: Path) -> None:
-    """Write the files of the upload into `folder`.
+async def receive_files(requests: Requests, header: pb.AdapterHeader, folder: Path) -> None:
+    """Write the uploaded files into `folder`.
 
     Raises:
-        InvalidRequest: bytes are missing, too many, out of order, or not those that the header promised.
+        InvalidRequest: Data is missing, excessive, out of order, or differs from the header's checksums.
     """
     for index, file in enumerate(header.files):
-        digest, left = hashlib.sha256(), file.size_bytes
+        digest, remaining = hashlib.sha256(), file.size_bytes
         with (folder / file.name).open("wb") as written:
-            while left:
-                data = await _chunk(requests, index, file, left)
-                left -= len(data)
+            while remaining:
+                data = await _read_chunk(requests, index, file, remaining)
+                remaining -= len(data)
                 digest.update(data)
                 await asyncio.to_thread(written.write, data)
         if digest.hexdigest() != file.sha256.lower():
             raise InvalidRequest(
-                f"{file.name}: the SHA-256 of what came is {digest.hexdigest()}, and the header says {file.sha256}"
+                f"{file.name}: the SHA-256 of the received data is {digest.hexdigest()}, the header has {file.sha256}"
             )
     if await _next(requests) is not None:
-        raise InvalidRequest("more came than the header promised")
+        raise InvalidRequest("the upload has more data than its header announced")
 
 
-def content(header: pb.AdapterHeader) -> str:
-    """Return what tells the files of `header` from others."""
+def adapter_checksum(header: pb.AdapterHeader) -> str:
+    """Return a string that identifies the content of the files in `header`."""
     return " ".join(sorted(f"{file.name}:{file.sha256.lower()}" for file in header.files))
 
 
-async def _chunk(requests: Requests, index: int, file: pb.AdapterFile, left: int) -> bytes:
+async def _read_chunk(requests: Requests, index: int, file: pb.AdapterFile, remaining: int) -> bytes:
     request = await _next(requests)
     if request is None:
-        raise InvalidRequest(f"{file.name}: {file.size_bytes - left} of its {file.size_bytes} bytes came")
+        raise InvalidRequest(
+            f"{file.name}: the upload ended after {file.size_bytes - remaining} of {file.size_bytes} bytes"
+        )
     chunk = request.chunk
     if not request.HasField("chunk") or chunk.file_index != index:
-        raise InvalidRequest(f"{file.name}: a chunk of it was due (file_index {index}); files come one after another")
-    if not 0 < len(chunk.data) <= min(left, _MAX_CHUNK_BYTES):
+        raise InvalidRequest(f"{file.name}: expected a chunk with file_index {index}; files must be sent in order")
+    if not 0 < len(chunk.data) <= min(remaining, _MAX_CHUNK_BYTES):
         raise InvalidRequest(
-            f"{file.name}: a chunk has {len(chunk.data)} bytes; 1 to {_MAX_CHUNK_BYTES}, and no more than the header "
-            f"promised ({left} left), are taken"
+            f"{file.name}: a chunk has {len(chunk.data)} bytes; it must have from 1 to {_MAX_CHUNK_BYTES} and at most "
+            f"the {remaining} that remain of the announced size"
         )
     return chunk.data
 
 
 async def _next(requests: Requests) -> pb.UpdateAdapterRequest | None:
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_MESSAGE_TIMEOUT_S):
             return await anext(requests, None)
     except TimeoutError:
-        raise InvalidRequest(f"nothing more of the upload came for {_PATIENCE_S:.0f} s; send it again") from None
+        raise InvalidRequest(
+            f"the upload stalled: no message for {_MESSAGE_TIMEOUT_S:.0f} s; send the adapter again"
+        ) from None

@@ -1,4 +1,4 @@
-"""How many trajectories run at once, and how many may wait for that."""
+"""Admission control: a bounded number of running trajectories, and a bounded queue in front of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,7 +10,7 @@ _RETRY_AFTER_MS = 1000
 
 
 class TrajectoryAdmission:
-    """A bounded queue in front of a bounded number of slots."""
+    """A bounded queue in front of `slots` running trajectories."""
 
     def __init__(self, slots: int, waiting: int) -> None:
         self.slots = slots
@@ -20,15 +20,15 @@ class TrajectoryAdmission:
 
     @contextmanager
     def admit(self, count: int) -> Iterator[None]:
-        """Hold room for `count` trajectories, running or waiting.
+        """Reserve room for `count` trajectories, running or queued.
 
         Raises:
-            Overloaded: there is not so much room.
+            Overloaded: The queue is full.
         """
         if self.admitted + count > self.capacity:
             raise Overloaded(
-                f"{self.admitted} trajectories are running or waiting and {count} more would go over {self.capacity}; "
-                "come again later or with fewer",
+                f"{self.admitted} trajectories are running or queued, and {count} more would exceed the limit of "
+                f"{self.capacity}; retry later or with fewer",
                 _RETRY_AFTER_MS,
             )
         self.admitted += count
@@ -39,16 +39,16 @@ class TrajectoryAdmission:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot and hold it."""
+        """Wait for a slot and hold it for the block."""
         async with self._free:
             yield
 
     @property
     def live(self) -> int:
-        """Trajectories running."""
+        """Number of running trajectories."""
         return min(self.admitted, self.slots)
 
     @property
     def waiting(self) -> int:
-        """Trajectories admitted that wait for a slot."""
+        """Number of queued trajectories."""
         return self.admitted - self.live

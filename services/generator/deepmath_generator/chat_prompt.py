@@ -1,12 +1,11 @@
-"""How the messages of a conversation become token ids: by the model's own chat template."""
+"""Prompt of a chat: messages rendered by the model's own chat template and encoded."""
 
-import re
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath_generator.literal_encoding import added_tokens, special_tokens, split_tokens
 
 _ROLES = {
     pb.ChatMessage.ROLE_SYSTEM: "system",
@@ -17,61 +16,44 @@ _ROLES = {
 
 _MAX_MESSAGES = 1024
 _MAX_BYTES = 512 << 10
-_CUT = "\u2063cut\u2063"  # stands in rendered text where the encoding has to begin anew
+_CUT = "\u2063cut\u2063"  # marks, in the rendered text, where to encode the pieces separately
 
 
-def encode_conversation(tokenizer: Any, messages: Sequence[pb.ChatMessage]) -> list[int]:
-    """Return the ids of the prompt for the next turn of the assistant.
+def encode_chat(tokenizer: Any, messages: Sequence[pb.ChatMessage]) -> list[int]:
+    """Return the token ids of the prompt for the assistant's next turn.
 
-    What messages say is plain text: a `<|im_end|>` in them is no token. Tokens that are not special, such as Qwen3's
-    `<tool_call>`, are tokens where the assistant says them.
+    Messages are plain text: a `<|im_end|>` in them is not the special token. In the assistant's own messages, added
+    tokens that are not special, such as Qwen3's `<tool_call>`, are recognised.
 
     Raises:
-        InvalidRequest: there is nothing to answer, too much of it, or the template does not take it.
+        InvalidRequest: The messages are empty or too large, or the chat template rejects them.
     """
     _check(messages)
-    every, special = _added_tokens(tokenizer)
-    conversation = [
-        {
-            "role": _ROLES[message.role],
-            "content": _cut(special if message.role == pb.ChatMessage.ROLE_ASSISTANT else every, message.content),
-        }
-        for message in messages
-    ]
     if not tokenizer.chat_template:
-        raise InvalidRequest("this model has no chat template and takes no messages; serve one that was made for chats")
+        raise InvalidRequest("the model has no chat template and cannot chat; serve a chat model")
+    chat = [{"role": _ROLES[message.role], "content": _cut_content(tokenizer, message)} for message in messages]
     try:
-        rendered = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # a template is a program: it may raise anything, and does so to refuse
-        raise InvalidRequest(f"messages: the model's chat template does not take them: {error}") from error
+        rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # templates are programs, and reject messages by raising any exception
+        raise InvalidRequest(f"messages: the model's chat template rejects them: {error}") from error
     pieces = rendered.split(_CUT)
     return [token for piece in pieces for token in tokenizer.encode(piece, add_special_tokens=False)]
 
 
+def _cut_content(tokenizer: Any, message: pb.ChatMessage) -> str:
+    """Return the content with a cut in each token that is plain text there."""
+    is_assistant = message.role == pb.ChatMessage.ROLE_ASSISTANT
+    tokens = special_tokens(tokenizer) if is_assistant else added_tokens(tokenizer)
+    return _CUT.join(split_tokens(tokens, message.content))
+
+
 def _check(messages: Sequence[pb.ChatMessage]) -> None:
     if not 1 <= len(messages) <= _MAX_MESSAGES:
-        raise InvalidRequest(f"messages: {len(messages)}; from 1 to {_MAX_MESSAGES} are taken")
+        raise InvalidRequest(f"messages: {len(messages)}; the number must be from 1 to {_MAX_MESSAGES}")
     for index, message in enumerate(messages):
         if message.role not in _ROLES:
-            raise InvalidRequest(f"messages[{index}].role is {message.role}; take one that ChatMessage.Role names")
+            raise InvalidRequest(f"messages[{index}].role is {message.role}; use a value of ChatMessage.Role")
     if (size := sum(len(message.content.encode()) for message in messages)) > _MAX_BYTES:
-        raise InvalidRequest(f"messages have {size} bytes together; at most {_MAX_BYTES} are taken")
+        raise InvalidRequest(f"messages have {size} bytes in total; the maximum is {_MAX_BYTES}")
     if not any(message.content.strip() for message in messages):
-        raise InvalidRequest("messages are all empty; write what the model should answer")
-
-
-@lru_cache(maxsize=8)
-def _added_tokens(tokenizer: Any) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return what finds all of the tokenizer's added tokens, and what finds the special ones."""
-    added = tokenizer.added_tokens_decoder.values()
-    return _finding(token.content for token in added), _finding(token.content for token in added if token.special)
-
-
-def _finding(texts: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(texts, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-
-
-def _cut(tokens: re.Pattern[str], text: str) -> str:
-    """Return `text` with a cut after the first character of each of `tokens`: neither half is one."""
-    return tokens.sub(lambda found: found[0][0] + _CUT + found[0][1:], text)
+        raise InvalidRequest("messages are all empty; provide text for the model to answer")

@@ -1,4 +1,4 @@
-"""What the generator can be told."""
+"""Configuration of the generator service."""
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -7,55 +7,67 @@ from deepmath.serving.service_config import ServiceConfig
 
 
 class GeneratorConfig(ServiceConfig):
-    """One model served by vLLM, and the agent loop around it."""
+    """Serve one model with vLLM and the agent loop."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_GENERATOR_")
 
-    model: str = Field(description="Directory of a model, or its hub name.")
+    model: str = Field(description="Directory of a model, or its name on the Hugging Face Hub.")
     adapter: str | None = Field(
-        None, description="Directory of a LoRA adapter, as peft writes it: policy version 1. Else version 0, the model."
+        None, description="Directory of a LoRA adapter in peft's format, served as policy version 1."
     )
     executor: str | None = Field(
         None, description="Address of the executors: HOST:PORT, unix:PATH, dns:///NAME:PORT, or IP:PORT,IP:PORT,..."
     )
-    prompt: str | None = Field(None, description="Prompt template: a name in services/generator/prompts, or a file.")
-    max_message_bytes: int = Field(16 << 20, gt=0, description="Longest message accepted from a client, in bytes.")
+    prompt: str | None = Field(
+        None, description="Prompt template: a TOML file, or the name of a built-in one (default: the model's own)."
+    )
+    max_message_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request message, in bytes.")
 
-    max_trajectories: int = Field(512, gt=0, description="Trajectories in flight at once; others wait.")
-    max_waiting: int = Field(8192, gt=0, description="Trajectories that may wait before RESOURCE_EXHAUSTED.")
+    max_trajectories: int = Field(512, gt=0, description="Maximum number of trajectories running at once.")
+    max_waiting: int = Field(
+        8192, gt=0, description="Maximum number of queued trajectories; more are rejected with RESOURCE_EXHAUSTED."
+    )
     executor_patience_s: float = Field(
-        60.0, gt=0, description="Seconds to look for an executor before a trajectory is given up as failed."
+        60.0, gt=0, description="Timeout for reaching an executor before a trajectory fails, in seconds."
     )
-    tool_output_bytes: int = Field(4096, gt=0, description="Bytes of a snippet's output that the model gets to read.")
-
-    temperature: float = Field(0.6, ge=0, le=2, description="Where a request names none.")
-    top_p: float = Field(0.95, gt=0, le=1, description="Where a request names none; 1 is off.")
-    top_k: int = Field(20, ge=0, description="Where a request names none; 0 is off.")
-
-    max_steps: int = Field(50, gt=0, description="Default budget: steps of a trajectory.")
-    max_step_tokens: int = Field(3000, gt=0, description="Default budget: tokens of a step.")
-    max_tokens: int = Field(20_000, gt=0, description="Default budget: tokens of a trajectory, the tools' included.")
-    snippet_ms: int = Field(20_000, gt=0, description="Default budget: milliseconds of a snippet.")
-    executor_ms: int = Field(300_000, gt=0, description="Default budget: milliseconds of all snippets together.")
-    wall_ms: int = Field(1_800_000, gt=0, description="Default budget: wall-clock milliseconds of a trajectory.")
-
-    dtype: str = Field("auto", description="Type of the weights, as vLLM names it.")
-    context_length: int | None = Field(None, gt=0, description="Prompt and trajectory together; default: the model's.")
-    max_batch: int = Field(256, gt=0, description="Sequences that vLLM runs in one batch.")
-    tensor_parallel: int = Field(1, gt=0, description="GPUs that one layer is split over.")
-    pipeline_parallel: int = Field(1, gt=0, description="GPUs, or nodes, that the layers are split over.")
-    ray: bool = Field(False, description="Spread the model over the machines of the Ray cluster that this one is in.")
-    gpu_memory: float = Field(0.9, gt=0, le=1, description="Share of a GPU's memory for weights and cache.")
-    cpu_cache_gib: int = Field(
-        1, gt=0, description="Memory for the key-value cache on a machine without a GPU, in GiB."
+    tool_output_bytes: int = Field(
+        4096, gt=0, description="Maximum size of a snippet's output in the model's context, in bytes."
     )
-    eager: bool = Field(False, description="Do not compile graphs: starts sooner, runs slower.")
-    max_lora_rank: int = Field(32, ge=1, le=512, description="Largest rank of an adapter.")
-    adapters: bool = Field(True, description="Take LoRA adapters from a trainer; costs some memory for each.")
+
+    temperature: float = Field(0.6, ge=0, le=2, description="Default sampling temperature.")
+    top_p: float = Field(0.95, gt=0, le=1, description="Default top-p (nucleus) sampling; 1 disables it.")
+    top_k: int = Field(20, ge=0, description="Default top-k sampling; 0 disables it.")
+
+    max_steps: int = Field(50, gt=0, description="Default budget: steps per trajectory.")
+    max_step_tokens: int = Field(3000, gt=0, description="Default budget: tokens per step.")
+    max_tokens: int = Field(20_000, gt=0, description="Default budget: tokens per trajectory, tool output included.")
+    snippet_ms: int = Field(20_000, gt=0, description="Default budget: wall-clock time per snippet, in milliseconds.")
+    executor_ms: int = Field(
+        300_000, gt=0, description="Default budget: wall-clock time of all snippets together, in milliseconds."
+    )
+    wall_ms: int = Field(
+        1_800_000, gt=0, description="Default budget: wall-clock time per trajectory, in milliseconds."
+    )
+
+    dtype: str = Field("auto", description="Data type of the weights, as in vLLM.")
+    context_length: int | None = Field(
+        None,
+        gt=0,
+        description="Maximum tokens of prompt and trajectory together (default: the model's).",
+    )
+    max_batch: int = Field(256, gt=0, description="Maximum number of sequences in one vLLM batch.")
+    tensor_parallel: int = Field(1, gt=0, description="Number of GPUs for tensor parallelism.")
+    pipeline_parallel: int = Field(1, gt=0, description="Number of GPUs or nodes for pipeline parallelism.")
+    ray: bool = Field(False, description="Distribute the model over the Ray cluster of this machine.")
+    gpu_memory: float = Field(0.9, gt=0, le=1, description="Fraction of GPU memory for weights and KV cache.")
+    cpu_cache_gib: int = Field(1, gt=0, description="Size of the KV cache on a machine without a GPU, in GiB.")
+    eager: bool = Field(False, description="Skip graph compilation: faster start, slower sampling.")
+    max_lora_rank: int = Field(32, ge=1, le=512, description="Maximum LoRA rank of an adapter.")
+    adapters: bool = Field(True, description="Accept LoRA adapters from a trainer; reserves memory for each.")
     max_adapters: int = Field(
-        3, ge=2, description="Adapters loaded at once: the current one and those that segments in flight still use."
+        3, ge=2, description="Maximum number of adapters loaded at once: the current one and those still in use."
     )
-    max_adapter_bytes: int = Field(2 << 30, gt=0, description="Longest file of an adapter that is taken.")
+    max_adapter_bytes: int = Field(2 << 30, gt=0, description="Maximum size of an adapter's weights, in bytes.")
     checkpoint_root: str | None = Field(
-        None, description="Directory below which a trainer may name checkpoints to load; default: none are taken."
+        None, description="Directory below which a trainer may load checkpoints (default: checkpoints are rejected)."
     )

@@ -1,4 +1,4 @@
-"""What Prometheus is told: how trajectories end, what they cost, what they wait for, and which policy samples."""
+"""Prometheus metrics of the generator: outcomes, tokens, latencies, queue and policy versions."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,108 +16,108 @@ from deepmath_generator.policy_versions import PolicyVersions
 
 Tokens = TypeVar("Tokens", list[int], str)
 
-_CANCELLED = "cancelled"  # its client has left
+_CANCELLED = "cancelled"  # the client left before the trajectory ended
 
 
 class GeneratorMetrics(PrometheusMetrics):
-    """Counts what happens to trajectories."""
+    """Metrics of trajectories, segments and snippets."""
 
     def __init__(self) -> None:
         super().__init__("generator")
-        statuses = self.counter("trajectories", "Trajectories by how they ended.", ["status"])
-        self._ended = {number: statuses.labels(_status(name)) for name, number in pb.Status.items()}
-        outcomes = self.counter("snippets", "Snippets by how they ended.", ["outcome"])
-        self._ran = {number: outcomes.labels(_outcome(name)) for name, number in executor.Outcome.items() if number}
-        self._sampled = self.counter("sampled_tokens", "Tokens that the model sampled.")
-        self._read = self.counter("tool_tokens", "Tokens of outputs of snippets that the model got to read.")
+        statuses = self.counter("trajectories", "Trajectories by status.", ["status"])
+        self._trajectories = {number: statuses.labels(_status(name)) for name, number in pb.Status.items()}
+        outcomes = self.counter("snippets", "Snippets by outcome.", ["outcome"])
+        self._snippets = {value: outcomes.labels(_outcome(name)) for name, value in executor.Outcome.items() if value}
+        self._sampled_tokens = self.counter("sampled_tokens", "Tokens sampled from the model.")
+        self._tool_tokens = self.counter("tool_tokens", "Tokens of tool output in the model's context.")
         self._failures = self.counter("executor_failures", "Snippets that no executor ran.")
-        self._losses = self.counter("executor_losses", "Executors lost under a session, which went on on another.")
-        self._queue = self.histogram("queue_seconds", "Time that a trajectory waited for a slot.", UP_TO_AN_HOUR)
-        self._segment = self.histogram("segment_seconds", "Time of the engine for one segment.", UP_TO_AN_HOUR)
-        self._first = self.histogram(
-            "first_token_seconds", "Time to the first token of a segment whose tokens are streamed.", UP_TO_MINUTES
+        self._losses = self.counter("executor_losses", "Executors lost during a session that moved to another one.")
+        self._queue = self.histogram("queue_seconds", "Time a trajectory waited for a slot.", UP_TO_AN_HOUR)
+        self._segment = self.histogram("segment_seconds", "Engine time of one segment.", UP_TO_AN_HOUR)
+        self._first_token = self.histogram(
+            "first_token_seconds", "Time to the first token of a streamed segment.", UP_TO_MINUTES
         )
         self._snippet = self.histogram(
-            "snippet_seconds", "Time of a snippet as seen from here: queue, network and replays too.", UP_TO_MINUTES
+            "snippet_seconds", "Latency of a snippet, including queue, network and replays.", UP_TO_MINUTES
         )
         self._busy = BusyClock()
 
-    def ended(self, trajectory: pb.Trajectory) -> None:
-        """A trajectory has ended."""
-        self._ended[trajectory.status].inc()
+    def record_trajectory(self, trajectory: pb.Trajectory) -> None:
+        """Count a trajectory that has ended, by its status."""
+        self._trajectories[trajectory.status].inc()
 
-    def cancelled(self) -> None:
-        """The client of a trajectory has left."""
-        self._ended[pb.STATUS_UNSPECIFIED].inc()
+    def record_cancellation(self) -> None:
+        """Count a trajectory that was cancelled because its client left."""
+        self._trajectories[pb.STATUS_UNSPECIFIED].inc()
 
-    def sampled(self, tokens: int) -> None:
-        """The model has sampled so many tokens in a segment."""
-        self._sampled.inc(tokens)
+    def record_sampled_tokens(self, tokens: int) -> None:
+        """Count the tokens of a model segment."""
+        self._sampled_tokens.inc(tokens)
 
-    def tool_output(self, tokens: int) -> None:
-        """The model gets so many tokens of an output to read."""
-        self._read.inc(tokens)
+    def record_tool_tokens(self, tokens: int) -> None:
+        """Count the tokens of a tool segment."""
+        self._tool_tokens.inc(tokens)
 
-    def ran(self, result: executor.SnippetResult, losses: int) -> None:
-        """A snippet has run, after `losses` executors were lost."""
-        self._ran[result.outcome].inc()
+    def record_snippet(self, result: executor.SnippetResult, losses: int) -> None:
+        """Count a snippet by its outcome, and the executors lost before it ran."""
+        self._snippets[result.outcome].inc()
         self._losses.inc(losses)
 
-    def failed(self, losses: int) -> None:
-        """No executor ran a snippet; `losses` were lost over it."""
+    def record_executor_failure(self, losses: int) -> None:
+        """Count a snippet that no executor ran, and the executors lost with it."""
         self._failures.inc()
         self._losses.inc(losses)
 
     @asynccontextmanager
-    async def queueing(self, admission: TrajectoryAdmission) -> AsyncIterator[None]:
-        """Hold a slot, and tell how long it was waited for."""
+    async def slot(self, admission: TrajectoryAdmission) -> AsyncIterator[None]:
+        """Hold a slot for the block, and record the time spent waiting for it."""
         start = monotonic()
         async with admission.slot():
             self._queue.observe(monotonic() - start)
             yield
 
     @contextmanager
-    def segment(self) -> Iterator[None]:
-        """The engine works on a segment."""
+    def segment_time(self) -> Iterator[None]:
+        """Record the block as the engine's time for one segment."""
         with self._busy, self._segment.time():
             yield
 
     @contextmanager
-    def snippet(self) -> Iterator[None]:
-        """A snippet is with the executors."""
+    def snippet_time(self) -> Iterator[None]:
+        """Record the block as the latency of one snippet."""
         with self._snippet.time():
             yield
 
-    def on_first(self, on_tokens: Callable[[Tokens], None]) -> Callable[[Tokens], None]:
-        """Return `on_tokens` so that the time until it is first called is told."""
+    def first_token_time(self, on_tokens: Callable[[Tokens], None]) -> Callable[[Tokens], None]:
+        """Return a wrapper of `on_tokens` that records the time until its first call."""
         start, waiting = monotonic(), True
 
-        def receive(token_ids: Tokens) -> None:
+        def receive(tokens: Tokens) -> None:
             nonlocal waiting
             if waiting:
-                self._first.observe(monotonic() - start)
+                self._first_token.observe(monotonic() - start)
                 waiting = False
-            on_tokens(token_ids)
+            on_tokens(tokens)
 
         return receive
 
-    def watch_state(
+    def expose_state(
         self, admission: TrajectoryAdmission, policies: PolicyVersions, executing: Callable[[], int]
     ) -> None:
-        """Tell of the state of these too, as it is when somebody asks. Call it in the loop that they live in."""
+        """Expose the state of these objects at each scrape. Call it in the event loop that they belong to."""
 
-        def now() -> Iterable[Metric]:
-            yield self.gauge("live_trajectories", "Trajectories running.", admission.live)
-            yield self.gauge("waiting_trajectories", "Trajectories waiting for a slot.", admission.waiting)
-            yield self.gauge("maximum_trajectories", "Trajectories that may run at once.", admission.slots)
-            yield self.gauge("running_snippets", "Snippets that are with the executors.", executing())
-            current = policies.current.version
-            yield self.gauge("policy_version", "Policy version that new segments are sampled from.", current)
-            yield self.gauge("loaded_policies", "Policy versions loaded, the model's own too.", len(policies.versions))
-            busy = "Time in which the engine had a segment to sample."
+        def read() -> Iterable[Metric]:
+            yield self.gauge("live_trajectories", "Running trajectories.", admission.live)
+            yield self.gauge("waiting_trajectories", "Queued trajectories.", admission.waiting)
+            yield self.gauge("maximum_trajectories", "Maximum number of running trajectories.", admission.slots)
+            yield self.gauge("running_snippets", "Snippets queued or running at the executors.", executing())
+            current, loaded = policies.current.version, len(policies.versions)
+            yield self.gauge("policy_version", "Policy version that samples new segments.", current)
+            yield self.gauge("loaded_policies", "Loaded policy versions, the base model's included.", loaded)
+            busy = "Time during which the engine had segments to sample."
             yield self.count("engine_busy_seconds", busy, self._busy.seconds)
 
-        self.on_scrape(now)
+        self.on_scrape(read)
 
 
 def _status(name: str) -> str:

@@ -1,4 +1,4 @@
-"""How tokens are drawn."""
+"""Sampling parameters of a request."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -6,12 +6,12 @@ from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_generator.config import GeneratorConfig
 
-_SEEDS = 1 << 63  # seeds are non-negative signed 64-bit numbers
+_SEED_LIMIT = 1 << 63  # seeds are non-negative signed 64-bit integers
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """Parameters of the draw, as in the contract."""
+    """Sampling parameters, with the meaning of `deepmath.generator.v1.Sampling`."""
 
     temperature: float
     top_p: float
@@ -20,36 +20,36 @@ class SamplingOptions:
 
     @classmethod
     def default(cls, config: GeneratorConfig) -> "SamplingOptions":
-        """Return the sampling of a request that says nothing."""
+        """Return the defaults of the service."""
         return cls(config.temperature, config.top_p, config.top_k)
 
-    def merged(self, message: pb.Sampling) -> "SamplingOptions":
-        """Return this sampling with what `message` sets.
+    def override(self, message: pb.Sampling) -> "SamplingOptions":
+        """Return these options with the fields that `message` sets.
 
         Raises:
-            InvalidRequest: a value is out of its range.
+            InvalidRequest: A value is out of range.
         """
-        merged = SamplingOptions(
+        options = SamplingOptions(
             **{f.name: getattr(message if message.HasField(f.name) else self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         )
         for name, valid, range_ in (
-            ("temperature", 0 <= merged.temperature <= 2, "from 0 to 2"),
-            ("top_p", 0 < merged.top_p <= 1, "over 0 and at most 1"),
-            ("top_k", merged.top_k >= 0, "0 (off) or more"),
-            ("seed", merged.seed is None or merged.seed >= 0, "0 or more"),
+            ("temperature", 0 <= options.temperature <= 2, "from 0 to 2"),
+            ("top_p", 0 < options.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", options.top_k >= 0, "0 (disabled) or more"),
+            ("seed", options.seed is None or options.seed >= 0, "0 or more"),
         ):
             if not valid:
-                raise InvalidRequest(f"sampling.{name} is {getattr(merged, name):g}; it must be {range_}")
-        return merged
+                raise InvalidRequest(f"sampling.{name} is {getattr(options, name):g}; it must be {range_}")
+        return options
 
-    def seeded(self, offset: int) -> "SamplingOptions":
-        """Return the sampling of the sample, or prompt, at index `offset`."""
-        return self if self.seed is None else replace(self, seed=(self.seed + offset) % _SEEDS)
+    def for_sample(self, index: int) -> "SamplingOptions":
+        """Return the options of the sample or prompt at `index` of a request: with a seed of its own."""
+        return self if self.seed is None else replace(self, seed=(self.seed + index) % _SEED_LIMIT)
 
     def step_seed(self, step: int) -> int | None:
-        """Return the seed of one step's draws: another for each step, or its draws would repeat the step before."""
-        return None if self.seed is None else (self.seed * 1_000_003 + step) % _SEEDS
+        """Return the seed of a step. Steps have different seeds, or each would repeat the random draws of the last."""
+        return None if self.seed is None else (self.seed * 1_000_003 + step) % _SEED_LIMIT
 
-    def message(self) -> pb.Sampling:
-        """Return the sampling as the contract has it."""
+    def to_proto(self) -> pb.Sampling:
+        """Return the options as a message."""
         return pb.Sampling(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k, seed=self.seed)

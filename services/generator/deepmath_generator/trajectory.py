@@ -1,4 +1,4 @@
-"""What has happened to one question so far. Token ids are only ever appended."""
+"""State of one trajectory: its token ids, segments, snippets and usage. Token ids are only ever appended."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,39 +7,39 @@ from deepmath.data.transcript import without_calls
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_extraction import extract_boxed
-from deepmath_generator.vllm_engine import SampledTokens
+from deepmath_generator.inference_engine import SampledTokens
 
-_END_OF_THOUGHT = "</think>"
+_END_OF_THINKING = "</think>"
 
 
 @dataclass
 class Trajectory:
-    """A prompt and the segments after it; `ids` is the engine's context, prompt included."""
+    """A prompt and the segments after it; `token_ids` is the engine's context, prompt included."""
 
     prompt_ids: list[int]
-    thinking: bool = False  # the prompt leaves the model inside <think>
+    thinking: bool = False  # whether the prompt ends inside <think>
     started: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    ids: list[int] = field(init=False)
+    token_ids: list[int] = field(init=False)
     segments: list[pb.Segment] = field(default_factory=list)
     snippets: list[pb.SnippetRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     text: str = ""
-    prose: str = ""  # what the model wrote outside its tool calls
+    prose: str = ""  # model text outside tool calls
     steps: int = 0
     model_tokens: int = 0
     tool_tokens: int = 0
-    read_tokens: int = 0  # of all steps, each with all of the context before it
+    input_tokens: int = 0  # sum of the context lengths of all steps
     executor_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        self.ids = list(self.prompt_ids)
+        self.token_ids = list(self.prompt_ids)
 
     def append_sample(self, sample: SampledTokens, text: str, temperature: float) -> None:
-        """Append what the model wrote in one step."""
+        """Append the model segment of one step."""
         self.steps += 1
-        self.read_tokens += len(self.ids)
+        self.input_tokens += len(self.token_ids)
         self.model_tokens += len(sample.token_ids)
-        self.ids += sample.token_ids
+        self.token_ids += sample.token_ids
         self.text += text
         self.prose += without_calls(text)
         self.segments.append(
@@ -54,40 +54,40 @@ class Trajectory:
         )
 
     def append_snippet(self, code: str, result: executor.SnippetResult) -> None:
-        """Record a snippet that was run, and what it cost."""
+        """Record a snippet, its result and its executor time."""
         self.snippets.append(pb.SnippetRun(code=code, result=result))
         self.executor_ms += result.usage.wall_ms
 
     def append_tool_output(self, token_ids: list[int], text: str) -> None:
-        """Append what the model gets to read of a snippet."""
+        """Append the tool segment that shows a snippet's output to the model."""
         self.tool_tokens += len(token_ids)
-        self.ids += token_ids
+        self.token_ids += token_ids
         self.text += text
         self.segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, token_ids=token_ids, text=text))
 
     @property
     def tokens(self) -> int:
-        """Tokens after the prompt, the model's and the tools'."""
+        """Number of tokens after the prompt: model and tool tokens."""
         return self.model_tokens + self.tool_tokens
 
     @property
     def usage(self) -> pb.Usage:
-        """Tokens of all steps so far, as the contract has them."""
-        return pb.Usage(input_tokens=self.read_tokens, output_tokens=self.model_tokens)
+        """Token usage of all steps so far."""
+        return pb.Usage(input_tokens=self.input_tokens, output_tokens=self.model_tokens)
 
     @property
-    def settled_answer(self) -> str:
-        """The answer in a box outside tool calls and outside unfinished thought, where drafts of answers stand."""
-        _, end, conclusion = self.prose.rpartition(_END_OF_THOUGHT)
+    def final_answer(self) -> str:
+        """The boxed answer outside tool calls and outside unfinished thinking, which may contain drafts."""
+        _, end, conclusion = self.prose.rpartition(_END_OF_THINKING)
         return "" if self.thinking and not end else extract_boxed(conclusion)
 
     @property
     def answer(self) -> str:
-        """The answer, or a draft of one where nothing better is there."""
-        return self.settled_answer or extract_boxed(self.prose)
+        """The final answer, or else a draft."""
+        return self.final_answer or extract_boxed(self.prose)
 
-    def message(self, status: pb.Status.ValueType) -> pb.Trajectory:
-        """Return the trajectory, ended with `status`, as the contract has it."""
+    def to_proto(self, status: pb.Status.ValueType) -> pb.Trajectory:
+        """Return the trajectory as a message with its final `status`."""
         return pb.Trajectory(
             status=status,
             answer=self.answer,

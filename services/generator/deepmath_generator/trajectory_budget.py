@@ -1,4 +1,4 @@
-"""What one trajectory may use: one budget over model tokens, tool tokens, executor time and wall clock."""
+"""Budget of one trajectory: steps, tokens, executor time and wall-clock time."""
 
 from dataclasses import dataclass, fields
 
@@ -9,7 +9,7 @@ from deepmath_generator.config import GeneratorConfig
 
 @dataclass(frozen=True)
 class TrajectoryBudget:
-    """All whole numbers above 0; the units are those of the message."""
+    """Limits of a trajectory, all positive, with the meaning of `deepmath.generator.v1.Budget`."""
 
     max_steps: int
     max_step_tokens: int
@@ -20,21 +20,21 @@ class TrajectoryBudget:
 
     @classmethod
     def default(cls, config: GeneratorConfig) -> "TrajectoryBudget":
-        """Return the budget of a request that says nothing."""
+        """Return the defaults of the service."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
 
-    def merged(self, message: pb.Budget) -> "TrajectoryBudget":
-        """Return this budget with what `message` sets.
+    def override(self, message: pb.Budget) -> "TrajectoryBudget":
+        """Return this budget with the fields that `message` sets.
 
         Raises:
-            InvalidRequest: a value is zero or negative.
+            InvalidRequest: A value is not positive.
         """
         values = {f.name: getattr(message if message.HasField(f.name) else self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         for name, value in values.items():
             if value <= 0:
-                raise InvalidRequest(f"budget.{name} is {value}; it must be at least 1. Leave it out for the default.")
+                raise InvalidRequest(f"budget.{name} is {value}; it must be at least 1. Omit it for the default.")
         return TrajectoryBudget(**values)
 
-    def message(self) -> pb.Budget:
-        """Return the budget as the contract has it."""
+    def to_proto(self) -> pb.Budget:
+        """Return the budget as a message."""
         return pb.Budget(**{field.name: getattr(self, field.name) for field in fields(self)})

@@ -1,18 +1,19 @@
-"""What vLLM reads from the environment, when it is imported and after."""
+"""Environment variables that vLLM and torch read when they are imported."""
 
 import os
 
 from deepmath_generator.config import GeneratorConfig
-from deepmath_generator.vllm_plugin import JSON_LOG
+from deepmath_generator.vllm_patches.vllm_plugin import JSON_LOG
 
 
-def tell_vllm(config: GeneratorConfig) -> None:
-    """Set it as `config` says, where the user has not. Call it before vLLM is imported."""
+def set_vllm_environment(config: GeneratorConfig) -> None:
+    """Set the variables from `config`; those that the user has set are kept. Call it before importing vLLM."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", config.log_level.upper())
     if config.log_format == "json":
         os.environ[JSON_LOG] = config.log_level
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_cache_gib))
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if config.eager:
-        # Else its sampler compiles a kernel at its first use all the same: 20 s, and a compiler, for nothing.
+        # vLLM's sampler compiles a kernel at its first use even with `enforce_eager`
+        # (vllm/v1/sample/ops/logprobs.py, `batched_count_greater_than`): 20 s, and it needs a C++ compiler.
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")

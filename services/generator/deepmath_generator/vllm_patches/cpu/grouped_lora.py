@@ -1,58 +1,79 @@
-"""LoRA on a CPU in one matrix product for each adapter in the batch.
+"""LoRA on a CPU with two matrix products per adapter in the batch.
 
-vLLM's own products on a CPU (`vllm/lora/ops/torch_ops`) copy the adapter's matrices once for each token of the batch. A
-batch has few adapters, most often one, so its rows are grouped by adapter, and each group is two ordinary products.
+Reason: vLLM's CPU products copy an adapter's matrices once per token of the batch. A batch uses few adapters, most
+often one, so the rows are grouped by adapter, and each group needs two ordinary products.
+
+Source: vllm/lora/ops/torch_ops/lora_ops.py, `bgmv_shrink` and `bgmv_expand`, the fallback of vllm-project/vllm#11100,
+called by `PunicaWrapperCPU` (vllm/lora/punica_wrapper/punica_cpu.py). Wrappers are found through
+`model_runner.lora_manager._adapter_manager.punica_wrapper_mapping` (vllm/lora/model_manager.py).
 """
 
 from typing import Any
 
 import torch
 
-
-class GroupedLora:
-    """A worker of vLLM that can be told to multiply so."""
-
-    def group_lora(self) -> None:
-        """Put the grouped products in the place of vLLM's. Graphs that are compiled already keep vLLM's."""
-        manager = self.model_runner.lora_manager._adapter_manager  # type: ignore[attr-defined]
-        for wrapper in manager.punica_wrapper_mapping.values():
-            grouped = _Products(wrapper)
-            wrapper.update_metadata, wrapper.add_lora_linear = grouped.update, grouped.add
-            # Those of the embedding and of the output layer are always zero: no such adapters are taken.
-            wrapper.add_lora_embedding = wrapper.add_lora_logits = _add_nothing
+from deepmath_generator.vllm_patches.vllm_patch_error import applying, require_parameters
 
 
-class _Products:
-    """The products of one model's linear layers."""
+def group_lora_products(model_runner: Any) -> None:
+    """Replace the LoRA products of a worker. Graphs that are already compiled keep vLLM's.
+
+    Raises:
+        VllmPatchError: The worker has no LoRA products, or they have another signature.
+    """
+    with applying("cpu.grouped_lora"):
+        for wrapper in model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values():
+            replace_products(wrapper)
+
+
+def replace_products(wrapper: Any) -> None:
+    """Replace the products of a `PunicaWrapperCPU`.
+
+    Raises:
+        TypeError: They have another signature.
+    """
+    require_parameters(wrapper.update_metadata, "mapping", "lora_index_to_id", "max_loras", "vocab_size", "kwargs")
+    require_parameters(
+        wrapper.add_lora_linear,
+        *("y", "x", "lora_a_stacked", "lora_b_stacked", "scale", "output_slices", "buffer", "kwargs"),
+    )
+    grouped = _GroupedProducts(wrapper)
+    wrapper.update_metadata, wrapper.add_lora_linear = grouped.update_metadata, grouped.add_lora_linear
+    # Adapters of the embedding and the output layer are rejected: these products are always zero.
+    wrapper.add_lora_embedding = wrapper.add_lora_logits = _add_nothing
+
+
+class _GroupedProducts:
+    """LoRA products of one model's linear layers."""
 
     def __init__(self, wrapper: Any) -> None:
-        self._update = wrapper.update_metadata
-        self._rows: list[tuple[int, slice | torch.Tensor]] = []  # of each adapter's slot, its rows of the batch
+        self._update_metadata = wrapper.update_metadata
+        self._groups: list[tuple[int, slice | torch.Tensor]] = []  # LoRA slot, rows of the batch
 
-    def update(self, mapping: Any, slots: list[int | None], *arguments: Any, **options: Any) -> None:
-        """Take the adapter of each token of the next batch: `mapping.index_mapping` holds their ids, 0 for none."""
-        self._update(mapping, slots, *arguments, **options)
-        self._rows = _rows(mapping.index_mapping, slots)
+    def update_metadata(self, mapping: Any, lora_index_to_id: list[int | None], *args: Any, **kwargs: Any) -> None:
+        """Group the tokens of the next batch by adapter: `mapping.index_mapping` has their adapter ids, 0 for none."""
+        self._update_metadata(mapping, lora_index_to_id, *args, **kwargs)
+        self._groups = _groups(mapping.index_mapping, lora_index_to_id)
 
-    def add(
+    def add_lora_linear(
         self,
         y: torch.Tensor,
         x: torch.Tensor,
-        a: tuple[torch.Tensor, ...],
-        b: tuple[torch.Tensor, ...],
+        lora_a_stacked: tuple[torch.Tensor, ...],
+        lora_b_stacked: tuple[torch.Tensor, ...],
         scale: float,
-        widths: tuple[int, ...],
+        output_slices: tuple[int, ...],
         **_: Any,
     ) -> None:
-        """Add `scale * x @ a.T @ b.T` to `y`, in place, with each row's own adapter.
+        """Add `scale * x @ a.T @ b.T` to `y` in place, with each row's own adapter.
 
-        Shapes: y [tokens, sum(widths)], x [tokens, inputs]; of each slice a [slots, 1, rank, inputs] and
+        Shapes: y [tokens, sum(output_slices)], x [tokens, inputs]; for each slice, a [slots, 1, rank, inputs] and
         b [slots, 1, width, rank].
         """
-        for slot, rows in self._rows:
+        for slot, rows in self._groups:
             inputs, column = x[rows], 0
-            for a_slice, b_slice, width in zip(a, b, widths, strict=True):
-                product = (inputs @ a_slice[slot, 0].T) @ b_slice[slot, 0].T
+            for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
+                product = (inputs @ a[slot, 0].T) @ b[slot, 0].T
                 y[rows, column : column + width] += product.mul_(scale) if scale != 1 else product
                 column += width
 
@@ -61,9 +82,9 @@ def _add_nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def _rows(ids: tuple[int, ...], slots: list[int | None]) -> list[tuple[int, slice | torch.Tensor]]:
-    used = set(ids)
+def _groups(adapter_ids: tuple[int, ...], slots: list[int | None]) -> list[tuple[int, slice | torch.Tensor]]:
+    used = set(adapter_ids)
     if len(used) == 1 and 0 not in used:
-        return [(slots.index(ids[0]), slice(None))]
-    tokens = torch.tensor(ids)
-    return [(slots.index(used_id), (tokens == used_id).nonzero().flatten()) for used_id in used - {0}]
+        return [(slots.index(adapter_ids[0]), slice(None))]
+    tokens = torch.tensor(adapter_ids)
+    return [(slots.index(adapter), (tokens == adapter).nonzero().flatten()) for adapter in used - {0}]

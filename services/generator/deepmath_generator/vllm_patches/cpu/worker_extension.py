@@ -1,17 +1,27 @@
-"""What the engine's workers get in addition on a CPU (vLLM's `worker_extension_cls`)."""
+"""Extension of vLLM's CPU workers, whose methods `worker_methods` calls by name.
 
-from deepmath_generator.vllm_patches.cpu.grouped_lora import GroupedLora
+Source: vllm/v1/worker/worker_base.py, `WorkerWrapperBase.init_worker`, adds the class of the argument
+`worker_extension_cls` to the bases of the worker's class.
+"""
+
+from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
+from deepmath_generator.vllm_patches.cpu.output_layer import repack_output_layer
+from deepmath_generator.vllm_patches.cpu.sleeping_condition import check_replaced
 
 
-class CpuWorkerExtension(GroupedLora):
-    """Mends vLLM 0.32."""
+class CpuWorkerExtension:
+    """Methods that apply patches in a worker."""
 
-    def pack_output_layer(self) -> None:
-        """Have the output layer compute with the weights that were loaded last.
+    def apply_patches(self, lora: bool) -> None:
+        """Apply the patches of a worker, with `lora` those of LoRA too, and check those of the plugin.
 
-        On a CPU layers compute with packed copies of their weights, and only those of embedding and output layer are
-        kept beside. Where both have the same weights, reloading packs those of the embedding only.
+        Raises:
+            VllmPatchError: A patch does not apply.
         """
-        for layer in self.model_runner.get_model().modules():  # type: ignore[attr-defined]
-            if hasattr(layer, "cpu_linear") and layer.weight.numel():
-                layer.quant_method.process_weights_after_loading(layer)
+        check_replaced()
+        if lora:
+            group_lora_products(self.model_runner)  # type: ignore[attr-defined]
+
+    def repack_output_layer(self) -> None:
+        """Repack the output layer after the weights have been reloaded."""
+        repack_output_layer(self.model_runner.get_model())  # type: ignore[attr-defined]

@@ -1,0 +1,103 @@
+"""Interface between the service and an inference engine: token ids in, sampled tokens and log-probabilities out."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from deepmath_generator.policy_versions import PolicyVersions
+from deepmath_generator.sampling_options import SamplingOptions
+
+
+class FinishReason(Enum):
+    """Condition that ended a request."""
+
+    END_OF_TURN = "end of turn"
+    TOOL_CALL = "tool call"
+    STOP_SEQUENCE = "stop sequence"
+    LENGTH = "length"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True)
+class SampledTokens:
+    """Tokens sampled by one request, with the natural log-probability of each under the policy that sampled it."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish: FinishReason
+    policy_version: int
+
+
+class InferenceEngine(Protocol):
+    """An engine with one model. Any number of `generate` calls may run at once; the engine batches them."""
+
+    model: str
+    context_length: int
+    """Maximum number of tokens of prompt and output together."""
+    tokenizer: Any
+    policies: PolicyVersions
+    """The policy versions that are loaded."""
+    died: asyncio.Event
+    """Set once the engine has failed for good."""
+
+    async def generate(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingOptions,
+        *,
+        max_tokens: int,
+        tools: bool,
+        seed: int | None = None,
+        deadline: float | None = None,
+        on_tokens: Callable[[list[int]], None] | None = None,
+        stop: Sequence[str] = (),
+        on_text: Callable[[str], None] | None = None,
+    ) -> SampledTokens:
+        """Sample up to `max_tokens` tokens after `prompt_ids`, until the end of the turn.
+
+        One policy version, the current one at the start, samples all tokens. Cancelling the call aborts the request.
+
+        Args:
+            prompt_ids: Token ids of the context.
+            sampling: Sampling parameters. Its seed is not used here.
+            max_tokens: Maximum number of tokens to sample.
+            tools: Stop after a tool call too. The token that ends the turn or the call is part of the sample.
+            seed: Seed of the request's random generator.
+            deadline: Time of the event loop's clock at which to stop and return the tokens sampled so far.
+            on_tokens: Receives the token ids as they are sampled.
+            stop: Stop sequences. Not supported together with `tools`.
+            on_text: Receives the text as it is sampled, without the end-of-turn token and the stop sequence.
+
+        Raises:
+            Unavailable: The engine has died.
+        """
+        ...
+
+    async def load_adapter(self, version: int, content: str, folder: Path) -> None:
+        """Sample new segments with the LoRA adapter in `folder`, which may be deleted afterwards.
+
+        Args:
+            version: Policy version of the adapter.
+            content: Checksum that identifies the adapter among uploads of the same version.
+            folder: Folder with the adapter in peft's format.
+
+        Raises:
+            InvalidRequest: The adapter does not fit the model.
+            WrongOrder: `version` is not newer than the current one.
+            Overloaded: Running segments use the maximum number of adapters.
+            Unavailable: The engine has died.
+        """
+        ...
+
+    async def load_checkpoint(self, version: int, folder: Path) -> None:
+        """Sample all segments with the weights in `folder`, after the running segments have ended.
+
+        Raises:
+            InvalidRequest: The checkpoint does not fit the model.
+            WrongOrder: `version` is not newer than the current one.
+            Unavailable: The engine has died, possibly while loading the weights.
+        """
+        ...
