@@ -32,7 +32,7 @@ def test_contracts_are_lint_clean() -> None:
 
 def test_undocumented_field_is_found_by_lint(copy: Path) -> None:
     proto = copy / "protos/deepmath/executor/v1/executor.proto"
-    proto.write_text(proto.read_text().replace("  // Python source, at most 256 KiB of UTF-8 without NUL.\n", "", 1))
+    proto.write_text(proto.read_text().replace("  // Python source: at most 256 KiB of UTF-8 without NUL.\n", "", 1))
     assert "non-empty comment" in buf("lint", cwd=copy).stdout
 
 

@@ -26,16 +26,15 @@ if _version_not_supported:
 
 
 class ExecutorServiceStub(object):
-    """Runs snippets in sandboxes without network, files or children.
+    """Runs snippets in sandboxes without network, files or child processes.
 
-    Errors of the call itself, never of a snippet, are gRPC statuses:
-    INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
-    `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
-    replay its snippets).
+    Errors of a call, as opposed to those of a snippet, are gRPC statuses: INVALID_ARGUMENT (a malformed request; the
+    message names the field), RESOURCE_EXHAUSTED (no capacity; the trailing metadata `grpc-retry-pushback-ms` holds the
+    retry delay), FAILED_PRECONDITION (requests out of order) and UNAVAILABLE (the server is draining, or the session
+    exceeded its idle time or lifetime: open it on another server and replay its snippets).
 
-    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
-    the clients that wait for one, and limits are counted for each.
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII. Capacity is shared
+    fairly between clients, and per-client limits apply to each name.
     """
 
     def __init__(self, channel):
@@ -62,35 +61,34 @@ class ExecutorServiceStub(object):
 
 
 class ExecutorServiceServicer(object):
-    """Runs snippets in sandboxes without network, files or children.
+    """Runs snippets in sandboxes without network, files or child processes.
 
-    Errors of the call itself, never of a snippet, are gRPC statuses:
-    INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
-    `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
-    replay its snippets).
+    Errors of a call, as opposed to those of a snippet, are gRPC statuses: INVALID_ARGUMENT (a malformed request; the
+    message names the field), RESOURCE_EXHAUSTED (no capacity; the trailing metadata `grpc-retry-pushback-ms` holds the
+    retry delay), FAILED_PRECONDITION (requests out of order) and UNAVAILABLE (the server is draining, or the session
+    exceeded its idle time or lifetime: open it on another server and replay its snippets).
 
-    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
-    the clients that wait for one, and limits are counted for each.
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII. Capacity is shared
+    fairly between clients, and per-client limits apply to each name.
     """
 
     def Session(self, request_iterator, context):
-        """One stream is one sandbox. The first request opens it, each further one runs a snippet, and variables live
-        from snippet to snippet. The sandbox dies with the stream, however the stream ends.
+        """One stream is one sandbox. The first request opens it and each further one runs a snippet; variables persist
+        between snippets. The sandbox is killed when the stream ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Execute(self, request, context):
-        """Runs one snippet in a fresh sandbox, which dies with the call.
+        """Runs one snippet in a fresh sandbox, which is killed when the call ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInfo(self, request, context):
-        """Says what protects a snippet here, what it may use, and how busy the service is.
+        """Returns the isolation layers, limits, versions and load of the service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,16 +121,15 @@ def add_ExecutorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExecutorService(object):
-    """Runs snippets in sandboxes without network, files or children.
+    """Runs snippets in sandboxes without network, files or child processes.
 
-    Errors of the call itself, never of a snippet, are gRPC statuses:
-    INVALID_ARGUMENT (a malformed request, says which field), RESOURCE_EXHAUSTED (no room; the trailing metadata
-    `grpc-retry-pushback-ms` says when to come again), FAILED_PRECONDITION (requests in the wrong order) and
-    UNAVAILABLE (the server is draining, or the session was idle or open for too long: open it again, elsewhere, and
-    replay its snippets).
+    Errors of a call, as opposed to those of a snippet, are gRPC statuses: INVALID_ARGUMENT (a malformed request; the
+    message names the field), RESOURCE_EXHAUSTED (no capacity; the trailing metadata `grpc-retry-pushback-ms` holds the
+    retry delay), FAILED_PRECONDITION (requests out of order) and UNAVAILABLE (the server is draining, or the session
+    exceeded its idle time or lifetime: open it on another server and replay its snippets).
 
-    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII: free places go round
-    the clients that wait for one, and limits are counted for each.
+    Calls may carry the metadata `deepmath-client`, a name of at most 128 bytes of printable ASCII. Capacity is shared
+    fairly between clients, and per-client limits apply to each name.
     """
 
     @staticmethod

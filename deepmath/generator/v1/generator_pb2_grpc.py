@@ -26,13 +26,13 @@ if _version_not_supported:
 
 
 class GeneratorServiceStub(object):
-    """One model, served by vLLM, and the agent loop around it.
+    """One model served by vLLM, and the agent loop around it.
 
-    Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
-    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
-    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
-    Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
+    above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
+    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
+    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
     def __init__(self, channel):
@@ -74,57 +74,57 @@ class GeneratorServiceStub(object):
 
 
 class GeneratorServiceServicer(object):
-    """One model, served by vLLM, and the agent loop around it.
+    """One model served by vLLM, and the agent loop around it.
 
-    Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
-    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
-    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
-    Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
+    above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
+    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
+    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
     def Solve(self, request, context):
-        """Solves one question with any number of samples and streams what happens while it happens.
+        """Solves one question with any number of samples and streams events as they happen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rollout(self, request, context):
-        """Runs many questions at once and streams each trajectory when it ends, in order of ending.
+        """Runs many questions concurrently and streams each trajectory as it finishes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Chat(self, request, context):
-        """Continues a conversation by one turn of the assistant and streams it while it is written. No agent loop: a tool call
-        that the model writes is text like any other, and nothing runs it. In load and limits it counts as one trajectory.
+        """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: a tool call
+        is text like any other and is not executed. It counts as one trajectory in load and limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAdapter(self, request_iterator, context):
-        """Takes a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
-        it was begun with; a version that no segment uses any more is unloaded. Whatever goes wrong, the version before is
-        served on. The same version with the same files may be sent again, and is answered as if it were new.
+        """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
+        it started with; a version that no segment uses any more is unloaded. After any failure the previous version remains
+        in service. The call is idempotent: the same version with the same files may be sent again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadCheckpoint(self, request, context):
-        """Reads the weights again, all of them, from a directory that the generator can see, and serves them as a new policy
-        version. It waits for the segments in flight and holds new ones meanwhile, so that none mixes two policies. All
-        adapters are unloaded: they belong to the weights before.
+        """Reloads all weights from a directory that the generator can read, and serves them as a new policy version. It waits
+        for the segments in flight and holds new ones meanwhile, so that no segment mixes two policies. All adapters are
+        unloaded: they belong to the previous weights.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInfo(self, request, context):
-        """Says which model this is, what it allows and how busy it is.
+        """Returns the model, its limits and the current load.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,13 +172,13 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GeneratorService(object):
-    """One model, served by vLLM, and the agent loop around it.
+    """One model served by vLLM, and the agent loop around it.
 
-    Errors of the call are gRPC statuses: INVALID_ARGUMENT (says which field and what to do; also a prompt over the
-    model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or the policy is being changed),
-    FAILED_PRECONDITION (a policy version that is not new, or a change of the policy that this generator was not started
-    to take) and UNAVAILABLE (the engine has died or the server is draining). What goes wrong within one trajectory is in that trajectory's status.
-    Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
+    above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
+    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
+    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
     @staticmethod

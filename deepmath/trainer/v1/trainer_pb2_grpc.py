@@ -26,13 +26,13 @@ if _version_not_supported:
 
 
 class TrainerServiceStub(object):
-    """Starts runs of training, tells how they go and stops them. A run is a folder with all that is known of it, and a
-    worker of its own; it outlives the calls and, where the worker goes on, the service too.
+    """Starts, monitors and stops training runs. A run is a folder with its complete state and a worker process of its own;
+    it outlives the calls and, as long as the worker runs, the service.
 
-    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do; also a run that
-    does not exist, a generator that does not fit or cannot be reached), FAILED_PRECONDITION (the name is taken, or the
-    run is at work) and INTERNAL (the folder of the runs cannot be written to; says why). What goes wrong within a run
-    is in its `error`.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
+    an unknown run, and for a generator that is incompatible or unreachable), FAILED_PRECONDITION (the name is taken, or
+    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
+    in its `error`.
     """
 
     def __init__(self, channel):
@@ -69,25 +69,25 @@ class TrainerServiceStub(object):
 
 
 class TrainerServiceServicer(object):
-    """Starts runs of training, tells how they go and stops them. A run is a folder with all that is known of it, and a
-    worker of its own; it outlives the calls and, where the worker goes on, the service too.
+    """Starts, monitors and stops training runs. A run is a folder with its complete state and a worker process of its own;
+    it outlives the calls and, as long as the worker runs, the service.
 
-    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do; also a run that
-    does not exist, a generator that does not fit or cannot be reached), FAILED_PRECONDITION (the name is taken, or the
-    run is at work) and INTERNAL (the folder of the runs cannot be written to; says why). What goes wrong within a run
-    is in its `error`.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
+    an unknown run, and for a generator that is incompatible or unreachable), FAILED_PRECONDITION (the name is taken, or
+    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
+    in its `error`.
     """
 
     def StartRun(self, request, context):
-        """Checks a configuration and starts a run with it, or goes on with one that has ended before its last step.
-        All that can be checked without loading a model is checked before it answers.
+        """Validates a configuration and starts a run with it, or resumes a run that ended before its last step. Everything
+        that can be validated without loading a model is validated before the response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Says how a run goes.
+        """Returns the state of a run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,14 +101,14 @@ class TrainerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """Streams what happens in a run, from its beginning or from a step on, until it has ended. Any number may watch.
+        """Streams the updates of a run, from its start or a given step, until it has ended. Any number of clients may watch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopRun(self, request, context):
-        """Stops a run with a checkpoint to go on from, and answers when it has ended. One that has ended is left as it is.
+        """Stops a run with a checkpoint to resume from, and responds when it has ended. A run that has ended is unchanged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,13 +151,13 @@ def add_TrainerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainerService(object):
-    """Starts runs of training, tells how they go and stops them. A run is a folder with all that is known of it, and a
-    worker of its own; it outlives the calls and, where the worker goes on, the service too.
+    """Starts, monitors and stops training runs. A run is a folder with its complete state and a worker process of its own;
+    it outlives the calls and, as long as the worker runs, the service.
 
-    Errors of a call are gRPC statuses: INVALID_ARGUMENT (says which setting or field and what to do; also a run that
-    does not exist, a generator that does not fit or cannot be reached), FAILED_PRECONDITION (the name is taken, or the
-    run is at work) and INTERNAL (the folder of the runs cannot be written to; says why). What goes wrong within a run
-    is in its `error`.
+    Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
+    an unknown run, and for a generator that is incompatible or unreachable), FAILED_PRECONDITION (the name is taken, or
+    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
+    in its `error`.
     """
 
     @staticmethod
