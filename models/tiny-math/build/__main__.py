@@ -1,4 +1,4 @@
-"""Rebuilds the embedded model: tokenizer and weights, then its scores and its card."""
+"""Build the embedded model: train tokenizer and weights, score them, and write the model card."""
 
 import argparse
 import asyncio
@@ -10,30 +10,34 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Nothing is fetched: the model is made from what is in this repository. Set before transformers is imported.
+# The model is built from this repository alone, without downloads. Set before transformers is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-from card import write_card
-from corpus import Mixture, encode, traces
 from deepmath_generator.prompt_template import PromptTemplate
-from score import score
-from tokenizer import train_tokenizer
-from train import CONTEXT_LENGTH, Schedule, exact_share, new_model, train
+from embedded_model_card import write_card
+from model_scores import score
+from pretraining import CONTEXT_LENGTH, LearningRateSchedule, exact_share, new_model, train
+from tokenizer_training import train_tokenizer
+from training_corpus import CorpusMixture, encode, traces
 
-MODEL_DIRECTORY = Path(__file__).resolve().parent.parent
+from deepmath.local_stack.stack import EMBEDDED_MODEL
+
 TOKENIZER_TRACES = 4000
-HELD_OUT = 128  # traces that are kept back to see whether numbers are copied
+HELD_OUT = 128  # traces held out to measure whether numbers are copied exactly
 SCORE_SEED = 11
 
 
 def main() -> None:
-    """Build into the model's own directory, or where `--output` says."""
+    """Build into the package data of `deepmath.local_stack`, or into `--output`."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     torch.use_deterministic_algorithms(True)
     output: Path = arguments.output
     file = output / "scores.json"
+    if arguments.card_only:
+        write_card(output)
+        return
     if not arguments.score_only:
         report: dict[str, Any] = {"training": build(output, arguments.count, arguments.seed)}
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -46,12 +50,12 @@ def main() -> None:
 
 
 def build(output: Path, count: int, seed: int) -> dict[str, Any]:
-    """Train tokenizer and model on `count` traces, write both to `output`, and return the facts for the card."""
+    """Train tokenizer and model on `count` traces, write both to `output`, and return facts for the card."""
     started = time.monotonic()
-    mixture, schedule = Mixture(), Schedule()
+    mixture, schedule = CorpusMixture(), LearningRateSchedule()
     corpus = list(traces(count, seed, mixture))
     tokenizer = train_tokenizer(itertools.islice(corpus, TOKENIZER_TRACES), CONTEXT_LENGTH)
-    prompt = PromptTemplate.load(str(MODEL_DIRECTORY))
+    prompt = PromptTemplate.load(str(EMBEDDED_MODEL))
     examples = [encode(trace, tokenizer, prompt) for trace in corpus]
     held_out = [example for example in examples[-HELD_OUT:] if example.with_tool]
     print(f"{count} traces after {time.monotonic() - started:.0f} s", flush=True)
@@ -63,7 +67,7 @@ def build(output: Path, count: int, seed: int) -> dict[str, Any]:
         print(f"{progress}{exact}", flush=True)
     model.generation_config.update(do_sample=True, temperature=1.0)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "prompt.toml").write_bytes((MODEL_DIRECTORY / "prompt.toml").read_bytes())
+    (output / "prompt.toml").write_bytes((EMBEDDED_MODEL / "prompt.toml").read_bytes())
     tokenizer.save_pretrained(output)
     model.save_pretrained(output)
     return {
@@ -99,13 +103,14 @@ def _hardware() -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python models/tiny-math/build", description=__doc__)
-    parser.add_argument("--output", type=Path, default=MODEL_DIRECTORY, help="where to write the model")
-    parser.add_argument("--count", type=int, default=12_000, help="training traces")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--per-family", type=int, default=25, help="test problems of each family to score with")
+    parser.add_argument("--output", type=Path, default=EMBEDDED_MODEL, help="output folder")
+    parser.add_argument("--count", type=int, default=12_000, help="number of training traces")
+    parser.add_argument("--seed", type=int, default=1, help="training seed")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    parser.add_argument("--per-family", type=int, default=25, help="test problems per family for scoring")
     parser.add_argument("--no-score", action="store_true", help="train only")
-    parser.add_argument("--score-only", action="store_true", help="score the model that is there, and write its card")
+    parser.add_argument("--card-only", action="store_true", help="write the card from the existing scores")
+    parser.add_argument("--score-only", action="store_true", help="score the existing model and write its card")
     return parser.parse_args()
 
 

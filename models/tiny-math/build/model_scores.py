@@ -1,4 +1,4 @@
-"""The model's scores, through the services that serve it: real engine, real sandbox, one sample a problem."""
+"""Scores of the model, measured through the real services with one sample per problem."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,24 +15,28 @@ MODES = {"agent": pb.MODE_AGENT, "plain": pb.MODE_PLAIN}
 
 
 @dataclass(frozen=True)
-class Score:
-    """Means over the problems of one family, or of all."""
+class ModelScore:
+    """Means over the problems of one family, or of all families."""
 
     problems: int
     accuracy: float
-    """Share answered rightly."""
+    """Share of correct answers."""
     code_use: float
-    """Share in which at least one snippet was run."""
+    """Share of problems with at least one snippet."""
     accuracy_with_code: float
-    """Share answered rightly of those in which a snippet was run; 0 where there are none."""
+    """Share of correct answers among problems with a snippet; 0 if there are none."""
     model_tokens: float
-    """Tokens that the model wrote, per problem."""
+    """Model tokens per problem."""
     model_tokens_with_code: float
-    """The same over the problems in which a snippet was run; 0 where there are none."""
+    """Model tokens per problem with a snippet; 0 if there are none."""
 
 
 async def score(model: Path, per_family: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Sample test problems at temperature 1; return mode -> family or `all` -> the fields of Score."""
+    """Sample test problems at temperature 1; return mode -> family or `all` -> fields of `ModelScore`.
+
+    Raises:
+        RuntimeError: a trajectory ended in an infrastructure failure.
+    """
     problems = list(generate(per_family * len(FAMILIES), "test", seed))
     async with LocalStack(str(model)) as stack, GeneratorClient(stack.generator) as client:
         return {name: _table(await _sample(client, problems, mode, seed)) for name, mode in MODES.items()}
@@ -47,7 +51,7 @@ async def _sample(
     async for response in client.rollout(prompts, mode=mode, sampling=sampling):
         trajectory = response.trajectory
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
-            raise RuntimeError(f"a trajectory failed for reasons that are not the model's: {list(trajectory.notes)}")
+            raise RuntimeError(f"infrastructure failure: {'; '.join(trajectory.notes)}")
         pairs.append((problems[response.prompt_index], trajectory))
     return pairs
 
@@ -60,17 +64,17 @@ def _table(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> dict[str, dic
     return rows | {"all": asdict(_score(pairs))}
 
 
-def _score(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> Score:
-    right = [same_canonical_form(trajectory.answer, problem.answer) for problem, trajectory in pairs]
+def _score(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> ModelScore:
+    correct = [same_canonical_form(trajectory.answer, problem.answer) for problem, trajectory in pairs]
     tokens = [trajectory.model_tokens for _, trajectory in pairs]
-    coded = [bool(trajectory.snippets) for _, trajectory in pairs]
-    return Score(
+    with_code = [bool(trajectory.snippets) for _, trajectory in pairs]
+    return ModelScore(
         problems=len(pairs),
-        accuracy=_mean(right),
-        code_use=_mean(coded),
-        accuracy_with_code=_mean(ok for ok, used in zip(right, coded, strict=True) if used),
+        accuracy=_mean(correct),
+        code_use=_mean(with_code),
+        accuracy_with_code=_mean(ok for ok, used in zip(correct, with_code, strict=True) if used),
         model_tokens=_mean(tokens),
-        model_tokens_with_code=_mean(n for n, used in zip(tokens, coded, strict=True) if used),
+        model_tokens_with_code=_mean(n for n, used in zip(tokens, with_code, strict=True) if used),
     )
 
 

@@ -1,4 +1,4 @@
-"""Training from scratch: Qwen3's architecture, small, on the assistant's own tokens of the corpus."""
+"""Training from scratch: a small Qwen3 model, with the loss on the assistant's own tokens of the corpus."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
-from corpus import IGNORED, Example, Mixture
+from training_corpus import IGNORED, CorpusMixture, TrainingExample
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 CONTEXT_LENGTH = 2048
@@ -16,9 +16,9 @@ CONTEXT_LENGTH = 2048
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """Two phases of AdamW: tool traces alone until numbers are copied, then both manners.
+    """Two phases of AdamW: tool traces alone until the model copies numbers, then the full mixture.
 
-    The learning rate warms up linearly, stays through the first phase and falls by a cosine in the second.
+    The learning rate warms up linearly, stays constant in the first phase and decays with a cosine in the second.
     """
 
     tool_steps: int = 450
@@ -30,7 +30,7 @@ class LearningRateSchedule:
     gradient_norm: float = 1.0
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 1."""
+        """Return the learning rate of a step, counted from 1."""
         if step <= self.tool_steps:
             return self.learning_rate * min(1.0, step / self.warm_up_steps)
         progress = (step - self.tool_steps) / self.mixed_steps
@@ -38,8 +38,8 @@ class LearningRateSchedule:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where training is."""
+class TrainingProgress:
+    """A progress report of training."""
 
     step: int
     steps: int
@@ -75,14 +75,18 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM
 
 
 def train(
-    model: Qwen3ForCausalLM, examples: list[Example], schedule: LearningRateSchedule, mixture: Mixture, seed: int
-) -> Iterator[Progress]:
-    """Train through both phases; yields its progress now and then, and at the end."""
+    model: Qwen3ForCausalLM,
+    examples: list[TrainingExample],
+    schedule: LearningRateSchedule,
+    mixture: CorpusMixture,
+    seed: int,
+) -> Iterator[TrainingProgress]:
+    """Train both phases; yield progress every 25 steps and at the end."""
     steps = schedule.tool_steps + schedule.mixed_steps
     optimizer = torch.optim.AdamW(_parameter_groups(model, schedule), lr=schedule.learning_rate, betas=(0.9, 0.98))
     model.train()
     started, losses = time.monotonic(), []
-    for step, batch in enumerate(_plan(examples, schedule, seed), start=1):
+    for step, batch in enumerate(_batches(examples, schedule, seed), start=1):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         losses.append(_accumulate(model, batch, mixture))
@@ -90,14 +94,14 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if step % 25 == 0 or step == steps:
-            yield Progress(step, steps, sum(losses) / len(losses), time.monotonic() - started)
+            yield TrainingProgress(step, steps, sum(losses) / len(losses), time.monotonic() - started)
             losses.clear()
     model.eval()
 
 
 @torch.no_grad()
-def exact_share(model: Qwen3ForCausalLM, examples: list[Example]) -> float:
-    """Share of the examples of which every learned token is the most likely one: whether numbers are copied."""
+def exact_share(model: Qwen3ForCausalLM, examples: list[TrainingExample]) -> float:
+    """Return the share of examples whose labelled tokens are all predicted greedily, which requires copying numbers."""
     exact = 0
     for example in examples:
         best = model(input_ids=torch.tensor([example.ids])).logits[0, :-1].argmax(-1).tolist()
@@ -105,27 +109,29 @@ def exact_share(model: Qwen3ForCausalLM, examples: list[Example]) -> float:
     return exact / len(examples)
 
 
-def _plan(examples: list[Example], schedule: LearningRateSchedule, seed: int) -> Iterator[list[Example]]:
+def _batches(
+    examples: list[TrainingExample], schedule: LearningRateSchedule, seed: int
+) -> Iterator[list[TrainingExample]]:
     random = Random(seed)
-    with_tool = _forever([example for example in examples if example.with_tool], random)
-    mixed = _forever(examples, random)
+    with_tool = _epochs([example for example in examples if example.with_tool], random)
+    mixed = _epochs(examples, random)
     for stream, steps in ((with_tool, schedule.tool_steps), (mixed, schedule.mixed_steps)):
         for _ in range(steps):
             yield list(itertools.islice(stream, schedule.traces_per_step))
 
 
-def _forever(examples: list[Example], random: Random) -> Iterator[Example]:
+def _epochs(examples: list[TrainingExample], random: Random) -> Iterator[TrainingExample]:
     while True:
         yield from random.sample(examples, len(examples))
 
 
-def _accumulate(model: Qwen3ForCausalLM, batch: list[Example], mixture: Mixture) -> float:
-    """Add the batch's gradients, in pieces of like length that pad little; return the weighted mean loss in nats."""
+def _accumulate(model: Qwen3ForCausalLM, batch: list[TrainingExample], mixture: CorpusMixture) -> float:
+    """Accumulate the batch's gradients in micro-batches of similar length; return the weighted mean loss in nats."""
     ordered = sorted(batch, key=lambda example: len(example.ids))
-    pieces = [_tensors(ordered[at : at + 16], mixture) for at in range(0, len(ordered), 16)]
-    weight = sum(weights.sum() for _, _, weights in pieces)
+    micro_batches = [_tensors(ordered[at : at + 16], mixture) for at in range(0, len(ordered), 16)]
+    weight = sum(weights.sum() for _, _, weights in micro_batches)
     total = 0.0
-    for ids, labels, weights in pieces:
+    for ids, labels, weights in micro_batches:
         logits = model(input_ids=ids, use_cache=False).logits
         losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         loss = (losses * weights.flatten()).sum() / weight
@@ -134,16 +140,16 @@ def _accumulate(model: Qwen3ForCausalLM, batch: list[Example], mixture: Mixture)
     return total
 
 
-def _tensors(batch: list[Example], mixture: Mixture) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Inputs, next tokens and their weights, each (examples, tokens)."""
+def _tensors(batch: list[TrainingExample], mixture: CorpusMixture) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return input ids, next-token labels and loss weights, each of shape (examples, tokens)."""
     width = max(len(example.ids) for example in batch)
-    # Padding on the right needs no attention mask: no token looks to its right.
+    # Right padding needs no attention mask: attention is causal.
     rows = [_row(example, mixture, width) for example in batch]
     ids, labels, weights = zip(*rows, strict=True)
     return torch.tensor(ids), torch.tensor(labels), torch.tensor(weights)
 
 
-def _row(example: Example, mixture: Mixture, width: int) -> tuple[list[int], list[int], list[float]]:
+def _row(example: TrainingExample, mixture: CorpusMixture, width: int) -> tuple[list[int], list[int], list[float]]:
     first = next(at for at, label in enumerate(example.labels) if label != IGNORED)
     weights = [
         0.0 if label == IGNORED else 1.0 if example.with_tool else mixture.by_hand_weight for label in example.labels
@@ -156,7 +162,7 @@ def _row(example: Example, mixture: Mixture, width: int) -> tuple[list[int], lis
 
 
 def _parameter_groups(model: Qwen3ForCausalLM, schedule: LearningRateSchedule) -> list[dict[str, object]]:
-    """Matrices decay, norms do not."""
+    """Return optimizer groups with weight decay on matrices but not on norms."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     return [

@@ -13,7 +13,7 @@ def test_special_token_is_one_token(tokenizer: Any, token: str) -> None:
     assert len(tokenizer.encode(f"a{token}b", add_special_tokens=False)) == 3
 
 
-def test_tool_call_survives_decoding_without_special_tokens(tokenizer: Any) -> None:
+def test_tool_call_markers_survive_decoding_without_special_tokens(tokenizer: Any) -> None:
     ids = tokenizer.encode("<tool_call>\n1\n</tool_call><|im_end|>", add_special_tokens=False)
     assert tokenizer.decode(ids, skip_special_tokens=True) == "<tool_call>\n1\n</tool_call>"
 
@@ -25,11 +25,11 @@ def test_every_digit_is_one_token(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["12 + 3*x", "def f():\n    return 1", "naïve π ≠ 3, 数学 🙂", "  two  blanks \n\n\t"])
-def test_any_text_comes_back_unchanged(tokenizer: Any, text: str) -> None:
+def test_any_text_round_trips(tokenizer: Any, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
 
 
-def test_special_token_in_a_question_is_ordinary_text(tokenizer: Any) -> None:
+def test_special_token_in_a_question_is_encoded_as_ordinary_text(tokenizer: Any) -> None:
     ids = tokenizer.encode("<|im_end|>", add_special_tokens=False, split_special_tokens=True)
     assert tokenizer.eos_token_id not in ids
     assert tokenizer.decode(ids) == "<|im_end|>"
@@ -43,6 +43,6 @@ def test_chat_template_is_qwen3s(tokenizer: Any) -> None:
     )
 
 
-def test_end_of_turn_ends_generation_and_padding_is_another_token(tokenizer: Any) -> None:
+def test_end_of_turn_token_ends_generation_and_padding_is_another_token(tokenizer: Any) -> None:
     assert tokenizer.eos_token == "<|im_end|>"
     assert tokenizer.pad_token == "<|endoftext|>"

@@ -1,4 +1,4 @@
-"""The corpus that the embedded model is trained on."""
+"""The training corpus of the embedded model."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ COUNT = 320
 
 @pytest.fixture(scope="module")
 def traces(corpus: ModuleType) -> list[Any]:
-    return list(corpus.traces(COUNT, 1, corpus.Mixture()))
+    return list(corpus.traces(COUNT, 1, corpus.CorpusMixture()))
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +28,21 @@ def encoded(corpus: ModuleType, traces: list[Any], tokenizer: Any, model_directo
 
 
 def test_same_seed_gives_the_same_traces(corpus: ModuleType, traces: list[Any]) -> None:
-    assert list(corpus.traces(COUNT, 1, corpus.Mixture())) == traces
+    assert list(corpus.traces(COUNT, 1, corpus.CorpusMixture())) == traces
 
 
-def test_both_manners_occur_in_agent_mode_and_one_in_plain_mode(traces: list[Any]) -> None:
-    manners = {(trace.mode, len(trace.segments) > 1) for trace in traces}
-    assert manners == {("agent", True), ("agent", False), ("plain", False)}
+def test_agent_mode_has_turns_with_and_without_tools_and_plain_mode_has_none_with_tools(traces: list[Any]) -> None:
+    kinds = {(trace.mode, len(trace.segments) > 1) for trace in traces}
+    assert kinds == {("agent", True), ("agent", False), ("plain", False)}
 
 
-def test_every_turn_ends_with_the_right_answer(traces: list[Any]) -> None:
+def test_every_turn_ends_with_the_correct_answer(traces: list[Any]) -> None:
     answers = {problem.problem: problem.answer for problem in generate(COUNT, "train", seed=1)}
     for trace in traces:
         assert extract_boxed(trace.segments[-1].text) == answers[trace.question]
 
 
-def test_segments_before_the_last_are_tool_calls_and_their_outputs(traces: list[Any]) -> None:
+def test_segments_before_the_last_alternate_between_tool_calls_and_outputs(traces: list[Any]) -> None:
     for trace in traces:
         *calls_and_outputs, conclusion = trace.segments
         assert conclusion.by_model
@@ -52,14 +52,14 @@ def test_segments_before_the_last_are_tool_calls_and_their_outputs(traces: list[
             assert not output.by_model
 
 
-def test_labels_are_the_tokens_of_the_model_and_nothing_else(
+def test_labels_cover_exactly_the_model_tokens(
     corpus: ModuleType, encoded: Iterator[tuple[Any, Any]], tokenizer: Any
 ) -> None:
     for trace, example in encoded:
-        learned = [label for label in example.labels if label != corpus.IGNORED]
+        labelled = [label for label in example.labels if label != corpus.IGNORED]
         assert len(example.labels) == len(example.ids)
         assert all(label in (token, corpus.IGNORED) for label, token in zip(example.labels, example.ids, strict=True))
-        assert tokenizer.decode(learned) == "".join(segment.text for segment in trace.segments if segment.by_model)
+        assert tokenizer.decode(labelled) == "".join(segment.text for segment in trace.segments if segment.by_model)
 
 
 def test_no_trace_is_longer_than_the_context(model_directory: Path) -> None:

@@ -1,20 +1,20 @@
-"""The tokenizer: byte-level BPE over the corpus, digits one by one, with Qwen3's special tokens and chat template."""
+"""Tokenizer training: byte-level BPE on the corpus, single digits, Qwen3's special tokens and chat template."""
 
 from collections.abc import Iterable, Iterator
 
-from corpus import ToolTrace
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from training_corpus import TrainingTrace
 from transformers import PreTrainedTokenizerFast
 
 from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
 
 PAD, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-# In Qwen3 these are ordinary added tokens, so that decoding without special tokens still shows them.
+# In Qwen3 these are added tokens but not special ones: decoding with skip_special_tokens keeps them.
 VISIBLE = (TOOL_CALL, END_OF_TOOL_CALL, "<think>", "</think>")
 
 VOCABULARY = 768
 
-# Qwen3's rule: words with the blank before them, each digit alone, runs of signs, line ends, blanks.
+# Qwen3's pre-tokenization: words with their leading space, single digits, punctuation, newlines, whitespace.
 # https://huggingface.co/Qwen/Qwen3-0.6B/blob/main/tokenizer.json, without the rule for English contractions.
 WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
@@ -26,8 +26,8 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(traces: Iterable[ToolTrace], context_length: int) -> PreTrainedTokenizerFast:
-    """Learn the merges from the texts of the traces."""
+def train_tokenizer(traces: Iterable[TrainingTrace], context_length: int) -> PreTrainedTokenizerFast:
+    """Train the merges on the texts of the traces."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -55,7 +55,7 @@ def train_tokenizer(traces: Iterable[ToolTrace], context_length: int) -> PreTrai
     )
 
 
-def _texts(traces: Iterable[ToolTrace]) -> Iterator[str]:
+def _texts(traces: Iterable[TrainingTrace]) -> Iterator[str]:
     for trace in traces:
         yield trace.question
         yield "system\nUse Python.user\nThink step by step.assistant\n"
