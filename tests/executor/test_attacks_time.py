@@ -58,9 +58,9 @@ STUBBORN = {
     "        while True: pass\n"
     "raise E",
     "blocks_the_alarm_while_it_polls": "checked(libc.ppoll(0, 0, b'\\x3c' + bytes(15), b'\\xff' * 8))",
-    "disarms_the_alarm": "load('deepmath.sandbox.inside.soft_timeout').Alarm.armed = False\nwhile True: pass",
+    "disarms_the_alarm": "load('deepmath.sandbox.inside.soft_timeout').SoftTimeout.armed = False\nwhile True: pass",
     "empties_the_handler": "r = load('deepmath.sandbox.inside.soft_timeout')\n"
-    "r.interrupt.__code__ = (lambda *_: None).__code__\n"
+    "r.handle_alarm.__code__ = (lambda *_: None).__code__\n"
     "while True: pass",
     "catches_in_front_of_an_expression": "import re\n"
     "while True:\n"

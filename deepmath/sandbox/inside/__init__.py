@@ -1,1 +1,1 @@
-"""Code that runs in the hostile process. Nothing here is imported by a supervisor."""
+"""All code that runs in the hostile process. No other package imports it."""

@@ -1,9 +1,8 @@
-"""Functions of the client as a snippet sees them: builtins that send a frame to the supervisor and wait for its reply.
+"""The client's functions as a snippet sees them: builtins that send a call to the supervisor and wait for the reply.
 
-Nothing here keeps a snippet from sending such a frame itself: what may be called, how often and with what is for the
-supervisor to see to (`host_calls.py`). What is seen to here is that an honest snippet and the supervisor never lose
-count of each other's frames: while they are exchanged no alarm is heard, and a reply for which there is no memory is
-read to its end all the same.
+A snippet can send such a frame without them, so the supervisor checks every call (`call_parser.py`, and the executor's
+`host_calls.py`). This module only keeps an honest snippet and the supervisor in step: the soft timeout is disarmed
+during an exchange, and a reply is read to its end even if there is no memory to hold it.
 """
 
 import builtins
@@ -13,11 +12,11 @@ from typing import Any
 
 from deepmath.rpc import wire_values
 from deepmath.sandbox import frames
-from deepmath.sandbox.inside.soft_timeout import SoftTimeout, ring
+from deepmath.sandbox.inside.soft_timeout import SoftTimeout, raise_timeout
 from deepmath.sandbox.isolation.lockdown import CONTROL
 
-# A snippet may patch the modules that these come from.
-_os_write, _os_read, _os_readv, _leave = os.write, os.read, os.readv, os._exit
+# Kept here because a snippet may patch the modules they come from.
+_os_write, _os_read, _os_readv, _exit = os.write, os.read, os.readv, os._exit
 _DRAIN_BYTES = 1 << 12
 _EXCEPTIONS = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -25,17 +24,20 @@ _EXCEPTIONS = {
 
 
 class EndOfSnippet(BaseException):
-    """A function that ends the snippet was answered. No Exception: most snippets catch those."""
+    """Raised after a call that ends the snippet. Not an Exception, because many snippets catch those."""
 
 
 class HostFunctionProxies:
-    """What the snippet that runs may call, by name in `builtins`. `end` is what the call that ended it has raised."""
+    """The functions offered to the running snippet: `builtins` by name.
+
+    `end` is the exception of the call that ended the snippet, or None.
+    """
 
     def __init__(self) -> None:
-        self.begin(0, ())
+        self.replace(0, ())
 
-    def begin(self, sequence: int, offered: Sequence[dict[str, Any]]) -> None:
-        """Offer this to the next snippet, in place of what was offered to the last."""
+    def replace(self, sequence: int, offered: Sequence[dict[str, Any]]) -> None:
+        """Offer these functions to snippet `sequence` instead of those of the snippet before it."""
         self._sequence = sequence
         self._number = 0
         self.end: EndOfSnippet | None = None
@@ -49,8 +51,8 @@ class HostFunctionProxies:
                 raise self.end
             if name not in self.builtins:  # kept from an earlier snippet
                 raise NameError(f"{name}() is not offered to this snippet")
-            arguments = _bound(name, parameters, args, kwargs)
-            result = self._call(name, _written(name, arguments, dumps))
+            arguments = _bind(name, parameters, args, kwargs)
+            result = self._call(name, _to_json(name, arguments, dumps))
             if ends_snippet:
                 self.end = EndOfSnippet()
                 raise self.end
@@ -70,13 +72,13 @@ class HostFunctionProxies:
             SoftTimeout.armed = armed
         message = frames.parse(bytes(reply))
         if "error" in message:
-            raise _error(message["error"]["type"], message["error"]["message"])
+            raise _client_error(message["error"]["type"], message["error"]["message"])
         if "interrupted" in message:
-            ring()
+            raise_timeout()
         return wire_values.loads(message["value"], wire_values.RESULT_BYTES)
 
 
-def _bound(name: str, parameters: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bind(name: str, parameters: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments by name."""
     if len(args) > len(parameters):
         raise TypeError(f"{name}() takes {len(parameters)} positional arguments but {len(args)} were given")
@@ -87,10 +89,10 @@ def _bound(name: str, parameters: Sequence[str], args: tuple[Any, ...], kwargs: 
     return arguments | kwargs
 
 
-def _written(name: str, arguments: dict[str, Any], dumps: Callable[[Any, int], str]) -> str:
+def _to_json(name: str, arguments: dict[str, Any], dumps: Callable[[Any, int], str]) -> str:
     limit = wire_values.ARGUMENT_BYTES
     try:
-        if dumps is wire_values.dumps_anything:  # each for itself, or one would make all of them one text
+        if dumps is wire_values.dumps_anything:  # one by one, or a single value would turn all of them into one text
             each = max(1, limit // max(1, len(arguments)) - 300)
             pairs = (f"{wire_values.dumps(key, 300)}:{dumps(value, each)}" for key, value in arguments.items())
             return f"{{{','.join(pairs)}}}"
@@ -103,34 +105,34 @@ def _written(name: str, arguments: dict[str, Any], dumps: Callable[[Any, int], s
 def _exchange(frame: bytes) -> bytearray:
     """Send `frame` and return the body of the reply.
 
-    Calls nothing written in Python: a snippet at the end of its stack shall fail before it has sent anything.
+    Calls no Python function: a snippet at the end of its stack must fail before it has sent anything.
     """
     rest = memoryview(frame)
     while rest:
         rest = rest[_os_write(CONTROL, rest) :]
     header = b""
     while len(header) < frames.HEADER_BYTES:
-        header += _os_read(CONTROL, frames.HEADER_BYTES - len(header)) or _leave(0)  # the supervisor has hung up
+        header += _os_read(CONTROL, frames.HEADER_BYTES - len(header)) or _exit(0)  # the supervisor has closed its end
     left = int.from_bytes(header, "big")
     try:
         body = bytearray(left)
     except MemoryError:
         while left:
-            left -= len(_os_read(CONTROL, min(left, _DRAIN_BYTES))) or _leave(0)
+            left -= len(_os_read(CONTROL, min(left, _DRAIN_BYTES))) or _exit(0)
         raise
     while left:
-        left -= _os_readv(CONTROL, [memoryview(body)[-left:]]) or _leave(0)
+        left -= _os_readv(CONTROL, [memoryview(body)[-left:]]) or _exit(0)
     return body
 
 
-def _error(name: str, message: str) -> Exception:
-    """Return what the client's function raised: by the same name and, if that is Python's own, of the same kind."""
-    own = {"__str__": lambda _: message, "__module__": "builtins"}
+def _client_error(name: str, message: str) -> Exception:
+    """Return an exception with the class name of the client's exception; a subclass of Python's own if there is one."""
+    namespace = {"__str__": lambda _: message, "__module__": "builtins"}
     error: Exception
     try:
-        kind: type[Exception] = type(name, (_EXCEPTIONS.get(name, RuntimeError),), own)
+        kind: type[Exception] = type(name, (_EXCEPTIONS.get(name, RuntimeError),), namespace)
         error = kind.__new__(kind, message)
-    except (TypeError, ValueError):  # it is no name, or more is wanted to make one of
+    except (TypeError, ValueError):  # not a valid name, or the class needs more arguments
         error = RuntimeError(f"{name}: {message}")
     error.args = (message,)
     return error

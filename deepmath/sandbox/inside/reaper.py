@@ -1,7 +1,8 @@
-"""The parent of a zygote and its sandboxes: process 1 of their namespace, reaps them, and says how each ended.
+"""Parent of a zygote and its sandboxes: process 1 of their pid namespace, which reports how each of them ended.
 
-It is small and does nothing else, so that it outlives a zygote that died or was replaced, and the sandboxes with it.
-When the supervisor hangs up it exits, and every process below it dies (`zygote.py` tells how).
+The reaper is small and does nothing else, so that it outlives a zygote that died or was replaced, and keeps the
+sandboxes alive with it. When the supervisor closes its socket the reaper exits, and every process below it dies
+(`zygote.py`).
 """
 
 import json
@@ -12,7 +13,10 @@ import socket
 
 
 class Reaper:
-    """Sends {"ended": PID, "status": as of waitpid, "cpu_ms": ..., "peak_memory_bytes": ...} for each sandbox."""
+    """Waits for child processes.
+
+    Sends {"ended": PID, "status": wait status, "cpu_ms": ..., "peak_memory_bytes": ...} for each sandbox.
+    """
 
     def __init__(self, report: socket.socket, zygote: int, once: bool) -> None:
         self._report = report
@@ -21,23 +25,23 @@ class Reaper:
         self._ended = 0
 
     def serve(self) -> None:
-        """Reap until the supervisor hangs up or, with `once`, until a sandbox has ended and the zygote too."""
-        woken, wake = os.pipe()
-        for end in (woken, wake):
+        """Reap until the supervisor closes its socket or, with `once`, until a sandbox has ended."""
+        wakeup_read, wakeup_write = os.pipe()
+        for end in (wakeup_read, wakeup_write):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         poll = select.poll()
-        poll.register(woken, select.POLLIN)
+        poll.register(wakeup_read, select.POLLIN)
         poll.register(self._report, select.POLLIN)
         while self._reap():
             for descriptor, _ in poll.poll():
-                if descriptor == self._report.fileno():  # it never sends: it has hung up
+                if descriptor == self._report.fileno():  # the supervisor never sends, so this is the end of the stream
                     return
-                os.read(woken, 1 << 12)
+                os.read(wakeup_read, 1 << 12)
 
     def _reap(self) -> bool:
-        """Report who has ended by now; return whether there is more to do."""
+        """Report the processes that have ended; return whether to wait for more."""
         try:
             while (child := os.wait4(-1, os.WNOHANG))[0]:
                 pid, status, usage = child
@@ -52,5 +56,5 @@ class Reaper:
         message = {"ended": pid, "status": status, "cpu_ms": cpu_ms, "peak_memory_bytes": peak_memory_bytes}
         try:
             self._report.send(json.dumps(message).encode())
-        except OSError:  # the supervisor has hung up, which the poll tells too
+        except OSError:  # the supervisor has closed its end, which the poll sees too
             pass

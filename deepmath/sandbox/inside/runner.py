@@ -1,8 +1,7 @@
-"""Runs snippets inside a locked-down sandbox, one request frame after the other.
+"""Loop of a sandbox: reads one request frame after another, runs the snippet and sends the result.
 
-A snippet may replace, break or close anything in this interpreter. What the runner needs after a snippet has run is
-therefore kept in local references, nothing here trusts what the snippet leaves behind, and the supervisor in turn
-trusts nothing that comes from here.
+A snippet may replace, break or close anything in this interpreter. The runner therefore keeps references to what it
+needs afterwards and trusts nothing that a snippet leaves behind. The supervisor in turn trusts nothing sent from here.
 """
 
 import ast
@@ -26,15 +25,15 @@ from deepmath.sandbox.isolation.lockdown import CONTROL
 from deepmath.sandbox.tracebacks import SNIPPET_FILE_PREFIX, describe, register_source, snippet_filename
 
 _READY = frames.encode({"ready": True})
-# Freed when a snippet has used up its memory, so that there is some left to say so.
+# Freed when a snippet runs out of memory: room for the result that reports it.
 _RESERVE_BYTES = 8 << 20
-# A snippet may patch the modules that these come from.
-_os_read, _os_write, _leave, _set_recursion_limit = os.read, os.write, os._exit, sys.setrecursionlimit
+# Kept here because a snippet may patch the modules they come from.
+_os_read, _os_write, _exit, _set_recursion_limit = os.read, os.write, os._exit, sys.setrecursionlimit
 _flush = io.TextIOWrapper.flush
 
 
 class Runner:
-    """The state of one sandbox: the variables of its session."""
+    """State of one session: its variables, its import policy and the functions it may call."""
 
     def __init__(self, allowed_modules: Sequence[str]) -> None:
         self._policy = ImportPolicy(allowed_modules)
@@ -46,30 +45,30 @@ class Runner:
         self._host = HostFunctionProxies()
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run one snippet and return its result as a message."""
+        """Run one snippet and return its result as the message that the supervisor expects."""
         limit = request["output_bytes"]
         filename = snippet_filename(request["sequence"])
         self._prepare(request, filename)
         json_bytes = limit if request.get("json") else 0
         try:
-            value = self._execute_until_alarm(request["code"], filename, json_bytes)
+            value = self._execute_with_timeout(request["code"], filename, json_bytes)
         except BaseException as error:
-            if error is self._host.end and not SoftTimeout.rang:
+            if error is self._host.end and not SoftTimeout.fired:
                 return {"outcome": "OK"}
             if isinstance(error, MemoryError):
                 self._free_reserve()
             outcome = self._outcome(error)
             return {"outcome": outcome, "exception": describe(error, limit)}
-        outcome = "INTERRUPTED" if SoftTimeout.rang else "OK"
+        outcome = "INTERRUPTED" if SoftTimeout.fired else "OK"
         if value is None:
             return {"outcome": outcome}
         text, dropped = bounded_text.cut(value, limit)
         return {"outcome": outcome, "value": text, "dropped": dropped}
 
     def flush(self) -> None:
-        """Write out what the last snippet printed."""
+        """Flush the output of the last snippet."""
         for stream in self._streams:
-            with contextlib.suppress(OSError, ValueError):  # the snippet has closed it
+            with contextlib.suppress(OSError, ValueError):  # closed by the snippet
                 _flush(stream)
 
     def _free_reserve(self) -> None:
@@ -80,7 +79,7 @@ class Runner:
     def _prepare(self, request: dict[str, Any], filename: str) -> None:
         code = request["code"]
         self._variables["__builtins__"] = self._policy.builtins()
-        self._host.begin(request["sequence"], request.get("host", ()))
+        self._host.replace(request["sequence"], request.get("host", ()))
         self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
         self._streams = (_text_stream(1), _text_stream(2))
@@ -89,9 +88,10 @@ class Runner:
         if self._reserve is None:
             self._reserve = _reserve_memory()
 
-    def _execute_until_alarm(self, code: str, filename: str, json_bytes: int) -> str | None:
-        # The interpreter looks for signals at calls and jumps only: there is none on the way to `armed = False`.
-        SoftTimeout.rang = False
+    def _execute_with_timeout(self, code: str, filename: str, json_bytes: int) -> str | None:
+        # CPython handles signals at calls and backward jumps only. There is none between the return of `_execute` and
+        # `armed = False`.
+        SoftTimeout.fired = False
         try:
             SoftTimeout.armed = True
             return self._execute(code, filename, json_bytes)
@@ -99,7 +99,10 @@ class Runner:
             SoftTimeout.armed = False
 
     def _execute(self, code: str, filename: str, json_bytes: int) -> str | None:
-        """Run `code` and return its value: `repr` of it or, where `json_bytes` is not 0, JSON of at most so many."""
+        """Run `code` and return the value of its last expression: its `repr`, or JSON of at most `json_bytes` bytes.
+
+        `json_bytes` is 0 for `repr`.
+        """
         tree = ast.parse(code, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, filename, "exec", dont_inherit=True), self._variables)
@@ -112,7 +115,7 @@ class Runner:
         return wire_values.dumps_anything(value, json_bytes) if json_bytes else repr(value)
 
     def _outcome(self, error: BaseException) -> str:
-        if SoftTimeout.rang:
+        if SoftTimeout.fired:
             return "INTERRUPTED"
         if isinstance(error, MemoryError):
             return "OUT_OF_MEMORY"
@@ -120,9 +123,9 @@ class Runner:
 
 
 def serve(allowed_modules: Sequence[str]) -> NoReturn:
-    """Say that the sandbox is ready, then run what comes over CONTROL until the supervisor hangs up."""
+    """Report that the sandbox is ready, then run requests from CONTROL until the supervisor closes its end."""
     sys.dont_write_bytecode = True
-    sys.set_int_max_str_digits(0)  # long integers are what a maths snippet is about; the limits bound the time
+    sys.set_int_max_str_digits(0)  # maths snippets use long integers; the time limit bounds the conversion
     warnings.formatwarning = _format_warning
     runner = Runner(allowed_modules)
     recursion_limit = sys.getrecursionlimit()
@@ -132,19 +135,19 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
         if (seed := request.get("seed")) is not None:
             seed_generators(seed)
         sequence = {"sequence": request["sequence"]}
-        no_memory = frames.encode({**sequence, "outcome": "OUT_OF_MEMORY"})
+        no_memory = frames.encode({**sequence, "outcome": "OUT_OF_MEMORY"})  # while there is memory to encode it
         try:
-            answer = frames.encode({**sequence, **runner.run(request)})
+            response = frames.encode({**sequence, **runner.run(request)})
             runner.flush()
         except MemoryError:
-            answer = no_memory
+            response = no_memory
         _set_recursion_limit(recursion_limit)
-        _send(answer)
-    _leave(0)
+        _send(response)
+    _exit(0)
 
 
 def _rehearse(runner: Runner) -> None:
-    """Do what every session does once: the pages it writes to are copied now, not while a client waits."""
+    """Run an empty snippet: page faults that every session would take are taken now, before a client waits."""
     seed_generators(0)
     frames.encode(runner.run({"sequence": 0, "code": "print(end='')\n0", "output_bytes": 1}))
     runner.flush()
@@ -162,7 +165,7 @@ def _receive() -> dict[str, Any] | None:
 
 
 def _read_exactly(count: int) -> bytes:
-    """Return `count` bytes from CONTROL, or none where the supervisor has hung up."""
+    """Return `count` bytes from CONTROL, or no bytes if the supervisor has closed its end."""
     data = b""
     while len(data) < count:
         piece = _os_read(CONTROL, count - len(data))
@@ -173,7 +176,7 @@ def _read_exactly(count: int) -> bytes:
 
 
 def _reserve_memory() -> mmap.mmap | None:
-    """Take up address space, which is what is limited, but not a page of memory; None where there is none left."""
+    """Reserve address space, which is what RLIMIT_AS limits, without touching a page; None if none is left."""
     try:
         return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError:
@@ -181,7 +184,7 @@ def _reserve_memory() -> mmap.mmap | None:
 
 
 def _text_stream(descriptor: int) -> io.TextIOWrapper:
-    # Line by line, so that what was printed is not lost with the process.
+    # Line-buffered, so that printed text is not lost if the process is killed.
     raw = io.FileIO(descriptor, "w", closefd=False)
     buffer = io.BufferedWriter(raw)
     return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)

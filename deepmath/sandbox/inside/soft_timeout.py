@@ -1,25 +1,25 @@
-"""The soft timeout of a snippet: the supervisor sends a signal, which raises in the snippet, and nowhere else."""
+"""The soft timeout of a snippet: SIGALRM from the supervisor, which raises TimeoutError in the snippet only."""
 
 from typing import NoReturn
 
 
 class SoftTimeout:
-    """Whether the signal is to be heard now, and whether it was."""
+    """State of the timeout: `armed` while a snippet runs, `fired` once the signal has interrupted it."""
 
-    armed = rang = False
+    armed = fired = False
 
 
-def interrupt(*_: object) -> None:
-    """Handle the supervisor's signal. To be installed before the lockdown, which forbids it for ever."""
+def handle_alarm(*_: object) -> None:
+    """Handle the supervisor's signal. Install it before the lockdown: afterwards seccomp forbids sigaction(2)."""
     if SoftTimeout.armed:
-        ring()
+        raise_timeout()
 
 
-def ring() -> NoReturn:
-    """End the snippet for its time.
+def raise_timeout() -> NoReturn:
+    """Interrupt the snippet.
 
     Raises:
         TimeoutError: always.
     """
-    SoftTimeout.rang = True
+    SoftTimeout.fired = True
     raise TimeoutError("the time limit of the snippet was reached")

@@ -1,27 +1,28 @@
-"""The process that sandboxes are forked from; `fork_server.py` is its other side.
+"""The process that sandboxes are forked from. The supervisor's side of it is `fork_server.py`.
 
 Theory of operation
 -------------------
-The supervisor starts a launcher by exec, so that nothing of the supervisor's memory, environment or descriptors is
-in it. No process here ever has a second thread. The launcher enters the namespaces while it is small and forks the
-reaper, process 1 of the new pid namespace, which forks the zygote and from then on only reaps. The zygote loads the
-maths libraries, gives up the view of the file system and then every privilege, and forks a sandbox when asked to:
-not as its own child but as the reaper's, so that sandboxes live on when the zygote dies or is replaced.
+The supervisor starts a launcher by exec, so that none of the supervisor's memory, environment or descriptors is in it.
+No process here ever has a second thread. The launcher enters the namespaces while it is small and forks the reaper,
+process 1 of the new pid namespace, which forks the zygote and from then on only reaps. The zygote loads the preload
+set, gives up its view of the file system and then every privilege, and forks a sandbox on request: as a child of the
+reaper, not its own, so that sandboxes outlive a zygote that dies or is replaced.
 
     supervisor -- exec --> launcher -- fork --> reaper (process 1) -- fork --> zygote
                                                                    `-- fork by the zygote --> sandbox, sandbox, ...
 
-On the zygote's socket (SOCK_SEQPACKET, JSON) travel
-    zygote      {"layers": [...], "versions": {...}} with its pidfd once, or {"unavailable": REASON} and it exits
+Messages on the zygote's socket (SOCK_SEQPACKET, JSON):
+    zygote      {"layers": [...], "versions": {...}} with its pidfd, once; or it exits after {"unavailable": REASON} or
+                {"preload_failed": REASON}
     supervisor  {"fork": ID} with the sandbox's ends of its control socket, stdout and stderr
     zygote      {"forked": ID, "pid": PID} with a pidfd, or {"refused": ID, "reason": ...}
-and on the reaper's, how each sandbox ended (`reaper.py`). When the supervisor hangs up or dies, the reaper exits, and
-with process 1 all of the namespace dies.
+The reaper's socket reports how each sandbox ended (`reaper.py`). When the supervisor closes it or dies, the reaper
+exits, and with process 1 every process of the namespace dies.
 
-At level "pod", for kernels that refuse user namespaces, the launcher is the reaper: Landlock, seccomp and the resource
-limits are the walls, and the parent-death signal takes the place of the pid namespace.
-In a container (`containers.py`) the launcher is the container's process 1. It connects to the supervisor's socket
-instead of inheriting its descriptors, and ends with the first sandbox.
+At level "pod", for kernels that refuse user namespaces, the launcher is the reaper: isolation is Landlock, seccomp and
+the resource limits, and the parent-death signal takes the place of the pid namespace.
+In a container (the executor's `docker_backend.py`) the launcher is the container's process 1. It connects to the
+supervisor's socket instead of inheriting its descriptors, and exits with its first sandbox.
 """
 
 import contextlib
@@ -40,12 +41,13 @@ from deepmath.sandbox.inside.reaper import Reaper
 from deepmath.sandbox.isolation import landlock, namespaces, rootfs, seccomp, syscalls
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.isolation.lockdown import Lockdown, drop_privileges
+from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZygoteSettings
 
-_ENDS = 3  # descriptors that come with a request to fork
-# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE let the supervisor
-# govern processes of another user, so that sandboxes can be one.
-_TO_GOVERN_ANOTHER_USER = sum(1 << number for number in (5, 6, 7, 8, 24))
+_DESCRIPTORS_PER_FORK = 3
+# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE. With them the supervisor
+# can signal and limit processes of another user, so sandboxes can run as one.
+_CONTROL_OTHER_USERS = sum(1 << number for number in (5, 6, 7, 8, 24))
 
 
 class Zygote:
@@ -57,35 +59,35 @@ class Zygote:
         self._allowed_modules = allowed_modules
 
     def serve(self) -> None:
-        """Serve until the supervisor hangs up."""
+        """Serve until the supervisor closes its end."""
         while request := self._receive():
-            data, ends = request
-            self._fork(json.loads(data)["fork"], ends)
-            for end in ends:
-                os.close(end)
+            data, descriptors = request
+            self._fork(json.loads(data)["fork"], descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _receive(self) -> tuple[bytes, list[int]] | None:
         try:
-            data, ends, _, _ = socket.recv_fds(self._control, MOST_MESSAGE_BYTES, _ENDS)
+            data, descriptors, _, _ = socket.recv_fds(self._control, MOST_MESSAGE_BYTES, _DESCRIPTORS_PER_FORK)
         except ConnectionError:
             return None
-        return (data, ends) if data else None
+        return (data, descriptors) if data else None
 
-    def _fork(self, identity: int, ends: list[int]) -> None:
+    def _fork(self, identity: int, descriptors: list[int]) -> None:
         try:
             pid, pidfd = syscalls.fork_sibling()
         except OSError as error:
             self._send({"refused": identity, "reason": error.strerror})
             return
         if pid == 0:
-            self._become_sandbox(*ends)
+            self._become_sandbox(*descriptors)
         self._send({"forked": identity, "pid": pid}, pidfd)
         os.close(pidfd)
 
     def _become_sandbox(self, control: int, stdout: int, stderr: int) -> NoReturn:
         try:
-            self._control.detach()  # lest the object close whatever gets its number
-            signal.signal(signal.SIGALRM, soft_timeout.interrupt)
+            self._control.detach()  # or the object would close whatever descriptor gets its number
+            signal.signal(signal.SIGALRM, soft_timeout.handle_alarm)
             self._lockdown.enter(control, stdout, stderr)
             runner.serve(self._allowed_modules)
         finally:
@@ -103,19 +105,24 @@ def main(
     settings: ZygoteSettings,
     once: bool = False,
 ) -> None:
-    """Become reaper and zygote: at level "full", or at level "pod" where `refusal` says why there is no better.
+    """Become reaper and zygote.
 
-    `supervisor` is the process id of the parent, 0 where that is outside of this pid namespace; `once` is for a tree
-    of one sandbox.
+    Args:
+        report: Socket of the reaper.
+        control: Socket of the zygote.
+        supervisor: Process id of the parent; 0 if that is outside this pid namespace.
+        refusal: Reason for level "pod"; empty for level "full".
+        settings: Preload set and allowed modules.
+        once: Exit with the first sandbox.
     """
     syscalls.die_with_parent(supervisor)
-    _offer_to_oom_killer()
+    _prefer_for_oom_kill()
     outside = namespaces.identities()
     if not refusal:
         namespaces.enter()
         _become_first_process(report, control)
         supervisor = 0
-    nobody = _may_become_nobody(own_namespace=not refusal)
+    nobody = _can_become_nobody(own_namespace=not refusal)
     reaper = os.getpid()
     if zygote := os.fork():
         control.close()
@@ -125,37 +132,48 @@ def main(
     report.close()
     syscalls.die_with_parent(reaper)
     # Huge pages cost more than they save a single sandbox, or one without libraries.
-    if use_huge_pages := bool(settings.preload.modules) and not once:
+    versions = _load(settings.preload, control, huge_pages=bool(settings.preload.modules) and not once)
+    program, rules, layers = _prepare_layers(outside, refusal)
+    _give_up_privileges(nobody, parent=reaper)
+    greeting = json.dumps({"layers": layers, "versions": versions}).encode()
+    socket.send_fds(control, [greeting], [os.pidfd_open(os.getpid())])
+    Zygote(control, Lockdown(rules, program, reaper), settings.allowed_modules).serve()
+
+
+def _load(preload: PreloadSet, control: socket.socket, huge_pages: bool) -> dict[str, str]:
+    if huge_pages:
         hugepages.reserve_arenas()
     try:
-        versions = settings.preload.load()
+        versions = preload.load()
     except Exception as error:
         control.send(json.dumps({"preload_failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     gc.collect()
     gc.freeze()  # keeps the garbage collector of the sandboxes off the pages that they share
-    if use_huge_pages:
+    if huge_pages:
         hugepages.collapse()
+    return versions
+
+
+def _prepare_layers(outside: dict[str, int], refusal: str) -> tuple[bytes | None, int | None, list[IsolationLayer]]:
+    """Enter the minimal root; return seccomp filter and Landlock rules (None where missing), and all layers."""
     program, seccomp_layer = _compile_filter()
     paths = rootfs.python_paths()
     layers = [*_namespace_layers(outside, refusal, paths), seccomp_layer]
     if not refusal:
         rootfs.pivot(paths)
     rules, landlock_layer = _prepare_landlock(paths)
-    _give_up_privileges(nobody, parent=reaper)
-    hello = json.dumps({"layers": [*layers, landlock_layer], "versions": versions}).encode()
-    socket.send_fds(control, [hello], [os.pidfd_open(os.getpid())])
-    Zygote(control, Lockdown(rules, program, reaper), settings.allowed_modules).serve()
+    return program, rules, [*layers, landlock_layer]
 
 
 def _give_up_privileges(become_nobody: bool, parent: int) -> None:
     drop_privileges(become_nobody)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    syscalls.die_with_parent(parent)  # a change of identity undoes it
+    syscalls.die_with_parent(parent)  # cleared by the change of identity
 
 
-def _offer_to_oom_killer() -> None:
-    """When the machine runs out of memory a sandbox shall go, not the supervisor: a preference, no wall."""
+def _prefer_for_oom_kill() -> None:
+    """Make the kernel's OOM killer prefer these processes to the supervisor. A preference, not an isolation layer."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -163,19 +181,19 @@ def _offer_to_oom_killer() -> None:
 def _become_first_process(*sockets: socket.socket) -> None:
     child = os.fork()
     if child:
-        for end in sockets:
-            end.close()
+        for connection in sockets:
+            connection.close()
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     syscalls.die_with_parent(0)
 
 
-def _may_become_nobody(own_namespace: bool) -> bool:
+def _can_become_nobody(own_namespace: bool) -> bool:
     if os.geteuid() != 0 or own_namespace:
         return os.geteuid() == 0
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    governs = int(fields["CapEff"], 16) & _TO_GOVERN_ANOTHER_USER == _TO_GOVERN_ANOTHER_USER
-    return governs and namespaces.nobody_is_mapped()
+    in_control = int(fields["CapEff"], 16) & _CONTROL_OTHER_USERS == _CONTROL_OTHER_USERS
+    return in_control and namespaces.nobody_is_mapped()
 
 
 def _compile_filter() -> tuple[bytes | None, IsolationLayer]:
@@ -195,7 +213,7 @@ def _prepare_landlock(paths: list[Path]) -> tuple[int | None, IsolationLayer]:
         rules, version = landlock.ruleset(paths), landlock.abi()
     except OSError as error:
         return None, IsolationLayer(
-            name="landlock", in_force=False, detail=f"{error.strerror}; it takes Linux 5.13 and `lsm=landlock,...`"
+            name="landlock", in_force=False, detail=f"{error.strerror}; needs Linux 5.13 and `lsm=landlock,...`"
         )
     return rules, IsolationLayer(
         name="landlock", in_force=True, detail=f"ABI {version}, reads the Python installation only"
@@ -203,7 +221,7 @@ def _prepare_landlock(paths: list[Path]) -> tuple[int | None, IsolationLayer]:
 
 
 def _namespace_layers(outside: dict[str, int], refusal: str, paths: list[Path]) -> list[IsolationLayer]:
-    """One layer for each namespace that is not the one in `outside`, and the root they make possible."""
+    """Return one layer per namespace, in force if it differs from the one in `outside`, and the minimal root."""
     inside = namespaces.identities()
     layers = []
     for name, identity in inside.items():
@@ -222,11 +240,11 @@ def _run() -> None:
         report, control = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
         supervisor, refusal, once = int(sys.argv[3]), sys.argv[4], False
         settings = ZygoteSettings.from_argument(sys.argv[5])
-    sys.argv[:] = sys.orig_argv[:] = [""]  # they tell a snippet about the host
+    sys.argv[:] = sys.orig_argv[:] = [""]  # they would tell a snippet about the host
     try:
         main(report, control, supervisor, refusal, settings, once)
     except OSError as error:
-        with contextlib.suppress(OSError):  # in the reaper it is closed
+        with contextlib.suppress(OSError):  # closed in the reaper
             control.send(json.dumps({"unavailable": str(error)}).encode())
         raise SystemExit(1) from None
 
