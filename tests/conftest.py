@@ -30,6 +30,26 @@ from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
 from deepmath.serving.grpc_server import GrpcServer
 
 
+# By the fixtures that a test uses, however indirectly.
+MARKED_BY = {"engine": "vllm", "docker_engine": "containers", "image": "containers"}
+IN_CONTAINERS = {"docker", "image"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need vLLM or containers, and keep tests that share something expensive on one worker."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        marks = {mark for fixture, mark in MARKED_BY.items() if fixture in item.fixturenames}
+        if (kind := parameters.get("executor")) in IN_CONTAINERS:
+            marks.add("containers")
+        for mark in marks:
+            item.add_marker(mark)
+        shared = "engine" if "engine" in item.fixturenames else f"{item.path.parent.name} {kind}" if kind else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared)))
+
+
 @pytest.fixture(scope="session")
 async def executor_address() -> AsyncIterator[str]:
     """The address of an executor that all tests share."""
