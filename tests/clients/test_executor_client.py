@@ -93,7 +93,7 @@ async def test_no_room_within_the_patience_is_unavailable_and_says_why(tmp_path)
         executor.session(),
         client_of(executor, patience_s=0.5) as client,
     ):
-        with pytest.raises(Unavailable, match="all 1 sessions are taken"):
+        with pytest.raises(Unavailable, match="all 1 sessions are in use"):
             await client.execute("1")
 
 

@@ -1,4 +1,4 @@
-"""The contracts: clean, compatible with what was released, and the same as the checked-in stubs."""
+"""The contracts: lint-clean, compatible with the released ones, and in line with the checked-in stubs."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ BUF = shutil.which("buf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.en
 
 
 def buf(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    assert BUF, "buf is missing: `make install` brings it"
+    assert BUF, "buf is missing: run `make install`"
     return subprocess.run([BUF, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the contracts that a test may spoil."""
+    """A copy of the contracts to break."""
     shutil.copytree(ROOT / "protos", tmp_path / "protos")
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     return tmp_path
@@ -30,7 +30,7 @@ def test_contracts_are_lint_clean() -> None:
     assert buf("lint").stdout == ""
 
 
-def test_undocumented_field_is_found_by_lint(copy: Path) -> None:
+def test_undocumented_field_is_reported_by_lint(copy: Path) -> None:
     proto = copy / "protos/deepmath/executor/v1/executor.proto"
     proto.write_text(proto.read_text().replace("  // Python source: at most 256 KiB of UTF-8 without NUL.\n", "", 1))
     assert "non-empty comment" in buf("lint", cwd=copy).stdout
@@ -40,19 +40,26 @@ def test_contracts_are_formatted() -> None:
     assert buf("format", "--diff", "--exit-code").stdout == ""
 
 
-def test_contracts_do_not_break_those_released() -> None:
+def test_contracts_are_compatible_with_the_released_ones() -> None:
     result = buf("breaking", "--against", str(RELEASED))
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_retyped_field_is_found_to_break_those_released(copy: Path) -> None:
+def test_retyped_field_is_reported_as_breaking(copy: Path) -> None:
     proto = copy / "protos/deepmath/executor/v1/executor.proto"
     proto.write_text(proto.read_text().replace("int64 wall_ms = 1;", "string wall_ms = 1;"))
     assert "wall_ms" in buf("breaking", "--against", str(RELEASED), cwd=copy).stdout
 
 
-def test_stubs_are_those_of_the_contracts(tmp_path: Path) -> None:
+def test_stubs_match_the_contracts_and_their_folders_hold_nothing_else(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "tools/generate_stubs.py", tmp_path], check=True, capture_output=True)
     generated = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.py*")}
-    checked_in = {path: (ROOT / path).read_bytes() for path in generated}
+    packages = {path.parent.parent for path in generated if path.name.endswith("_pb2.py")}
+    checked_in = {
+        path.relative_to(ROOT): path.read_bytes()
+        for package in packages
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert generated == checked_in, "run `make protos` and commit"
+    assert len(packages) == 3

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 from deepmath.exit_codes import EXIT_TERMINATED
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
 _AS_PROCESS_1 = [
     *("unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])),
