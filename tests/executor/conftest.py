@@ -1,4 +1,4 @@
-"""Real executors, started once for all tests of this folder."""
+"""Real executors, shared by all tests of this folder."""
 
 import asyncio
 import os
@@ -10,21 +10,21 @@ from support.attacks import Attacker, Bystander
 from support.docker_engine import docker_engine, image  # noqa: F401  (fixtures)
 from support.executor_process import GRACE_MS, SMALL_SESSIONS, Executor, running
 
-# The native backend at each of its levels, the image as the manifest runs it, and a container for each sandbox.
+# The native backend at each level, the image as the manifest runs it, and one container per sandbox.
 SANDBOXES = ("full", "pod", "image", "docker")
 ALL_CASES = "DEEPMATH_TEST_ALL_CASES"
-CONTAINER_CASES = 6  # one in so many
+CONTAINER_SAMPLING = 6  # one case in so many
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """Leave out most of each table where sandboxes are containers: they take seconds each."""
+    """Run one in CONTAINER_SAMPLING cases of each table on the docker backend: every container takes seconds."""
     if os.environ.get(ALL_CASES):
         return
     tables = defaultdict(list)
     for item in items:
         if getattr(item, "callspec", None) and item.callspec.params.get("executor") == "docker":
             tables[item.function].append(item)
-    left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % CONTAINER_CASES}
+    left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % CONTAINER_SAMPLING}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
@@ -43,23 +43,23 @@ async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
     else:
         options = [f"--level={request.param}", "--waiting-sandboxes=3"]
     folder = tmp_path_factory.mktemp(request.param)
-    async with running(folder, *options, f"--grace-ms={GRACE_MS}", inside=inside) as executor:
+    async with running(folder, *options, f"--grace-ms={GRACE_MS}", preload="maths", inside=inside) as executor:
         executor.sandboxes_are_cheap = request.param != "docker"
         yield executor
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def bystander(executor) -> AsyncIterator[Bystander]:
-    """Somebody else's session, open over all tests of a module."""
+    """Another client's session, open during all tests with the same executor."""
     async with executor.session(session_id="bystander") as session:
         bystander = Bystander(session)
-        await bystander.arrive()
+        await bystander.set_up()
         yield bystander
 
 
 @pytest.fixture(scope="module")
 async def attacker(executor, bystander) -> AsyncIterator[Attacker]:
-    """Runs attacks next to the bystander. In the end no process may be left of them."""
+    """Runs attacks next to the bystander. No process of theirs may be left at the end of the module."""
     async with executor.session(session_id="attacker") as session:
         yield Attacker(executor, bystander, session)
     if executor.sandboxes_are_cheap:
@@ -70,15 +70,15 @@ async def attacker(executor, bystander) -> AsyncIterator[Attacker]:
 
 @pytest.fixture(scope="session")
 async def small_executor(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor that is soon full, for tests that count what it has or kill what is below it."""
+    """An executor with few sessions and one slot, for tests that fill it, count its processes, or kill them."""
     options = {"level": "full", "waiting-sandboxes": 1, "max-running-snippets": 1, "max-sessions": SMALL_SESSIONS}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    async with running(tmp_path_factory.mktemp("small"), *arguments) as executor:
+    async with running(tmp_path_factory.mktemp("small"), *arguments, preload="maths") as executor:
         yield executor
 
 
 @pytest.fixture
 async def doomed_executor(tmp_path) -> AsyncIterator[Executor]:
-    """An executor for one test, which ends it."""
+    """An executor for one test, which stops or kills it."""
     async with running(tmp_path, "--waiting-sandboxes", "1") as executor:
         yield executor

@@ -1,4 +1,4 @@
-"""Attacks on files: to read what a snippet has no business with, and to leave anything behind."""
+"""Attacks on files: reading private files, and writing anything that outlives the snippet."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from support.attacks import PRELUDE, is_killed, is_refused
 from support.executor_process import SECRET
 
-# Not there at level full; there, but behind Landlock, elsewhere.
+# These files do not exist at level full; at the other levels Landlock hides them.
 HIDDEN = {
     "reads_passwords": "open('/etc/passwd').read()",
     "reads_password_hashes": "open('/etc/shadow').read()",
@@ -105,42 +105,42 @@ KILLED = {
     "swaps_on_a_file": "call(167, os.__file__.encode(), 0)",
     "accounts_into_a_file": "call(163, os.__file__.encode())",
 }
-PLACES_TO_WRITE = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/home", "/root", "/proc/self", "/", "."]
+FOLDERS_TO_WRITE = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/home", "/root", "/proc/self", "/", "."]
 
 
 @pytest.fixture(autouse=True)
-def host_is_untouched():
-    """A library file stays as it is, and nothing appears where an attack may have tried to write."""
+def assert_host_unchanged():
+    """Assert that a library file is unchanged and no file appeared where an attack may have written."""
     library = Path(os.__file__)
 
-    def seen() -> tuple[object, ...]:
+    def snapshot() -> tuple[object, ...]:
         status = library.stat()
         attack = [place for place in ("/tmp", "/dev/shm", "/") if Path(place, "deepmath-attack").exists()]
         return status.st_size, status.st_mtime_ns, status.st_mode, status.st_nlink, status.st_uid, attack
 
-    before = seen()
+    before = snapshot()
     yield
-    assert seen() == before
+    assert snapshot() == before
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-async def test_file_of_the_host_is_not_seen(attacker, name):
+async def test_host_file_is_not_readable(attacker, name):
     is_refused(await attacker.run(HIDDEN[name], wall_ms=5000), "FileNotFoundError", "PermissionError")
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_change_of_files_is_not_permitted(attacker, name):
+async def test_file_change_is_refused(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
 @pytest.mark.parametrize("name", KILLED)
-async def test_call_that_changes_file_systems_kills(attacker, name):
+async def test_system_call_that_changes_file_systems_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
 
 
 @pytest.fixture
 def open_file(tmp_path):
-    """A file that every user of this machine may read and write."""
+    """A file that every user of the machine may read and write."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o777)
     file = tmp_path / "file"
@@ -149,56 +149,56 @@ def open_file(tmp_path):
     return file
 
 
-async def test_file_that_everybody_may_read_is_not_read(attacker, open_file):
+async def test_world_readable_file_is_not_readable(attacker, open_file):
     is_refused(await attacker.run(f"open({str(open_file)!r}).read()"), "FileNotFoundError", "PermissionError")
 
 
-async def test_file_that_everybody_may_write_is_not_written(attacker, open_file):
+async def test_world_writable_file_is_not_writable(attacker, open_file):
     is_refused(await attacker.run(f"open({str(open_file)!r}, 'w').write('attack')"), "PermissionError")
     assert open_file.read_text() == SECRET
 
 
-async def test_folder_that_everybody_may_write_stays_empty(attacker, open_file):
+async def test_world_writable_folder_is_not_writable(attacker, open_file):
     is_refused(await attacker.run(f"os.mkdir({str(open_file.parent / 'attack')!r})"), "PermissionError")
     assert list(open_file.parent.iterdir()) == [open_file]
 
 
-async def test_fifo_of_the_host_is_not_opened(attacker, open_file):
+async def test_host_fifo_cannot_be_opened(attacker, open_file):
     fifo = open_file.parent / "fifo"
     os.mkfifo(fifo, 0o666)
     is_refused(await attacker.run(f"os.open({str(fifo)!r}, os.O_RDONLY)"), "FileNotFoundError", "PermissionError")
 
 
-async def test_link_of_the_host_is_not_followed(attacker, open_file):
+async def test_host_symlink_is_not_followed(attacker, open_file):
     link = open_file.parent / "link"
     link.symlink_to(open_file)
     is_refused(await attacker.run(f"open({str(link)!r}).read()"), "FileNotFoundError", "PermissionError")
 
 
-async def test_code_of_the_service_is_not_read(attacker):
-    code = Path(deepmath_executor.__file__).with_name("sandbox.py")
+async def test_service_code_is_not_readable(attacker):
+    code = Path(deepmath_executor.__file__).with_name("session.py")
     is_refused(await attacker.run(f"open({str(code)!r}).read()"), "FileNotFoundError", "PermissionError")
 
 
-async def test_log_of_the_service_is_not_read(attacker):
+async def test_service_log_is_not_readable(attacker):
     log = attacker.executor.log
     is_refused(await attacker.run(f"open({str(log)!r}).read()"), "FileNotFoundError", "PermissionError")
 
 
-async def test_memory_of_the_supervisor_is_not_read(attacker):
+async def test_supervisor_memory_is_not_readable(attacker):
     memory = f"/proc/{attacker.executor.pid}/mem"
     is_refused(await attacker.run(f"open({memory!r}, 'rb').read(1)"), "FileNotFoundError", "PermissionError")
 
 
-async def test_descriptors_of_the_supervisor_are_not_opened(attacker):
+async def test_supervisor_descriptors_are_not_listable(attacker):
     folder = f"/proc/{attacker.executor.pid}/fd"
     is_refused(await attacker.run(f"os.listdir({folder!r})"), "FileNotFoundError", "PermissionError")
 
 
-async def test_no_place_can_be_written_to(attacker):
+async def test_no_folder_is_writable(attacker):
     attempt = f"""
 written = []
-for place in [*{PLACES_TO_WRITE}, *sys.path, os.path.dirname(os.__file__)]:
+for place in [*{FOLDERS_TO_WRITE}, *sys.path, os.path.dirname(os.__file__)]:
     try:
         os.close(os.open(place + "/deepmath-attack", os.O_WRONLY | os.O_CREAT))
         written.append(place)
@@ -209,17 +209,17 @@ written
     assert (await attacker.run(attempt)).value == "[]"
 
 
-async def test_program_of_a_tempting_name_is_not_loaded(attacker, open_file):
+async def test_module_outside_the_installation_is_not_loaded(attacker, open_file):
     open_file.with_name("deepmath_attack.py").write_text("print('loaded')")
     code = f"sys.path.insert(0, {str(open_file.parent)!r})\nload('deepmath_attack')"
     is_refused(await attacker.run(code), "ModuleNotFoundError", "PermissionError")
 
 
-async def test_shared_library_from_outside_of_the_installation_is_not_loaded(attacker, open_file):
+async def test_shared_library_outside_the_installation_is_not_loaded(attacker, open_file):
     is_refused(await attacker.run(f"ctypes.CDLL({str(open_file)!r})"), "OSError")
 
 
-async def test_descriptors_of_others_are_not_inherited(attacker):
+async def test_no_foreign_descriptor_is_inherited(attacker):
     assert (await attacker.run("[n for n in range(4, 1024) if libc.fcntl(n, 1) != -1]")).value == "[]"
 
 
@@ -227,7 +227,7 @@ async def test_standard_input_is_empty(attacker):
     assert (await attacker.run("os.read(0, 10)")).value == "b''"
 
 
-async def test_files_that_are_opened_are_closed_with_the_session(attacker):
+async def test_open_files_are_closed_with_the_session(attacker):
     hoard = PRELUDE + "keep = [open(os.__file__) for _ in range(100)]"
     result = await attacker.run(hoard)
     assert (result.exception.type, result.exception.message[:10]) == ("OSError", "[Errno 24]"), result

@@ -1,4 +1,4 @@
-"""Attacks on the kernel's interfaces and on the walls themselves: privileges, filters, limits, executable memory."""
+"""Attacks on kernel interfaces and on the isolation itself: privileges, filters, limits, executable memory."""
 
 import pytest
 from support.attacks import is_killed, is_refused
@@ -88,23 +88,23 @@ KILLED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_wall_is_not_moved(attacker, name):
+async def test_call_against_the_isolation_is_refused(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
 @pytest.mark.parametrize("name", LIMITS)
-async def test_limit_is_not_changed(attacker, name):
-    # What Python's `resource` makes of EPERM.
+async def test_limit_change_is_refused(attacker, name):
+    # Python's `resource` raises ValueError for EPERM.
     is_refused(await attacker.run(LIMITS[name], wall_ms=5000), "ValueError")
 
 
 @pytest.mark.parametrize("name", KILLED)
-async def test_call_for_privileges_kills(attacker, name):
+async def test_privileged_call_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
 
 
-async def test_interrupt_of_the_32_bit_interface_kills(attacker):
-    """Its numbers are others, so that a filter for the 64-bit numbers would let it through."""
+async def test_32_bit_system_call_kills(attacker):
+    """Its system call numbers differ, so a filter for the 64-bit numbers would let it through."""
     code = """
 start = ctypes.cast(libc.getpid, ctypes.c_void_p).value & ~4095
 at = ctypes.string_at(start, 0x60000).index(b"\\xcd\\x80")

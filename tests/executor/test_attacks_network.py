@@ -1,4 +1,4 @@
-"""Attacks by network: no socket is made, nothing of this machine is reached, the control socket obeys nobody."""
+"""Network attacks: no socket is created, no listener is reached, the control socket cannot be changed."""
 
 import contextlib
 import socket
@@ -59,12 +59,12 @@ async def test_socket_call_kills(attacker, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_control_socket_and_pipes_are_not_changed(attacker, name):
+async def test_change_of_control_socket_or_pipes_is_refused(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
 def address(family: int, place: object) -> bytes:
-    """The socket address of a listener as the kernel takes it."""
+    """Return the socket address of a listener in the kernel's format."""
     head = family.to_bytes(2, "little")
     if family == socket.AF_UNIX:
         return head + (place if isinstance(place, bytes) else str(place).encode())
@@ -87,7 +87,7 @@ LISTENERS = {
 
 
 @pytest.mark.parametrize("name", LISTENERS)
-async def test_listener_of_this_machine_is_not_reached(attacker, tmp_path, name):
+async def test_local_listener_is_not_reached(attacker, tmp_path, name):
     family, kind, place = LISTENERS[name]
     with socket.socket(family, kind) as listener:
         listener.bind(str(tmp_path / "socket") if place == "path" else place)
@@ -105,7 +105,7 @@ os.write(s, b"attack")
             listener.recv(1) if kind == socket.SOCK_DGRAM else listener.accept()
 
 
-async def test_datagram_without_a_connection_does_not_arrive(attacker):
+async def test_connectionless_datagram_does_not_arrive(attacker):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.setblocking(False)
@@ -115,17 +115,17 @@ async def test_datagram_without_a_connection_does_not_arrive(attacker):
             listener.recv(1)
 
 
-async def test_executor_itself_is_not_reached(attacker):
+async def test_executor_socket_is_not_reached(attacker):
     where = address(socket.AF_UNIX, attacker.executor.log.with_name("socket"))
     is_killed(await attacker.run(f"libc.connect(libc.socket(1, 1, 0), {where!r}, {len(where)})"))
 
 
-async def test_socket_of_the_engine_of_containers_is_not_there_to_open(attacker):
+async def test_docker_socket_cannot_be_opened(attacker):
     result = await attacker.run("os.open('/var/run/docker.sock', os.O_RDONLY)")
     is_refused(result, "FileNotFoundError", "PermissionError", "OSError")
 
 
-async def test_snippet_cannot_listen_for_others(attacker):
+async def test_snippet_cannot_listen(attacker):
     (port,) = free_ports(1)
     where = address(socket.AF_INET, ("127.0.0.1", port))
     is_killed(await attacker.run(f"s = libc.socket(2, 1, 0)\nlibc.bind(s, {where!r}, 16)\nlibc.listen(s, 1)"))

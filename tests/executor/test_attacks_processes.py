@@ -1,4 +1,4 @@
-"""Attacks on processes: to make one, to signal, trace, read or outlive another, to be heard of at all."""
+"""Attacks on processes: creating, signalling, tracing, reading and detecting others."""
 
 import os
 
@@ -6,7 +6,7 @@ import psutil
 import pytest
 from support.attacks import is_killed, is_refused
 
-# What a library may try without harm is an error that it can handle.
+# Calls that libraries may try are refused with an error that they can handle.
 REFUSED = {
     "forks": "os.fork()",
     "forks_by_the_old_call": "call(57)",
@@ -63,7 +63,7 @@ THREADS = {
     "starts_a_pool_of_threads": "load('concurrent.futures.thread').ThreadPoolExecutor(2).submit(print)",
     "starts_workers_of_scipy": "import numpy, scipy.fft\nprint(scipy.fft.fft(numpy.ones((64, 4096)), workers=2).sum())",
 }
-# What no library does by accident kills.
+# Calls that no library makes by accident kill.
 KILLED = {
     "executes_a_shell": "os.execv('/bin/sh', ['sh'])",
     "executes_python": "os.execv(sys.executable, ['python'])",
@@ -96,7 +96,7 @@ KILLED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_process_timer_or_question_is_not_permitted(attacker, name):
+async def test_process_or_timer_call_is_refused(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
@@ -106,7 +106,7 @@ async def test_thread_cannot_be_started(attacker, name):
 
 
 @pytest.mark.parametrize("name", KILLED)
-async def test_call_that_reaches_for_another_process_kills(attacker, name):
+async def test_call_that_targets_another_process_kills(attacker, name):
     is_killed(await attacker.run(KILLED[name], wall_ms=5000))
 
 
@@ -120,21 +120,21 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_supervisor_is_not_touched_by_its_number(attacker, name):
+async def test_supervisor_is_not_reached_by_process_id(attacker, name):
     supervisor = psutil.Process(attacker.executor.pid)
     is_killed(await attacker.run(CALLS[name].format(pid=supervisor.pid)))
     assert supervisor.status() in (psutil.STATUS_RUNNING, psutil.STATUS_SLEEPING)
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_process_of_the_same_user_is_not_touched_by_its_number(attacker, name):
+async def test_process_of_the_same_user_is_not_reached_by_process_id(attacker, name):
     with psutil.Popen(["sleep", "60"]) as victim:
         is_killed(await attacker.run(CALLS[name].format(pid=victim.pid)))
         assert victim.status() == psutil.STATUS_SLEEPING
         victim.kill()
 
 
-async def test_snippet_does_not_learn_which_processes_live(attacker):
+async def test_snippet_cannot_detect_processes(attacker):
     ask = f"""
 mask = ctypes.create_string_buffer(128)
 [n for n in (0, 1, {os.getpid()}, os.getppid()) if libc.sched_getaffinity(n, 128, mask) != -1]
@@ -142,5 +142,5 @@ mask = ctypes.create_string_buffer(128)
     assert (await attacker.run(ask)).value == "[0]"
 
 
-async def test_snippet_is_alone_in_its_session_and_group(attacker):
+async def test_snippet_is_alone_in_its_session_and_process_group(attacker):
     assert (await attacker.run("os.getsid(0) == os.getpgid(0) == os.getpid()")).value == "True"

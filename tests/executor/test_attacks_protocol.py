@@ -1,4 +1,4 @@
-"""Attacks on the protocol: what a snippet sends in the runner's name spoils its own result and nothing else."""
+"""Protocol attacks: frames forged by a snippet affect only its own result."""
 
 import asyncio
 
@@ -52,19 +52,19 @@ FORGERIES = {
     "half_a_frame": "os.write(3, b'\\0\\0\\0\\x40{')",
     "bytes_that_drip": "for _ in range(8):\n    os.write(3, b'\\0')\n    sleep(0.01)",
 }
-# Then the snippet waits, or the runner's own answer would race with what was sent.
+# The snippet then waits, because the runner's own answer would race with the forged one.
 WAIT = "\nwhile True: sleep(1)"
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-async def test_forged_answer_is_a_crash_of_the_forger(executor, bystander, name):
+async def test_malformed_frame_is_a_crash_of_the_forger(executor, bystander, name):
     result = await executor.execute(PRELUDE + FORGE + FORGERIES[name] + WAIT, wall_ms=500)
     assert (result.outcome, result.state_lost) == (CRASHED, True), result
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-# What could be the runner's own is believed, for it concerns nobody but the snippet.
-BELIEVED = {
+# A well-formed frame is accepted, because it affects only the snippet itself.
+ACCEPTED = {
     "success": ("{'sequence': 1, 'outcome': 'OK'}", OK),
     "failure": ("{'sequence': 1, 'outcome': 'EXCEPTION'}", EXCEPTION),
     "no_memory": ("{'sequence': 1, 'outcome': 'OUT_OF_MEMORY'}", MEMORY),
@@ -72,17 +72,17 @@ BELIEVED = {
 }
 
 
-@pytest.mark.parametrize("name", BELIEVED)
-async def test_forged_answer_says_nothing_of_output_and_usage(executor, bystander, name):
-    answer, outcome = BELIEVED[name]
+@pytest.mark.parametrize("name", ACCEPTED)
+async def test_forged_result_does_not_change_output_and_usage(executor, bystander, name):
+    answer, outcome = ACCEPTED[name]
     spin = "clock = sys.modules['time'].process_time\nend = clock() + 0.02\nwhile clock() < end: pass\nprint('mine')\n"
     result = await executor.execute(PRELUDE + FORGE + spin + f"forge({answer})" + WAIT)
     assert (result.outcome, result.state_lost, result.stdout) == (outcome, False, "mine\n"), result
     assert result.usage.cpu_ms >= 20
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-async def test_forged_value_is_cut_to_the_limit(executor):
+async def test_forged_value_is_truncated_to_the_limit(executor):
     code = "forge({'sequence': 1, 'outcome': 'OK', 'value': 'x' * 3000, 'dropped': 5})"
     result = await executor.execute(PRELUDE + FORGE + code + WAIT, output_bytes=1000)
     assert (len(result.value), result.dropped_bytes.value) == (1000, 2005)
@@ -93,7 +93,7 @@ async def test_forged_surrogates_are_escaped(executor):
     assert (await executor.execute(PRELUDE + FORGE + code + WAIT)).value == "\\ud800"
 
 
-async def test_forged_exception_is_cut_to_the_limit(executor):
+async def test_forged_exception_is_truncated_to_the_limit(executor):
     texts = "{'type': 'T' * 10**4, 'message': 'm' * 10**4, 'traceback': 't' * 10**4}"
     code = f"forge({{'sequence': 1, 'outcome': 'EXCEPTION', 'exception': {texts}}})"
     exception = (await executor.execute(PRELUDE + FORGE + code + WAIT, output_bytes=2000)).exception
@@ -101,43 +101,43 @@ async def test_forged_exception_is_cut_to_the_limit(executor):
     assert len(exception.traceback) <= 16 << 10
 
 
-async def test_snippet_that_computes_behind_a_forged_answer_is_killed(executor, bystander):
+async def test_snippet_that_computes_after_a_forged_result_is_killed(executor, bystander):
     async with executor.session() as session:
         spin = "forge({'sequence': 1, 'outcome': 'OK'})\nwhile True: pass"
         assert (await session.run(PRELUDE + FORGE + spin)).outcome == OK
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1)  # idle sandboxes are checked twice a second
         dead = await session.run("'alive'", wall_ms=3000)
         assert (dead.outcome, dead.state_lost) == (CRASHED, True)
         assert (await session.run("1")).value == "1"
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-async def test_snippet_that_begins_a_frame_behind_its_answer_is_killed(executor):
+async def test_snippet_that_starts_a_frame_after_its_result_is_killed(executor):
     async with executor.session() as session:
-        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.3)\nos.write(3, b'\\0')\nsleep(60)"
+        code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.2)\nos.write(3, b'\\0')\nsleep(60)"
         assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.6)
         dead = await session.run("'alive'", wall_ms=3000)
         assert (dead.outcome, dead.state_lost) == (CRASHED, True)
 
 
-async def test_snippet_that_answers_in_advance_is_killed(executor):
+async def test_snippet_that_sends_a_result_in_advance_is_killed(executor):
     async with executor.session() as session:
         code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.2)\nforge({'sequence': 2, 'outcome': 'OK'})\nsleep(60)"
         assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.6)
         assert (await session.run("'mine'", wall_ms=3000)).outcome == CRASHED
 
 
-async def test_output_written_behind_a_forged_answer_is_not_the_next_snippets(executor):
+async def test_output_written_after_a_forged_result_is_not_the_next_snippets(executor):
     async with executor.session() as session:
         code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(0.2)\nos.write(1, b'late')\nsleep(60)"
         assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.6)
         assert (await session.run("'mine'", wall_ms=300)).stdout == ""
 
 
-async def test_snippet_that_takes_the_place_of_the_runner_serves_its_own_session_only(executor, bystander):
+async def test_snippet_that_replaces_the_runner_serves_only_its_own_session(executor, bystander):
     impostor = """
 forge({"sequence": 1, "outcome": "OK"})
 while True:
@@ -147,11 +147,11 @@ while True:
     async with executor.session() as session:
         await session.run(PRELUDE + FORGE + impostor)
         assert (await session.run("'real'")).value == "'fake'"
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
     assert (await executor.execute("'real'")).value == "'real'"
 
 
-async def test_interruption_is_not_waited_for_by_a_snippet_that_reads_the_runners_requests(executor):
+async def test_snippet_that_reads_the_runners_requests_is_interrupted(executor):
     async with executor.session() as session:
         assert (await session.run(PRELUDE + "os.read(3, 10)", wall_ms=200)).outcome == WALL
         assert (await session.run("1 + 1")).value == "2"

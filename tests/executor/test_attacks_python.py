@@ -1,9 +1,9 @@
-"""Attacks on the interpreter of the sandbox: patched, broken or ended, it takes nobody along."""
+"""Attacks on the sandbox's own interpreter: patching, corrupting or ending it harms no other session."""
 
 import pytest
 from support.attacks import CRASHED, EXCEPTION, MEMORY, OK, PRELUDE, WALL
 
-# name: (code, outcome, outcome of the session's next snippet), which is "1 + 1".
+# name: (code, outcome, outcome of the session's next snippet "1 + 1")
 SABOTAGE = {
     "stdout_is_none": ("sys.stdout = None", OK, OK),
     "stderr_is_none": ("sys.stderr = None", OK, OK),
@@ -296,46 +296,46 @@ POISONS = {
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
-async def test_sabotaged_interpreter_answers_or_is_replaced(executor, bystander, name):
+async def test_sabotaged_interpreter_works_or_is_replaced(executor, bystander, name):
     code, outcome, next_outcome = SABOTAGE[name]
     async with executor.session() as session:
-        result = await session.run(PRELUDE + code, wall_ms=1000)
+        result = await session.run(PRELUDE + code, wall_ms=600)
         assert result.outcome == outcome, result
         assert len(result.exception.message) <= 16 << 10
-        after = await session.run("1 + 1", wall_ms=1000)
+        after = await session.run("1 + 1", wall_ms=600)
         assert after.outcome == next_outcome, after
         assert (after.value == "2") == (next_outcome == OK)
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
 @pytest.mark.parametrize("name", DEATHS)
-async def test_interpreter_that_dies_has_crashed_and_takes_nobody_along(attacker, name):
+async def test_dead_interpreter_is_a_crash_and_harms_no_other(attacker, name):
     result = await attacker.run("print('last words')\n" + DEATHS[name])
     assert (result.outcome, result.state_lost) == (CRASHED, True), result
     assert result.stdout == "last words\n"
 
 
 @pytest.mark.parametrize("name", POISONS)
-async def test_poisoned_library_reaches_no_session_that_comes_after(executor, bystander, name):
+async def test_poisoned_library_does_not_reach_later_sessions(executor, bystander, name):
     poison, check = POISONS[name]
     await executor.execute(PRELUDE + poison)
     assert (await executor.execute(check)).value == "True"
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-async def test_recursion_limit_of_a_snippet_does_not_outlive_it(executor):
+async def test_recursion_limit_is_reset_between_snippets(executor):
     async with executor.session() as session:
         await session.run(PRELUDE + "sys.setrecursionlimit(60)")
         assert (await session.run("def f(n): return n and f(n - 1)\nf(500)")).value == "0"
 
 
-async def test_builtins_that_are_replaced_are_back_for_the_next_snippet(executor):
+async def test_replaced_builtins_are_restored_for_the_next_snippet(executor):
     async with executor.session() as session:
         await session.run("print = len = None\n__builtins__['sum'] = None\ndel print, len")
         assert (await session.run("sum([len('ab')])")).value == "2"
 
 
-async def test_stdout_that_is_replaced_is_back_for_the_next_snippet(executor):
+async def test_replaced_stdout_is_restored_for_the_next_snippet(executor):
     async with executor.session() as session:
         await session.run(PRELUDE + "sys.stdout = sys.stderr = None")
         assert (await session.run("print('here')")).stdout == "here\n"

@@ -1,4 +1,4 @@
-"""Attacks on resources: memory, processor time, output and the depth of the parser."""
+"""Resource attacks: memory, processor time, output, and depth of the parser."""
 
 import pytest
 from support.attacks import CPU, EXCEPTION, MEMORY, OK, OUTPUT, WALL, is_refused
@@ -33,7 +33,7 @@ HOGS = {
     "zeta": "import mpmath\nmpmath.mp.dps = 10**10\n+mpmath.zeta(3)",
     "power_of_an_integer": "x = 1 << 10**8\nwhile True: x = x << 10**8",
 }
-# The library's or the test's own way to say that there is no memory.
+# Code that reports exhausted memory as OSError.
 MAPS = {
     "map": "load('mmap').mmap(-1, 1 << 40)",
     "sparse_map": "x = []\nwhile True: x.append(load('mmap').mmap(-1, 1 << 24))",
@@ -68,7 +68,7 @@ SPINS_WITHIN_C = {
     "text_to_integer": "int('7' * 10 ** 7)",
     "iteration_within_c": "import itertools\nsum(itertools.repeat(1))",
 }
-# Expressions for code that is hard to parse, and what comes of it.
+# Expressions for code that is hard to parse, and the outcome.
 PROGRAMS = {
     "nested_parentheses": ("x = " + "(" * 5000 + ")" * 5000, EXCEPTION),
     "open_braces": ("{" * 3000, EXCEPTION),
@@ -96,20 +96,20 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", HOGS)
-async def test_snippet_that_takes_all_memory_is_out_of_memory(attacker, name):
+async def test_snippet_that_exhausts_its_memory_is_out_of_memory(attacker, name):
     result = await attacker.run(HOGS[name], memory_bytes=MEMORY_BYTES)
     assert (result.outcome, result.state_lost) == (MEMORY, False), result
     assert result.usage.peak_memory_bytes < 2.5 * MEMORY_BYTES  # libraries included
 
 
 @pytest.mark.parametrize("name", MAPS)
-async def test_map_over_the_memory_limit_is_refused(attacker, name):
+async def test_mapping_over_the_memory_limit_is_refused(attacker, name):
     result = await attacker.run(MAPS[name], memory_bytes=MEMORY_BYTES)
     is_refused(result, "OSError")
     assert "Cannot allocate memory" in result.exception.message
 
 
-async def test_snippet_that_swallows_its_memory_errors_runs_into_its_time_limit(attacker):
+async def test_snippet_that_swallows_memory_errors_reaches_its_time_limit(attacker):
     code = "x = []\nwhile True:\n    try:\n        while True: x.append(bytes(1 << 20))\n    except MemoryError: pass"
     result = await attacker.run(code, memory_bytes=MEMORY_BYTES, cpu_ms=500)
     assert result.outcome == CPU, result
@@ -117,39 +117,39 @@ async def test_snippet_that_swallows_its_memory_errors_runs_into_its_time_limit(
 
 
 @pytest.mark.parametrize("name", FLOODS)
-async def test_output_without_end_is_cut_off(attacker, name):
+async def test_endless_output_is_cut_off(attacker, name):
     result = await attacker.run(FLOODS[name])
     assert (result.outcome, result.state_lost) == (OUTPUT, True), result
     assert result.dropped_bytes.stdout + result.dropped_bytes.stderr > 7 << 20
     assert max(map(len, (result.stdout, result.stderr))) <= 16 << 10
 
 
-async def test_single_bytes_without_end_run_into_the_time_limit(attacker):
+async def test_endless_single_byte_writes_reach_the_time_limit(attacker):
     result = await attacker.run("while True: os.write(1, b'x')", cpu_ms=300)
     assert result.outcome == CPU, result
     assert set(result.stdout) == {"x"}
 
 
 @pytest.mark.parametrize("name", SPINS)
-async def test_snippet_that_spins_is_stopped_at_the_processor_limit(attacker, name):
+async def test_spinning_snippet_is_interrupted_at_the_processor_limit(attacker, name):
     result = await attacker.run(SPINS[name], cpu_ms=200)
     assert (result.outcome, result.state_lost, result.exception.type) == (CPU, False, "TimeoutError"), result
 
 
 @pytest.mark.parametrize("name", SPINS_WITHIN_C)
-async def test_library_that_looks_for_no_signal_is_killed_at_the_processor_limit(attacker, name):
+async def test_c_code_that_ignores_signals_is_killed_at_the_processor_limit(attacker, name):
     result = await attacker.run(SPINS_WITHIN_C[name], cpu_ms=200)
     assert (result.outcome, result.state_lost) == (CPU, True), result
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-async def test_code_that_is_hard_to_parse_harms_nobody(attacker, name):
+async def test_code_that_is_hard_to_parse_is_harmless(attacker, name):
     code, outcome = PROGRAMS[name]
     result = await attacker.run(code, prelude="")
     assert (result.outcome, result.state_lost) == (outcome, False), result
 
 
-async def test_more_threads_of_a_library_than_there_can_be_end_at_the_time_limit(attacker):
+async def test_blas_that_starts_too_many_threads_is_killed_at_the_time_limit(attacker):
     code = """
 import numpy
 folder = os.path.dirname(os.path.dirname(numpy.__file__)) + "/numpy.libs/"
@@ -161,7 +161,7 @@ numpy.ones((300, 300)) @ numpy.ones((300, 300))
     assert (result.outcome, result.state_lost) == (WALL, True), result
 
 
-async def test_limit_of_descriptors_is_kept(attacker):
+async def test_descriptor_limit_is_enforced(attacker):
     result = await attacker.run("keep = [open(os.__file__) for _ in range(100)]")
     is_refused(result, "OSError")
     assert result.exception.message.startswith("[Errno 24]")

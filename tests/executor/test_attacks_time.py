@@ -1,4 +1,4 @@
-"""Attacks on time: to outlive the limit, to swallow or to forge the TimeoutError, to be charged to somebody else."""
+"""Attacks on time limits: outliving them, swallowing or forging the TimeoutError, charging other sessions."""
 
 import asyncio
 
@@ -39,8 +39,8 @@ WAITS = {
     "sys.stdout = S()\n"
     "print(1)",
 }
-# Python 3.11 takes what is raised at the end of a loop for raised before its first line: the loop must not be what a
-# `try` begins with, or a signal may find the gap.
+# Python 3.11 attributes an exception raised at the end of a loop to before its first line. So a `try` must not start
+# with the loop, or a signal may arrive outside of the `try`.
 STUBBORN = {
     "catches_everything": "while True:\n"
     "    try:\n"
@@ -87,11 +87,11 @@ STUBBORN = {
     "    except BaseException: pass",
 }
 ENDLESS = "n = 0\nwhile True: n += 1"
-AT_THE_ALARM = "try:\n    n = 0\n    while True: n += 1\nexcept TimeoutError:\n    "
+ON_TIMEOUT = "try:\n    n = 0\n    while True: n += 1\nexcept TimeoutError:\n    "
 
 
 @pytest.mark.parametrize("name", WAITS)
-async def test_snippet_that_goes_on_gets_a_timeout_error_and_keeps_its_state(attacker, name):
+async def test_waiting_snippet_gets_a_timeout_error_and_keeps_its_state(attacker, name):
     result = await attacker.run(WAITS[name], wall_ms=WALL_MS)
     assert (result.outcome, result.state_lost, result.exception.type) == (WALL, False, "TimeoutError"), result
 
@@ -103,8 +103,8 @@ async def test_snippet_that_swallows_the_timeout_error_is_killed(attacker, name)
     assert result.usage.wall_ms < WALL_MS + GRACE_MS + LATE_MS
 
 
-# What a snippet may do with its TimeoutError, and what it is then told: the limit was reached all the same.
-LAST_ACTS = {
+# Code that handles its TimeoutError, and the exception type reported; the outcome is a timeout all the same.
+HANDLERS = {
     "prints": ("print('caught')", ""),
     "raises_another": ("1 / 0", "ZeroDivisionError"),
     "ends": ("raise SystemExit(0)", "SystemExit"),
@@ -114,55 +114,55 @@ LAST_ACTS = {
 }
 
 
-@pytest.mark.parametrize("name", LAST_ACTS)
-async def test_snippet_that_ends_by_another_way_has_timed_out(attacker, name):
-    code, kind = LAST_ACTS[name]
-    result = await attacker.run(AT_THE_ALARM + code, wall_ms=WALL_MS)
+@pytest.mark.parametrize("name", HANDLERS)
+async def test_snippet_that_handles_its_timeout_error_has_timed_out(attacker, name):
+    code, kind = HANDLERS[name]
+    result = await attacker.run(ON_TIMEOUT + code, wall_ms=WALL_MS)
     assert (result.outcome, result.state_lost, result.exception.type) == (WALL, False, kind), result
 
 
-async def test_timeout_error_of_the_snippets_own_is_an_exception(attacker):
+async def test_timeout_error_raised_by_the_snippet_is_an_exception(attacker):
     is_refused(await attacker.run("raise TimeoutError('mine')"), "TimeoutError")
 
 
 @pytest.mark.parametrize(
     ("code", "outcome"), [("os._exit(0)", CRASHED), ("os.kill(1, 9)", VIOLATION), ("ctypes.string_at(0)", CRASHED)]
 )
-async def test_snippet_that_dies_of_something_else_within_the_grace_is_told_that(attacker, code, outcome):
-    result = await attacker.run(AT_THE_ALARM + code, wall_ms=WALL_MS)
+async def test_snippet_that_dies_within_the_grace_gets_that_outcome(attacker, code, outcome):
+    result = await attacker.run(ON_TIMEOUT + code, wall_ms=WALL_MS)
     assert (result.outcome, result.state_lost) == (outcome, True), result
 
 
-async def test_variables_and_output_from_before_the_timeout_are_kept(executor):
+async def test_variables_and_output_before_the_timeout_are_kept(executor):
     async with executor.session() as session:
         late = await session.run(f"kept = 41\nprint('so far')\n{ENDLESS}", wall_ms=WALL_MS)
         assert (late.outcome, late.state_lost, late.stdout) == (WALL, False, "so far\n")
         assert (await session.run("kept + 1")).value == "42"
 
 
-async def test_output_from_before_the_kill_is_kept(executor):
+async def test_output_before_the_kill_is_kept(executor):
     code = "print('so far')\n" + STUBBORN["catches_everything"].replace("pass", "print('no')")
     result = await executor.execute(code, wall_ms=WALL_MS)
     assert (result.outcome, result.state_lost) == (WALL, True)
     assert result.stdout.startswith("so far\nno\n")
 
 
-async def test_traceback_of_a_timeout_shows_the_snippets_own_lines_only(executor):
+async def test_traceback_of_a_timeout_shows_only_the_snippets_own_lines(executor):
     trace = (await executor.execute(ENDLESS, wall_ms=WALL_MS)).exception.traceback
     assert '  File "<snippet 1>", line 2, in <module>\n' in trace
     assert trace.count("File") == 1
 
 
-async def test_answer_forged_after_the_alarm_gains_no_more_than_the_grace(executor, bystander):
-    code = AT_THE_ALARM + "forge({'sequence': 1, 'outcome': 'OK'})\n    sleep(60)"
+async def test_result_forged_after_the_timeout_gains_no_more_than_the_grace(executor, bystander):
+    code = ON_TIMEOUT + "forge({'sequence': 1, 'outcome': 'OK'})\n    sleep(60)"
     result = await executor.execute(PRELUDE + FORGE + code, wall_ms=WALL_MS)
     assert (result.outcome, result.state_lost) == (OK, False)
     assert result.usage.wall_ms < WALL_MS + GRACE_MS + LATE_MS
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
 @pytest.mark.parametrize(("limit", "clock"), [("wall_ms", "perf_counter"), ("cpu_ms", "process_time")])
-async def test_alarm_that_meets_the_end_of_a_snippet_harms_no_later_one(executor, limit, clock):
+async def test_alarm_at_the_end_of_a_snippet_does_not_affect_the_next(executor, limit, clock):
     async with executor.session() as session:
         await session.run(f"import random\nclock = random._os.sys.modules['time'].{clock}\ncount = 0")
         ends = set()
@@ -176,7 +176,7 @@ async def test_alarm_that_meets_the_end_of_a_snippet_harms_no_later_one(executor
         assert len(ends) == 2, "the limit is nowhere near the run time"
 
 
-async def test_timeouts_of_one_session_are_not_charged_to_another(executor):
+async def test_timeouts_are_not_charged_to_another_session(executor):
     async def late() -> None:
         async with executor.session() as session:
             assert (await session.run(ENDLESS, wall_ms=WALL_MS)).outcome == WALL
@@ -188,7 +188,7 @@ async def test_timeouts_of_one_session_are_not_charged_to_another(executor):
     assert [result.value for result in results] == [str(2 * n) for n in range(20)]
 
 
-async def test_time_limit_of_a_snippet_is_not_moved_by_the_next(executor):
+async def test_time_limit_is_not_extended_by_the_next_snippet(executor):
     async with executor.session() as session:
         await session.send(ENDLESS, sequence=1, wall_ms=WALL_MS)
         await session.send("'next'", sequence=2, wall_ms=60_000)
@@ -201,6 +201,6 @@ async def test_snippet_that_does_not_read_its_next_request_is_killed_at_the_wall
     async with executor.session() as session:
         code = "forge({'sequence': 1, 'outcome': 'OK'})\nsleep(60)"
         assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
-        result = await session.run("#" + "x" * 262_000, wall_ms=WALL_MS)  # more than its socket holds
+        result = await session.run("#" + "x" * 262_000, wall_ms=WALL_MS)  # more than its socket buffer
         assert (result.outcome, result.state_lost) == (CRASHED, True) or result.outcome == WALL, result
         assert (await session.run("1 + 1")).value == "2"

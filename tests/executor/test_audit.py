@@ -1,4 +1,4 @@
-"""The audit log: what it says, where it is written, and what happens when it cannot be."""
+"""Audit log: content, destination, and lines that cannot be written."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def lines(file: Path) -> list[dict[str, object]]:
 
 @pytest.fixture
 def pipe(tmp_path) -> Iterator[tuple[Path, int]]:
-    """A named pipe and the descriptor of the one who reads it."""
+    """A named pipe and the descriptor of its reader."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -38,10 +38,10 @@ def pipe(tmp_path) -> Iterator[tuple[Path, int]]:
     os.close(reader)
 
 
-async def test_line_says_who_ran_what_under_which_limits_and_how_it_ended(executor):
-    async with executor.session(session_id="said", client="trainer-3") as session:
+async def test_line_has_client_code_hash_limits_outcome_and_usage(executor):
+    async with executor.session(session_id="recorded", client="trainer-3") as session:
         result = await session.run("sum(range(10**6))", wall_ms=900)
-    (line,) = [line for line in executor.audit() if line["session"] == "said"]
+    (line,) = [line for line in executor.audit() if line["session"] == "recorded"]
     assert (line["client"], line["host"], line["sequence"], line["outcome"]) == ("trainer-3", "unix", 1, "OK")
     assert line["code_sha256"] == hashlib.sha256(b"sum(range(10**6))").hexdigest()
     assert line["limits"] == {"wall_ms": 900, "cpu_ms": 20_000, "memory_bytes": 512 << 20, "output_bytes": 16 << 10}
@@ -50,14 +50,14 @@ async def test_line_says_who_ran_what_under_which_limits_and_how_it_ended(execut
     assert line["peak_memory_bytes"] == result.usage.peak_memory_bytes
 
 
-async def test_snippet_that_is_refused_before_it_runs_leaves_a_line(small_executor):
+async def test_snippet_refused_by_preflight_leaves_a_line(small_executor):
     async with small_executor.session(session_id="refused") as session:
         await session.run("x = = 1")
     (line,) = [line for line in small_executor.audit() if line["session"] == "refused"]
     assert (line["sequence"], line["outcome"], line["cpu_ms"]) == (1, "EXCEPTION", 0)
 
 
-async def test_file_gets_the_lines_and_stderr_does_not(tmp_path):
+async def test_lines_go_to_the_audit_file_and_not_to_stderr(tmp_path):
     file = tmp_path / "audit.jsonl"
     file.write_text('{"time":1}\n')
     async with running(tmp_path, f"--audit-file={file}", "--audit-code", "--waiting-sandboxes=1") as executor:
@@ -68,7 +68,7 @@ async def test_file_gets_the_lines_and_stderr_does_not(tmp_path):
     assert line["code"] == CODE
 
 
-def test_code_is_not_written_unless_asked_for(tmp_path):
+def test_code_is_not_written_by_default(tmp_path):
     record(AuditLog(str(tmp_path / "audit"), with_code=False))
     assert "secret" not in (tmp_path / "audit").read_text()
 
@@ -79,7 +79,7 @@ def test_code_cannot_forge_a_line(tmp_path):
     assert line["client"] == "trainer"
 
 
-def test_file_is_for_the_eyes_of_its_owner(tmp_path):
+def test_file_is_readable_by_its_owner_only(tmp_path):
     record(AuditLog(str(tmp_path / "audit"), with_code=False))
     assert (tmp_path / "audit").stat().st_mode & 0o777 == 0o600
 
@@ -88,25 +88,25 @@ def test_file_is_for_the_eyes_of_its_owner(tmp_path):
     ("path", "reason"),
     [("/", "Is a directory"), ("/nowhere/audit", "No such file"), ("/dev/full", "No space left on device")],
 )
-def test_file_that_cannot_be_written_is_told_with_the_reason(path, reason):
-    with pytest.raises(Unavailable, match=f"cannot write the audit log {path}: {reason}"):
+def test_unwritable_file_raises_unavailable_with_the_reason(path, reason):
+    with pytest.raises(Unavailable, match=f"cannot write audit log {path}: {reason}"):
         AuditLog(path, with_code=False)
 
 
 async def test_service_does_not_start_without_its_audit_log():
     ended = await run_module("--audit-file=/dev/full")
     assert (ended.status, ended.out) == (1, "")
-    assert "cannot write the audit log /dev/full: No space left on device" in ended.err
+    assert "cannot write audit log /dev/full: No space left on device" in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path):
+def test_pipe_without_a_reader_raises_unavailable_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Unavailable, match="No such device"):
         AuditLog(str(tmp_path / "pipe"), with_code=False)
 
 
-def test_lines_that_cannot_be_written_are_counted_and_told_once(pipe, caplog):
+def test_unwritable_lines_are_counted_and_logged_once(pipe, caplog):
     path, reader = pipe
     audit = AuditLog(str(path), with_code=False)
     while not audit.lost:  # until the pipe is full
@@ -114,17 +114,17 @@ def test_lines_that_cannot_be_written_are_counted_and_told_once(pipe, caplog):
     for _ in range(5):
         record(audit)
     assert audit.lost == 6
-    (told,) = [entry.message for entry in caplog.records]
-    assert told.startswith(f"cannot write to the audit log {path}: Resource temporarily unavailable")
+    (message,) = [entry.message for entry in caplog.records]
+    assert message.startswith(f"cannot write audit log {path}: Resource temporarily unavailable")
     os.read(reader, 1 << 20)
     record(audit, sequence=99)
     assert json.loads(os.read(reader, 1 << 20))["sequence"] == 99
 
 
-def test_line_that_was_torn_does_not_spoil_the_next(pipe):
+def test_partial_line_does_not_corrupt_the_next(pipe):
     path, reader = pipe
     audit = AuditLog(str(path), with_code=True)
-    record(audit, code="x" * (1 << 17))  # twice of what a pipe holds
+    record(audit, code="x" * (1 << 17))  # twice the capacity of a pipe
     assert audit.lost == 1
     os.read(reader, 1 << 20)
     record(audit, sequence=2)
@@ -132,10 +132,10 @@ def test_line_that_was_torn_does_not_spoil_the_next(pipe):
     assert (rest, json.loads(line)["sequence"]) == (b"", 2)
 
 
-async def test_snippet_has_its_result_though_its_line_is_lost(pipe, tmp_path):
+async def test_snippet_returns_its_result_although_its_line_is_lost(pipe, tmp_path):
     path, _ = pipe
     options = (f"--audit-file={path}", "--audit-code", "--waiting-sandboxes=1")
     async with running(tmp_path, *options) as executor:
         results = [await executor.execute("'" + "x" * (1 << 17) + "'\n6 * 7") for _ in range(3)]
         assert [result.value for result in results] == ["42"] * 3
-        assert executor.log.read_text().count("cannot write to the audit log") == 1
+        assert executor.log.read_text().count("cannot write audit log") == 1

@@ -1,4 +1,4 @@
-"""Too many connections, too slow ones and too long messages: refused or closed, and the service is well after."""
+"""Connection floods, slow connections and oversized messages are refused or closed, and the service stays healthy."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ MOST_CONNECTIONS = 200
 _PATIENCE_SECONDS = 60
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _EMPTY_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-_UNFINISHED_HEADERS = bytes([0, 0, 40, 1, 0, 0, 0, 0, 1])  # forty bytes of headers that never come
+_UNFINISHED_HEADERS = bytes([0, 0, 40, 1, 0, 0, 0, 0, 1])  # announces forty bytes of headers that are never sent
 _PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
 
 
@@ -37,26 +37,27 @@ def alice(authority) -> Path:
     return authority.issue("alice")
 
 
-def guard(authority: Authority, folder: Path, handshake_s: int) -> AbstractAsyncContextManager[Served]:
+def run_guarded(authority: Authority, folder: Path, handshake_s: int) -> AbstractAsyncContextManager[Served]:
     options = {
         "tls": authority.issue("executor"),
         "max-connections": MOST_CONNECTIONS,
         "handshake-seconds": handshake_s,
         "connection-idle-seconds": 3,
+        "preload": "none",
     }
     return serving("executor", folder, *(f"--{name}={value}" for name, value in options.items()))
 
 
 @pytest.fixture(scope="module")
 async def guarded(authority, tmp_path_factory) -> AsyncIterator[Served]:
-    async with guard(authority, tmp_path_factory.mktemp("guarded"), handshake_s=3) as served:
+    async with run_guarded(authority, tmp_path_factory.mktemp("guarded"), handshake_s=3) as served:
         yield served
 
 
 @pytest.fixture
-async def patient(authority, tmp_path) -> AsyncIterator[Served]:
-    """One that a slow machine can fill with strangers before the first of them has to go."""
-    async with guard(authority, tmp_path, handshake_s=25) as served:
+async def guarded_slowly(authority, tmp_path) -> AsyncIterator[Served]:
+    """An executor with a handshake timeout long enough for a slow machine to open all connections."""
+    async with run_guarded(authority, tmp_path, handshake_s=12) as served:
         yield served
 
 
@@ -69,7 +70,7 @@ def many_descriptors():
 
 
 class Connection:
-    """A connection that speaks no gRPC of its own accord."""
+    """A raw connection that sends only what the test writes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -84,7 +85,7 @@ class Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", served.port, ssl=context))
 
     async def drip(self, data: bytes, pause_s: float = 0.5) -> None:
-        """Send a byte at a time until the other side has enough of it."""
+        """Send one byte at a time until the service closes the connection."""
         for byte in data:
             try:
                 self.writer.write(bytes([byte]))
@@ -94,14 +95,14 @@ class Connection:
             await asyncio.sleep(pause_s)
 
     async def end(self) -> bytes:
-        """Return what came until the other side closed the connection."""
-        came = b""
+        """Return the bytes received until the service closed the connection."""
+        received = b""
         try:
             while data := await self.reader.read(1 << 16):
-                came += data
+                received += data
         except OSError:
             pass
-        return came
+        return received
 
     def close(self) -> None:
         self.writer.transport.abort()
@@ -117,33 +118,33 @@ async def connections(served: Served, count: int, tls: Path | None = None) -> As
         yield made
 
 
-async def is_well(served: Served, tls: Path) -> bool:
+async def is_healthy(served: Served, tls: Path) -> bool:
     async with served.client(tls, patience_s=_PATIENCE_SECONDS) as client:
         return (await client.execute("6 * 7")).value == "42"
 
 
 @pytest.mark.slow
-async def test_a_thousand_connections_are_shed_and_a_client_that_was_there_is_served(patient, alice, many_descriptors):
-    async with patient.client(alice) as before:
+async def test_thousand_connections_are_shed_and_an_earlier_client_is_served(guarded_slowly, alice, many_descriptors):
+    async with guarded_slowly.client(alice) as before:
         assert (await before.execute("1")).value == "1"
-        async with before.session() as session, connections(patient, MANY) as opened:
+        async with before.session() as session, connections(guarded_slowly, MANY) as opened:
             await session.run("x = 1")
             ends = [asyncio.create_task(one.end()) for one in opened]
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 for shed in islice(asyncio.as_completed(ends), len(opened) - MOST_CONNECTIONS):
                     await shed
-            async with patient.client(alice) as late:
+            async with guarded_slowly.client(alice) as late:
                 with pytest.raises(Unavailable, match="cannot be reached"):
                     await late.get_info(deadline_s=0.5)
             assert (await session.run("x")).value == "1"
-            async with asyncio.timeout(_PATIENCE_SECONDS):  # those that had a place say nothing, and lose it
+            async with asyncio.timeout(_PATIENCE_SECONDS):  # the accepted ones stay silent and are closed too
                 await asyncio.gather(*ends)
-            assert await is_well(patient, alice)
-    assert await is_well(patient, alice)
+            assert await is_healthy(guarded_slowly, alice)
+    assert await is_healthy(guarded_slowly, alice)
 
 
 @pytest.mark.slow
-async def test_a_thousand_channels_of_one_client_are_no_harm(guarded, alice, many_descriptors):
+async def test_thousand_channels_of_one_client_are_served(guarded, alice, many_descriptors):
     async def ask() -> str:
         async with guarded.client(alice) as client:
             return (await client.get_info(deadline_s=_PATIENCE_SECONDS)).version
@@ -156,49 +157,49 @@ async def test_a_thousand_channels_of_one_client_are_no_harm(guarded, alice, man
 
     versions = await asyncio.gather(*(in_turn() for _ in range(MANY)))
     assert len(set(versions)) == 1
-    assert await is_well(guarded, alice)
+    assert await is_healthy(guarded, alice)
 
 
 @pytest.mark.slow
-async def test_handshake_that_drips_is_cut_off(guarded, alice):
-    hello = bytes([0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC])  # the beginning of a long ClientHello
+async def test_slow_handshake_is_cut_off(guarded, alice):
+    hello = bytes([0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC])  # start of a long ClientHello
     async with connections(guarded, 50) as opened:
         dripping = [asyncio.create_task(one.drip(hello * 100)) for one in opened]
-        assert await is_well(guarded, alice)
+        assert await is_healthy(guarded, alice)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await asyncio.gather(*(one.end() for one in opened))
         for one in dripping:
             one.cancel()
-    assert await is_well(guarded, alice)
+    assert await is_healthy(guarded, alice)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "begin", [b"", _HTTP2_PREFACE + _EMPTY_SETTINGS + _UNFINISHED_HEADERS], ids=["preface", "headers"]
+    "prefix", [b"", _HTTP2_PREFACE + _EMPTY_SETTINGS + _UNFINISHED_HEADERS], ids=["preface", "headers"]
 )
-async def test_client_with_a_certificate_that_drips_is_cut_off(guarded, alice, begin):
+async def test_slow_client_with_a_certificate_is_cut_off(guarded, alice, prefix):
     async with connections(guarded, 20, alice) as opened:
         assert len(opened) == 20
         for one in opened:
-            one.writer.write(begin)
-        dripping = [asyncio.create_task(one.drip((_HTTP2_PREFACE if not begin else bytes(40)) * 5)) for one in opened]
-        assert await is_well(guarded, alice)
+            one.writer.write(prefix)
+        dripping = [asyncio.create_task(one.drip((_HTTP2_PREFACE if not prefix else bytes(40)) * 5)) for one in opened]
+        assert await is_healthy(guarded, alice)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await asyncio.gather(*(one.end() for one in opened))
         for one in dripping:
             one.cancel()
-    assert await is_well(guarded, alice)
+    assert await is_healthy(guarded, alice)
 
 
-async def test_client_that_pings_too_often_is_sent_away(guarded, alice):
+async def test_client_that_pings_too_often_is_disconnected(guarded, alice):
     async with connections(guarded, 1, alice) as (one,):
         one.writer.write(_HTTP2_PREFACE + _EMPTY_SETTINGS + 20 * _PING)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             assert b"too_many_pings" in await one.end()
-    assert await is_well(guarded, alice)
+    assert await is_healthy(guarded, alice)
 
 
-async def test_message_over_the_limit_is_refused_with_its_size_and_the_session_goes_on(guarded, alice):
+async def test_oversized_message_is_rejected_and_the_session_continues(guarded, alice):
     async with guarded.client(alice) as client, client.session() as session:
         await session.run("x = 1")
         with pytest.raises(InvalidRequest, match="larger than max"):
@@ -206,7 +207,7 @@ async def test_message_over_the_limit_is_refused_with_its_size_and_the_session_g
         assert (await session.run("x")).value == "1"
 
 
-async def test_metadata_over_the_limit_are_refused(guarded, alice):
+async def test_oversized_metadata_is_rejected(guarded, alice):
     async with guarded.client(alice) as client:
         stub = rpc.ExecutorServiceStub(client.channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -216,9 +217,9 @@ async def test_metadata_over_the_limit_are_refused(guarded, alice):
         assert (await client.execute("6 * 7")).value == "42"
 
 
-async def test_plain_http_is_closed(guarded, alice):
+async def test_plain_http_connection_is_closed(guarded, alice):
     with socket.create_connection(("127.0.0.1", guarded.port), 5) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         plain.settimeout(_PATIENCE_SECONDS)
         assert b"200" not in await asyncio.to_thread(plain.recv, 1 << 16)
-    assert await is_well(guarded, alice)
+    assert await is_healthy(guarded, alice)

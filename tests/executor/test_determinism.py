@@ -1,4 +1,4 @@
-"""The same seed and the same snippets give the same results, to the byte."""
+"""Same seed and same snippets give byte-identical results."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ DRAWS = {
     "hash_order": "set(['a', 'b', 'c', 'd', 'e'])",
     "sympy_order": "import sympy\nx, y = sympy.symbols('x y')\nsympy.expand((x + y) ** 4).args",
 }
-# A session as a model has it: numbers, sets, hashes, errors, output, refusals, and state from one to the next.
+# A typical session of a model: numbers, sets, hashes, errors, output, refusals, and state that snippets share.
 SESSION = [
     "import random, numpy, sympy\nfrom sympy.abc import x, y\nrandom.sample(range(100), 5)",
     "words = {w * 3 for w in 'the order of a set of texts is by their hashes'.split()}\nprint(words)\nhash('text')",
@@ -39,7 +39,7 @@ SESSION = [
 
 
 async def run_session(executor) -> list[bytes]:
-    """Run SESSION and return its results without what they cost."""
+    """Run SESSION and return its serialized results without their usage."""
     results = []
     async with executor.session(seed=2**40 + 7) as session:
         for code in SESSION:
@@ -49,22 +49,23 @@ async def run_session(executor) -> list[bytes]:
     return results
 
 
-async def test_same_session_twice_is_the_same_to_the_byte(executor):
+async def test_repeated_session_is_byte_identical(executor):
     first = await run_session(executor)
     assert await run_session(executor) == first
     outcomes = [pb.SnippetResult.FromString(result).outcome for result in first]
     assert {pb.OUTCOME_OK, pb.OUTCOME_EXCEPTION, pb.OUTCOME_POLICY_VIOLATION, pb.OUTCOME_OUT_OF_MEMORY} == set(outcomes)
 
 
-async def test_same_session_side_by_side_is_the_same_to_the_byte(executor):
+async def test_concurrent_sessions_are_byte_identical(executor):
     one, other = await asyncio.gather(run_session(executor), run_session(executor))
     assert one == other
 
 
-async def test_same_session_at_either_level_and_in_another_process_is_the_same_to_the_byte(tmp_path_factory):
+async def test_session_is_byte_identical_across_levels_and_processes(tmp_path_factory):
     results = []
     for level in ("full", "pod", "pod"):
-        async with running(tmp_path_factory.mktemp(level), "--level", level, "--waiting-sandboxes=1") as executor:
+        folder, options = tmp_path_factory.mktemp(level), (f"--level={level}", "--waiting-sandboxes=1")
+        async with running(folder, *options, preload="maths") as executor:
             results.append(await run_session(executor))
     assert results[0] == results[1] == results[2]
 
@@ -77,25 +78,25 @@ async def test_same_seed_gives_the_same_value(executor, code):
 
 
 @pytest.mark.parametrize("name", ["random", "numpy", "numpy_generator_without_a_seed", "sympy", "scipy", "mpmath"])
-async def test_other_seed_gives_another_value(executor, name):
+async def test_different_seeds_give_different_values(executor, name):
     one, other = [(await executor.execute(DRAWS[name], seed=seed)).value for seed in (1, 2)]
     assert one != other
 
 
-async def test_session_replayed_after_a_kill_draws_the_same_again(executor):
+async def test_session_draws_the_same_values_after_its_sandbox_is_replaced(executor):
     async with executor.session(seed=3) as session:
         before = (await session.run(DRAWS["random"])).value
         assert (await session.run("import random\nrandom._os._exit(1)")).state_lost
         assert (await session.run(DRAWS["random"])).value == before
 
 
-async def test_seed_is_set_once_and_not_for_every_snippet(executor):
+async def test_seed_is_set_once_per_sandbox_and_not_per_snippet(executor):
     async with executor.session(seed=3) as session:
         await session.run("import random")
         assert (await session.run("random.random()")).value != (await session.run("random.random()")).value
 
 
-async def test_seed_of_64_bits_is_taken(executor):
+async def test_seed_has_64_bits(executor):
     one, other = [(await executor.execute(DRAWS["random"], seed=seed)).value for seed in (1, 2**64 - 1)]
     assert one != other
 

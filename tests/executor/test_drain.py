@@ -1,4 +1,4 @@
-"""The end of the service: what is under way finishes, but not for ever."""
+"""Graceful shutdown: running and queued snippets finish, up to a deadline."""
 
 import asyncio
 import signal
@@ -14,17 +14,17 @@ from deepmath.errors import Unavailable
 SLEEP = "import random\nrandom._os.sys.modules['time'].sleep({})\n'done'"
 
 
-async def ends_in_peace(executor: Executor) -> None:
+async def exits_cleanly(executor: Executor) -> None:
     async with asyncio.timeout(10):
         assert await executor.process.wait() == 0
 
 
-async def busy(executor: Executor, session: Session, seconds: float) -> None:
+async def start_sleeping(executor: Executor, session: Session, seconds: float) -> None:
     await session.send(SLEEP.format(seconds), sequence=1)
     await executor.until(lambda load: load.running_snippets == 1)
 
 
-async def execute_on_and_on(client: ExecutorClient) -> None:
+async def execute_repeatedly(client: ExecutorClient) -> None:
     while True:
         await client.execute("1")
 
@@ -32,52 +32,52 @@ async def execute_on_and_on(client: ExecutorClient) -> None:
 async def test_sigterm_lets_a_queued_snippet_of_an_open_session_finish(tmp_path):
     async with running(tmp_path, "--waiting-sandboxes=1", "--max-running-snippets=1") as executor:
         async with executor.session() as first, executor.session() as second:
-            await busy(executor, first, 0.5)
+            await start_sleeping(executor, first, 0.5)
             await second.send("'also done'", sequence=1)
             await executor.until(lambda load: load.queued_snippets == 1)
             executor.process.send_signal(signal.SIGTERM)
             assert (await first.read()).result.value == "'done'"
             assert (await second.read()).result.value == "'also done'"
-        await ends_in_peace(executor)
+        await exits_cleanly(executor)
 
 
-async def test_sigterm_admits_no_further_session(tmp_path):
+async def test_no_session_opens_after_sigterm(tmp_path):
     async with (
         running(tmp_path, "--waiting-sandboxes=1") as executor,
         ExecutorClient(f"unix:{tmp_path}/socket", patience_s=0.1) as late,
     ):
         async with executor.session() as session:
-            await busy(executor, session, 1)
+            await start_sleeping(executor, session, 1)
             executor.process.send_signal(signal.SIGTERM)
             with pytest.raises(Unavailable):
-                await execute_on_and_on(late)
+                await execute_repeatedly(late)
             assert (await session.read()).result.value == "'done'"
-        await ends_in_peace(executor)
+        await exits_cleanly(executor)
 
 
-async def test_snippet_that_runs_beyond_the_drain_deadline_is_killed(tmp_path):
+async def test_snippet_running_at_the_drain_deadline_is_killed(tmp_path):
     async with running(tmp_path, "--waiting-sandboxes=1", "--drain-seconds=0.3") as executor:
         async with executor.session() as session:
-            await busy(executor, session, 15)
+            await start_sleeping(executor, session, 15)
             start = time.monotonic()
             executor.process.send_signal(signal.SIGTERM)
             with pytest.raises(grpc.aio.AioRpcError):
                 await session.read()
-            await ends_in_peace(executor)
+            await exits_cleanly(executor)
         assert 0.3 <= time.monotonic() - start < 5
     (line,) = executor.audit()
     assert line["outcome"] == "UNSPECIFIED"
 
 
-async def test_second_sigterm_ends_the_service_at_once(tmp_path):
+async def test_second_sigterm_stops_the_service_at_once(tmp_path):
     async with (
         running(tmp_path, "--waiting-sandboxes=1") as executor,
         executor.session() as busy_session,
         executor.session() as idle,
     ):
-        await busy(executor, busy_session, 15)
+        await start_sleeping(executor, busy_session, 15)
         executor.process.send_signal(signal.SIGTERM)
-        assert await idle.stream.code() is grpc.StatusCode.UNAVAILABLE  # it has heard the first
+        assert await idle.stream.code() is grpc.StatusCode.UNAVAILABLE  # it has handled the first
         executor.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             assert await executor.process.wait() == 0

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""Turn order of the fair queue."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def order(queue: FairQueue[str, str]) -> list[str]:
-    """Run what is queued in the last slot, one after the other."""
+    """Run all queued items in the last free slot, one after the other, and return their order."""
     ran = []
     while item := queue.pop():
         ran.append(item)
@@ -17,14 +17,14 @@ def order(queue: FairQueue[str, str]) -> list[str]:
 
 
 def filled(*items: str, slots: int = 1, per_caller: int = 0) -> FairQueue[str, str]:
-    """Items are named after their caller and their place in its row."""
+    """Return a queue of `items`, each named after its caller and its position among that caller's items."""
     queue = FairQueue[str, str](slots, per_caller)
     for item in items:
         queue.push(item[0], item)
     return queue
 
 
-def test_items_of_one_caller_run_in_the_order_of_their_arrival():
+def test_items_of_one_caller_run_in_arrival_order():
     assert order(filled("a1", "a2", "a3")) == ["a1", "a2", "a3"]
 
 
@@ -32,7 +32,7 @@ def test_callers_take_turns_however_many_items_they_have():
     assert order(filled("a1", "a2", "a3", "b1", "b2", "c1")) == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-def test_newcomer_waits_for_one_turn_of_the_others():
+def test_new_caller_waits_for_one_turn_of_each_other():
     queue = filled("a1", "a2", "a3", "b1", "b2")
     assert queue.pop() == "a1"
     queue.push("c", "c1")
@@ -40,14 +40,14 @@ def test_newcomer_waits_for_one_turn_of_the_others():
     assert order(queue) == ["b1", "a2", "c1", "b2", "a3"]
 
 
-def test_no_more_run_than_there_are_slots():
+def test_no_more_items_run_than_there_are_slots():
     queue = filled("a1", "b1", "c1", slots=2)
     assert [queue.pop(), queue.pop(), queue.pop()] == ["a1", "b1", None]
     queue.finish("a")
     assert queue.pop() == "c1"
 
 
-def test_caller_at_its_own_limit_is_passed_over_until_one_of_its_items_ends():
+def test_caller_at_its_limit_is_skipped_until_one_of_its_items_finishes():
     queue = filled("a1", "a2", "b1", slots=3, per_caller=1)
     assert [queue.pop(), queue.pop(), queue.pop()] == ["a1", "b1", None]
     queue.finish("a")
@@ -67,7 +67,7 @@ steps = st.lists(st.one_of(st.tuples(st.just("push"), callers), st.tuples(st.jus
 
 
 @given(steps=steps, slots=st.integers(1, 3), per_caller=st.integers(0, 2))
-def test_slots_are_bounded_never_left_free_and_everything_runs_once(steps, slots, per_caller):
+def test_slots_are_limited_and_never_idle_and_every_item_runs_once(steps, slots, per_caller):
     queue = FairQueue[str, int](slots, per_caller)
     running: Counter[str] = Counter()
     owner: dict[int, str] = {}

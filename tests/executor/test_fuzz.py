@@ -1,4 +1,4 @@
-"""Property-based: whatever code comes in and whatever a sandbox sends back, the service answers within its contract."""
+"""Property-based tests: for any code and any frames of a sandbox, the service answers within its contract."""
 
 import string
 from collections.abc import Awaitable
@@ -15,8 +15,8 @@ from deepmath.sandbox import frames
 from deepmath.sandbox.bounded_text import HeadAndTail
 from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
 
-# Of any code: no sandbox of ours may fail, and none of these may be left out.
-HONEST = set(pb.Outcome.values()) - {pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_SANDBOX_FAILED}
+# Outcomes that a snippet may cause; SANDBOX_FAILED is an infrastructure failure.
+EXPECTED = set(pb.Outcome.values()) - {pb.OUTCOME_UNSPECIFIED, pb.OUTCOME_SANDBOX_FAILED}
 through_the_service = settings(
     max_examples=200,
     deadline=None,
@@ -26,7 +26,7 @@ through_the_service = settings(
 )
 in_process = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 
-SEEDS = [
+SNIPPETS = [
     "import sympy as sp\nx = sp.symbols('x')\nprint(sp.solve(x**2 - 5*x + 6, x))",
     "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\nprint(fib(15))\nfib(10)",
     "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    print(repr(error))\nfinally:\n    done = True",
@@ -86,7 +86,7 @@ TOKENS = [
         ":=",
     ),
 ]
-anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
+any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
 control_characters = st.text(
     st.sampled_from("\x01\x07\x08\t\n\x0b\x0c\r\x1b\x7f\x85\u2028\ufeff" + string.printable), max_size=80
 )
@@ -95,8 +95,8 @@ token_soup = st.lists(st.sampled_from(TOKENS), max_size=40).map("".join)
 
 @st.composite
 def mutants(draw: st.DrawFn) -> str:
-    """A real snippet with pieces taken out, doubled, or replaced."""
-    code = draw(st.sampled_from(SEEDS))
+    """A real snippet with pieces removed, doubled or replaced."""
+    code = draw(st.sampled_from(SNIPPETS))
     for _ in range(draw(st.integers(0, 2))):
         start = draw(st.integers(0, len(code)))
         end = start + draw(st.sampled_from([0, 0, 1, 2, 20]))
@@ -104,34 +104,34 @@ def mutants(draw: st.DrawFn) -> str:
     return code
 
 
-async def answer_or_status(call: Awaitable[Any]) -> Any:
-    """What a call returns, or the status that it fails with."""
+async def response_or_status(call: Awaitable[Any]) -> Any:
+    """Return the response of a call, or the status with which it failed."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
         return error.code()
 
 
-CODES = {"texts": anything, "control_characters": control_characters, "tokens": token_soup, "mutants": mutants()}
+CODES = {"texts": any_text, "control_characters": control_characters, "tokens": token_soup, "mutants": mutants()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CODES)
 @through_the_service
 @given(st.data())
-async def test_any_code_ends_in_an_honest_outcome(small_executor, name, data):
+async def test_any_code_ends_in_an_expected_outcome(small_executor, name, data):
     result = await small_executor.execute(data.draw(CODES[name]), wall_ms=500, memory_bytes=128 << 20)
-    assert result.outcome in HONEST
+    assert result.outcome in EXPECTED
 
 
 @through_the_service
 @given(code=st.text(st.characters(exclude_categories=["Cs"]), max_size=20), sequence=st.integers(0, 2**64 - 1))
-async def test_any_request_is_answered_or_refused_by_a_status_of_the_contract(small_executor, code, sequence):
+async def test_any_request_gets_a_response_or_a_status_of_the_contract(small_executor, code, sequence):
     async with small_executor.session() as session:
         await session.send(code, sequence)
-        answer = await answer_or_status(session.read())
+        answer = await response_or_status(session.read())
     if sequence == 1 and "\0" not in code:
-        assert answer.result.outcome in HONEST
+        assert answer.result.outcome in EXPECTED
     else:
         assert answer in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION)
 
@@ -145,11 +145,11 @@ async def test_any_request_is_answered_or_refused_by_a_status_of_the_contract(sm
         },
     )
 )
-async def test_any_limits_are_kept_or_refused(small_executor, limits):
-    result = await answer_or_status(small_executor.execute("print('x' * 50)\n'y' * 50", **limits))
+async def test_any_limits_are_enforced_or_rejected(small_executor, limits):
+    result = await response_or_status(small_executor.execute("print('x' * 50)\n'y' * 50", **limits))
     if result is grpc.StatusCode.INVALID_ARGUMENT:
         return
-    assert result.outcome in HONEST
+    assert result.outcome in EXPECTED
     assert max(len(result.stdout), len(result.value)) <= (limits.get("output_bytes") or 1 << 14)
 
 
@@ -158,9 +158,9 @@ writes = st.lists(st.tuples(st.sampled_from([1, 2, 3]), st.binary(max_size=60)),
 
 @through_the_service
 @given(writes)
-async def test_any_bytes_on_any_descriptor_spoil_no_more_than_the_snippet(small_executor, writes):
+async def test_any_bytes_on_any_descriptor_affect_only_the_snippet(small_executor, writes):
     result = await small_executor.execute(f"{PRELUDE}\nfor n, data in {writes}: os.write(n, data)")
-    assert result.outcome in HONEST
+    assert result.outcome in EXPECTED
     for descriptor, text in ((1, result.stdout), (2, result.stderr)):
         written = b"".join(data for number, data in writes if number == descriptor)
         expected = written.decode(errors="surrogateescape").encode(errors="backslashreplace").decode()
@@ -180,12 +180,12 @@ answers = st.fixed_dictionaries(
 
 @st.composite
 def damaged_frames(draw: st.DrawFn) -> list[bytes]:
-    """A frame of the runner's with bytes taken out, put in and changed, in pieces."""
+    """A frame of the runner with bytes removed, inserted and changed, in pieces."""
     data = frames.encode(draw(answers))
     for _ in range(draw(st.integers(0, 3))):
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(data))] * 2)))
         data = data[:start] + draw(st.binary(max_size=4)) + data[min(end, start + 4) :]
-    if draw(st.booleans()):  # the length is right again
+    if draw(st.booleans()):  # corrects the length
         data = max(0, len(data) - 4).to_bytes(4, "big") + data[4:]
     step = draw(st.integers(1, max(1, len(data))))
     return [data[at : at + step] for at in range(0, len(data), step)]
@@ -193,14 +193,14 @@ def damaged_frames(draw: st.DrawFn) -> list[bytes]:
 
 @in_process
 @given(damaged_frames(), st.sampled_from([None, pb.OUTCOME_WALL_TIMEOUT, pb.OUTCOME_CPU_TIMEOUT]))
-def test_damaged_answer_is_a_result_within_its_limits_or_malformed(pieces, interrupted_by):
+def test_damaged_frame_is_a_result_within_its_limits_or_malformed(pieces, interrupted_by):
     decoder = frames.Decoder()
     try:
         for piece in pieces:
             message = decoder.feed(piece, longest_frame(16))
             if message is not None:
                 result = to_result(message, 1, 16, interrupted_by)
-                assert result.outcome in HONEST
+                assert result.outcome in EXPECTED
                 assert len(result.value.encode()) <= 16
                 assert interrupted_by or result.outcome not in (pb.OUTCOME_WALL_TIMEOUT, pb.OUTCOME_CPU_TIMEOUT)
                 result.SerializeToString()

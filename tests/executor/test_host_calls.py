@@ -1,4 +1,4 @@
-"""Calls of a snippet into its client: off unless offered, bounded, not timed; and hostile frames get nowhere."""
+"""Host calls of a snippet: only offered functions, bounded, excluded from its time limits, safe from forged frames."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 
 ADD = pb.HostFunction(name="add", parameters=["x", "y"])
 END = pb.HostFunction(name="end", parameters=["answer"], ends_snippet=True)
-# A call sent by the snippet itself.
+# A call frame sent by the snippet itself.
 FORGE_CALL = f"""{FORGE}
 def forge_call(function, arguments, number=1, sequence=1, **more):
     forge({{'sequence': sequence, 'call': number, 'function': function, 'arguments': arguments, **more}})
@@ -24,7 +24,7 @@ WAIT = "\nwhile True: sleep(1)"
 
 
 class Caller:
-    """A client that offers `add` and `end`, and tells what reached it."""
+    """A client that offers `add` and `end` and records the calls it receives."""
 
     def __init__(self, session: Session) -> None:
         self.session, self.calls = session, []
@@ -71,26 +71,26 @@ async def caller(executor) -> AsyncIterator[Caller]:
         yield caller
 
 
-async def test_result_of_the_client_is_the_value_of_the_call(caller):
+async def test_clients_result_is_the_value_of_the_call(caller):
     result = await caller.run("add(1, y=2) * add(x=3, y=4)")
     assert (result.outcome, result.value, result.usage.host_calls) == (OK, "21", 2)
     assert caller.calls == [("add", {"x": 1, "y": 2}), ("add", {"x": 3, "y": 4})]
 
 
-async def test_without_an_offer_there_is_nothing_to_call(caller):
+async def test_without_an_offer_no_function_is_defined(caller):
     assert (await caller.run("add(1, 2)", functions=())).exception.type == "NameError"
     assert (await caller.run("add(1, 2)")).value == "3"
     assert (await caller.run("add(1, 2)", functions=())).exception.type == "NameError"
     assert len(caller.calls) == 1
 
 
-async def test_function_that_is_kept_is_refused_where_it_is_not_offered(caller):
+async def test_function_kept_from_an_earlier_offer_is_refused(caller):
     await caller.run("kept = add")
     result = await caller.run("kept(1, 2)", functions=[END])
     assert (result.outcome, result.exception.type, caller.calls) == (EXCEPTION, "NameError", [])
 
 
-async def test_error_of_the_client_is_raised_in_the_snippet_by_its_name(caller):
+async def test_clients_error_is_raised_in_the_snippet_by_its_class_name(caller):
     code = "try:\n    add(1, 2)\nexcept KeyError as error:\n    print(type(error).__name__, error)\nadd(1, 2)"
     await caller.send(code)
     for name in ("KeyError", "LookupFailed"):
@@ -108,16 +108,16 @@ async def test_error_of_the_client_is_raised_in_the_snippet_by_its_name(caller):
 
 
 @pytest.mark.parametrize("name", ["SystemExit", "UnicodeDecodeError", "ExceptionGroup", "é", "a b", "", "x\0y"])
-async def test_error_of_any_name_is_an_exception_of_the_snippet(caller, name):
+async def test_error_with_any_class_name_can_be_caught_as_exception(caller, name):
     await caller.send("try:\n    add(1, 2)\nexcept Exception as error:\n    print('caught', error)")
-    await caller.answer(await caller.next_call(), error=pb.HostError(type=name, message="told"))
+    await caller.answer(await caller.next_call(), error=pb.HostError(type=name, message="reason"))
     result = (await caller.session.read()).result
     assert result.outcome == OK
     assert result.stdout.startswith("caught")
-    assert "told" in result.stdout
+    assert "reason" in result.stdout
 
 
-async def test_time_of_the_client_is_not_charged(caller):
+async def test_clients_time_is_not_charged_to_the_snippet(caller):
     await caller.send("add(1, 2)", wall_ms=GRACE_MS, cpu_ms=GRACE_MS)
     call = await caller.next_call()
     await asyncio.sleep(2 * GRACE_MS / 1e3)
@@ -128,7 +128,7 @@ async def test_time_of_the_client_is_not_charged(caller):
     assert result.usage.host_ms >= 2 * GRACE_MS
 
 
-async def test_time_of_the_snippet_before_and_after_a_call_is_one_limit(caller):
+async def test_time_before_and_after_a_call_counts_against_one_limit(caller):
     spin = "import random\nclock = random._os.sys.modules['time'].monotonic\n"
     spin += "def spin():\n    end = clock() + 0.6\n    while clock() < end: pass\n"
     result = await caller.run(spin + "spin()\nadd(1, 2)\nspin()", wall_ms=1000)
@@ -136,7 +136,7 @@ async def test_time_of_the_snippet_before_and_after_a_call_is_one_limit(caller):
     assert result.usage.wall_ms < 1000 + GRACE_MS
 
 
-async def test_call_that_is_not_answered_in_time_is_a_timeout_error_and_its_answer_is_ignored(caller):
+async def test_unanswered_call_is_a_timeout_error_and_its_late_result_is_ignored(caller):
     await caller.send("try:\n    add(1, 2)\nexcept TimeoutError as error:\n    print(error)\nadd(3, 4)", call_ms=300)
     late = await caller.next_call()
     call = await caller.next_call()
@@ -147,7 +147,7 @@ async def test_call_that_is_not_answered_in_time_is_a_timeout_error_and_its_answ
     assert (result.value, result.stdout) == ("7", "add() was not answered within 0.3 s\n")
 
 
-async def test_answer_that_comes_after_the_snippet_is_ignored(caller):
+async def test_result_that_arrives_after_the_snippet_is_ignored(caller):
     await caller.send("try:\n    add(1, 2)\nexcept TimeoutError:\n    pass", call_ms=200)
     call = await caller.next_call()
     assert (await caller.session.read()).result.outcome == OK
@@ -155,14 +155,14 @@ async def test_answer_that_comes_after_the_snippet_is_ignored(caller):
     assert (await caller.run("add(1, 2)")).value == "3"
 
 
-async def test_calls_over_their_number_are_refused(caller):
+async def test_calls_over_the_maximum_are_refused(caller):
     code = "for number in range(4):\n    print(add(number, 0))"
     result = await caller.run(code, calls=3)
     assert (result.stdout, result.exception.type, result.usage.host_calls) == ("0\n1\n2\n", "RuntimeError", 4)
     assert len(caller.calls) == 3
 
 
-async def test_slot_is_free_while_the_client_is_asked(small_executor):
+async def test_slot_is_free_during_a_host_call(small_executor):
     async with caller_of(small_executor) as caller:  # one snippet runs at a time
         await caller.send("add(1, 2)")
         call = await caller.next_call()
@@ -171,7 +171,7 @@ async def test_slot_is_free_while_the_client_is_asked(small_executor):
         assert (await caller.session.read()).result.value == "3"
 
 
-async def test_client_that_goes_while_it_is_asked_ends_the_sandbox(small_executor):
+async def test_client_that_disconnects_during_a_call_ends_the_sandbox(small_executor):
     await small_executor.until(lambda load: load.live_sessions == 0)
     async with caller_of(small_executor, session_id="gone") as caller:
         await caller.send("add(1, 2)")
@@ -182,31 +182,31 @@ async def test_client_that_goes_while_it_is_asked_ends_the_sandbox(small_executo
     assert (await small_executor.execute("1")).value == "1"
 
 
-async def test_function_that_ends_the_snippet_is_not_caught_by_except_exception(caller):
+async def test_ending_function_is_not_caught_by_except_exception(caller):
     result = await caller.run("try:\n    end(1)\nexcept Exception:\n    print('caught')\nprint('on')")
     assert (result.outcome, result.stdout, caller.calls) == (OK, "", [("end", {"answer": 1})])
     assert not result.HasField("value")
 
 
-async def test_nothing_is_called_after_the_end(caller):
+async def test_no_function_is_called_after_the_end(caller):
     code = "try:\n    end(1)\nexcept BaseException:\n    pass\ntry:\n    end(2)\nexcept BaseException:\n    add(1, 2)"
     assert (await caller.run(code)).outcome == OK
     assert caller.calls == [("end", {"answer": 1})]
 
 
-async def test_end_that_the_client_refuses_does_not_end(caller):
+async def test_end_that_the_client_rejects_does_not_end_the_snippet(caller):
     await caller.send("try:\n    end(1)\nexcept ValueError as error:\n    print(error)\n'on'")
     await caller.answer(await caller.next_call(), error=pb.HostError(type="ValueError", message="not good enough"))
     result = (await caller.session.read()).result
     assert (result.stdout, result.value) == ("not good enough\n", '"on"')
 
 
-async def test_end_takes_what_json_has_no_form_for_as_text(caller):
+async def test_ending_function_sends_values_without_a_json_form_as_text(caller):
     await caller.run("import sympy\nend(sympy.sqrt(2))")
     assert caller.calls == [("end", {"answer": {"$type": "text", "class": "Pow", "text": "sqrt(2)", "dropped": 0}})]
 
 
-UNSENDABLE = {
+NOT_ENCODABLE = {
     "object": ("object()", "TypeError", "object has no form in JSON"),
     "text_over_the_limit": ("'x' * 300_000", "ValueError", "262144 are allowed"),
     "many_parts": ("[0] * 30_000", "ValueError", "more than 20000 parts"),
@@ -216,20 +216,20 @@ UNSENDABLE = {
 }
 
 
-@pytest.mark.parametrize("name", UNSENDABLE)
-async def test_argument_that_cannot_be_sent_is_an_error_of_the_snippet(caller, name):
-    argument, kind, message = UNSENDABLE[name]
+@pytest.mark.parametrize("name", NOT_ENCODABLE)
+async def test_argument_that_cannot_be_encoded_raises_in_the_snippet(caller, name):
+    argument, kind, message = NOT_ENCODABLE[name]
     result = await caller.run(f"cycle = []\ncycle.append(cycle)\nadd({argument}, 1)")
     assert (result.outcome, result.exception.type, caller.calls) == (EXCEPTION, kind, []), result
     assert message in result.exception.message
 
 
-async def test_wrong_arguments_are_told_in_pythons_words(caller):
+async def test_wrong_arguments_raise_pythons_own_messages(caller):
     assert "takes 2 positional arguments but 3 were given" in (await caller.run("add(1, 2, 3)")).exception.message
     assert "multiple values for argument 'x'" in (await caller.run("add(1, x=2)")).exception.message
 
 
-# Well-formed as frames: refused, and told so. Whatever they are, the client is not asked.
+# Well-formed frames that are refused with an error and never reach the client.
 REFUSED = {
     "function_that_was_not_offered": "forge_call('open', '{}')",
     "function_without_a_name": "forge_call('', '{}')",
@@ -251,7 +251,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_forged_call_that_was_not_to_be_is_refused(executor, name):
+async def test_forged_invalid_call_is_refused(executor, name):
     read = "\nreply = os.read(3, 1 << 16)[4:].decode()\nprint(reply)"
     async with caller_of(executor) as caller:
         result = await caller.run(PRELUDE + FORGE_CALL + REFUSED[name] + read)
@@ -276,19 +276,19 @@ forge({'sequence': 1, 'outcome': 'OK'})""",
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_forged_call_out_of_shape_or_turn_is_a_crash_of_the_forger(executor, bystander, name):
+async def test_malformed_or_unexpected_call_frame_is_a_crash_of_the_forger(executor, bystander, name):
     async with caller_of(executor) as caller:
         await caller.send(PRELUDE + FORGE_CALL + MALFORMED[name] + WAIT, wall_ms=LATE_MS)
         response = await caller.session.read()
-        if response.WhichOneof("response") == "host_call":  # the first of two was in order
+        if response.WhichOneof("response") == "host_call":  # the first of two is valid
             await asyncio.sleep(1)
             await caller.answer(response.host_call, value="0")
             response = await caller.session.read()
         assert (response.result.outcome, response.result.state_lost) == (CRASHED, True), response
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-async def test_forged_call_of_an_offered_function_is_a_call_like_any_other(caller):
+async def test_forged_call_of_an_offered_function_is_an_ordinary_call(caller):
     code = PRELUDE + FORGE_CALL + """forge_call('add', '{"x": 1, "y": 2}')\nprint(os.read(3, 1 << 16)[4:].decode())"""
     assert json.loads((await caller.run(code)).stdout) == {"value": "3"}
 
@@ -298,7 +298,7 @@ async def test_forged_call_without_an_offer_is_a_crash(caller):
     assert (result.outcome, caller.calls) == (CRASHED, [])
 
 
-async def test_sandbox_that_computes_while_the_client_is_asked_is_killed(executor, bystander):
+async def test_sandbox_that_computes_during_a_call_is_killed(executor, bystander):
     async with caller_of(executor) as caller:
         await caller.send(PRELUDE + FORGE_CALL + """forge_call('add', '{"x": 1, "y": 2}')\nwhile True: pass""")
         call = await caller.next_call()
@@ -307,10 +307,10 @@ async def test_sandbox_that_computes_while_the_client_is_asked_is_killed(executo
         result = (await caller.session.read()).result
         assert (result.outcome, result.state_lost) == (CRASHED, True)
         assert result.usage.cpu_ms < 1400
-    await bystander.is_as_before()
+    await bystander.is_unharmed()
 
 
-async def test_calls_without_end_end_with_the_limit(caller):
+async def test_endless_calls_stop_at_the_wall_limit(caller):
     code = "while True:\n    try:\n        add(1, 2)\n    except RuntimeError:\n        pass"
     start = time.monotonic()
     result = await caller.run(code, wall_ms=1000, calls=5)
@@ -318,7 +318,7 @@ async def test_calls_without_end_end_with_the_limit(caller):
     assert time.monotonic() - start < 1 + 2 * GRACE_MS / 1e3 + 2
 
 
-async def test_result_that_the_memory_does_not_hold_is_out_of_memory_and_the_variables_are_kept(caller):
+async def test_result_too_large_for_the_memory_limit_is_out_of_memory_and_keeps_the_variables(caller):
     await caller.run("x = 5")
     code = "fill = []\ntry:\n    while True: fill.append(bytearray(1 << 18))\nexcept MemoryError:\n    pass\nadd(1, 2)"
     await caller.send(code, memory_bytes=64 << 20)
@@ -329,7 +329,7 @@ async def test_result_that_the_memory_does_not_hold_is_out_of_memory_and_the_var
     assert (await caller.run("del fill\nx")).value == "5"
 
 
-REFUSED_OFFERS = {
+INVALID_OFFERS = {
     "dunder": {"functions": [pb.HostFunction(name="__import__")]},
     "keyword": {"functions": [pb.HostFunction(name="class")]},
     "no_identifier": {"functions": [pb.HostFunction(name="a b")]},
@@ -347,16 +347,16 @@ REFUSED_OFFERS = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED_OFFERS)
-async def test_offer_out_of_bounds_is_invalid(small_executor, name):
+@pytest.mark.parametrize("name", INVALID_OFFERS)
+async def test_offer_out_of_bounds_is_rejected(small_executor, name):
     async with caller_of(small_executor) as caller:
-        await caller.send("1", **REFUSED_OFFERS[name])
+        await caller.send("1", **INVALID_OFFERS[name])
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await caller.session.read()
         assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-WRONG_ANSWERS = {
+INVALID_RESULTS = {
     "empty": (pb.HostResult(sequence=1, number=1), grpc.StatusCode.INVALID_ARGUMENT),
     "too_long": (pb.HostResult(sequence=1, number=1, value="1" * ((1 << 20) + 1)), grpc.StatusCode.INVALID_ARGUMENT),
     "of_a_call_to_come": (pb.HostResult(sequence=1, number=2, value="1"), grpc.StatusCode.FAILED_PRECONDITION),
@@ -364,9 +364,9 @@ WRONG_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG_ANSWERS)
-async def test_answer_that_is_none_ends_the_session(small_executor, name):
-    answer, status = WRONG_ANSWERS[name]
+@pytest.mark.parametrize("name", INVALID_RESULTS)
+async def test_invalid_host_result_ends_the_session(small_executor, name):
+    answer, status = INVALID_RESULTS[name]
     async with caller_of(small_executor) as caller:
         await caller.send("add(1, 2)")
         await caller.next_call()
@@ -376,14 +376,14 @@ async def test_answer_that_is_none_ends_the_session(small_executor, name):
         assert failure.value.code() is status
 
 
-async def test_answer_that_is_no_json_is_an_error_of_the_snippet(caller):
+async def test_result_that_is_not_json_raises_in_the_snippet(caller):
     await caller.send("add(1, 2)")
     await caller.answer(await caller.next_call(), value="{")
     result = (await caller.session.read()).result
     assert (result.outcome, result.exception.type) == (EXCEPTION, "ValueError")
 
 
-async def test_snippet_sent_while_a_call_waits_is_refused(small_executor):
+async def test_snippet_sent_during_a_call_is_rejected(small_executor):
     async with caller_of(small_executor) as caller:
         await caller.send("add(1, 2)")
         await caller.next_call()
@@ -393,7 +393,7 @@ async def test_snippet_sent_while_a_call_waits_is_refused(small_executor):
         assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_answer_to_no_call_is_refused(small_executor):
+async def test_host_result_without_a_call_is_rejected(small_executor):
     async with caller_of(small_executor) as caller:
         await caller.session.stream.write(pb.SessionRequest(host_result=pb.HostResult(sequence=1, number=1, value="1")))
         with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -401,7 +401,7 @@ async def test_answer_to_no_call_is_refused(small_executor):
         assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_snippet_that_waits_for_its_client_is_not_cut_short_by_a_drain(tmp_path):
+async def test_drain_lets_a_snippet_with_a_pending_call_finish(tmp_path):
     async with running(tmp_path, "--waiting-sandboxes=1") as executor, caller_of(executor) as caller:
         await caller.send("add(1, 2)")
         call = await caller.next_call()
@@ -427,13 +427,13 @@ VALUES = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-async def test_value_is_json_where_that_is_asked_for(caller, name):
+async def test_value_is_json_on_request(caller, name):
     code, value = VALUES[name]
     assert json.loads((await caller.run(code)).value) == value
 
 
 @pytest.mark.parametrize("code", ["'x' * 10_000", "'é' * 10_000", "['\\n'] * 5000"])
-async def test_value_that_is_too_long_is_a_text_within_the_limit(caller, code):
+async def test_too_long_value_is_a_text_within_the_limit(caller, code):
     result = await caller.run(code, output_bytes=1000)
     value = json.loads(result.value)
     assert len(result.value) <= 1000

@@ -1,4 +1,4 @@
-"""The executor's image as it is deployed: what is in it, and what its seccomp profile leaves a process."""
+"""The executor's image as deployed: its contents, and the system calls its seccomp profile allows."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ async def main():
 
 asyncio.run(main())
 """
-# name: arguments. Without the profile each does something or fails otherwise than by EPERM.
+# name: arguments. Without the profile each call succeeds or fails with an error other than EPERM.
 FORBIDDEN = {
     "mount": (0, 0, 0, 0, 0),
     "umount2": (0, 0),
@@ -73,7 +73,7 @@ FORBIDDEN = {
     "symlinkat": (0, -100, 0),
 }
 SOCKET_FAMILIES = {"netlink": 16, "vsock": 40, "bluetooth": 31, "alg": 38, "tipc": 30}
-# Beside CLONE_NEWUSER, with which they need no privilege.
+# Combined with CLONE_NEWUSER, so that they need no privilege.
 NAMESPACES = {
     "user": 0,
     "network": 0x40000000,
@@ -83,8 +83,8 @@ NAMESPACES = {
     "pid": 0x20000000,
     "cgroup": 0x02000000,
 }
-# Refused without the profile too, for want of a capability: they are looked for in the profile itself.
-NEVER_NAMED = {
+# Refused even without the profile, for lack of a capability; the test looks for them in the profile itself.
+NEVER_ALLOWED = {
     *("pivot_root", "move_mount", "fsopen", "fsmount", "fsconfig", "fspick", "fanotify_init", "swapon", "swapoff"),
     *(
         "acct",
@@ -100,8 +100,8 @@ NEVER_NAMED = {
     *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid"),
     *("chown", "fchown", "lchown", "fchownat", "mknod", "nfsservctl", "lookup_dcookie", "get_kernel_syms"),
 }
-# In the container, with the tables above on its standard input: what errno each call ends with, 0 for none.
-TRY_CALLS = """
+# Runs in the container with the tables above on stdin; prints the errno of each call, 0 for success.
+PROBE_CALLS = """
 import ctypes, json, os, pyseccomp, signal, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -109,7 +109,7 @@ USER = 0x10000000
 
 def call(name, *arguments):
     number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-    if child := os.fork():  # of its own, for what it does if it is let
+    if child := os.fork():  # isolates the effects of a call that succeeds
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
     os._exit(ctypes.get_errno())
@@ -128,17 +128,17 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def refusals(image) -> dict[str, int]:
-    """What errno each forbidden call ended with under our profile, made by a Python that nothing else holds."""
+    """Errno of each forbidden call under the profile, in a Python without any other restriction."""
     options = ("--rm", "--interactive", "--network=none", *HARDENED, "--entrypoint=python")
     tables = json.dumps([FORBIDDEN, SOCKET_FAMILIES, NAMESPACES])
-    tried = docker("run", *options, image, "-c", TRY_CALLS, stdin=tables)
+    tried = docker("run", *options, image, "-c", PROBE_CALLS, stdin=tables)
     assert tried.returncode == 0, tried.stderr
     return json.loads(tried.stdout)
 
 
 @pytest.fixture(scope="module")
 def service(image) -> Iterator[str]:
-    """A container that serves as it would in a pod, without a network."""
+    """A container that serves as in a pod, without a network."""
     container = docker(
         "run", "--detach", "--network=none", *HARDENED, image, "--require=pod", "--insecure"
     ).stdout.strip()
@@ -170,7 +170,7 @@ def test_image_is_small(settings) -> None:
 @pytest.mark.parametrize(
     "module", ["torch", "vllm", "transformers", "pip", "ensurepip", "setuptools", "docker", "deepmath_generator"]
 )
-def test_image_has_no_module_that_it_does_not_need(image, module: str) -> None:
+def test_image_lacks_modules_it_does_not_need(image, module: str) -> None:
     tried = in_image(image, "python", "-c", f"import {module}")
     assert "ModuleNotFoundError" in tried.stderr
 
@@ -185,7 +185,7 @@ def test_image_runs_as_nobody(settings) -> None:
     assert settings["Config"]["User"] == "65534:65534"
 
 
-def test_image_ends_on_sigterm(settings) -> None:
+def test_image_stops_on_sigterm(settings) -> None:
     assert settings["Config"]["StopSignal"] == "SIGTERM"
 
 
@@ -195,8 +195,8 @@ def test_image_names_its_licence_and_version(settings) -> None:
     assert labels["org.opencontainers.image.version"]
 
 
-def test_image_leaves_nothing_to_compile_at_the_start(image) -> None:
-    """With a read-only root, source without bytecode would be compiled by every start."""
+def test_image_contains_all_bytecode(image) -> None:
+    """With a read-only root, source without bytecode would be compiled at every start."""
     code = (
         "import sys; from deepmath.sandbox import MATHS; MATHS.load(); import importlib.util, os;"
         "print([n for n, m in list(sys.modules.items()) if (s := getattr(m, '__spec__', None)) and s.cached and"
@@ -210,16 +210,16 @@ def test_service_in_a_container_runs_a_snippet(service) -> None:
     assert json.loads(ran.stdout)["value"] == "{2: 3, 3: 2, 5: 1}"
 
 
-def test_service_in_a_container_holds_a_snippet_by_landlock_and_seccomp(service) -> None:
+def test_service_in_a_container_confines_a_snippet_with_landlock(service) -> None:
     code = "import random; os = random._os\ntry: os.listdir('/venv/..')\nexcept OSError as error: print(error.errno)"
     assert json.loads(docker("exec", service, "python", "-c", EXECUTE, code).stdout)["stdout"] == f"{errno.EACCES}\n"
 
 
-def test_health_command_fails_where_nobody_serves(service) -> None:
+def test_health_check_fails_without_a_service(service) -> None:
     assert docker("exec", service, "python", "-m", "deepmath.serving.health_check", "127.0.0.1:1").returncode == 1
 
 
-def test_service_in_a_container_ends_in_peace_when_it_is_stopped(image) -> None:
+def test_service_in_a_container_exits_cleanly_when_stopped(image) -> None:
     container = docker(
         "run", "--detach", "--network=none", *HARDENED, image, "--insecure", "--waiting-sandboxes=0"
     ).stdout.strip()
@@ -248,15 +248,15 @@ def test_new_namespace_is_refused_by_the_profile(refusals, namespace: str) -> No
     assert refusals[f"clone {namespace}"] == errno.EPERM
 
 
-def test_profile_names_no_privileged_call() -> None:
+def test_profile_allows_no_privileged_call() -> None:
     rules = json.loads(PROFILE.read_text())["syscalls"]
-    assert NEVER_NAMED.isdisjoint(name for rule in rules for name in rule["names"])
+    assert NEVER_ALLOWED.isdisjoint(name for rule in rules for name in rule["names"])
 
 
-def test_clone3_whose_flags_no_filter_sees_is_said_not_to_exist(refusals) -> None:
+def test_clone3_fails_with_enosys_because_no_filter_sees_its_flags(refusals) -> None:
     assert refusals["clone3"] == errno.ENOSYS
 
 
-@pytest.mark.parametrize("request_", ["prctl PR_SET_TSC", "ioctl TIOCSTI"])
-def test_dangerous_request_of_an_allowed_call_is_refused(refusals, request_: str) -> None:
-    assert refusals[request_] == errno.EPERM
+@pytest.mark.parametrize("request_name", ["prctl PR_SET_TSC", "ioctl TIOCSTI"])
+def test_dangerous_request_of_an_allowed_call_is_refused(refusals, request_name: str) -> None:
+    assert refusals[request_name] == errno.EPERM

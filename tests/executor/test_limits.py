@@ -1,4 +1,4 @@
-"""Limits: what may be asked for, and that they hold whatever the snippet does."""
+"""Limits: which values are valid, and their enforcement whatever the snippet does."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ STUBBORN = {
 
 
 @pytest.mark.parametrize("code", ENDLESS.values(), ids=ENDLESS)
-async def test_snippet_that_does_not_end_is_stopped_at_the_wall_limit(executor, code):
+async def test_endless_snippet_is_interrupted_at_the_wall_limit(executor, code):
     result = await executor.execute("print('so far')\n" + code, wall_ms=250)
     assert (result.outcome, result.state_lost, result.exception.type) == (
         pb.OUTCOME_WALL_TIMEOUT,
@@ -36,26 +36,26 @@ async def test_snippet_that_does_not_end_is_stopped_at_the_wall_limit(executor, 
 
 
 @pytest.mark.parametrize("code", STUBBORN.values(), ids=STUBBORN)
-async def test_snippet_that_does_not_stop_is_killed_when_the_grace_is_over(executor, code):
+async def test_snippet_that_ignores_the_timeout_error_is_killed_after_the_grace(executor, code):
     result = await executor.execute("print('so far')\n" + code, wall_ms=250)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_WALL_TIMEOUT, True)
     assert result.stdout == "so far\n"
     assert 250 + GRACE_MS <= result.usage.wall_ms < 250 + GRACE_MS + LATE_MS
 
 
-async def test_snippet_that_sleeps_is_woken_at_the_wall_limit(executor):
+async def test_sleeping_snippet_is_interrupted_at_the_wall_limit(executor):
     result = await executor.execute("import random\nrandom._os.sys.modules['time'].sleep(60)", wall_ms=250)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_WALL_TIMEOUT, False)
     assert result.usage.wall_ms < 250 + LATE_MS
 
 
-async def test_snippet_that_computes_is_stopped_at_the_processor_limit(executor):
+async def test_computing_snippet_is_interrupted_at_the_processor_limit(executor):
     result = await executor.execute(ENDLESS["loop"], cpu_ms=200, wall_ms=10_000)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_CPU_TIMEOUT, False)
     assert 200 <= result.usage.cpu_ms < 200 + LATE_MS
 
 
-async def test_snippet_that_computes_on_is_killed_when_the_grace_is_over(executor):
+async def test_snippet_that_keeps_computing_is_killed_after_the_grace(executor):
     result = await executor.execute(STUBBORN["iteration_in_c"], cpu_ms=200, wall_ms=10_000)
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_CPU_TIMEOUT, True)
     assert 200 <= result.usage.cpu_ms < 200 + GRACE_MS + LATE_MS
@@ -74,18 +74,18 @@ async def test_processor_time_of_earlier_snippets_is_not_charged_to_later_ones(e
     assert outcomes == [pb.OUTCOME_OK] * 4
 
 
-async def test_eight_snippets_that_time_out_together_all_end_in_time(executor):
+async def test_eight_concurrent_timeouts_all_end_in_time(executor):
     results = await asyncio.gather(*(executor.execute("while True: pass", wall_ms=200) for _ in range(8)))
     assert [result.outcome for result in results] == [pb.OUTCOME_WALL_TIMEOUT] * 8
     assert max(result.usage.wall_ms for result in results) < 200 + LATE_MS
 
 
-async def test_time_in_the_queue_is_told_and_not_charged(small_executor):
-    code = "import random\nrandom._os.sys.modules['time'].sleep(1)"
-    results = await asyncio.gather(*(small_executor.execute(code, wall_ms=1600) for _ in range(4)))
+async def test_time_in_the_queue_is_reported_and_not_charged(small_executor):
+    code = "import random\nrandom._os.sys.modules['time'].sleep(0.6)"
+    results = await asyncio.gather(*(small_executor.execute(code, wall_ms=1000) for _ in range(4)))
     assert [result.outcome for result in results] == [pb.OUTCOME_OK] * 4
-    assert max(result.usage.queue_ms for result in results) > 1600
-    assert max(result.usage.wall_ms for result in results) < 1600
+    assert max(result.usage.queue_ms for result in results) > 1000
+    assert max(result.usage.wall_ms for result in results) < 1000
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -105,20 +105,20 @@ async def test_long_value_keeps_head_and_tail_and_counts_the_rest(executor):
     assert result.dropped_bytes.value == 10004 - 100
 
 
-async def test_output_up_to_the_limit_is_whole(executor):
+async def test_output_up_to_the_limit_is_complete(executor):
     result = await executor.execute("print('x' * 99)", output_bytes=100)
     assert result.stdout == "x" * 99 + "\n"
     assert result.dropped_bytes == pb.DroppedBytes()
 
 
-async def test_output_without_end_is_stopped(executor):
+async def test_endless_output_kills_the_snippet(executor):
     result = await executor.execute("while True: print('x' * 1000)")
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_OUTPUT_LIMIT, True)
     assert result.stdout.startswith("xxx")
     assert result.dropped_bytes.stdout > 1 << 20
 
 
-async def test_output_that_is_no_utf8_is_escaped(executor):
+async def test_output_that_is_not_utf8_is_escaped(executor):
     result = await executor.execute("import random\nrandom._os.write(1, b'a\\xff\\x00\\xc3')")
     assert result.stdout == "a\\udcff\0\\udcc3"
 
@@ -130,7 +130,7 @@ async def test_lone_surrogates_are_escaped(executor):
 
 @pytest.mark.parametrize("field", ["wall_ms", "cpu_ms", "memory_bytes", "output_bytes"])
 @pytest.mark.parametrize("value", [-1, 2**62])
-async def test_limit_out_of_bounds_is_refused_by_name(executor, field, value):
+async def test_limit_out_of_bounds_is_rejected_by_name(executor, field, value):
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await executor.execute("1", **{field: value})
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -138,13 +138,13 @@ async def test_limit_out_of_bounds_is_refused_by_name(executor, field, value):
 
 
 @pytest.mark.parametrize(("code", "reason"), [("x" * (256 * 1024 + 1), "262144 bytes"), ("1\0", "NUL")])
-async def test_code_out_of_bounds_is_refused(executor, code, reason):
+async def test_code_too_long_or_with_nul_is_rejected(executor, code, reason):
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await executor.execute(code)
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason in failure.value.details()
 
 
-async def test_code_of_the_greatest_length_runs(executor):
+async def test_code_of_the_maximum_length_runs(executor):
     code = "x = 1 #" + "\x01" * (256 * 1024 - 9) + "\nx"
     assert (await executor.execute(code)).value == "1"

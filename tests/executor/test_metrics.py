@@ -1,4 +1,4 @@
-"""What Prometheus sees of a real executor, asked over HTTP."""
+"""Prometheus metrics of a real executor, scraped over HTTP."""
 
 import asyncio
 import socket
@@ -16,8 +16,8 @@ Samples = dict[str, float]
 
 
 async def scrape(executor: Executor) -> Samples:
-    """Return every sample by its name and label: `snippets_total{ok}`."""
-    (line,) = executor.said
+    """Return every sample by name and label value: `snippets_total{ok}`."""
+    (line,) = executor.startup_lines
     url = f"http://{line.removeprefix('metrics on ')}/metrics"
     with await asyncio.to_thread(urllib.request.urlopen, url, timeout=5) as answer:
         text = answer.read().decode()
@@ -45,13 +45,13 @@ async def metered(tmp_path_factory) -> AsyncIterator[Executor]:
 
 @pytest.fixture
 async def before(metered) -> Samples:
-    """The samples at the beginning of the test."""
+    """The samples before the test."""
     await until(metered, "live_sessions", 0)
     return await scrape(metered)
 
 
-def change(before: Samples, after: Samples, name: str) -> Samples:
-    """Return by how much the samples of that name have grown, by label; those that have not are left out."""
+def increase(before: Samples, after: Samples, name: str) -> Samples:
+    """Return the increase of each sample with this name, by label value; unchanged ones are left out."""
     labels = [sample.removeprefix(name).strip("{}") for sample in after if sample.startswith(name)]
     grown = {label: after[sample] - before[sample] for label in labels for sample in [f"{name}{{{label}}}"]}
     return {label: value for label, value in grown.items() if value}
@@ -67,7 +67,7 @@ async def test_every_outcome_is_counted_once(metered, before):
         await session.run("while True: print('x' * 10**6)")
     await metered.execute("6 * 7")
     samples = await scrape(metered)
-    assert change(before, samples, "snippets_total") == {
+    assert increase(before, samples, "snippets_total") == {
         "ok": 3,
         "exception": 2,
         "policy_violation": 2,
@@ -83,25 +83,25 @@ async def test_every_outcome_is_counted_once(metered, before):
     assert not any("a-client" in name for name in samples)
 
 
-async def test_result_that_is_sent_again_is_not_counted_again(metered, before):
+async def test_resent_result_is_not_counted_again(metered, before):
     async with metered.session() as session:
         await session.run("1")
         await session.send("1", sequence=1)
         await session.read()
-        assert change(before, await scrape(metered), "snippets_total") == {"ok": 1}
+        assert increase(before, await scrape(metered), "snippets_total") == {"ok": 1}
 
 
-async def test_snippet_whose_client_goes_is_counted_as_abandoned(metered, before):
+async def test_snippet_whose_client_disconnects_is_counted_as_abandoned(metered, before):
     async with metered.session() as session:
         await session.send("while True: pass", 1)
         await metered.until(lambda load: load.running_snippets == 1)
     await until(metered, "live_sessions", 0)
     samples = await scrape(metered)
-    assert change(before, samples, "snippets_total") == {"abandoned": 1}
+    assert increase(before, samples, "snippets_total") == {"abandoned": 1}
     assert samples["wall_seconds_count"] == before["wall_seconds_count"]
 
 
-async def test_load_is_what_it_is_now(metered, before):
+async def test_load_gauges_are_current(metered, before):
     async with metered.session() as busy, metered.session():
         await busy.send("while True: pass", 1)
         await until(metered, "running_snippets", 1)
@@ -111,34 +111,34 @@ async def test_load_is_what_it_is_now(metered, before):
         assert samples["open_seconds_count"] - before["open_seconds_count"] == 2
 
 
-async def test_time_from_a_limit_to_the_death_is_told_for_each_kill(metered, before):
-    deaf = "sum(range(10**12))"  # no signal is handled before it ends
+async def test_kill_latency_is_observed_for_each_kill(metered, before):
+    deaf = "sum(range(10**12))"  # handles no signal until it ends
     assert (await metered.execute(deaf, wall_ms=100)).state_lost
     await until(metered, "kill_latency_seconds_count", before["kill_latency_seconds_count"] + 1)
     assert 0 < (await scrape(metered))["kill_latency_seconds_sum"] - before["kill_latency_seconds_sum"] < 5
 
 
-async def test_what_is_refused_is_counted_by_reason(metered, before):
+async def test_refusals_are_counted_by_reason(metered, before):
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(metered.session())
         with pytest.raises(grpc.aio.AioRpcError):
             await metered.execute("1")
-    assert change(before, await scrape(metered), "refusals_total") == {"sessions": 1}
+    assert increase(before, await scrape(metered), "refusals_total") == {"sessions": 1}
 
 
-async def test_zygote_that_is_replaced_is_counted(metered, before):
+async def test_zygote_replacement_is_counted(metered, before):
     kill(metered.zygote())
     await until(metered, "zygote_restarts_total", before["zygote_restarts_total"] + 1)
     assert (await metered.execute("1")).value == "1"
 
 
-async def test_metrics_are_served_nowhere_unless_asked_for(small_executor):
+async def test_metrics_are_not_served_by_default(small_executor):
     listening = psutil.Process(small_executor.pid).net_connections("inet")
-    assert (listening, small_executor.said) == ([], [])
+    assert (listening, small_executor.startup_lines) == ([], [])
 
 
-async def test_address_of_the_metrics_that_is_in_use_is_told():
+async def test_metrics_address_in_use_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = await run_module("--metrics-listen", address)
@@ -148,7 +148,7 @@ async def test_address_of_the_metrics_that_is_in_use_is_told():
 
 
 @pytest.mark.parametrize("address", ["9464", "localhost:", ":9464", "localhost:http", "localhost:65536"])
-async def test_address_of_the_metrics_that_is_none_is_a_usage_error(address):
+async def test_invalid_metrics_address_is_a_usage_error(address):
     ended = await run_module("--metrics-listen", address)
     assert ended.status == 2
     assert "metrics_listen: Value error, give HOST:PORT, such as 127.0.0.1:" in ended.err

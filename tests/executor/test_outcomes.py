@@ -1,19 +1,19 @@
-"""How a snippet may end, and what its result then says."""
+"""Outcomes of snippets and the contents of their results."""
 
 import pytest
 
 from deepmath.executor.v1 import executor_pb2 as pb
 
-FROM_OS = "import random\nos = random._os\n"  # the import allow-list is a courtesy, no wall
+FROM_OS = "import random\nos = random._os\n"  # bypasses the import allow-list, which is not an isolation layer
 
 
-async def test_snippet_that_runs_to_its_end_is_ok(executor):
+async def test_completed_snippet_is_ok(executor):
     result = await executor.execute("print(6 * 7)")
     assert (result.sequence, result.outcome, result.stdout) == (1, pb.OUTCOME_OK, "42\n")
     assert not result.state_lost
 
 
-async def test_exception_is_told_with_the_snippets_own_lines_only(executor):
+async def test_traceback_shows_only_the_snippets_own_lines(executor):
     result = await executor.execute("import numpy\ndef f(m):\n    return numpy.linalg.inv(m)\nf(numpy.zeros((2, 2)))")
     assert result.outcome == pb.OUTCOME_EXCEPTION
     assert (result.exception.type, result.exception.message) == ("numpy.linalg.LinAlgError", "Singular matrix")
@@ -25,11 +25,11 @@ async def test_exception_is_told_with_the_snippets_own_lines_only(executor):
     )
 
 
-async def test_breakpoint_is_passed_over(executor):
+async def test_breakpoint_is_ignored(executor):
     assert (await executor.execute("breakpoint()\n1 + 1")).value == "2"
 
 
-async def test_chained_exceptions_name_no_path_of_the_server(executor):
+async def test_chained_exceptions_show_no_server_path(executor):
     code = "import sympy\ntry: sympy.sympify('1 +')\nexcept Exception as error: raise ValueError('no') from error"
     trace = (await executor.execute(code)).exception.traceback
     assert "direct cause" in trace
@@ -37,7 +37,7 @@ async def test_chained_exceptions_name_no_path_of_the_server(executor):
     assert "/services/" not in trace
 
 
-async def test_syntax_error_is_an_exception_that_points_at_the_place(executor):
+async def test_syntax_error_points_at_its_position(executor):
     result = await executor.execute("x = 1\ny = = 2")
     assert (result.outcome, result.exception.type) == (pb.OUTCOME_EXCEPTION, "SyntaxError")
     assert '  File "<snippet 1>", line 2\n    y = = 2\n        ^\n' in result.exception.traceback
@@ -55,7 +55,7 @@ async def test_syntax_error_is_an_exception_that_points_at_the_place(executor):
         ("raise ExceptionGroup('several', [ValueError(), TypeError()])", "ExceptionGroup"),
     ],
 )
-async def test_exception_of_any_kind_leaves_the_session_alive(executor, code, kind):
+async def test_session_survives_an_exception_of_any_kind(executor, code, kind):
     async with executor.session() as session:
         result = await session.run(code)
         assert (result.outcome, result.exception.type) == (pb.OUTCOME_EXCEPTION, kind)
@@ -67,7 +67,7 @@ async def test_deep_recursion_has_a_short_traceback(executor):
     assert len((await executor.execute(code)).exception.traceback) < 16 << 10
 
 
-async def test_memory_error_that_is_let_through_keeps_the_variables(executor):
+async def test_memory_error_keeps_the_variables(executor):
     async with executor.session() as session:
         result = await session.run("x = 1\nbig = bytes(1 << 40)")
         assert (result.outcome, result.exception.type) == (pb.OUTCOME_OUT_OF_MEMORY, "MemoryError")
@@ -75,7 +75,7 @@ async def test_memory_error_that_is_let_through_keeps_the_variables(executor):
         assert (await session.run("x")).value == "1"
 
 
-async def test_session_that_has_used_up_its_memory_can_free_it(executor):
+async def test_session_can_free_its_exhausted_memory(executor):
     async with executor.session() as session:
         filled = await session.run("hoard = []\nwhile True: hoard.append(bytes(1 << 20))", memory_bytes=64 << 20)
         assert filled.outcome == pb.OUTCOME_OUT_OF_MEMORY
@@ -84,19 +84,19 @@ async def test_session_that_has_used_up_its_memory_can_free_it(executor):
 
 
 @pytest.mark.parametrize(("allowed_mib", "outcome"), [(300, pb.OUTCOME_OK), (200, pb.OUTCOME_OUT_OF_MEMORY)])
-async def test_memory_limit_is_what_the_snippet_asked_for(executor, allowed_mib, outcome):
+async def test_memory_limit_is_the_requested_one(executor, allowed_mib, outcome):
     code = "import numpy\nnumpy.ones((256 << 20) // 8).sum()"
     assert (await executor.execute(code, memory_bytes=allowed_mib << 20)).outcome == outcome
 
 
-async def test_memory_limit_may_change_from_snippet_to_snippet(executor):
+async def test_memory_limit_applies_per_snippet(executor):
     async with executor.session() as session:
         code = "len(bytes(100 << 20))"
         outcomes = [(await session.run(code, memory_bytes=mib << 20)).outcome for mib in (200, 50, 200)]
     assert outcomes == [pb.OUTCOME_OK, pb.OUTCOME_OUT_OF_MEMORY, pb.OUTCOME_OK]
 
 
-async def test_import_outside_of_the_list_says_what_is_allowed(executor):
+async def test_disallowed_import_lists_the_allowed_modules(executor):
     async with executor.session() as session:
         result = await session.run("x = 1\nimport os.path")
         assert result.outcome == pb.OUTCOME_POLICY_VIOLATION
@@ -106,7 +106,7 @@ async def test_import_outside_of_the_list_says_what_is_allowed(executor):
         assert (await session.run("x")).value == "1"
 
 
-async def test_import_that_is_refused_and_caught_is_no_violation(executor):
+async def test_caught_import_refusal_is_not_a_violation(executor):
     result = await executor.execute("try:\n    import os\nexcept ImportError:\n    print('caught')")
     assert (result.outcome, result.stdout) == (pb.OUTCOME_OK, "caught\n")
 
@@ -131,13 +131,13 @@ async def test_allowed_module_whose_c_code_imports_others_works(executor, expres
     assert (await executor.execute(f"import datetime\n{expression}")).value == value
 
 
-async def test_libraries_import_what_they_like(executor):
+async def test_libraries_may_import_any_module(executor):
     code = "from __future__ import annotations\nimport scipy.cluster.hierarchy, sympy.physics.units, numpy.ctypeslib"
     assert (await executor.execute(code)).outcome == pb.OUTCOME_OK
 
 
 @pytest.mark.parametrize("death", ["os._exit(0)", "os.abort()", "os.sys.modules['ctypes'].string_at(0)"])
-async def test_interpreter_that_dies_has_crashed(executor, death):
+async def test_dead_interpreter_is_a_crash(executor, death):
     result = await executor.execute(f"{FROM_OS}print('last words')\n{death}")
     assert (result.outcome, result.state_lost) == (pb.OUTCOME_CRASHED, True)
     assert result.stdout == "last words\n"

@@ -1,4 +1,4 @@
-"""The service around the sandboxes: its life, its load, its records."""
+"""The service around the sandboxes: process lifecycle, load, audit and command line."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 
 
-async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(small_executor):
+async def test_session_over_the_maximum_is_refused_with_a_retry_delay(small_executor):
     async with AsyncExitStack() as stack:
         for _ in range(SMALL_SESSIONS):
             await stack.enter_async_context(small_executor.session())
@@ -31,19 +31,19 @@ async def test_session_over_the_maximum_is_refused_and_told_when_to_come_again(s
     assert int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"]) > 0
 
 
-async def test_stream_that_never_opens_its_session_is_ended(tmp_path):
+async def test_stream_that_never_opens_its_session_is_closed(tmp_path):
     async with running(tmp_path, "--waiting-sandboxes", "1", "--open-seconds", "0.2") as executor:
         assert await executor.stub.Session().code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_place_of_a_session_that_ended_is_free_again(small_executor):
+async def test_closed_session_frees_its_place(small_executor):
     for _ in range(SMALL_SESSIONS + 1):
         async with small_executor.session() as session:
             await session.run("1")
         await small_executor.until(lambda load: load.live_sessions == 0)
 
 
-async def test_sessions_live_on_when_the_zygote_dies(doomed_executor):
+async def test_sessions_survive_the_death_of_the_zygote(doomed_executor):
     executor = doomed_executor
     async with executor.session() as running, executor.session() as idle:
         await idle.run("x = 1")
@@ -55,7 +55,7 @@ async def test_sessions_live_on_when_the_zygote_dies(doomed_executor):
         assert (await idle.run("x")).value == "1"
 
 
-async def test_death_of_the_reaper_fails_what_runs_and_what_is_idle(small_executor):
+async def test_death_of_the_reaper_fails_running_and_idle_sessions(small_executor):
     async with small_executor.session() as running, small_executor.session() as idle:
         await idle.run("x = 1")
         await running.send("while True: pass", sequence=1)
@@ -64,12 +64,12 @@ async def test_death_of_the_reaper_fails_what_runs_and_what_is_idle(small_execut
         failed = [(await running.read()).result, await idle.run("x")]
         assert [(result.outcome, result.state_lost) for result in failed] == [(pb.OUTCOME_SANDBOX_FAILED, True)] * 2
         again = await idle.run("1 + 1")
-        while again.outcome == pb.OUTCOME_SANDBOX_FAILED:  # given a sandbox that was about to die with the reaper
+        while again.outcome == pb.OUTCOME_SANDBOX_FAILED:  # it got a waiting sandbox that was dying with the reaper
             again = await idle.run("1 + 1")
         assert again.value == "2"
 
 
-async def test_sandbox_killed_from_outside_is_not_the_snippets_fault(small_executor):
+async def test_sandbox_killed_from_outside_is_a_sandbox_failure(small_executor):
     async with small_executor.session() as session:
         await session.send("while True: pass", sequence=1)
         await small_executor.until(lambda load: load.running_snippets == 1)
@@ -78,13 +78,13 @@ async def test_sandbox_killed_from_outside_is_not_the_snippets_fault(small_execu
         assert (await session.read()).result.outcome == pb.OUTCOME_SANDBOX_FAILED
 
 
-async def test_processes_and_descriptors_do_not_pile_up(small_executor):
+async def test_processes_and_descriptors_do_not_leak(small_executor):
     supervisor = psutil.Process(small_executor.pid)
     endings = ["1", "while True: pass", "import random\nrandom._os._exit(1)", "print('x' * 10**6)", "exit()"]
 
     async def settled() -> tuple[int, int]:
         await small_executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == 1)
-        await asyncio.sleep(0.2)  # for the zygote to have told of the last one's end
+        await asyncio.sleep(0.2)  # for the reaper to report the end of the last one
         return supervisor.num_fds(), len(descendants(supervisor.pid))
 
     before = await settled()
@@ -94,7 +94,7 @@ async def test_processes_and_descriptors_do_not_pile_up(small_executor):
     assert psutil.STATUS_ZOMBIE not in [psutil.Process(pid).status() for pid in descendants(supervisor.pid)]
 
 
-async def test_nothing_is_left_when_the_supervisor_is_killed(doomed_executor):
+async def test_no_process_survives_the_supervisor(doomed_executor):
     async with doomed_executor.session() as session:
         await session.send("while True: pass", sequence=1)
         await doomed_executor.until(lambda load: load.running_snippets == 1)
@@ -105,7 +105,7 @@ async def test_nothing_is_left_when_the_supervisor_is_killed(doomed_executor):
         assert alive == []
 
 
-async def test_sigterm_lets_a_running_snippet_finish_and_ends_idle_sessions(doomed_executor):
+async def test_sigterm_lets_a_running_snippet_finish_and_closes_idle_sessions(doomed_executor):
     executor = doomed_executor
     async with executor.session() as busy, executor.session() as idle:
         await busy.send("import random\nrandom._os.sys.modules['time'].sleep(0.5)\n'done'", sequence=1)
@@ -124,7 +124,7 @@ async def test_health_is_serving(executor):
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_info_tells_limits_modules_and_load(executor):
+async def test_info_reports_limits_modules_and_load(executor):
     info = await executor.stub.GetInfo(pb.GetInfoRequest())
     assert info.default_limits == pb.Limits(
         wall_ms=20_000, cpu_ms=20_000, memory_bytes=512 << 20, output_bytes=16 << 10
@@ -138,8 +138,8 @@ async def test_info_tells_limits_modules_and_load(executor):
 
 
 @pytest.fixture(scope="module")
-async def checked_below_the_required_level():
-    return await run_module("--check", "--level", "pod", "--require", "full")
+async def check_below_the_required_level():
+    return await run_module("--check", "--level=pod", "--require=full", "--preload=none")
 
 
 def layers_in(out: str) -> dict[str, bool]:
@@ -148,24 +148,24 @@ def layers_in(out: str) -> dict[str, bool]:
     return {layer["name"]: layer["in_force"] for layer in layers}
 
 
-async def test_check_tells_the_layers_of_level_full():
-    ended = await run_module("--check", "--require", "full")
+async def test_check_prints_the_layers_of_level_full():
+    ended = await run_module("--check", "--require=full", "--preload=none")
     assert ended.status == 0
     assert all(layers_in(ended.out).values())
 
 
-async def test_check_tells_the_layers_of_level_pod(checked_below_the_required_level):
-    layers = layers_in(checked_below_the_required_level.out)
+async def test_check_prints_the_layers_of_level_pod(check_below_the_required_level):
+    layers = layers_in(check_below_the_required_level.out)
     assert {"landlock", "seccomp", "no_new_privileges", "capabilities", "resource_limits"} <= {
         name for name, in_force in layers.items() if in_force
     }
     assert not any(in_force for name, in_force in layers.items() if name.endswith("_namespace"))
 
 
-async def test_start_below_the_required_level_is_refused_with_a_reason(checked_below_the_required_level):
-    ended = checked_below_the_required_level
+async def test_start_below_the_required_level_is_refused_with_a_reason(check_below_the_required_level):
+    ended = check_below_the_required_level
     assert ended.status == 1
-    assert "isolation level 'full' cannot be had here: no user_namespace" in ended.err
+    assert "isolation level 'full' is not available here: no user_namespace" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -182,14 +182,14 @@ async def test_start_below_the_required_level_is_refused_with_a_reason(checked_b
         ("--backend", "podman", "'native' or 'docker'"),
     ],
 )
-async def test_wrong_option_is_a_usage_error_that_names_it(option, value, reason):
+async def test_invalid_option_is_a_usage_error_with_the_reason(option, value, reason):
     ended = await run_module(option, value)
     assert ended.status == 2
     assert reason in ended.err
     assert "Traceback" not in ended.err
 
 
-async def test_address_that_cannot_be_had_is_told():
+async def test_invalid_listen_address_is_reported():
     ended = await run_module("--listen", "256.0.0.1:1", "--insecure")
     assert ended.status == 1
     assert "cannot listen on 256.0.0.1:1" in ended.err
@@ -206,7 +206,7 @@ async def test_every_snippet_leaves_an_audit_line_without_its_code(executor):
     assert "secret_name" not in executor.log.read_text()
 
 
-async def test_snippet_whose_client_goes_leaves_an_audit_line(executor):
+async def test_snippet_whose_client_disconnects_leaves_an_audit_line(executor):
     async with executor.session(session_id="gone") as session:
         await session.send("while True: pass", 1)
         await executor.until(lambda load: load.running_snippets == 1)
@@ -228,12 +228,12 @@ def highest_descriptor(pid: int) -> int:
 async def test_service_without_free_descriptors_refuses_and_recovers(doomed_executor):
     pid = doomed_executor.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    for free in range(1, 9):  # a sandbox takes eight while it is made: each of them is missing once
+    for free in range(1, 9):  # opening a sandbox takes eight; each of them is missing once
         await doomed_executor.until(lambda load: load.waiting_sandboxes == 1)
         highest = highest_descriptor(pid)
         async with asyncio.timeout(20), AsyncExitStack() as sessions:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + free, before[1]))
-            with pytest.raises(grpc.aio.AioRpcError, match="no sandbox can be had"):
+            with pytest.raises(grpc.aio.AioRpcError, match="no sandbox"):
                 await open_sessions(doomed_executor, sessions, 6)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         assert (await doomed_executor.execute("1 + 1")).value == "2"
@@ -267,7 +267,7 @@ async def test_supervisor_never_loads_the_maths_libraries(executor):
     assert "numpy" not in files_mapped(executor.pid)
 
 
-async def test_sandbox_is_born_before_its_session(small_executor):
+async def test_session_gets_a_sandbox_that_was_already_waiting(small_executor):
     await small_executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == 1)
     waiting = small_executor.sandboxes()
     async with small_executor.session() as session:

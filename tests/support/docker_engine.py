@@ -1,4 +1,4 @@
-"""A Docker engine and the executor's image, for tests that need them: import the fixtures into a conftest."""
+"""Fixtures for a Docker engine and the executor's image. Import them into a conftest."""
 
 import subprocess
 from pathlib import Path
@@ -13,21 +13,21 @@ MANIFEST = ROOT / "deploy" / "k8s" / "base" / "executor" / "deployment.yaml"
 
 
 def _security_context() -> tuple[str, ...]:
-    """What `docker run` is told beside the network: the security context of the manifest, all of it, and its limits."""
+    """Return the options of `docker run` for the manifest's complete security context and its resource limits."""
     pod = yaml.safe_load(MANIFEST.read_text())["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    most = container["resources"]["limits"]
+    limits = container["resources"]["limits"]
     context = pod["securityContext"] | container["securityContext"]
     profile = context.pop("seccompProfile")
     options = [
         *("--user={runAsUser}:{runAsGroup}".format(**context), "--read-only", "--security-opt=no-new-privileges"),
         f"--security-opt=seccomp={PROFILE.parent / Path(profile['localhostProfile']).name}",
         *(f"--cap-drop={name}" for name in context.pop("capabilities")["drop"]),
-        *(f"--cpus={most['cpu']}", f"--memory={most['memory'].removesuffix('i').lower()}"),
+        *(f"--cpus={limits['cpu']}", f"--memory={limits['memory'].removesuffix('i').lower()}"),
     ]
     assert (context.pop("runAsUser"), context.pop("runAsGroup"), context.pop("fsGroup")) == (65534,) * 3
-    rest = {"runAsNonRoot", "readOnlyRootFilesystem"}  # as above, in other words
-    assert context == dict.fromkeys(rest, True) | {"allowPrivilegeEscalation": False, "privileged": False}
+    implied = {"runAsNonRoot", "readOnlyRootFilesystem"}  # by the options above
+    assert context == dict.fromkeys(implied, True) | {"allowPrivilegeEscalation": False, "privileged": False}
     return tuple(options)
 
 
@@ -35,39 +35,39 @@ HARDENED = _security_context()
 
 
 def run_hardened(image: str, *options: str) -> tuple[str, ...]:
-    """What `docker` is told to run an executor with the manifest's security context; its arguments follow.
+    """Return the arguments of `docker` that run an executor as the manifest does; append the executor's own.
 
-    It shares the network of the machine: what a snippet cannot reach then, it reaches nowhere.
+    The container shares the machine's network: an address that a snippet cannot reach there, it can reach nowhere.
     """
     return "run", "--network=host", "--no-healthcheck", *options, *HARDENED, image
 
 
 def as_deployed(image: str, folder: Path) -> tuple[str, ...]:
-    """The command of an executor in such a container, which `folder` is shared with."""
-    folder.chmod(0o777)  # the socket is made by the container's user
+    """Return the command that runs an executor in such a container, with `folder` shared."""
+    folder.chmod(0o777)  # the container's user creates the socket there
     shared = (f"--volume={folder}:{folder}", f"--cidfile={folder}/container")
     return "docker", *run_hardened(image, "--rm", "--env=A_SECRET", *shared)
 
 
-def pid_in_engine(folder: Path) -> int:
-    """Return what the process of the container that `as_deployed` made there is called on this machine."""
+def host_pid(folder: Path) -> int:
+    """Return the process id on this machine of the container that `as_deployed` started with `folder`."""
     found = docker("inspect", "--format={{.State.Pid}}", (folder / "container").read_text())
     return int(found.stdout)
 
 
 def docker(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the docker command to its end."""
+    """Run the docker command."""
     return subprocess.run(["docker", *arguments], input=stdin, capture_output=True, text=True, check=False)
 
 
 def containers() -> set[str]:
-    """Ids of all containers of executors, running or not."""
+    """Return the ids of all containers of executors, running or not."""
     return set(docker("ps", "--all", "--quiet", "--filter", "label=deepmath.executor.supervisor").stdout.split())
 
 
 @pytest.fixture(scope="session")
 def docker_engine() -> None:
-    """Skips where no Docker engine answers."""
+    """Skip the test if no Docker engine answers."""
     try:
         answer = docker("version", "--format", "{{.Server.Version}}")
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def docker_engine() -> None:
 
 @pytest.fixture(scope="session")
 def image(docker_engine) -> str:
-    """The name of the executor's image, built from the sources as they are: the engine's cache makes that cheap."""
+    """The executor's image, built from the working tree; the engine's cache makes that cheap."""
     build = ["make", "--no-print-directory", "images", "IMAGES=executor", f"EXECUTOR_IMAGE={IMAGE}"]
     built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr

@@ -1,4 +1,4 @@
-"""Executors as processes of their own, and an easy way to run snippets in them."""
+"""Executor services in subprocesses, with plain gRPC sessions to run snippets."""
 
 import asyncio
 import json
@@ -15,18 +15,17 @@ import grpc
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.rpc.metadata import CLIENT_NAME
-from support.docker_engine import as_deployed, pid_in_engine
+from support.docker_engine import as_deployed, host_pid
 
-# Long, both of them, because on a busy machine nothing may get to run for a while. How late exactly a snippet ends is
-# for benchmarks/executor.py to measure.
-GRACE_MS = 750  # the default is shorter
-LATE_MS = 3000  # ended by the limit and not by chance
+# Generous, because a busy machine may not schedule a process for a while. benchmarks/executor.py measures the latency.
+GRACE_MS = 400  # the default is shorter
+LATE_MS = 3000  # a snippet that ends within this time after its limit ended because of the limit
 SMALL_SESSIONS = 6
 SECRET = "hunter2"
 
 
 class Session:
-    """A session that counts its snippets. Attributes of the contract stay as they are: no replay, no retries."""
+    """A session that numbers its snippets, without replay or retries."""
 
     def __init__(
         self, stub: rpc.ExecutorServiceStub, seed: int = 0, session_id: str = "test", client: str = ""
@@ -42,7 +41,7 @@ class Session:
     async def read(self) -> pb.SessionResponse:
         response = await self.stream.read()
         if response is grpc.aio.EOF:
-            await self.stream  # raises the error that the stream ended with
+            await self.stream  # raises the error of the stream
         return response
 
     async def send(self, code: str, sequence: int, **limits: int) -> None:
@@ -57,13 +56,13 @@ class Session:
 
 @dataclass
 class Executor:
-    """A running executor: its process, its log, a stub."""
+    """A running executor: its process, log and stub."""
 
     process: asyncio.subprocess.Process
     channel: grpc.aio.Channel
     log: Path
-    said: list[str]
-    """What it printed before it served."""
+    startup_lines: list[str]
+    """Its output before `serving on`."""
     pid: int
     sandboxes_are_cheap: bool = True
 
@@ -96,15 +95,15 @@ class Executor:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
 
     def reaper(self) -> int:
-        """The parent of zygote and sandboxes: the only process with children that have none."""
+        """Return the parent of zygote and sandboxes: the only process all of whose children are childless."""
         return next(pid for pid in descendants(self.pid) if (below := children(pid)) and not children(below[0]))
 
     def zygote(self) -> int:
-        """The process that sandboxes are forked from."""
+        """Return the process that forks sandboxes."""
         return children(self.reaper())[0]
 
     def sandboxes(self) -> list[int]:
-        """The sandboxes that live."""
+        """Return the living sandboxes."""
         return children(self.reaper())[1:]
 
 
@@ -123,23 +122,28 @@ def descendants(pid: int) -> list[int]:
 
 
 @asynccontextmanager
-async def running(folder: Path, *options: str, inside: str | None = None) -> AsyncIterator[Executor]:
-    """Start an executor with `options`, in a container of the image `inside` if there is one, and end it after."""
+async def running(
+    folder: Path, *options: str, preload: str = "none", inside: str | None = None
+) -> AsyncIterator[Executor]:
+    """Run an executor with `options`, in a container of the image `inside` if given, for the block.
+
+    By default it starts without the maths libraries, which saves seconds; snippets can still import them.
+    """
     log = folder / "log"
-    program = as_deployed(inside, folder) if inside else (sys.executable, "-m", "deepmath_executor")
-    command = [*program, "--listen", f"unix:{folder}/socket", *options]
+    program = as_deployed(inside, folder) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
+    command = [*program, f"--listen=unix:{folder}/socket", f"--preload={preload}", *options]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
         )
     try:
-        said = []
+        startup_lines = []
         while not (line := await process.stdout.readline()).startswith(b"serving on"):
             assert line, log.read_text()
-            said.append(line.decode().strip())
+            startup_lines.append(line.decode().strip())
         async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
-            pid = pid_in_engine(folder) if inside else process.pid
-            yield Executor(process, channel, log, said, pid)
+            pid = host_pid(folder) if inside else process.pid
+            yield Executor(process, channel, log, startup_lines, pid)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
@@ -149,7 +153,7 @@ async def running(folder: Path, *options: str, inside: str | None = None) -> Asy
 
 @dataclass
 class Ended:
-    """A command that has ended."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -157,9 +161,9 @@ class Ended:
 
 
 async def run_module(*options: str) -> Ended:
-    """Run `python -m deepmath_executor` to its end."""
+    """Run `python -m deepmath_executor` until it exits."""
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "deepmath_executor", *options]
+    command = [sys.executable, "-P", "-m", "deepmath_executor", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())

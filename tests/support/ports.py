@@ -1,11 +1,11 @@
-"""Addresses on this machine that nobody listens on."""
+"""Unused loopback ports."""
 
 import socket
 from contextlib import ExitStack
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports."""
+    """Return `count` different ports of 127.0.0.1 on which nothing listens."""
     with ExitStack() as probes:
         sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
         for probe in sockets:
@@ -14,5 +14,5 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_address() -> str:
-    """Return HOST:PORT."""
+    """Return an unused HOST:PORT."""
     return f"127.0.0.1:{free_ports(1)[0]}"

@@ -1,4 +1,4 @@
-"""What is told of code without running it is what a sandbox would have told."""
+"""Preflight results equal those of a sandbox."""
 
 import random
 import warnings
@@ -11,7 +11,7 @@ from support.executor_process import Executor, Session, running
 from deepmath.executor.v1 import executor_pb2 as pb
 
 OUTPUT_BYTES = 16 << 10
-DOES_NOT_PARSE = [
+SYNTAX_ERRORS = [
     "x = 1\ny = = 2",
     "def f(:\n    pass",
     "print 'hello'",
@@ -52,7 +52,7 @@ DOES_NOT_PARSE = [
     "\x01",
     "import os\nx = = 1",
 ]
-IMPORTS_FIRST = [
+DISALLOWED_IMPORTS = [
     "import os",
     "import os.path",
     "import os as o, sys",
@@ -64,11 +64,11 @@ IMPORTS_FIRST = [
     "'é'; import os",
     "import numpyy\nx = 2 * 3\nprint(x)",
 ]
-IMPORTS_AFTER_IMPORTS = [
+DISALLOWED_AFTER_ALLOWED_IMPORTS = [
     "import sympy as sp\nimport os",
     "import math, random\nfrom numpy import *\nimport requests as r",
 ]
-FOR_RUN_TIME = [
+UNDECIDABLE = [
     "",
     "1 / 0",
     "import math",
@@ -117,8 +117,9 @@ total = sum(a + b for a, b in solutions) if solutions else None
 
 @pytest.fixture(scope="module")
 async def reference(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor that runs whatever it is given."""
-    async with running(tmp_path_factory.mktemp("reference"), "--no-preflight", "--waiting-sandboxes=2") as executor:
+    """An executor without preflight."""
+    options = ("--no-preflight", "--waiting-sandboxes=2")
+    async with running(tmp_path_factory.mktemp("reference"), *options, preload="maths") as executor:
         yield executor
 
 
@@ -129,51 +130,51 @@ async def reference_session(reference) -> AsyncIterator[Session]:
 
 
 @pytest.fixture(scope="module")
-async def single(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor that runs one snippet at a time."""
+async def single_slot(tmp_path_factory) -> AsyncIterator[Executor]:
+    """An executor with one slot for running snippets."""
     options = ("--max-running-snippets=1", "--waiting-sandboxes=2")
-    async with running(tmp_path_factory.mktemp("single"), *options) as executor:
+    async with running(tmp_path_factory.mktemp("single_slot"), *options) as executor:
         yield executor
 
 
-def but_for_usage(result: pb.SnippetResult) -> pb.SnippetResult:
+def without_usage(result: pb.SnippetResult) -> pb.SnippetResult:
     same = pb.SnippetResult()
     same.CopyFrom(result)
     same.ClearField("usage")
-    same.dropped_bytes.SetInParent()  # zeros or nothing
+    same.dropped_bytes.SetInParent()  # zeros or unset
     return same
 
 
-@pytest.mark.parametrize("code", DOES_NOT_PARSE + IMPORTS_FIRST)
-async def test_refused_snippet_has_the_result_that_its_session_would_have_seen(reference_session, code):
+@pytest.mark.parametrize("code", SYNTAX_ERRORS + DISALLOWED_IMPORTS)
+async def test_refused_snippet_in_a_session_has_the_result_of_the_sandbox(reference_session, code):
     ran = await reference_session.run(code)
     refused = refuse(code, ran.sequence, OUTPUT_BYTES, alone=False)
     assert refused is not None
-    assert but_for_usage(refused) == but_for_usage(ran)
+    assert without_usage(refused) == without_usage(ran)
 
 
-@pytest.mark.parametrize("code", DOES_NOT_PARSE + IMPORTS_FIRST + IMPORTS_AFTER_IMPORTS)
-async def test_refused_snippet_has_the_result_that_it_would_have_had_alone(reference, code):
+@pytest.mark.parametrize("code", SYNTAX_ERRORS + DISALLOWED_IMPORTS + DISALLOWED_AFTER_ALLOWED_IMPORTS)
+async def test_refused_execution_has_the_result_of_the_sandbox(reference, code):
     refused = refuse(code, 1, OUTPUT_BYTES, alone=True)
     assert refused is not None
-    assert but_for_usage(refused) == but_for_usage(await reference.execute(code))
+    assert without_usage(refused) == without_usage(await reference.execute(code))
 
 
-@pytest.mark.parametrize("code", FOR_RUN_TIME)
-def test_snippet_that_is_in_doubt_is_left_to_the_sandbox(code):
+@pytest.mark.parametrize("code", UNDECIDABLE)
+def test_doubtful_snippet_is_left_to_the_sandbox(code):
     assert refuse(code, 1, OUTPUT_BYTES, alone=True) is None
 
 
-@pytest.mark.parametrize("code", IMPORTS_AFTER_IMPORTS)
-def test_session_keeps_what_was_imported_before_the_refusal(code):
+@pytest.mark.parametrize("code", DISALLOWED_AFTER_ALLOWED_IMPORTS)
+def test_import_before_a_refused_one_is_left_to_the_sandbox_in_a_session(code):
     assert refuse(code, 1, OUTPUT_BYTES, alone=False) is None
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10, 100])
-async def test_refused_snippet_is_cut_to_its_limit_like_any_other(reference, limit):
+async def test_refused_result_is_truncated_to_the_output_limit(reference, limit):
     code = "x = (" + "é" * 300
     refused = refuse(code, 1, limit, alone=True)
-    assert but_for_usage(refused) == but_for_usage(await reference.execute(code, output_bytes=limit))
+    assert without_usage(refused) == without_usage(await reference.execute(code, output_bytes=limit))
 
 
 async def test_damaged_code_is_refused_with_the_result_of_the_sandbox_or_not_at_all(reference):
@@ -184,7 +185,7 @@ async def test_damaged_code_is_refused_with_the_result_of_the_sandbox_or_not_at_
         code = ORDINARY[:start] + choose.choice(["", "", "(", "'", "=", "\n", " "]) + ORDINARY[start + length :]
         if refused := refuse(code, 1, OUTPUT_BYTES, alone=True):
             refusals += 1
-            assert but_for_usage(refused) == but_for_usage(await reference.execute(code)), code
+            assert without_usage(refused) == without_usage(await reference.execute(code)), code
     assert refusals > 100
 
 
@@ -192,18 +193,18 @@ async def test_damaged_code_is_refused_with_the_result_of_the_sandbox_or_not_at_
     "unit", ["(", "[", "{", "f(", "a[", "-", "~", "not ", "lambda:", "a if a else ", "a.", "a**", "a<"]
 )
 @pytest.mark.parametrize("end", ["", "a", "a b", ")"])
-def test_deeply_nested_code_does_no_harm_to_the_supervisor(unit, end):
+def test_deeply_nested_code_does_not_harm_the_supervisor(unit, end):
     for length in (MAX_BYTES, MAX_BYTES * 50):
         refuse(unit * ((length - len(end)) // len(unit)) + end, 1, OUTPUT_BYTES, alone=True)
     assert refuse("import os", 1, OUTPUT_BYTES, alone=True) is not None
 
 
 @pytest.mark.parametrize("code", ["x = 1 is 1", "'\\d'", "assert (x, 'always')", "import os\nx = 1 is 1"])
-def test_warnings_of_the_compiler_stay_with_the_sandbox(code, capfd):
-    with warnings.catch_warnings(record=True) as told:
+def test_compiler_warnings_are_not_shown_by_preflight(code, capfd):
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         refuse(code, 1, OUTPUT_BYTES, alone=True)
-    assert (told, capfd.readouterr().err) == ([], "")
+    assert (caught, capfd.readouterr().err) == ([], "")
 
 
 def test_no_file_is_read_for_an_error_message(tmp_path, monkeypatch):
@@ -212,28 +213,28 @@ def test_no_file_is_read_for_an_error_message(tmp_path, monkeypatch):
     assert "secret" not in str(refuse("x = (", 1, OUTPUT_BYTES, alone=True))
 
 
-def test_another_release_of_python_is_not_spoken_for():
+def test_preflight_is_off_for_another_python_release():
     assert not can_speak_for({"python": "3.11.99"})
 
 
-async def test_refused_execution_takes_no_sandbox(single):
-    await single.until(lambda load: load.waiting_sandboxes == 2)
-    before = single.sandboxes()
-    assert (await single.execute("import os")).outcome == pb.OUTCOME_POLICY_VIOLATION
-    assert (await single.execute("x = = 1")).exception.type == "SyntaxError"
-    assert single.sandboxes() == before
+async def test_refused_execution_uses_no_sandbox(single_slot):
+    await single_slot.until(lambda load: load.waiting_sandboxes == 2)
+    before = single_slot.sandboxes()
+    assert (await single_slot.execute("import os")).outcome == pb.OUTCOME_POLICY_VIOLATION
+    assert (await single_slot.execute("x = = 1")).exception.type == "SyntaxError"
+    assert single_slot.sandboxes() == before
 
 
-async def test_refused_snippet_does_not_wait_for_a_slot(single):
-    async with single.session() as busy, single.session() as session:
+async def test_refused_snippet_does_not_wait_for_a_slot(single_slot):
+    async with single_slot.session() as busy, single_slot.session() as session:
         await busy.send("while True: pass", sequence=1)
-        await single.until(lambda load: load.running_snippets == 1)
+        await single_slot.until(lambda load: load.running_snippets == 1)
         assert (await session.run("x = = 1")).exception.type == "SyntaxError"
-        assert (await single.load()).running_snippets == 1
+        assert (await single_slot.load()).running_snippets == 1
 
 
-async def test_refused_snippet_has_its_place_in_the_session(single):
-    async with single.session() as session:
+async def test_refused_snippet_counts_in_the_sequence_of_its_session(single_slot):
+    async with single_slot.session() as session:
         await session.run("x = 1")
         refused = await session.run("y = = 2")
         await session.send("y = 2", sequence=2)
@@ -242,9 +243,9 @@ async def test_refused_snippet_has_its_place_in_the_session(single):
         assert (await session.run("x + 1")).value == "2"
 
 
-async def test_session_that_begins_with_a_refused_snippet_is_seeded_all_the_same(single):
+async def test_session_that_starts_with_a_refused_snippet_is_seeded(single_slot):
     async def draw(*before: str) -> str:
-        async with single.session(seed=5) as session:
+        async with single_slot.session(seed=5) as session:
             for code in before:
                 await session.run(code)
             return (await session.run("import random\nrandom.random()")).value
@@ -252,7 +253,7 @@ async def test_session_that_begins_with_a_refused_snippet_is_seeded_all_the_same
     assert await draw("x = = 1") == await draw()
 
 
-async def test_refused_snippets_count_for_the_rate_of_their_client(tmp_path):
+async def test_refused_snippets_count_against_the_rate_limit(tmp_path):
     options = ("--waiting-sandboxes=1", "--snippets-per-second-per-client=5", "--burst=1")
     async with running(tmp_path, *options) as executor, executor.session() as session:
         await session.run("x = = 1")
