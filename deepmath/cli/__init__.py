@@ -1,1 +1,1 @@
-"""The command line. Heavy imports happen within commands, so that `--help` answers at once."""
+"""The command line."""

@@ -1,25 +1,25 @@
-"""An evaluation on screen: what is planned, and while it runs a bar for each row of each benchmark."""
+"""Terminal output of an evaluation: its plan, and progress bars while it runs."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-    from deepmath.evaluation.evaluation_plan import EvaluationPlan
-    from deepmath.evaluation.evaluation_run import EvaluationRun
-    from deepmath.evaluation.graded_sample import GradedSample
+from deepmath.evaluation.evaluation_files import completed_samples
+from deepmath.evaluation.evaluation_plan import EvaluationPlan
+from deepmath.evaluation.evaluation_run import EvaluationRun
+from deepmath.evaluation.graded_sample import GradedSample
 
 Row = tuple[str, str]  # configuration and benchmark
 
 
 class EvalProgress:
-    """Bars with accuracy so far, rate and time left; a context manager. Nothing is drawn where there is no terminal."""
+    """A bar per configuration and benchmark, with accuracy, rate and time left. Shown on a terminal only."""
 
-    def __init__(self, plan: "EvaluationPlan", run: "EvaluationRun") -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    def __init__(self, plan: EvaluationPlan, run: EvaluationRun) -> None:
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
@@ -30,7 +30,7 @@ class EvalProgress:
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._right: Counter[Row] = Counter()
+        self._correct: Counter[Row] = Counter()
         self._graded: Counter[Row] = Counter()
         for (configuration, benchmark, *_), correct in run.verdicts.items():
             self._count((configuration, benchmark), correct)
@@ -46,17 +46,17 @@ class EvalProgress:
             for benchmark, problems in plan.problems.items()
         }
 
-    def show(self, sample: "GradedSample") -> None:
-        """Show that a sample has ended."""
+    def show(self, sample: GradedSample) -> None:
+        """Advance the bar of a finished sample."""
         row = sample.configuration, sample.benchmark
         self._count(row, sample.correct)
         bar = self._bars[row]
         speed = self._progress.tasks[bar].speed
-        accuracy = f"right {self._right[row] / self._graded[row]:.1%}" if self._graded[row] else ""
+        accuracy = f"accuracy {self._correct[row] / self._graded[row]:.1%}" if self._graded[row] else ""
         self._progress.update(bar, advance=1, accuracy=accuracy, rate=f"{speed:.1f}/s" if speed else "")
 
     def _count(self, row: Row, correct: bool | None) -> None:
-        self._right[row] += correct is True
+        self._correct[row] += correct is True
         self._graded[row] += correct is not None
 
     def __enter__(self) -> Self:
@@ -67,30 +67,25 @@ class EvalProgress:
         self._progress.stop()
 
 
-def show_plan(plan: "EvaluationPlan", folder: "Path") -> None:
-    """Print what would be drawn into `folder`.
+def show_plan(plan: EvaluationPlan, folder: Path) -> None:
+    """Print the number of samples to draw into `folder`, per configuration and benchmark.
 
     Raises:
-        InvalidRequest: `folder` has another evaluation.
+        InvalidRequest: `folder` holds another evaluation.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from deepmath.evaluation.evaluation_files import completed_samples
-
-    there = completed_samples(folder, plan.settings())
+    completed = completed_samples(folder, plan.settings())
     table = Table("configuration", "mode", "adapter", "benchmark", box=None, header_style="bold", pad_edge=False)
-    for heading in ("problems", "samples", "there", "to draw"):
+    for heading in ("problems", "samples", "completed", "to draw"):
         table.add_column(heading, justify="right")
     for configuration in plan.configurations:
         for benchmark, problems in plan.problems.items():
             keys = [key for key, _ in plan.keys(configuration, benchmark)]
-            found = sum(key in there for key in keys)
+            found = sum(key in completed for key in keys)
             adapter = str(plan.adapter) if configuration.adapter else "none"
             counts = (len(problems), plan.samples, found, len(keys) - found)
             table.add_row(configuration.name, configuration.mode, adapter, benchmark, *map(str, counts))
     console = Console()
     console.print(table)
-    sampling, budget = plan.settings()["sampling"], plan.settings()["budget"]
-    told = [f"{name} {value}" for name, value in (sampling | budget).items()]
-    console.print(f"model {plan.model}, {', '.join(told)}, seed {plan.seed}; into {folder}", highlight=False)
+    settings = plan.settings()
+    limits = [f"{name} {value}" for name, value in (settings["sampling"] | settings["budget"]).items()]
+    console.print(f"model {plan.model}, {', '.join(limits)}, seed {plan.seed}; into {folder}", highlight=False)

@@ -1,31 +1,32 @@
-"""The generator that a command asks: one that is served somewhere, or one of its own."""
+"""Connection of a command to its generator: a running one, or one on a local stack started for the command."""
 
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from deepmath.clients import GeneratorClient
+from deepmath.cli.shared_options import STARTING_STACK
+from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.local_stack.stack import LocalStack
 
 
 @asynccontextmanager
-async def reach(
+async def connect_generator(
     address: str | None, executor: str | None, model: str, arguments: list[str], quiet: bool = False
-) -> "AsyncIterator[GeneratorClient]":
-    """A client of the generator at `address`, or of one that lives as long as the block."""
-    from deepmath.clients import ExecutorClient, GeneratorClient
-    from deepmath.local_stack.stack import LocalStack
+) -> AsyncIterator[GeneratorClient]:
+    """Yield a client of the generator at `address`; without one, of a local stack that stops with the block.
 
+    Raises:
+        Unavailable: The generator or the executor is unreachable, or the stack does not start.
+    """
     if address:
         async with GeneratorClient(address) as client:
             yield client
         return
     if executor:
-        async with ExecutorClient(executor) as reachable:
-            await reachable.get_info()  # before a minute is spent on loading a model
+        async with ExecutorClient(executor) as probe:
+            await probe.get_info()  # fail before the model is loaded
     if not quiet:
-        print("starting the local stack; loading a model takes half a minute or more", file=sys.stderr, flush=True)
+        print(STARTING_STACK, file=sys.stderr, flush=True)
     async with (
         LocalStack(model, executor=executor, arguments={"generator": arguments}) as stack,
         GeneratorClient(stack.generator) as client,

@@ -1,55 +1,63 @@
-"""`deepmath`: one command, one file per subcommand."""
+"""The `deepmath` command: its subcommands, and the exit status of every failure."""
 
 import os
 import sys
 
 import typer
 
-from deepmath.cli.commands import certs, doctor, eval, exec, problems, push, report, serve, solve, token, train, up
+from deepmath.cli.lazy_group import LazyGroup
+from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
+from deepmath.rpc.core_logging import silence_core_logging
 
-app = typer.Typer(
-    name="deepmath",
-    help="Solve maths problems with a model that writes Python and a sandbox that runs it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(solve.solve)
-app.command("exec")(exec.exec_)
-app.command()(train.train)
-app.command()(push.push)
-app.command("eval")(eval.eval_)
-app.command()(report.report)
-app.command()(up.up)
-app.command(context_settings=serve.PASS_ON)(serve.serve)
-app.command()(problems.problems)
-app.command()(doctor.doctor)
-app.command()(token.token)
-app.add_typer(certs.certs, name="certs")
+# The modules of `deepmath.cli.commands`, and the first sentence of each one's help.
+COMMANDS = {
+    "solve": "Solve one question, or a file of questions.",
+    "exec": "Run Python in the sandbox.",
+    "train": "Fine-tune a model with GRPO on problems with known answers.",
+    "push": "Upload a run's adapter and model card to the Hugging Face Hub.",
+    "eval": "Evaluate a model on benchmarks.",
+    "report": "Report evaluations as tables, plots and an HTML page.",
+    "up": "Run an executor and a generator on this machine until Ctrl-C.",
+    "serve": "Run one service in the foreground.",
+    "problems": "Print synthetic problems with exact answers as JSON lines.",
+    "doctor": "Check isolation layers, services and libraries on this machine.",
+    "token": "Create an access token for a client.",
+    "certs": "Create a development CA and certificates for mutual TLS.",
+}
+
+
+class DeepMathGroup(LazyGroup):
+    """The group of all commands."""
+
+    package = "deepmath.cli.commands"
+    summaries = COMMANDS
+
+
+app = typer.Typer(cls=DeepMathGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.callback()
+def deepmath() -> None:
+    """Solve maths problems with a model that writes Python and a sandbox that runs it."""
 
 
 def main() -> None:
-    """Run the command line. Whatever goes wrong ends with one clear line and an exit status, never a traceback."""
-    from deepmath.errors import DeepMathError, InvalidRequest
-    from deepmath.rpc.core_logging import silence_core_logging
-
+    """Run the command line. Every failure ends in one line on stderr and an exit status, without a traceback."""
     silence_core_logging()
-
     try:
         app()
     except InvalidRequest as error:
-        _end(str(error), EXIT_USAGE)
+        _exit(str(error), EXIT_USAGE)
     except DeepMathError as error:
-        _end(str(error), EXIT_FAILURE)
+        _exit(str(error), EXIT_FAILURE)
     except KeyboardInterrupt:
-        _end("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone: nothing to tell, nowhere to tell it
+        _exit("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout is gone; nobody would read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
 
 
-def _end(message: str, status: int) -> None:
+def _exit(message: str, status: int) -> None:
     print(f"deepmath: {message}", file=sys.stderr)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Questions from the command line or a file of JSON lines."""
+"""Questions from a file of JSON lines."""
 
 import json
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from deepmath.errors import InvalidRequest
 
-_LONGEST_LINE = 1 << 20
+_MAX_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question, or the reason why a line has none. `answer` is the right one where it is known."""
+    """One question, or the `error` that makes a line unusable. `answer` is the reference answer, if known."""
 
     text: str
     id: str = ""
@@ -20,14 +20,14 @@ class Question:
     error: str = ""
 
 
-def read(file: str) -> list[Question]:
-    """Return the questions of `file` (- for standard input), one for each line that is not blank.
+def load_questions(file: str) -> list[Question]:
+    """Return the questions of `file` (- for stdin), one per non-blank line.
 
-    A line is an object with `problem` or `question`, and may have `id` and `answer`, as `deepmath problems` prints it.
-    A line that is none becomes a question with an error, so that the others are not lost.
+    A line is an object with `problem` or `question` and optionally `id` and `answer`, as `deepmath problems` prints it.
+    An invalid line becomes a question with an error; the other lines are still solved.
 
     Raises:
-        InvalidRequest: the file cannot be read, or has no question.
+        InvalidRequest: The file cannot be read or has no questions.
     """
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
@@ -36,18 +36,18 @@ def read(file: str) -> list[Question]:
     lines = enumerate(content.splitlines(), start=1)
     questions = [_parse(line, f"{file}, line {number}") for number, line in lines if line.strip()]
     if not questions:
-        raise InvalidRequest(f"{file} has no question; give one JSON object a line with a `problem`")
+        raise InvalidRequest(f"{file} has no questions; write one JSON object with a `problem` per line")
     return questions
 
 
 def _parse(line: bytes, where: str) -> Question:
-    if len(line) > _LONGEST_LINE:
-        return Question("", error=f"{where}: longer than {_LONGEST_LINE} bytes")
+    if len(line) > _MAX_LINE_BYTES:
+        return Question("", error=f"{where}: longer than {_MAX_LINE_BYTES} bytes")
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Question("", error=f"{where}: no JSON ({error}); give one object a line with a `problem`")
+        return Question("", error=f"{where}: not valid JSON ({error}); write one object with a `problem` per line")
     text = fields.get("problem", fields.get("question")) if isinstance(fields, dict) else None
     if not isinstance(text, str):
-        return Question("", error=f"{where}: no object with a text `problem` or `question`")
+        return Question("", error=f"{where}: not an object with a string `problem` or `question`")
     return Question(text, str(fields.get("id", "")), str(fields.get("answer", "")))

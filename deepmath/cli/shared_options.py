@@ -1,25 +1,48 @@
-"""Options that several commands share."""
+"""Options and their checks that several commands share."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from deepmath.errors import InvalidRequest
+
+STARTING_STACK = "starting the local stack; loading a model takes half a minute or more"
+"""Notice on stderr, before the wait."""
+
+
+class SolveMode(StrEnum):
+    """With Python (the agent loop) or without (one plain completion)."""
+
+    AGENT = "agent"
+    PLAIN = "plain"
+
+
+Mode = Annotated[SolveMode, typer.Option(help="Solve with Python (agent) or without (plain).")]
+Generator = Annotated[str | None, typer.Option(help="Generator address. Default: start a local stack.")]
+Executor = Annotated[str | None, typer.Option(help="Executor address for a generator that is started here.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="Directory or hub name of the model. Default: the embedded tiny-math.", metavar="MODEL"),
+    typer.Option(help="Model directory or hub name. Default: the embedded tiny-math.", metavar="MODEL"),
 ]
 Adapter = Annotated[str | None, typer.Option(help="Directory of a LoRA adapter.", metavar="DIRECTORY")]
+Prompt = Annotated[str | None, typer.Option(help="Prompt template: a name or a file.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Token budget per sample, tool output included.")]
+MaxSteps = Annotated[int | None, typer.Option(min=1, help="Step budget per sample.")]
+
+TEMPERATURE_HELP = "Sampling temperature; 0 is greedy."
+TOP_P_HELP = "Nucleus sampling probability; 1 disables it."
+TOP_K_HELP = "Number of most likely tokens to sample from; 0 disables it."
 
 
-def refuse_beside_generator(generator: str | None, *options: str | None) -> None:
-    """Refuse what is for a generator that a command starts, where it is to ask one that is served.
+def check_generator_options(generator: str | None, *options: str | None) -> None:
+    """Check that options of a generator started here are not combined with the address of a running one.
 
     Raises:
-        InvalidRequest: `generator` is given, and one of `options` too.
+        InvalidRequest: `generator` is given together with one of `options`.
     """
-    from deepmath.errors import InvalidRequest
-
     if generator and any(options):
         raise InvalidRequest(
-            "--model, --adapter, --prompt and --executor are for a generator started here; leave out --generator"
+            "--model, --adapter, --prompt and --executor apply to a generator that is started here; "
+            "leave out --generator"
         )

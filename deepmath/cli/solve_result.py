@@ -1,4 +1,4 @@
-"""What came of one question."""
+"""Result of one question: its trajectories and the majority vote."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 
 @dataclass
 class SolveResult:
-    """What came of one question."""
+    """Trajectories, vote and error of one question."""
 
     question: Question
     trajectories: list[pb.Trajectory] = field(default_factory=list)
@@ -18,44 +18,60 @@ class SolveResult:
 
     @property
     def answer(self) -> str:
-        """The answer of the majority; empty where there is none."""
+        """The majority answer; empty if there is none."""
         return self.vote.answer if self.vote else ""
 
     @property
     def failed(self) -> bool:
-        """Whether something of ours, or of the input, kept the question from being solved."""
+        """Whether invalid input or an infrastructure failure prevented a solution."""
         return bool(self.error) or any(t.status == pb.STATUS_INFRASTRUCTURE_FAILED for t in self.trajectories)
 
+    @property
+    def snippets(self) -> int:
+        """Number of snippets over all trajectories."""
+        return sum(len(t.snippets) for t in self.trajectories)
 
-def as_object(solved: SolveResult) -> dict[str, object]:
-    """Return what came of a question as `--json` prints it."""
-    known = {"id": solved.question.id} if solved.question.id else {}
-    failure = {"error": solved.error} if solved.error else {}
+    @property
+    def tokens(self) -> int:
+        """Number of model and tool tokens over all trajectories."""
+        return sum(t.model_tokens + t.tool_tokens for t in self.trajectories)
+
+    def add(self, event: pb.SolveResponse) -> None:
+        """Keep a trajectory or the vote; ignore other events."""
+        match event.WhichOneof("event"):
+            case "trajectory":
+                self.trajectories.append(event.trajectory)
+            case "vote":
+                self.vote = event.vote
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the object that `--json` prints."""
+        return {
+            **({"id": self.question.id} if self.question.id else {}),
+            "question": self.question.text,
+            "answer": self.answer,
+            "votes": [{"answer": c.answer, "votes": c.votes} for c in (self.vote.counts if self.vote else [])],
+            "trajectories": [_trajectory_dict(trajectory) for trajectory in self.trajectories],
+            **({"error": self.error} if self.error else {}),
+        }
+
+
+def _trajectory_dict(trajectory: pb.Trajectory) -> dict[str, object]:
     return {
-        **known,
-        "question": solved.question.text,
-        "answer": solved.answer,
-        "votes": [{"answer": c.answer, "votes": c.votes} for c in (solved.vote.counts if solved.vote else [])],
-        "trajectories": [
+        "answer": trajectory.answer,
+        "status": pb.Status.Name(trajectory.status).removeprefix("STATUS_"),
+        "text": trajectory.text,
+        "snippets": [
             {
-                "answer": trajectory.answer,
-                "status": pb.Status.Name(trajectory.status).removeprefix("STATUS_"),
-                "text": trajectory.text,
-                "snippets": [
-                    {
-                        "code": snippet.code,
-                        "outcome": executor_pb2.Outcome.Name(snippet.result.outcome).removeprefix("OUTCOME_"),
-                        "stdout": snippet.result.stdout,
-                        "value": snippet.result.value if snippet.result.HasField("value") else None,
-                    }
-                    for snippet in trajectory.snippets
-                ],
-                "model_tokens": trajectory.model_tokens,
-                "tool_tokens": trajectory.tool_tokens,
-                "seconds": round(trajectory.seconds, 3),
-                "notes": list(trajectory.notes),
+                "code": snippet.code,
+                "outcome": executor_pb2.Outcome.Name(snippet.result.outcome).removeprefix("OUTCOME_"),
+                "stdout": snippet.result.stdout,
+                "value": snippet.result.value if snippet.result.HasField("value") else None,
             }
-            for trajectory in solved.trajectories
+            for snippet in trajectory.snippets
         ],
-        **failure,
+        "model_tokens": trajectory.model_tokens,
+        "tool_tokens": trajectory.tool_tokens,
+        "seconds": round(trajectory.seconds, 3),
+        "notes": list(trajectory.notes),
     }

@@ -1,69 +1,62 @@
-"""Many solved questions as one table with totals."""
+"""Table of solved questions, with totals."""
 
-from typing import TYPE_CHECKING
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from deepmath.cli.solve_result import SolveResult
 from deepmath.grading.answer_normalization import same_canonical_form
 
-if TYPE_CHECKING:
-    from rich.console import Console
+_HEADINGS = ("snippets", "answer", "correct", "tokens", "seconds")
+_MIN_QUESTION_WIDTH = 16
+_MAX_ANSWER_WIDTH = 24
 
-    from deepmath.cli.solve_result import SolveResult
 
-
-def show_table(console: "Console", solved: "list[SolveResult]") -> None:
-    """Show question, snippets, answer, verdict, tokens and seconds of each, and the totals."""
-    from rich.table import Table
-    from rich.text import Text
-
-    headings = ("snippets", "answer", "right", "tokens", "seconds")
-    rows = [_cells(one) for one in solved]
-    widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(headings)]
+def show_table(console: Console, results: list[SolveResult]) -> None:
+    """Print a row per question (question, snippets, answer, verdict, tokens, seconds), and the totals."""
+    rows = [_cells(result) for result in results]
+    widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(_HEADINGS)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    # Only the question gives way on a narrow terminal.
-    room = max(16, console.width - sum(widths) - 2 * len(widths))
+    # On a narrow terminal only the question is shortened.
+    room = max(_MIN_QUESTION_WIDTH, console.width - sum(widths) - 2 * len(widths))
     table.add_column("question", no_wrap=True, overflow="ellipsis", max_width=room)
-    for heading, width in zip(headings, widths, strict=True):
+    for heading, width in zip(_HEADINGS, widths, strict=True):
         table.add_column(heading, justify="left" if heading == "answer" else "right", min_width=width)
-    for one, row in zip(solved, rows, strict=True):
-        table.add_row(*map(Text, (_one_line(one.question.text), *row)))
+    for result, row in zip(results, rows, strict=True):
+        table.add_row(*map(Text, (_one_line(result.question.text), *row)))
     console.print(table)
-    console.print(_totals(solved), highlight=False)
+    console.print(_totals(results), highlight=False)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text[:200].split())
 
 
-def _cells(one: "SolveResult") -> tuple[str, ...]:
-    """Return what stands under the headings after the question."""
-    answer = "failed" if one.failed else _one_line(one.answer)[:24] or "none"
-    seconds = max((t.seconds for t in one.trajectories), default=0.0)
-    return str(_snippets(one)), answer, _verdict(one), str(_tokens(one)), f"{seconds:.1f}"
+def _cells(result: SolveResult) -> tuple[str, ...]:
+    """Return the cells under `_HEADINGS`."""
+    answer = "failed" if result.failed else _one_line(result.answer)[:_MAX_ANSWER_WIDTH] or "none"
+    seconds = max((t.seconds for t in result.trajectories), default=0.0)
+    return str(result.snippets), answer, _verdict(result), str(result.tokens), f"{seconds:.1f}"
 
 
-def _verdict(one: "SolveResult") -> str:
-    if one.failed or not one.question.answer:
+def _verdict(result: SolveResult) -> str:
+    if result.failed or not result.question.answer:
         return "?"
-    return "yes" if same_canonical_form(one.answer, one.question.answer) else f"no ({one.question.answer})"
+    return "yes" if _is_correct(result) else f"no ({result.question.answer})"
 
 
-def _totals(solved: "list[SolveResult]") -> str:
-    graded = [one for one in solved if one.question.answer and not one.failed]
-    right = sum(same_canonical_form(one.answer, one.question.answer) for one in graded)
-    failed = sum(one.failed for one in solved)
+def _is_correct(result: SolveResult) -> bool:
+    return same_canonical_form(result.answer, result.question.answer)
+
+
+def _totals(results: list[SolveResult]) -> str:
+    graded = [result for result in results if result.question.answer and not result.failed]
+    failed = sum(result.failed for result in results)
     parts = [
-        f"{len(solved)} questions",
-        f"{right} of {len(graded)} right" if graded else "",
-        f"{sum(map(_snippets, solved))} snippets",
-        f"{sum(map(_tokens, solved))} tokens",
+        f"{len(results)} questions",
+        f"{sum(map(_is_correct, graded))} of {len(graded)} correct" if graded else "",
+        f"{sum(result.snippets for result in results)} snippets",
+        f"{sum(result.tokens for result in results)} tokens",
         f"{failed} failed" if failed else "",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _snippets(one: "SolveResult") -> int:
-    return sum(len(t.snippets) for t in one.trajectories)
-
-
-def _tokens(one: "SolveResult") -> int:
-    return sum(t.model_tokens + t.tool_tokens for t in one.trajectories)

@@ -1,4 +1,4 @@
-"""A run of training as a live panel: where it is, how each metric has moved, and what the model writes."""
+"""A training run as a live panel: progress, metric curves, and a sample that the model wrote."""
 
 import itertools
 import math
@@ -21,30 +21,30 @@ _ROWS = (
     ("reward", "reward", "{:.3f}", "green"),
     ("accuracy", "accuracy", "{:.1%}", "green"),
     ("code_executed_rate", "code use", "{:.1%}", "green"),
-    ("model_tokens", "tokens", "{:.0f}", "cyan"),
+    ("model_tokens", "output tokens", "{:.0f}", "cyan"),
     ("kl", "KL", "{:.4f}", "cyan"),
     ("temperature", "temperature", "{:.2f}", "cyan"),
     ("staleness", "staleness", "{:.1f}", "blue"),
     ("generator_idle", "generator idle", "{:.0%}", "blue"),
     ("trainer_idle", "trainer idle", "{:.0%}", "blue"),
-    ("step_seconds", "seconds a step", "{:.1f}", "blue"),
+    ("step_seconds", "seconds per step", "{:.1f}", "blue"),
 )
 _BARS = "▁▂▃▄▅▆▇█"
-_KEPT = 400  # steps of each metric
+_HISTORY_STEPS = 400  # per metric
 _TRACE_LINES = 8
 _REFRESHES_PER_S = 4
 
 
-class Panel:
-    """Shows the updates of a run in place, while its block lasts."""
+class TrainingPanel:
+    """Shows the updates of a run in place; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._run = pb.Run()
         self._history: dict[str, deque[float]] = {}
         self._trace: pb.SampleTrace | None = None
-        self._told = ""
-        self._began = time.monotonic()
+        self._notice = ""
+        self._started = time.monotonic()
         self._live = Live(console=console, get_renderable=self.render, refresh_per_second=_REFRESHES_PER_S)
 
     def __enter__(self) -> Self:
@@ -57,32 +57,32 @@ class Panel:
         self._live.stop()
 
     def show(self, update: pb.WatchRunResponse) -> None:
-        """Take in what has happened; the screen follows by itself."""
+        """Keep an update; the screen refreshes by itself."""
         match update.WhichOneof("update"):
             case "run":
                 self._run = update.run
             case "metrics":
                 for name, value in update.metrics.metrics.items():
                     if math.isfinite(value):
-                        self._history.setdefault(name, deque(maxlen=_KEPT)).append(value)
+                        self._history.setdefault(name, deque(maxlen=_HISTORY_STEPS)).append(value)
             case "trace":
                 self._trace = update.trace
 
-    def tell(self, text: str) -> None:
-        """Show a sentence below all else."""
-        self._told = text
+    def notify(self, text: str) -> None:
+        """Show a notice at the bottom."""
+        self._notice = text
 
     def render(self) -> RenderableType:
-        """Return what is on the screen now."""
-        parts: list[RenderableType] = [self._progress(), self._metrics()]
+        """Return the current content of the screen."""
+        parts: list[RenderableType] = [self._render_progress(), self._render_metrics()]
         if self._trace:
-            parts.append(_sample(self._trace))
-        if self._told:
-            parts.append(Text(self._told, style="yellow"))
+            parts.append(_render_sample(self._trace))
+        if self._notice:
+            parts.append(Text(self._notice, style="yellow"))
         return Frame(Group(*parts), title=Text(self._run.name), title_align="left", border_style="dim")
 
-    def _progress(self) -> RenderableType:
-        run, seconds = self._run, time.monotonic() - self._began
+    def _render_progress(self) -> RenderableType:
+        run, seconds = self._run, time.monotonic() - self._started
         status = pb.Status.Name(run.status).removeprefix("STATUS_").lower()
         line = Table.grid(padding=(0, 2), expand=True)
         line.add_column(no_wrap=True)
@@ -97,7 +97,7 @@ class Panel:
         left = self._run.steps - self._run.step
         return f", {_clock(left * sum(seconds) / len(seconds))} to go" if seconds and left > 0 else ""
 
-    def _metrics(self) -> RenderableType:
+    def _render_metrics(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), expand=True, show_header=False)
         table.add_column(no_wrap=True, style="dim")
         table.add_column(no_wrap=True, justify="right")
@@ -112,18 +112,18 @@ class Panel:
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """Return `values` as bars, from their least to their greatest; each bar of at most `width` is a mean."""
+    """Return at most `width` bars, scaled from the minimum to the maximum; each is the mean of adjacent `values`."""
     columns = min(width, len(values))
     edges = [at * len(values) // columns for at in range(columns + 1)] if columns else []
     means = [sum(values[low:high]) / (high - low) for low, high in itertools.pairwise(edges)]
-    least, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
-    heights = (round((mean - least) / span * (len(_BARS) - 1)) if span else 0 for mean in means)
+    lowest, span = min(means, default=0.0), max(means, default=0.0) - min(means, default=0.0)
+    heights = (round((mean - lowest) / span * (len(_BARS) - 1)) if span else 0 for mean in means)
     return "".join(_BARS[height] for height in heights)
 
 
-def _sample(trace: pb.SampleTrace) -> RenderableType:
+def _render_sample(trace: pb.SampleTrace) -> RenderableType:
     reward = f"reward {trace.reward:.2f}" if trace.HasField("reward") else "no reward"
-    verdict = f"step {trace.step}: answer {trace.answer or 'none'}, right is {trace.gold}, {reward}"
+    verdict = f"step {trace.step}: answer {trace.answer or 'none'}, expected {trace.gold}, {reward}"
     lines = [line for line in trace.text.splitlines() if line.strip()]
     shown = lines if len(lines) <= _TRACE_LINES else [*lines[: _TRACE_LINES // 2], "...", *lines[-_TRACE_LINES // 2 :]]
     body = [Text(line, no_wrap=True, overflow="ellipsis", style="dim") for line in shown]

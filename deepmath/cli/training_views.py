@@ -1,4 +1,4 @@
-"""What happens in a run of training, for a terminal, for a log and for a program."""
+"""Views of a training run: a live panel for a terminal, lines for a log, JSON for a program."""
 
 import json
 import math
@@ -10,11 +10,11 @@ from typing import Any, Protocol, Self
 from rich.console import Console
 from rich.table import Table
 
-from deepmath.cli.training_panel import Panel
+from deepmath.cli.training_panel import TrainingPanel
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
-# Metric, label, digits after the point. In the order of a line of the log.
-_IN_A_LINE = (
+# Metric, label, and decimals, in the order of a log line.
+_LOGGED_METRICS = (
     ("reward", "reward", 2),
     ("accuracy", "accuracy", 2),
     ("code_executed_rate", "code", 2),
@@ -26,18 +26,18 @@ _IN_A_LINE = (
     ("trainer_idle", "trainer idle", 2),
     ("step_seconds", "seconds", 1),
 )
-_EVALUATED = (
+_EVALUATION_FIELDS = (
     ("accuracy", "accuracy", "{:.1%}"),
     ("code_rate", "calls Python", "{:.1%}"),
     ("code_executed_rate", "calls that ran", "{:.1%}"),
-    ("model_tokens", "tokens written", "{:.1f}"),
+    ("model_tokens", "output tokens", "{:.1f}"),
     ("problems", "problems", "{}"),
     ("failed", "failed", "{}"),
 )
 
 
-class View(Protocol):
-    """Shows the updates of a run while its block lasts."""
+class TrainingView(Protocol):
+    """Shows the updates of a run; a context manager."""
 
     def __enter__(self) -> Self: ...
 
@@ -46,61 +46,61 @@ class View(Protocol):
     ) -> None: ...
 
     def show(self, update: pb.WatchRunResponse) -> None:
-        """Show what has happened."""
+        """Show an update."""
 
-    def tell(self, text: str) -> None:
-        """Show a sentence."""
+    def notify(self, text: str) -> None:
+        """Show a notice."""
 
 
-def view(as_json: bool) -> View:
-    """Return JSON lines where they were asked for, a live panel on a terminal, and plain lines elsewhere."""
+def select_view(as_json: bool) -> TrainingView:
+    """Return JSON lines if `as_json`, a live panel on a terminal, and plain lines otherwise."""
     if as_json:
-        return JsonLines()
+        return TrainingJsonLines()
     console = Console()
-    return Panel(console) if console.is_terminal else Lines()
+    return TrainingPanel(console) if console.is_terminal else TrainingLog()
 
 
-class _Log:
+class _StreamView:
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def tell(self, text: str) -> None:
-        """Write the sentence to stderr."""
+    def notify(self, text: str) -> None:
+        """Write the notice to stderr."""
         print(text, file=sys.stderr, flush=True)
 
 
-class Lines(_Log):
-    """A line for each step."""
+class TrainingLog(_StreamView):
+    """One line per step and per evaluation."""
 
     def __init__(self) -> None:
         self._run = pb.Run()
 
     def show(self, update: pb.WatchRunResponse) -> None:
-        """Print a line for a step, and one for an evaluation."""
+        """Print a line for a step or a new evaluation."""
         match update.WhichOneof("update"):
             case "metrics":
-                print(_line(update.metrics, self._run.steps), flush=True)
+                print(_step_line(update.metrics, self._run.steps), flush=True)
             case "run":
                 for when in ("before", "after"):
                     if update.run.HasField(when) and not self._run.HasField(when):
-                        print(f"{when} training: {_evaluated(getattr(update.run, when))}", flush=True)
+                        print(f"{when} training: {_evaluation_line(getattr(update.run, when))}", flush=True)
                 self._run = update.run
 
 
-class JsonLines(_Log):
-    """An object for each update, with the contract's field names and `event`: run, metrics or trace."""
+class TrainingJsonLines(_StreamView):
+    """One object per update, with the contract's field names and `event`: run, metrics or trace."""
 
     def show(self, update: pb.WatchRunResponse) -> None:
         """Print the object."""
         event = update.WhichOneof("update")
         assert event
-        print(json.dumps({"event": event, **_as_object(event, update)}, ensure_ascii=False), flush=True)
+        print(json.dumps({"event": event, **_to_dict(event, update)}, ensure_ascii=False), flush=True)
 
 
-def _as_object(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
+def _to_dict(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
     if event == "metrics":
         metrics = {name: value if math.isfinite(value) else None for name, value in update.metrics.metrics.items()}
         return {"step": update.metrics.step, "time": update.metrics.time, "metrics": metrics}
@@ -110,10 +110,10 @@ def _as_object(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
         texts = {"problem": trace.problem, "gold": trace.gold, "answer": trace.answer, "text": trace.text}
         return {"step": trace.step, "reward": reward, **texts}
     run = update.run
-    evaluations = {when: _figures(getattr(run, when)) for when in ("before", "after") if run.HasField(when)}
+    evaluations = {when: _evaluation_dict(getattr(run, when)) for when in ("before", "after") if run.HasField(when)}
     return {
         "name": run.name,
-        "status": status(run),
+        "status": pb.Status.Name(run.status).removeprefix("STATUS_").lower(),
         "step": run.step,
         "steps": run.steps,
         "policy_version": run.policy_version,
@@ -123,18 +123,13 @@ def _as_object(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
     }
 
 
-def status(run: pb.Run) -> str:
-    """Return the status of a run as a word."""
-    return pb.Status.Name(run.status).removeprefix("STATUS_").lower()
-
-
-def show_end(run: pb.Run, resume: str) -> None:
-    """Show how a run ended: before and after, where everything is, or how to go on with it by the command `resume`."""
+def show_outcome(run: pb.Run, resume: str) -> None:
+    """Print the evaluations before and after, then the files of a finished run or the `resume` command."""
     console = Console(highlight=False, soft_wrap=True)
     if run.HasField("before") or run.HasField("after"):
-        console.print(_table(run))
+        console.print(_evaluation_table(run))
     if run.status == pb.STATUS_DONE:
-        for label, path in _results(Path(run.folder)):
+        for label, path in _result_files(Path(run.folder)):
             console.print(f"{label:<10}{path}", markup=False)
         return
     if run.status == pb.STATUS_STOPPED:
@@ -142,31 +137,31 @@ def show_end(run: pb.Run, resume: str) -> None:
     else:
         print(f"deepmath: the run failed after step {run.step} of {run.steps}: {run.error}", file=sys.stderr)
     if resume.split(" --name")[0] not in run.error:
-        console.print(f"go on with: {resume}", markup=False)
+        console.print(f"resume with: {resume}", markup=False)
 
 
-def _table(run: pb.Run) -> Table:
+def _evaluation_table(run: pb.Run) -> Table:
     table = Table("", *(when for when in ("before", "after") if run.HasField(when)), box=None, pad_edge=False)
-    sides = [getattr(run, when) for when in ("before", "after") if run.HasField(when)]
-    for name, label, form in _EVALUATED:
-        table.add_row(label, *(form.format(getattr(side, name)) for side in sides))
+    evaluations = [getattr(run, when) for when in ("before", "after") if run.HasField(when)]
+    for name, label, form in _EVALUATION_FIELDS:
+        table.add_row(label, *(form.format(getattr(evaluation, name)) for evaluation in evaluations))
     return table
 
 
-def _results(folder: Path) -> list[tuple[str, Path]]:
-    """Return what of a finished run is worth a look. It is at the trainer, which may be another machine."""
+def _result_files(folder: Path) -> list[tuple[str, Path]]:
+    """Return the main results of a run in its folder, which may be on another machine: the trainer's."""
     return [("adapter", folder / "adapter"), ("plots", folder / "plots"), ("metrics", folder / "metrics.jsonl")]
 
 
-def _line(step: pb.StepMetrics, steps: int) -> str:
-    known = ((label, step.metrics[name], digits) for name, label, digits in _IN_A_LINE if name in step.metrics)
+def _step_line(step: pb.StepMetrics, steps: int) -> str:
+    known = ((label, step.metrics[name], digits) for name, label, digits in _LOGGED_METRICS if name in step.metrics)
     parts = [f"{label} {value:.{digits}f}" for label, value, digits in known]
     return f"step {step.step:>{len(str(steps))}}/{steps}  " + "  ".join(parts)
 
 
-def _figures(evaluation: pb.Evaluation) -> dict[str, float]:
-    return {name: getattr(evaluation, name) for name, _, _ in _EVALUATED}
+def _evaluation_dict(evaluation: pb.Evaluation) -> dict[str, float]:
+    return {name: getattr(evaluation, name) for name, _, _ in _EVALUATION_FIELDS}
 
 
-def _evaluated(evaluation: pb.Evaluation) -> str:
-    return ", ".join(f"{label} {form.format(getattr(evaluation, name))}" for name, label, form in _EVALUATED)
+def _evaluation_line(evaluation: pb.Evaluation) -> str:
+    return ", ".join(f"{label} {form.format(getattr(evaluation, name))}" for name, label, form in _EVALUATION_FIELDS)

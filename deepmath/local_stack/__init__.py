@@ -1,1 +1,1 @@
-"""The services as processes of this machine, and the embedded model."""
+"""The services as child processes on this machine, and the embedded model."""

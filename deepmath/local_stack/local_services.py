@@ -1,4 +1,4 @@
-"""Services as processes of this machine, for as long as a block lasts."""
+"""Services as child processes, started on unix sockets and stopped with a block."""
 
 import asyncio
 import os
@@ -13,24 +13,25 @@ from typing import IO, Self
 
 from deepmath.clients.credentials import service_options
 from deepmath.errors import Unavailable
+from deepmath.local_stack.service_distributions import check_installed
 
 _READY = "serving on "
-_STOP_PATIENCE_S = {"trainer": 130.0}  # its runs write checkpoints
-_USUAL_PATIENCE_S = 10.0
-_END_WITH_PARENT = Path(__file__).with_name("parent_death.py")
-_QUOTED_LOG = 4000  # characters of a service's log that an error may quote from
+_STOP_TIMEOUT_S = {"trainer": 130.0}  # its runs write checkpoints
+_DEFAULT_STOP_TIMEOUT_S = 10.0
+_PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
+_LOG_TAIL_CHARACTERS = 4000  # of a service's log, for an error message
 
 
 class LocalServices:
-    """Starts services and ends them with its block. An asynchronous context manager."""
+    """Starts services, and stops them when the block ends. An asynchronous context manager."""
 
     def __init__(self, show_logs: bool = False) -> None:
         self._show_logs = show_logs
         self._folder: Path | None = None
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._outputs: list[asyncio.StreamWriter] = []
-        self._ends: list[asyncio.Task[None]] = []
-        self._patience: list[float] = []
+        self._drains: list[asyncio.Task[None]] = []
+        self._stop_timeouts: list[float] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,65 +40,67 @@ class LocalServices:
         for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-        await asyncio.gather(*map(_ended, self.processes, self._patience))
-        for output in self._outputs:  # which a process of a service that was killed may hold open
+        await asyncio.gather(*map(_wait_or_kill, self.processes, self._stop_timeouts))
+        for output in self._outputs:  # which an orphaned child of a killed service may hold open
             output.close()
-        await asyncio.gather(*self._ends)
+        await asyncio.gather(*self._drains)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def wait(self) -> None:
-        """Wait until a service ends, which it should not.
+        """Wait until a service exits, which none should.
 
         Raises:
-            Unavailable: always.
+            Unavailable: Always.
         """
         waits = [asyncio.create_task(process.wait()) for process in self.processes]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        raise Unavailable("a service of the local stack has ended; its last words are above")
+        raise Unavailable("a service of the local stack exited; see its last log lines above")
 
     @property
     def folder(self) -> Path:
-        """A folder of this block, for sockets and logs.
+        """A temporary folder of this block for sockets and logs.
 
-        Short and private: a socket's path may have 107 bytes, and who can reach it can run code in our sandbox.
+        Its path is short, since a socket's path may have 107 bytes (unix(7)), and private, since whoever reaches the
+        executor's socket can run code in its sandboxes.
         """
         if self._folder is None:
             self._folder = _private_folder()
         return self._folder
 
     def socket(self, name: str) -> str:
-        """Return the address that the service `name` gets where no other is asked for."""
+        """Return the default address of the service `name`."""
         return f"unix:{self.folder}/{name}.sock"
 
     async def start(self, name: str, *options: str, listen: str | None = None) -> str:
         """Start a service, by default on a unix socket of this block, and return the address that it serves on.
 
         Raises:
-            Unavailable: it ends before it serves; with the reason that it gave.
+            Unavailable: The service is not installed, or exits before it serves; the message has its reason.
         """
+        check_installed(name)
         log = self.folder / f"{name}.log"
         options = ("--listen", listen or self.socket(name), *service_options(), *options)
-        ours, its = socket.socketpair()
-        lines, output = await asyncio.open_connection(sock=ours)
+        parent_end, child_end = socket.socketpair()
+        lines, output = await asyncio.open_connection(sock=parent_end)
         self._outputs.append(output)
-        with its, log.open("wb") as errors:
-            process = await _spawn(name, options, its, None if self._show_logs else errors)
+        with child_end, log.open("wb") as errors:
+            process = await _spawn(name, options, child_end, None if self._show_logs else errors)
         self.processes.append(process)
-        self._patience.append(_STOP_PATIENCE_S.get(name, _USUAL_PATIENCE_S))
+        self._stop_timeouts.append(_STOP_TIMEOUT_S.get(name, _DEFAULT_STOP_TIMEOUT_S))
         while line := (await lines.readline()).decode(errors="replace"):
             if line.startswith(_READY):
-                self._ends.append(asyncio.create_task(_discard(lines)))
+                self._drains.append(asyncio.create_task(_drain(lines)))
                 return line.removeprefix(_READY).strip()
         await process.wait()
-        raise Unavailable(f"the {name} did not start: {_last_words(log)}")
+        raise Unavailable(f"the {name} did not start: {_last_log_line(log)}")
 
 
 def _private_folder() -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="deepmath-"))
     except OSError as error:
-        raise Unavailable(f"no folder for the stack's sockets can be made: {error}; set TMPDIR") from error
+        raise Unavailable(f"cannot create a folder for the stack's sockets: {error}; set TMPDIR") from error
 
 
 async def _spawn(
@@ -105,29 +108,29 @@ async def _spawn(
 ) -> asyncio.subprocess.Process:
     service = (sys.executable, "-P", "-m", f"deepmath_{name}", *options)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(_END_WITH_PARENT), str(os.getpid()), *service),
+        *(sys.executable, "-I", "-S", str(_PARENT_DEATH_SIGNAL), str(os.getpid()), *service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output.fileno(),
         stderr=errors,
-        start_new_session=True,  # Ctrl-C is for us; we end them in order
+        start_new_session=True,  # Ctrl-C reaches this process only, which stops the services in order
     )
 
 
-async def _discard(stream: asyncio.StreamReader) -> None:
-    """Read on, so that a service that prints is never blocked."""
+async def _drain(stream: asyncio.StreamReader) -> None:
+    """Discard output, so that a service never blocks on a full pipe."""
     while await stream.read(1 << 16):
         pass
 
 
-async def _ended(process: asyncio.subprocess.Process, patience_s: float) -> None:
+async def _wait_or_kill(process: asyncio.subprocess.Process, timeout_s: float) -> None:
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(timeout_s):
             await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()
 
 
-def _last_words(log: Path) -> str:
-    lines = log.read_text(errors="replace")[-_QUOTED_LOG:].strip().splitlines()
+def _last_log_line(log: Path) -> str:
+    lines = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip().splitlines()
     return lines[-1] if lines else "it gave no reason (start it with `deepmath up` to see its log)"

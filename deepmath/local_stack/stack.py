@@ -1,4 +1,4 @@
-"""The local stack: the real services that solve, as processes of this machine, for as long as a block lasts."""
+"""The local stack: an executor and a generator as child processes that stop with a block."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,17 +11,16 @@ from deepmath.errors import InvalidRequest
 from deepmath.local_stack.local_services import LocalServices
 
 EMBEDDED_MODEL = Path(str(files("deepmath.local_stack") / "tiny-math"))
-# It is small: float32 costs nothing, and compiling it takes longer than it saves.
+# The model is small: float32 costs nothing, and compilation would take longer than it saves.
 EMBEDDED_OPTIONS = ("--dtype", "float32", "--eager")
 
 
 class LocalStack(LocalServices):
-    """An executor, and with a `model` a generator too. An asynchronous context manager.
+    """An executor, and with a `model` also a generator. An asynchronous context manager.
 
-    `executor` and `generator` are their addresses: unix sockets of this stack, unless `listen` says otherwise by the
-    service's name. An `executor` that is given is used in place of one of our own.
-
-    Entering raises Unavailable where a service ends before it serves, with the reason that it gave.
+    The attributes `executor` and `generator` are their addresses: unix sockets of this stack by default, or those in
+    `listen`, by service name. With the argument `executor`, the address of a running one, none is started.
+    `arguments` are more options of a service, by its name. Entering raises Unavailable if a service does not start.
     """
 
     def __init__(
@@ -35,23 +34,23 @@ class LocalStack(LocalServices):
     ) -> None:
         super().__init__(show_logs)
         self._model = model
-        self._own_executor = executor is None
+        self._starts_executor = executor is None
         listen = listen or {}
         self.executor = executor or listen.get("executor") or self.socket("executor")
         self.generator = listen.get("generator") or (self.socket("generator") if model else "")
         if self.executor.endswith(":0"):
-            raise InvalidRequest("give the executor a port of its own: the generator has to know it")
+            raise InvalidRequest("the executor needs a fixed port: the generator connects to it")
         self._arguments = arguments or {}
 
     async def __aenter__(self) -> Self:
         starts = []
-        if self._own_executor:
+        if self._starts_executor:
             starts.append(self._start("executor", self.executor))
         if self._model:
             starts.append(self._start("generator", self.generator, "--executor", self.executor, "--model", self._model))
         try:
             addresses = await asyncio.gather(*starts)
-            self.generator = addresses[-1] if self._model else self.generator  # with the port that it got for port 0
+            self.generator = addresses[-1] if self._model else self.generator  # the actual port for port 0
         except BaseException:
             await self.__aexit__()
             raise
@@ -64,8 +63,10 @@ class LocalStack(LocalServices):
 def generator_options(model: str | None, adapter: str | None, prompt: str | None = None) -> tuple[str, list[str]]:
     """Return the model that a stack serves, by default the embedded one, and the generator's options for it.
 
+    Checked here, since a generator needs half a minute to fail.
+
     Raises:
-        InvalidRequest: there is no such model or adapter; here, and not after half a minute in the generator.
+        InvalidRequest: There is no such model or adapter.
     """
     if adapter:
         check_adapter(adapter)

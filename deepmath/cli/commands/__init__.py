@@ -1,1 +1,1 @@
-"""One module per subcommand."""
+"""The subcommands: one module each, imported when the command runs (see `deepmath.cli.lazy_group`)."""

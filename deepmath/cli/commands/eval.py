@@ -1,4 +1,4 @@
-"""`deepmath eval`: samples of benchmarks, graded, in a folder that a killed evaluation goes on from."""
+"""`deepmath eval`: graded samples of benchmark problems, in a folder from which an unfinished evaluation resumes."""
 
 import asyncio
 import sys
@@ -8,96 +8,113 @@ from typing import Annotated
 
 import typer
 
-from deepmath.cli.commands.solve import Mode
-from deepmath.cli.generator_connection import reach
-from deepmath.cli.shared_options import Adapter, Model, refuse_beside_generator
+from deepmath.cli.eval_progress import EvalProgress, show_plan
+from deepmath.cli.generator_connection import connect_generator
+from deepmath.cli.lazy_group import command_app
+from deepmath.cli.report_view import show_tables
+from deepmath.cli.shared_options import (
+    TEMPERATURE_HELP,
+    TOP_K_HELP,
+    TOP_P_HELP,
+    Adapter,
+    Executor,
+    Generator,
+    MaxSteps,
+    MaxTokens,
+    Mode,
+    Model,
+    Prompt,
+    SolveMode,
+    check_generator_options,
+)
+from deepmath.clients import GeneratorClient
+from deepmath.clients.model_files import check_adapter, model_name
+from deepmath.errors import InvalidRequest
+from deepmath.evaluation.benchmark_registry import find_benchmark
+from deepmath.evaluation.evaluation_plan import CONFIGURATION_NAMES, EvaluationConfiguration, EvaluationPlan, four_way
+from deepmath.evaluation.evaluation_report import EvaluationReport
+from deepmath.evaluation.evaluation_run import EvaluationRun
+from deepmath.evaluation.evaluation_sampler import EvaluationSampler
+from deepmath.evaluation.published_results import read_published
 from deepmath.exit_codes import EXIT_FAILURE
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verifier import Verifier
+from deepmath.local_stack.stack import generator_options
+
+app = command_app()
 
 
 class TablePreset(StrEnum):
-    """Configurations that belong together."""
+    """Sets of configurations that form one table."""
 
     FOUR_WAY = "four-way"
 
 
+@app.command("eval")
 def eval_(
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
             help="math500, aime2025, hmmt-feb-2025, hle-math, openmathreasoning-tir or synthetic; NAME=FOLDER for a "
-            "copy of one; a file with columns problem and answer; or a dataset's hub name. May be repeated. "
+            "local copy; a file with columns problem and answer; or a dataset on the hub. Repeatable. "
             "Default: synthetic.",
             metavar="NAME|FILE",
             show_default=False,
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, max=1024, help="Of each problem.")] = 16,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first problems of each benchmark.")] = None,
-    mode: Annotated[Mode, typer.Option(help="With Python or without.")] = Mode.AGENT,
+    samples: Annotated[int, typer.Option(min=1, max=1024, help="Samples per problem.")] = 16,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of problems per benchmark, from the first.")] = None,
+    mode: Mode = SolveMode.AGENT,
     table: Annotated[
         TablePreset | None,
-        typer.Option(help="Baseline, +GRPO, +Agent and DeepMath: with --adapter and without, both modes."),
+        typer.Option(help="Evaluate Baseline, +GRPO, +Agent and DeepMath: both modes, with and without --adapter."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of what is evaluated. Default: its row in that table.", show_default=False)
+        str | None,
+        typer.Option(help="Name of the configuration. Default: its name in the DeepMath table.", show_default=False),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder; one that was begun is gone on with.", show_default="runs/eval-…")
+        Path | None,
+        typer.Option(
+            help="Output folder. An unfinished evaluation with the same settings is resumed.",
+            show_default="runs/eval-…",
+        ),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would be drawn, and end.")] = False,
-    generator: Annotated[str | None, typer.Option(help="Address of a generator. Default: one is started.")] = None,
-    executor: Annotated[str | None, typer.Option(help="Address of the executors for a generator started here.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and exit.")] = False,
+    generator: Generator = None,
+    executor: Executor = None,
     model: Model = None,
     adapter: Adapter = None,
-    prompt: Annotated[str | None, typer.Option(help="Prompt template: a name or a file.")] = None,
-    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.6,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Nucleus; 1 is off.")] = 0.95,
-    top_k: Annotated[int, typer.Option(min=0, help="0 is off.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Another one gives other samples.")] = 0,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Budget of a sample, tool output included.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Budget of a sample in steps.")] = None,
-    verify_seconds: Annotated[float, typer.Option(min=0.1, help="For the comparison of one answer.")] = 5.0,
-    verify_workers: Annotated[int, typer.Option(min=1, help="Processes that compare answers.")] = 2,
+    prompt: Prompt = None,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help=TEMPERATURE_HELP)] = 0.6,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help=TOP_P_HELP)] = 0.95,
+    top_k: Annotated[int, typer.Option(min=0, help=TOP_K_HELP)] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Sampling seed.")] = 0,
+    max_tokens: MaxTokens = None,
+    max_steps: MaxSteps = None,
+    verify_seconds: Annotated[float, typer.Option(min=0.1, help="Timeout for verifying one answer, in seconds.")] = 5.0,
+    verify_workers: Annotated[int, typer.Option(min=1, help="Number of verifier processes.")] = 2,
 ) -> None:
-    """Evaluate a model: draw samples of each problem, all in flight at once, and grade them.
+    """Evaluate a model on benchmarks. Samples of all problems are drawn concurrently and graded.
 
-    Each sample is written as it ends. The same command goes on with what was interrupted or killed, and tries again
-    what failed; more samples, or a larger limit, may be asked for. `deepmath report FOLDER` makes tables and plots.
+    Each sample is written when it finishes. The same command resumes an interrupted evaluation and retries failed
+    samples; --samples and --limit may be raised. `deepmath report FOLDER` makes tables and plots.
     """
-    from deepmath.cli.commands.report import show
-    from deepmath.cli.eval_progress import EvalProgress, show_plan
-    from deepmath.clients.model_files import check_adapter, model_name
-    from deepmath.errors import InvalidRequest
-    from deepmath.evaluation.benchmark_registry import find_benchmark
-    from deepmath.evaluation.evaluation_plan import (
-        CONFIGURATION_NAMES,
-        EvaluationConfiguration,
-        EvaluationPlan,
-        four_way,
-    )
-    from deepmath.evaluation.evaluation_report import EvaluationReport
-    from deepmath.evaluation.evaluation_run import EvaluationRun
-    from deepmath.evaluation.evaluation_sampler import EvaluationSampler
-    from deepmath.evaluation.published_results import read_published
-    from deepmath.generator.v1 import generator_pb2 as pb
-    from deepmath.grading.verifier import Verifier
-    from deepmath.local_stack.stack import generator_options
-
-    refuse_beside_generator(generator, model, adapter, executor, prompt)
+    check_generator_options(generator, model, adapter, executor, prompt)
     if table and (name or not adapter):
         raise InvalidRequest("--table four-way compares with and without an adapter: give --adapter, and no --name")
-    served, arguments = generator_options(model, None, prompt)  # it gets the adapter when its turn comes
+    served, arguments = generator_options(model, None, prompt)  # the sampler uploads the adapter when it is needed
     if adapter:
         check_adapter(adapter)
-    evaluated, taught = model_name(served), bool(adapter)
+    evaluated, is_tuned = model_name(served), bool(adapter)
     if generator:
-        evaluated, taught = asyncio.run(_ask_what_it_serves(generator))
-    one = EvaluationConfiguration(name or CONFIGURATION_NAMES[taught, mode.value], mode.value, bool(adapter))
-    found = {one.name: one.problems(limit) for one in map(find_benchmark, benchmark or ["synthetic"])}
-    wanted = EvaluationPlan(
+        evaluated, is_tuned = asyncio.run(_served_model(generator))
+    single = EvaluationConfiguration(name or CONFIGURATION_NAMES[is_tuned, mode.value], mode.value, bool(adapter))
+    benchmarks = map(find_benchmark, benchmark or ["synthetic"])
+    evaluation = EvaluationPlan(
         model=evaluated,
-        problems=found,
-        configurations=four_way() if table else (one,),
+        problems={found.name: found.problems(limit) for found in benchmarks},
+        configurations=four_way() if table else (single,),
         samples=samples,
         sampling=pb.Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
         budget=pb.Budget(max_tokens=max_tokens, max_steps=max_steps),
@@ -105,31 +122,30 @@ def eval_(
         prompt=prompt,
         seed=seed,
     )
-    folder = output or Path("runs") / "-".join(["eval", *found, evaluated.replace("/", "-"), table or one.name])
+    parts = ["eval", *evaluation.problems, evaluated.replace("/", "-"), table or single.name]
+    folder = output or Path("runs") / "-".join(parts)
     if plan:
-        show_plan(wanted, folder)
+        show_plan(evaluation, folder)
         return
 
     async def draw(run: EvaluationRun, verifier: Verifier) -> int:
-        async with reach(generator, executor, served, arguments) as client:
-            with EvalProgress(wanted, run) as progress:
-                return await EvaluationSampler(client, run, wanted, verifier, progress.show).draw()
+        async with connect_generator(generator, executor, served, arguments) as client:
+            with EvalProgress(evaluation, run) as progress:
+                return await EvaluationSampler(client, run, evaluation, verifier, progress.show).draw()
 
-    with EvaluationRun(folder, wanted.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
+    with EvaluationRun(folder, evaluation.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
         missing = asyncio.run(draw(run, verifier))
         if run.verdicts:
             report = EvaluationReport.of([folder], verifier, read_published())
-            show([report.tables[0]], report)
-            print(f"more, with plots and traces: deepmath report {folder}")
+            show_tables([report.tables[0]], report)
+            print(f"for plots and traces: deepmath report {folder}")
     if missing:
-        print(f"{missing} samples failed by a fault of ours; the same command tries them again", file=sys.stderr)
+        print(f"{missing} samples lost to infrastructure failures; run the same command to retry", file=sys.stderr)
         raise typer.Exit(EXIT_FAILURE)
 
 
-async def _ask_what_it_serves(generator: str) -> tuple[str, bool]:
-    """Return the name of a generator's model, and whether the model has learned something since it was loaded."""
-    from deepmath.clients import GeneratorClient
-
+async def _served_model(generator: str) -> tuple[str, bool]:
+    """Return the name of a generator's model, and whether it serves an adapter."""
     async with GeneratorClient(generator) as client:
         info = await client.get_info()
         return info.model, info.policy_version > 0

@@ -5,33 +5,37 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from deepmath.exit_codes import EXIT_USAGE
+from deepmath.cli.lazy_group import command_app
+from deepmath.clients import ExecutorClient
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
+from deepmath.local_stack.stack import LocalStack
 
-if TYPE_CHECKING:
-    from deepmath.executor.v1 import executor_pb2 as pb
+app = command_app()
 
 _CELL = re.compile(r"^# %%.*$\n?", re.MULTILINE)
 
 
+@app.command("exec")
 def exec_(
-    file: Annotated[str, typer.Argument(help="Python source, or - for standard input; `# %%` lines part cells.")],
-    executor: Annotated[str | None, typer.Option(help="Address of an executor. Default: one is started.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One result object per cell and line.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seeds random and numpy.random.")] = 0,
-    wall_seconds: Annotated[float | None, typer.Option(min=0.001, help="Limit of each cell.")] = None,
-    memory_mib: Annotated[int | None, typer.Option(min=1, help="Limit of the session.")] = None,
+    file: Annotated[str, typer.Argument(help="Python file, or - for stdin. Lines that start with `# %%` split cells.")],
+    executor: Annotated[str | None, typer.Option(help="Executor address. Default: start an executor.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random and numpy.random.")] = 0,
+    wall_seconds: Annotated[float | None, typer.Option(min=0.001, help="Wall-clock limit per cell.")] = None,
+    memory_mib: Annotated[int | None, typer.Option(min=1, help="Memory limit of the session.")] = None,
 ) -> None:
-    """Run Python in the sandbox. The cells of a file share their variables. Exit status 1 if a cell fails."""
+    """Run Python in the sandbox. Cells of a file share variables. Exit status 1 if a cell fails."""
     limits = {"wall_ms": int(1000 * (wall_seconds or 0)), "memory_bytes": (memory_mib or 0) << 20}
-    failed = asyncio.run(_exec(_cells(file), executor, as_json, seed, limits))
-    raise typer.Exit(1 if failed else 0)
+    failed = asyncio.run(_run_cells(_read_cells(file), executor, as_json, seed, limits))
+    raise typer.Exit(EXIT_FAILURE if failed else 0)
 
 
-def _cells(file: str) -> list[str]:
+def _read_cells(file: str) -> list[str]:
     try:
         source = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -41,11 +45,8 @@ def _cells(file: str) -> list[str]:
     return ([first] if first.strip() else []) + others or [""]
 
 
-async def _exec(cells: list[str], address: str | None, as_json: bool, seed: int, limits: dict[str, int]) -> bool:
-    from deepmath.clients import ExecutorClient
-    from deepmath.executor.v1 import executor_pb2 as pb
-    from deepmath.local_stack.stack import LocalStack
-
+async def _run_cells(cells: list[str], address: str | None, as_json: bool, seed: int, limits: dict[str, int]) -> bool:
+    """Run the cells in one session, print their results, and return whether any failed."""
     failed = False
     async with (
         LocalStack(executor=address) as stack,
@@ -55,17 +56,15 @@ async def _exec(cells: list[str], address: str | None, as_json: bool, seed: int,
         for cell in cells:
             result = await session.run(cell, pb.Limits(**limits))
             failed |= result.outcome != pb.OUTCOME_OK
-            print(json.dumps(as_object(result), ensure_ascii=False), flush=True) if as_json else _show(result)
+            print(json.dumps(_to_dict(result), ensure_ascii=False), flush=True) if as_json else _show(result)
     return failed
 
 
-def as_object(result: "pb.SnippetResult") -> dict[str, object]:
-    """Return a result with the contract's field names, for JSON."""
-    from deepmath.executor.v1 import executor_pb2 as pb
-
+def _to_dict(result: pb.SnippetResult) -> dict[str, object]:
+    """Return a result for JSON, with the contract's field names."""
     exception, usage, dropped = result.exception, result.usage, result.dropped_bytes
     return {
-        "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
+        "outcome": _outcome(result),
         "stdout": result.stdout,
         "stderr": result.stderr,
         "value": result.value if result.HasField("value") else None,
@@ -79,15 +78,16 @@ def as_object(result: "pb.SnippetResult") -> dict[str, object]:
     }
 
 
-def _show(result: "pb.SnippetResult") -> None:
-    from deepmath.executor.v1 import executor_pb2 as pb
-
+def _show(result: pb.SnippetResult) -> None:
     sys.stdout.write(result.stdout)
     if result.HasField("value"):
         print(result.value)
     sys.stdout.flush()
     sys.stderr.write(result.stderr)
     if result.outcome != pb.OUTCOME_OK:
-        outcome = pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_")
         lost = "; the session's variables are lost" if result.state_lost else ""
-        print(f"{result.exception.traceback}[{outcome}{lost}]", file=sys.stderr)
+        print(f"{result.exception.traceback}[{_outcome(result)}{lost}]", file=sys.stderr)
+
+
+def _outcome(result: pb.SnippetResult) -> str:
+    return pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_")

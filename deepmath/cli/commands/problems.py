@@ -5,21 +5,25 @@ from typing import Annotated
 
 import typer
 
+from deepmath.cli.lazy_group import command_app
+from deepmath.data.synthetic import generate
 
-class Split(StrEnum):
-    """The two halves of the problems."""
+app = command_app()
+
+
+class ProblemSplit(StrEnum):
+    """The two splits of the synthetic problems."""
 
     TRAIN = "train"
     TEST = "test"
 
 
+@app.command()
 def problems(
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    split: Annotated[Split, typer.Option(help="They never share an instance.")] = Split.TRAIN,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same problems.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of problems.")] = 10,
+    split: Annotated[ProblemSplit, typer.Option(help="Split. The two share no instance.")] = ProblemSplit.TRAIN,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same problems.")] = 0,
 ) -> None:
-    """Print synthetic problems with exact answers, one JSON object a line: id, family, problem, answer."""
-    from deepmath.data.synthetic import generate
-
+    """Print synthetic problems with exact answers as JSON lines. Fields: id, family, problem, answer."""
     for problem in generate(count, split.value, seed):
         print(problem.to_json())

@@ -1,73 +1,65 @@
-"""`deepmath push`: what a run has learned, to a model hub."""
+"""`deepmath push`: upload of a trained adapter to a model hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-if TYPE_CHECKING:
-    from deepmath.errors import DeepMathError
+from deepmath.cli.lazy_group import command_app
+from deepmath.errors import DeepMathError, InvalidRequest, Unavailable
 
-_HOW_TO_LOG_IN = "set HF_TOKEN to a token that may write, or log in with `hf auth login`"
+app = command_app()
+
+_LOGIN_HINT = "set HF_TOKEN to a token with write permission, or log in with `hf auth login`"
 
 
+@app.command()
 def push(
-    run: Annotated[str, typer.Argument(help="The name of a run, or a folder with an adapter or a model.")],
-    repository: Annotated[str, typer.Argument(help="USER/NAME on the hub; created where it is not there.")],
+    run: Annotated[str, typer.Argument(help="Name of a run, or a folder with an adapter or a model.")],
+    repository: Annotated[str, typer.Argument(help="USER/NAME on the hub. Created if it does not exist.")],
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    private: Annotated[bool, typer.Option("--private", help="Create it as private.")] = False,
-    message: Annotated[str, typer.Option(help="Of the commit.")] = "Upload by deepmath push",
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
+    message: Annotated[str, typer.Option(help="Commit message.")] = "Upload by deepmath push",
 ) -> None:
-    """Upload the adapter of a run, with its card, to the Hugging Face hub (HF_ENDPOINT names another one)."""
-    folder = _folder(run, runs)
-    print(_upload(folder, repository, private, message))
+    """Upload a run's adapter and model card to the Hugging Face Hub. HF_ENDPOINT selects another hub."""
+    print(_upload(_find_folder(run, runs), repository, private, message))
 
 
-def _folder(run: str, runs: Path) -> Path:
-    """Return the folder to upload."""
-    from deepmath.errors import InvalidRequest
-
+def _find_folder(run: str, runs: Path) -> Path:
     candidates = [runs / run / "adapter", Path(run) / "adapter", Path(run)]
     for folder in candidates:
         if any((folder / name).is_file() for name in ("adapter_config.json", "config.json")):
             return folder
     if (runs / run).is_dir():
-        raise InvalidRequest(f"the run {run} has no adapter yet: it has one when it is done")
+        raise InvalidRequest(f"the run {run} has no adapter yet; a run writes it when it finishes")
     raise InvalidRequest(f"no run {run} in {runs}, and no folder {run} with an adapter_config.json or a config.json")
 
 
 def _upload(folder: Path, repository: str, private: bool, message: str) -> str:
-    """Upload `folder` and return the address of what came of it."""
-    from deepmath.errors import InvalidRequest, Unavailable
-
-    try:
-        from huggingface_hub import HfApi, get_token
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError:
-        raise InvalidRequest("push needs huggingface_hub: install the extra `trainer`") from None
+    """Upload `folder` and return the URL of the commit."""
     if get_token() is None:
-        raise InvalidRequest(f"the hub wants a token: {_HOW_TO_LOG_IN}")
+        raise InvalidRequest(f"the hub requires a token: {_LOGIN_HINT}")
     hub = HfApi()
     try:
-        made = hub.create_repo(repository, private=private, exist_ok=True)
-        commit = hub.upload_folder(repo_id=made.repo_id, folder_path=folder, commit_message=message)
+        created = hub.create_repo(repository, private=private, exist_ok=True)
+        commit = hub.upload_folder(repo_id=created.repo_id, folder_path=folder, commit_message=message)
     except HFValidationError as error:
-        raise InvalidRequest(f"{repository!r} is no name on a hub: {_one_line(error)}") from None
+        raise InvalidRequest(f"{repository!r} is not a valid repository name: {_one_line(error)}") from None
     except HfHubHTTPError as error:
-        raise _refused(repository, error.response.status_code, _one_line(error)) from None
-    except Exception as error:  # whatever the library's own HTTP client raises: which one that is, changes
+        raise _to_error(repository, error.response.status_code, _one_line(error)) from None
+    except Exception as error:  # from the HTTP library beneath huggingface_hub, which differs between its versions
         raise Unavailable(f"the upload to {hub.endpoint} failed: {_one_line(error)}") from None
     return str(commit.commit_url)
 
 
-def _refused(repository: str, status: int, reason: str) -> "DeepMathError":
-    from deepmath.errors import InvalidRequest, Unavailable
-
+def _to_error(repository: str, status: int, reason: str) -> DeepMathError:
     if status in (401, 403):
-        return InvalidRequest(f"the hub does not let this token write to {repository}: {_HOW_TO_LOG_IN}")
+        return InvalidRequest(f"the hub does not permit this token to write to {repository}: {_LOGIN_HINT}")
     if status >= 500:
         return Unavailable(f"the hub failed: {reason}")
-    return InvalidRequest(f"the hub refused {repository}: {reason}")
+    return InvalidRequest(f"the hub rejected {repository}: {reason}")
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""`deepmath serve`: one service as this process."""
+"""`deepmath serve`: one service in the foreground."""
 
 import os
 import sys
@@ -7,22 +7,28 @@ from typing import Annotated
 
 import typer
 
-# The service reads its own options, --help included.
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+from deepmath.cli.lazy_group import command_app
+from deepmath.local_stack.service_distributions import check_installed
+
+app = command_app()
+
+# The service parses its own options, --help included.
+_FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-class Service(StrEnum):
-    """What can be served."""
+class ServiceName(StrEnum):
+    """The services."""
 
     EXECUTOR = "executor"
     GENERATOR = "generator"
     TRAINER = "trainer"
 
 
+@app.command(context_settings=_FORWARDED)
 def serve(
     context: typer.Context,
-    service: Annotated[Service, typer.Argument(help="`deepmath serve executor --help` lists its options.")],
+    service: Annotated[ServiceName, typer.Argument(help="Service; `deepmath serve SERVICE --help` lists its options.")],
 ) -> None:
-    """Serve the executor, the generator or the trainer in the foreground."""
-    command = [sys.executable, "-P", "-m", f"deepmath_{service.value}", *context.args]
-    os.execv(sys.executable, command)
+    """Run one service in the foreground."""
+    check_installed(service.value)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", f"deepmath_{service.value}", *context.args])

@@ -1,4 +1,4 @@
-"""`deepmath token`: a token for a client."""
+"""`deepmath token`: an access token for a client."""
 
 import sys
 from pathlib import Path
@@ -6,35 +6,39 @@ from typing import Annotated, Any
 
 import typer
 
+from deepmath.access.token_file_editor import generate_token, write_client
+from deepmath.access.tokens import SCOPES, TokenClient, hash_token
+from deepmath.cli.lazy_group import command_app
+from deepmath.errors import InvalidRequest
 
+app = command_app()
+
+
+@app.command()
 def token(
-    name: Annotated[str, typer.Argument(help="The client that it is for.")],
+    name: Annotated[str, typer.Argument(help="Name of the client.")],
     scope: Annotated[
-        list[str], typer.Option(help="What it may do: execute, generate, update-adapter or train; repeatable.")
+        list[str], typer.Option(help="Granted scope: execute, generate, update-adapter or train. Repeatable.")
     ],
-    tokens: Annotated[Path, typer.Option(help="The file of clients that services are given as --tokens.")],
-    max_calls: Annotated[int | None, typer.Option(min=1, help="Calls in flight at once. Default: no limit.")] = None,
+    tokens: Annotated[Path, typer.Option(help="Clients file, as services take it by --tokens.")],
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Concurrent calls. Default: unlimited.")] = None,
     calls_per_second: Annotated[
-        float | None, typer.Option(min=0.001, help="Calls started, on average. Default: no limit.")
+        float | None, typer.Option(min=0.001, help="Sustained rate of new calls per second. Default: unlimited.")
     ] = None,
-    burst: Annotated[int | None, typer.Option(min=1, help="Calls started at once, with --calls-per-second.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Give a client that is there a new token.")] = False,
+    burst: Annotated[int | None, typer.Option(min=1, help="With --calls-per-second: burst size, in calls.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the token of an existing client.")] = False,
 ) -> None:
-    """Print a new token, this once, and write its hash with the client's scopes and limits to a file.
+    """Create an access token for a client. Prints it once, and writes its hash, scopes and limits to a file.
 
-    Keep it in a file of the client's, which DEEPMATH_TOKEN_FILE or a service's --token-file names. Services take up the
-    change of the file while they run.
+    Store the token in a file of the client's, named by DEEPMATH_TOKEN_FILE or by a service's --token-file. Running
+    services reload the clients file.
     """
-    from deepmath.access.token_file_editor import generate_token, write_client
-    from deepmath.access.tokens import SCOPES, TokenClient, hash_token
-    from deepmath.errors import InvalidRequest
-
     if unknown := set(scope) - set(SCOPES):
-        raise InvalidRequest(f"{min(unknown)!r} is no scope: there are {', '.join(SCOPES)}")
+        raise InvalidRequest(f"{min(unknown)!r} is not a valid scope; the scopes are {', '.join(SCOPES)}")
     limits: dict[str, Any] = {"max_calls": max_calls, "calls_per_second": calls_per_second, "burst": burst}
     given = {limit: value for limit, value in limits.items() if value is not None}
-    made = generate_token()
-    client = TokenClient(sha256=hash_token(made), scopes=frozenset(scope), **given)
+    created = generate_token()
+    client = TokenClient(sha256=hash_token(created), scopes=frozenset(scope), **given)
     write_client(tokens, name, client, force)
-    print(made)
-    print(f"{name} is in {tokens}; the token itself is kept nowhere", file=sys.stderr)
+    print(created)
+    print(f"client {name} is in {tokens}; the token itself is stored nowhere", file=sys.stderr)
