@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.evaluation.benchmark_registry import BENCHMARKS, find_benchmark
 
 # One row of each dataset, as its card shows it.
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "math500": {
         "problem": "1+1?",
         "solution": "S",
@@ -38,7 +39,7 @@ ROWS = {
 }
 
 
-def write(folder: Path, *rows: dict[str, object]) -> Path:
+def write(folder: Path, *rows: dict[str, Any]) -> Path:
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file

@@ -1,7 +1,8 @@
 """Samples of a plan, drawn from a real generator: each once, reproducible, and none for an infrastructure failure."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.adapters import write_adapter
@@ -19,30 +20,31 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 
 AGENT = EvaluationConfiguration("+Agent", "agent")
+Draw = Callable[..., Awaitable[tuple[int, list[GradedSample]]]]
 
 
-def plan(*configurations: EvaluationConfiguration, problems: int = 6, samples: int = 2, **changes) -> EvaluationPlan:
-    return EvaluationPlan(
-        **{
-            "model": "tiny-math",
-            "problems": {"synthetic": find_benchmark("synthetic").problems(problems)},
-            "configurations": configurations or (AGENT,),
-            "samples": samples,
-            "sampling": pb.Sampling(temperature=1.0, top_p=1.0, top_k=0),
-            "budget": pb.Budget(max_tokens=160),
-        }
-        | changes
-    )
+def plan(
+    *configurations: EvaluationConfiguration, problems: int = 6, samples: int = 2, **changes: Any
+) -> EvaluationPlan:
+    values: dict[str, Any] = {
+        "model": "tiny-math",
+        "problems": {"synthetic": find_benchmark("synthetic").problems(problems)},
+        "configurations": configurations or (AGENT,),
+        "samples": samples,
+        "sampling": pb.Sampling(temperature=1.0, top_p=1.0, top_k=0),
+        "budget": pb.Budget(max_tokens=160),
+    }
+    return EvaluationPlan(**values | changes)
 
 
 @pytest.fixture(scope="module")
-def verifier() -> AsyncIterator[Verifier]:
+def verifier() -> Iterator[Verifier]:
     with Verifier(2, 5.0) as verifier:
         yield verifier
 
 
 @pytest.fixture
-def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path):
+def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path) -> Draw:
     """`await draw(plan, folder="run")` draws a plan and returns the number of missing samples, and the samples."""
 
     async def run(
@@ -55,7 +57,7 @@ def draw(generator: GeneratorClient, verifier: Verifier, tmp_path: Path):
     return run
 
 
-async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw) -> None:
+async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw: Draw) -> None:
     wanted = plan()
     missing, samples = await draw(wanted)
     assert missing == 0
@@ -70,7 +72,7 @@ async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw) 
     assert any(snippet["outcome"] == "OK" and snippet["code"] for one in samples for snippet in one.snippets)
 
 
-async def test_same_plan_draws_the_same_samples_and_another_seed_different_ones(draw) -> None:
+async def test_same_plan_draws_the_same_samples_and_another_seed_different_ones(draw: Draw) -> None:
     texts = []
     for number, seed in enumerate([0, 0, 1]):
         _, samples = await draw(plan(seed=seed), str(number))
@@ -78,7 +80,7 @@ async def test_same_plan_draws_the_same_samples_and_another_seed_different_ones(
     assert texts[0] == texts[1] != texts[2]
 
 
-async def test_larger_plan_extends_an_existing_run(draw, tmp_path) -> None:
+async def test_larger_plan_extends_an_existing_run(draw: Draw, tmp_path: Path) -> None:
     await draw(plan(samples=1))
     before = (tmp_path / "run" / "samples.jsonl").read_bytes()
     missing, samples = await draw(plan(problems=8, samples=3))
@@ -87,7 +89,9 @@ async def test_larger_plan_extends_an_existing_run(draw, tmp_path) -> None:
     assert (tmp_path / "run" / "samples.jsonl").read_bytes().startswith(before)
 
 
-async def test_infrastructure_failure_is_not_a_sample_and_is_retried(draw, serve_generator, tmp_path) -> None:
+async def test_infrastructure_failure_is_not_a_sample_and_is_retried(
+    draw: Draw, serve_generator: Any, tmp_path: Path
+) -> None:
     async with serve_generator(executor=None) as served, GeneratorClient(served.address) as without:
         missing, samples = await draw(plan(), client=without)
     assert 0 < missing == 12 - len(samples)
@@ -97,7 +101,7 @@ async def test_infrastructure_failure_is_not_a_sample_and_is_retried(draw, serve
 
 
 async def test_unreachable_generator_is_reported_and_existing_samples_stay(
-    draw, free_port, monkeypatch, tmp_path
+    draw: Draw, free_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     await draw(plan(samples=1))
     monkeypatch.setattr(evaluation_sampler, "ATTEMPTS", 1)
@@ -107,13 +111,13 @@ async def test_unreachable_generator_is_reported_and_existing_samples_stay(
     assert len(list(read_samples(tmp_path / "run"))) == 6
 
 
-async def test_rejection_by_the_generator_is_reported(draw) -> None:
+async def test_rejection_by_the_generator_is_reported(draw: Draw) -> None:
     with pytest.raises(InvalidRequest, match="top_p"):
         await draw(plan(sampling=pb.Sampling(top_p=2.0)))
 
 
 async def test_four_way_plan_draws_from_the_model_and_then_from_the_model_with_the_adapter(
-    draw, fresh_generator, tmp_path
+    draw: Draw, fresh_generator: str, tmp_path: Path
 ) -> None:
     adapter = write_adapter(tmp_path / "adapter", seed=1)
     wanted = plan(*four_way(), problems=2, samples=1, adapter=adapter, budget=pb.Budget(max_tokens=48))
@@ -128,7 +132,7 @@ async def test_four_way_plan_draws_from_the_model_and_then_from_the_model_with_t
         assert texts["+Agent", problem.id] != texts["DeepMath", problem.id]
 
 
-def test_another_adapter_is_rejected_as_another_evaluation(tmp_path) -> None:
+def test_another_adapter_is_rejected_as_another_evaluation(tmp_path: Path) -> None:
     first, second = (plan(adapter=write_adapter(tmp_path / str(seed), seed)).settings() for seed in (1, 2))
     with EvaluationRun(tmp_path / "run", first):
         pass

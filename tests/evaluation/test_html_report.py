@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.evaluation_runs import OK, of_answers, sample, write
@@ -41,7 +42,7 @@ class Page(HTMLParser):
 
 
 def write_page(
-    folder: Path, *samples: GradedSample, most: int = 20, sides: tuple[str, str] | None = None, **settings
+    folder: Path, *samples: GradedSample, most: int = 20, sides: tuple[str, str] | None = None, **settings: Any
 ) -> str:
     run = write(folder / "run", *samples, **settings)
     with Verifier(1, 10.0) as verifier:

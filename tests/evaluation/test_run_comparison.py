@@ -1,6 +1,7 @@
 """Paired comparisons of configurations and runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.evaluation_runs import of_answers, sample, write
@@ -21,7 +22,7 @@ def compared(sides: tuple[object, object], *folders: Path, k: int | None = None)
     return compare((str(sides[0]), str(sides[1])), judged, k)
 
 
-def of_problems(answers: str, **changes) -> list[GradedSample]:
+def of_problems(answers: str, **changes: Any) -> list[GradedSample]:
     """Return one sample per problem, correct where the digit is 1."""
     return [sample(f"p{at}", 0, "42" if one == "1" else "7", **changes) for at, one in enumerate(answers)]
 

@@ -62,7 +62,7 @@ def test_benchmarks_of_two_folders_share_a_row_if_sampled_alike(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("benchmark", "model"), [("synthetic", "tiny-math"), ("own", "another")])
-def test_ambiguous_rows_are_named_after_their_folders(tmp_path: Path, benchmark, model) -> None:
+def test_ambiguous_rows_are_named_after_their_folders(tmp_path: Path, benchmark: str, model: str) -> None:
     a = write(tmp_path / "a", sample(), sample(configuration="Baseline"))
     b = write(tmp_path / "b", sample(benchmark=benchmark), model=model)
     assert [one.configuration for one in load_sample_sets([a, b])] == ["Baseline", "DeepMath (a)", "DeepMath (b)"]
