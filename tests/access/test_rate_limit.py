@@ -1,4 +1,4 @@
-"""How often a caller may start something."""
+"""Token buckets, one per caller."""
 
 import pytest
 from hypothesis import given
@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from deepmath.access.rate_limit import RateLimit
 
 
-def test_burst_starts_at_once_and_the_next_waits_for_its_token():
+def test_burst_starts_at_once_and_the_next_start_waits_for_a_token():
     limit = RateLimit[str](per_second=2, burst=3)
     assert [limit.take("a", now=10) for _ in range(4)] == [0, 0, 0, 0.5]
 
 
-def test_those_that_wait_start_one_after_the_other():
+def test_waiting_starts_follow_one_another():
     limit = RateLimit[str](per_second=2, burst=1)
     assert [limit.take("a", now=0) for _ in range(4)] == [0, 0.5, 1, 1.5]
 
 
-def test_tokens_come_back_with_time_up_to_the_burst():
+def test_tokens_refill_up_to_the_burst():
     limit = RateLimit[str](per_second=1, burst=2)
     assert [limit.take("a", now=0) for _ in range(2)] == [0, 0]
     assert [limit.take("a", now=100) for _ in range(3)] == [0, 0, 1]
@@ -30,7 +30,7 @@ def test_callers_do_not_share_tokens():
     assert limit.delay("b", now=0) == 0
 
 
-def test_token_of_a_snippet_that_was_never_started_is_given_back():
+def test_token_of_a_start_that_did_not_happen_can_be_returned():
     limit = RateLimit[str](per_second=1, burst=1)
     limit.take("a", now=0)
     limit.take("a", now=0)
@@ -38,12 +38,12 @@ def test_token_of_a_snippet_that_was_never_started_is_given_back():
     assert limit.delay("a", now=0) == pytest.approx(1)
 
 
-def test_no_rate_is_no_limit():
+def test_rate_of_zero_means_no_limit():
     limit = RateLimit[str](per_second=0, burst=1)
     assert {limit.take("a", now=0) for _ in range(1000)} == {0}
 
 
-def test_callers_that_went_are_forgotten():
+def test_callers_with_full_buckets_are_forgotten():
     limit = RateLimit[int](per_second=10, burst=5)
     for second in range(1000):
         limit.take(second, now=float(second))
@@ -55,7 +55,7 @@ def test_callers_that_went_are_forgotten():
     rate=st.floats(0.5, 20),
     burst=st.integers(min_value=1, max_value=8),
 )
-def test_no_window_of_time_holds_more_than_the_burst_and_its_share(gaps, rate, burst):
+def test_no_window_exceeds_the_burst_plus_its_share_of_the_rate(gaps, rate, burst):
     limit = RateLimit[str](rate, burst)
     now, starts = 0.0, []
     for gap in gaps:

@@ -1,4 +1,4 @@
-"""The services among themselves: each proves to the next who it is."""
+"""A complete stack with mutual TLS and tokens."""
 
 import asyncio
 import sys
@@ -33,7 +33,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory) -> AsyncIterator[Stack]:
-    """Executor, generator and trainer with a certificate each, and tokens that allow for what each has to do."""
+    """Executor, generator and trainer, each with a certificate and a token with the scopes it needs."""
     folder = tmp_path_factory.mktemp("stack")
     authority, known = Authority(folder / "authority"), folder / "tokens.toml"
     scopes = {
@@ -61,7 +61,9 @@ async def stack(tmp_path_factory) -> AsyncIterator[Stack]:
         yield Stack(executor, generator, trainer, authority.issue("person"), tokens)
 
 
-async def test_question_is_solved_over_mutual_tls_and_the_executor_knows_the_generator(stack, deepmath, monkeypatch):
+async def test_question_is_solved_over_mutual_tls_and_the_executor_identifies_the_generator(
+    stack, deepmath, monkeypatch
+):
     monkeypatch.setenv("DEEPMATH_TLS", str(stack.tls))
     monkeypatch.setenv("DEEPMATH_TOKEN_FILE", str(stack.tokens["reader"]))
     ended = await deepmath("solve", "--generator", stack.generator.address, "--samples", "8", "What is 12 * 34?")
@@ -70,18 +72,18 @@ async def test_question_is_solved_over_mutual_tls_and_the_executor_knows_the_gen
     assert {line["client"] for line in stack.executor.audit()} == {"generator"}
 
 
-async def test_adapter_is_not_taken_from_who_may_only_generate(stack, tmp_path):
+async def test_adapter_of_a_client_without_its_scope_is_rejected(stack, tmp_path):
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (tmp_path / name).write_text("{}")
     async with GeneratorClient(stack.generator.address, tls=stack.tls, token_file=stack.tokens["reader"]) as client:
         with pytest.raises(Forbidden, match="reader may not call UpdateAdapter: its token lacks the scope update-"):
             await client.update_adapter(tmp_path, 1, model="tiny-math")
     async with GeneratorClient(stack.generator.address, tls=stack.tls, token_file=stack.tokens["trainer"]) as client:
-        with pytest.raises(InvalidRequest):  # it may, and what it sends is looked at
+        with pytest.raises(InvalidRequest):  # permitted, and rejected for its content
             await client.update_adapter(tmp_path, 1, model="tiny-math")
 
 
-async def test_generator_refuses_who_has_no_token(stack):
+async def test_generator_rejects_a_client_without_a_token(stack):
     async with GeneratorClient(stack.generator.address, tls=stack.tls) as client:
         with pytest.raises(Unauthenticated):
             await client.get_info()
@@ -97,7 +99,7 @@ async def test_run_trains_with_a_generator_over_mutual_tls(stack):
     assert (run.error, run.step) == ("", 1)
 
 
-async def test_health_of_each_service_is_told(stack):
+async def test_each_service_reports_its_health(stack):
     for served in (stack.executor, stack.generator, stack.trainer):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "deepmath.serving.health_check", "--tls", str(stack.tls), served.address)

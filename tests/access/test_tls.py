@@ -1,4 +1,4 @@
-"""Who has no good certificate is not let in and told why; certificates change while calls go on."""
+"""Mutual TLS: rejected certificates are explained, and certificates are rotated under load."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 
-_CHANGE_SECONDS = 20  # more than a change needs to be seen on a busy machine
+_RELOAD_SECONDS = 20  # more than a reload takes on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def other_authority(tmp_path_factory) -> Authority:
 
 @pytest.fixture(scope="module")
 def alice(authority) -> Path:
-    """A client's folder for TLS."""
+    """A client's TLS folder."""
     return authority.issue("alice")
 
 
@@ -43,15 +43,15 @@ async def secured(authority, tmp_path_factory) -> AsyncIterator[Served]:
         yield served
 
 
-async def refusal(client: ExecutorClient) -> str:
+async def rejection(client: ExecutorClient) -> str:
     async with client:
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Unavailable) as rejected:
             await client.get_info(deadline_s=2)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    assert "\n" not in str(rejected.value)
+    return str(rejected.value)
 
 
-async def test_client_with_a_certificate_is_served_and_known_by_its_name(secured, alice):
+async def test_client_with_a_certificate_is_served_and_identified_by_its_common_name(secured, alice):
     async with secured.client(alice, client_name="somebody else") as client:
         assert (await client.execute("6 * 7")).value == "42"
     *_, line = secured.audit()
@@ -69,39 +69,39 @@ async def test_client_of_a_list_of_addresses_is_served(secured, alice):
         assert (await client.execute("6 * 7")).value == "42"
 
 
-async def test_client_without_tls_is_refused_and_told_to_use_it(secured):
-    assert "the server requires TLS; set DEEPMATH_TLS" in await refusal(secured.client())
+async def test_client_without_tls_is_rejected_with_the_remedy(secured):
+    assert "the server requires TLS; set DEEPMATH_TLS" in await rejection(secured.client())
 
 
-async def test_client_without_a_certificate_is_refused(secured, authority):
+async def test_client_without_a_certificate_is_rejected(secured, authority):
     roots = grpc.ssl_channel_credentials((authority.folder / "ca.crt").read_bytes())
     async with grpc.aio.secure_channel(secured.address, roots) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await rpc.ExecutorServiceStub(channel).GetInfo(pb.GetInfoRequest(), timeout=5)
-    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert rejected.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_expired_certificate_of_a_client_is_refused(secured, authority):
-    told = await refusal(secured.client(authority.issue_expired("late")))
-    assert "the server rejected the certificate" in told
-    assert "(certificate has expired); renew it" in told
+async def test_expired_client_certificate_is_rejected(secured, authority):
+    message = await rejection(secured.client(authority.issue_expired("late")))
+    assert "the server rejected the certificate" in message
+    assert "(certificate has expired); renew it" in message
 
 
-async def test_certificate_of_another_authority_is_refused(secured, other_authority, authority):
+async def test_client_certificate_of_another_ca_is_rejected(secured, other_authority, authority):
     stranger = other_authority.issue("stranger")
     (stranger / "ca.crt").write_bytes((authority.folder / "ca.crt").read_bytes())
-    told = await refusal(secured.client(stranger))
-    assert "the server rejected the certificate" in told
-    assert "(unable to get local issuer certificate)" in told
+    message = await rejection(secured.client(stranger))
+    assert "the server rejected the certificate" in message
+    assert "(unable to get local issuer certificate)" in message
 
 
-async def test_server_of_another_authority_is_refused(secured, other_authority):
-    told = await refusal(secured.client(other_authority.issue("alice")))
-    assert "the server's certificate was rejected (unable to get local issuer certificate)" in told
+async def test_server_certificate_of_another_ca_is_rejected(secured, other_authority):
+    message = await rejection(secured.client(other_authority.issue("alice")))
+    assert "the server's certificate was rejected (unable to get local issuer certificate)" in message
 
 
 @pytest.mark.parametrize(
-    ("issue", "told"),
+    ("issue", "reason"),
     [
         (
             lambda authority: authority.issue("bad", ELSEWHERE),
@@ -110,19 +110,19 @@ async def test_server_of_another_authority_is_refused(secured, other_authority):
         (lambda authority: authority.issue_expired("bad"), "certificate has expired"),
     ],
 )
-async def test_certificate_of_a_server_that_is_not_good_is_refused(authority, alice, tmp_path, issue, told):
+async def test_invalid_server_certificate_is_rejected_with_the_reason(authority, alice, tmp_path, issue, reason):
     async with serving("executor", tmp_path, "--tls", issue(authority)) as served:
-        assert f"the server's certificate was rejected ({told})" in await refusal(served.client(alice))
+        assert f"the server's certificate was rejected ({reason})" in await rejection(served.client(alice))
 
 
-async def test_client_with_tls_is_told_that_the_server_speaks_none(alice, tmp_path):
+async def test_client_with_tls_learns_that_the_server_does_not_use_it(alice, tmp_path):
     async with serving("executor", tmp_path) as served:
-        assert "the server does not use TLS; unset DEEPMATH_TLS" in await refusal(served.client(alice))
+        assert "the server does not use TLS; unset DEEPMATH_TLS" in await rejection(served.client(alice))
 
 
 @pytest.mark.parametrize("change", ["careless", "kubernetes"])
-async def test_certificates_change_under_load_and_no_call_fails(authority, tmp_path, change):
-    async def changed(folder: Path, new: Path) -> None:
+async def test_certificates_are_rotated_under_load_without_a_failed_call(authority, tmp_path, change):
+    async def rotate(folder: Path, new: Path) -> None:
         await asyncio.to_thread(*((swap, folder, new) if change == "kubernetes" else (replace, folder, new)))
 
     server = mount(tmp_path / "server", authority.issue("executor"))
@@ -147,19 +147,19 @@ async def test_certificates_change_under_load_and_no_call_fails(authority, tmp_p
         async with served.client(mine) as client, client.session() as session:
             await session.run("x = 1")
             load = [asyncio.create_task(call(client)) for _ in range(4)]
-            await changed(server, authority.issue("executor"))
-            await changed(mine, authority.issue("after"))
-            async with asyncio.timeout(_CHANGE_SECONDS):
+            await rotate(server, authority.issue("executor"))
+            await rotate(mine, authority.issue("after"))
+            async with asyncio.timeout(_RELOAD_SECONDS):
                 while not any(line["client"] == "after" for line in served.audit()):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             serves = await asyncio.to_thread(certificate_of, served, mine)
             done = calls
-            async with asyncio.timeout(_CHANGE_SECONDS):
+            async with asyncio.timeout(_RELOAD_SECONDS):
                 while calls < done + 8:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             stop.set()
-            await asyncio.gather(*load)  # none of them has raised
-            assert (await session.run("x")).value == "1"  # on the connection that it began on
+            await asyncio.gather(*load)  # raises if a call failed
+            assert (await session.run("x")).value == "1"  # on its original connection
         assert serves != served_first
         assert serves == (server / "tls.crt").read_text()
         assert "keeping the previously loaded version" not in served.log.read_text()
@@ -176,7 +176,7 @@ def certificate_of(served: Served, tls: Path) -> str:
         return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True))
 
 
-async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on(authority, alice, tmp_path):
+async def test_half_rotated_certificate_is_logged_once_and_the_old_one_stays_in_use(authority, alice, tmp_path):
     folder, new = authority.issue("whole"), authority.issue("half")
     before = (folder / "tls.crt").read_text()
     async with serving("executor", tmp_path, "--tls", folder) as served:
@@ -188,13 +188,13 @@ async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on
             served.log.read_text().count("tls.key is not the key of tls.crt; replace both; keeping the previously") == 1
         )
         (folder / "tls.crt").write_bytes((new / "tls.crt").read_bytes())
-        async with asyncio.timeout(_CHANGE_SECONDS):
+        async with asyncio.timeout(_RELOAD_SECONDS):
             while await asyncio.to_thread(certificate_of, served, alice) == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda folder: (folder / "tls.key").unlink(), "tls.key: No such file or directory; a TLS folder has"),
         (lambda folder: (folder / "ca.crt").write_text("?"), "ca.crt is not a certificate in PEM"),
@@ -204,14 +204,14 @@ async def test_half_a_change_is_warned_of_once_and_the_old_certificate_serves_on
         ),
     ],
 )
-async def test_files_that_cannot_be_used_are_refused_before_anything_starts(authority, deepmath, tmp_path, spoil, told):
-    folder = authority.issue("spoilt")
+async def test_unusable_files_are_rejected_before_the_service_starts(authority, deepmath, tmp_path, spoil, message):
+    folder = authority.issue("spoiled")
     spoil(folder)
     ended = await deepmath("serve", "executor", "--tls", str(folder))
     assert ended.status == 2
-    assert told in ended.err
+    assert message in ended.err
     assert len(ended.err.splitlines()) == 1
-    with pytest.raises(InvalidRequest, match=told):
+    with pytest.raises(InvalidRequest, match=message):
         TrainerClient("127.0.0.1:1", tls=folder)
 
 
@@ -225,7 +225,7 @@ async def test_service_does_not_listen_beyond_this_machine_without_tls(deepmath,
     assert len(ended.err.splitlines()) == 1
 
 
-async def test_service_that_is_told_to_be_insecure_listens_everywhere_and_warns(tmp_path):
+async def test_insecure_service_listens_everywhere_and_logs_a_warning(tmp_path):
     async with serving("executor", tmp_path, "--insecure", listen="0.0.0.0:0") as served:
         assert "is served without TLS: anyone who can reach it can call it" in served.log.read_text()
         async with ExecutorClient(f"127.0.0.1:{served.port}") as client:
@@ -239,16 +239,14 @@ async def test_unix_socket_is_served_without_tls(authority, alice, tmp_path):
         assert (await client.execute("6 * 7")).value == "42"
 
 
-async def test_health_is_answered_over_tls_to_who_has_a_certificate(secured, alice):
+async def test_health_check_over_tls_needs_a_certificate(secured, alice):
     assert await health("--tls", str(alice), secured.address) == 0
     assert await health(secured.address) == 1
     assert await health("--tls", str(alice / "nowhere"), secured.address) == 2
 
 
-async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_else_is(
-    authority, alice, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("DEEPMATH_TLS", str(alice))  # as in a container whose service calls others over TLS
+async def test_plaintext_health_endpoint_serves_nothing_but_health(authority, alice, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPMATH_TLS", str(alice))  # as in a container whose service is a client of others over TLS
     options = ("--tls", authority.issue("executor"), "--health-listen", "127.0.0.1:0")
     async with serving("executor", tmp_path, *options) as served:
         (line,) = served.printed
@@ -258,9 +256,9 @@ async def test_health_is_answered_without_tls_where_it_is_asked_for_and_nothing_
             stub = health_pb2_grpc.HealthStub(channel)
             name = health_pb2.HealthCheckRequest(service="deepmath.executor.v1.ExecutorService")
             assert (await stub.Check(name)).status == health_pb2.HealthCheckResponse.SERVING
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
+            with pytest.raises(grpc.aio.AioRpcError) as rejected:
                 await rpc.ExecutorServiceStub(channel).Execute(pb.ExecuteRequest(code="1"))
-            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert rejected.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def health(*arguments: str) -> int:
@@ -268,13 +266,13 @@ async def health(*arguments: str) -> int:
     return await process.wait()
 
 
-async def test_command_that_starts_its_own_services_works_whatever_the_environment_proves(alice, deepmath, monkeypatch):
+async def test_command_with_its_own_services_works_with_credentials_in_the_environment(alice, deepmath, monkeypatch):
     monkeypatch.setenv("DEEPMATH_TLS", str(alice))
     ended = await deepmath("exec", "-", stdin="6 * 7")
     assert (ended.status, ended.out, ended.err) == (0, "42\n", "")
 
 
-async def test_command_that_cannot_use_its_files_says_so_in_one_line(deepmath, monkeypatch, tmp_path):
+async def test_command_with_unusable_files_fails_with_one_line(deepmath, monkeypatch, tmp_path):
     monkeypatch.setenv("DEEPMATH_TLS", str(tmp_path / "nowhere"))
     ended = await deepmath("exec", "-", "--executor", "127.0.0.1:1", stdin="6 * 7")
     assert ended.status == 2

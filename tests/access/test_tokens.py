@@ -1,4 +1,4 @@
-"""Who may call what, by token: told clearly, changed while services run, and never written down."""
+"""Tokens: scopes, limits, reloading, and no trace of them in logs."""
 
 import asyncio
 import sys
@@ -19,12 +19,12 @@ from deepmath.executor.v1 import executor_pb2
 from deepmath.generator.v1 import generator_pb2
 from deepmath.trainer.v1 import trainer_pb2
 
-_CHANGE_SECONDS = 20
+_RELOAD_SECONDS = 20
 
 
 @dataclass
 class Guarded:
-    """An executor over TLS that asks for tokens."""
+    """An executor with TLS and tokens."""
 
     served: Served
     tokens: Path
@@ -45,9 +45,9 @@ async def guarded(tmp_path_factory) -> AsyncIterator[Guarded]:
 
 
 async def add(guarded: Guarded, name: str, *scopes: str, **limits: float) -> Path:
-    """Add a client, and wait until the executor knows it."""
+    """Add a client, and wait until the executor has reloaded the file."""
     file = add_token(guarded.tokens, name, *scopes, force=True, **limits)
-    async with asyncio.timeout(_CHANGE_SECONDS), guarded.client(file) as client:
+    async with asyncio.timeout(_RELOAD_SECONDS), guarded.client(file) as client:
         while True:
             try:
                 await client.get_info()
@@ -59,13 +59,13 @@ async def add(guarded: Guarded, name: str, *scopes: str, **limits: float) -> Pat
                 return file
 
 
-async def test_client_with_a_token_is_served_and_known_by_the_name_of_the_token(guarded):
+async def test_client_with_a_token_is_served_and_identified_by_its_name(guarded):
     async with guarded.client(await add(guarded, "alice", "execute")) as client:
         assert (await client.execute("6 * 7")).value == "42"
     assert [line["client"] for line in guarded.served.audit()][-1] == "alice"
 
 
-async def test_client_without_a_token_is_refused_and_told_how_to_give_one(guarded):
+async def test_missing_token_is_rejected_with_the_remedy(guarded):
     async with guarded.client() as client:
         with pytest.raises(Unauthenticated, match="missing token: set DEEPMATH_TOKEN_FILE"):
             await client.get_info()
@@ -73,14 +73,14 @@ async def test_client_without_a_token_is_refused_and_told_how_to_give_one(guarde
             await client.execute("1")
 
 
-async def test_token_that_is_not_known_is_refused(guarded, tmp_path):
+async def test_unknown_token_is_rejected(guarded, tmp_path):
     (tmp_path / "token").write_text("deepmath_guess")
     async with guarded.client(tmp_path / "token") as client:
         with pytest.raises(Unauthenticated, match="unknown or revoked token"):
             await client.get_info()
 
 
-async def test_token_without_the_scope_is_refused_and_told_which(guarded):
+async def test_missing_scope_is_rejected_and_named(guarded):
     async with guarded.client(await add(guarded, "trainer", "train", "generate")) as client:
         with pytest.raises(Forbidden, match="trainer may not call GetInfo: its token lacks the scope execute"):
             await client.get_info()
@@ -88,7 +88,7 @@ async def test_token_without_the_scope_is_refused_and_told_which(guarded):
             await client.execute("1")
 
 
-async def test_command_line_tells_of_a_refusal_in_one_line(guarded, deepmath, monkeypatch):
+async def test_command_line_reports_a_rejection_in_one_line(guarded, deepmath, monkeypatch):
     monkeypatch.setenv("DEEPMATH_TLS", str(guarded.tls))
     ended = await deepmath("exec", "-", "--executor", guarded.served.address, stdin="6 * 7")
     assert (ended.status, ended.out) == (1, "")
@@ -105,41 +105,41 @@ async def test_health_needs_no_token_and_reflection_does(guarded):
     async with guarded.client() as client:
         stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             async for _ in stub.ServerReflectionInfo(iter([request])):
                 pass
-        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert rejected.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_calls_at_once_over_the_limit_are_sent_away_until_one_ends(guarded):
+async def test_calls_over_the_concurrency_limit_are_rejected_until_one_ends(guarded):
     file = await add(guarded, "narrow", "execute", max_calls=1)
     async with guarded.client(file) as client:
         async with client.session() as session:
             await session.run("x = 1")
-            with pytest.raises(Overloaded, match="narrow has 1 calls in flight") as refused:
+            with pytest.raises(Overloaded, match="narrow has 1 calls in flight") as rejected:
                 await client.get_info(deadline_s=0.1)
-            assert 500 <= refused.value.retry_after_ms <= 750
+            assert 500 <= rejected.value.retry_after_ms <= 750
         await client.get_info()
 
 
-async def test_calls_over_the_rate_are_sent_away_and_told_when_to_return(guarded):
+async def test_calls_over_the_rate_are_rejected_with_a_retry_delay(guarded):
     file = await add(guarded, "slow", "execute", calls_per_second=0.5, burst=2)
     async with guarded.client(file) as client:
         calls = [client.get_info(deadline_s=0.1) for _ in range(3)]
         ends = await asyncio.gather(*calls, return_exceptions=True)
-        (refused, *_) = [end for end in ends if isinstance(end, Overloaded)]
-        assert "slow exceeds its call rate; retry later" in str(refused)
-        assert 0 < refused.retry_after_ms <= 2000
+        (rejected, *_) = [end for end in ends if isinstance(end, Overloaded)]
+        assert "slow exceeds its call rate; retry later" in str(rejected)
+        assert 0 < rejected.retry_after_ms <= 2000
 
 
-async def test_token_that_is_replaced_ends_with_its_file_and_the_new_one_is_taken_up_by_an_open_client(guarded):
+async def test_replaced_token_is_revoked_and_an_open_client_reloads_the_new_one(guarded):
     file = await add(guarded, "bob", "execute")
     old = file.with_name("bob.old")
     old.write_text(file.read_text())
     async with guarded.client(file) as client, guarded.client(old) as late:
         await client.get_info()
         await add(guarded, "bob", "execute")
-        async with asyncio.timeout(_CHANGE_SECONDS):
+        async with asyncio.timeout(_RELOAD_SECONDS):
             while True:
                 try:
                     await client.get_info()
@@ -151,12 +151,12 @@ async def test_token_that_is_replaced_ends_with_its_file_and_the_new_one_is_take
             await late.get_info()
 
 
-async def test_file_that_is_broken_by_a_change_is_warned_of_and_does_not_let_anybody_out_or_in(guarded):
+async def test_invalid_change_of_the_file_is_logged_and_changes_no_permissions(guarded):
     file = await add(guarded, "carol", "execute")
     good = guarded.tokens.read_text()
     guarded.tokens.write_text(good + "\n[clients.carol]\n")
     async with guarded.client(file) as client, guarded.client() as nobody:
-        async with asyncio.timeout(_CHANGE_SECONDS):
+        async with asyncio.timeout(_RELOAD_SECONDS):
             while "is not valid TOML" not in guarded.served.log.read_text():
                 await client.get_info()
                 await asyncio.sleep(0.2)
@@ -166,18 +166,18 @@ async def test_file_that_is_broken_by_a_change_is_warned_of_and_does_not_let_any
     guarded.tokens.write_text(good)
 
 
-async def test_no_token_and_no_hash_is_in_the_log(guarded):
+async def test_log_has_neither_token_nor_hash(guarded):
     file = await add(guarded, "dora", "execute")
     async with guarded.client(file) as client:
         await client.execute("1")
-    token, said = file.read_text().strip(), guarded.served.log.read_text()
-    assert token not in said
-    assert hash_token(token) not in said
+    token, log = file.read_text().strip(), guarded.served.log.read_text()
+    assert token not in log
+    assert hash_token(token) not in log
     assert hash_token(token) in guarded.tokens.read_text()
     assert token not in guarded.tokens.read_text()
 
 
-async def test_trainer_asks_for_its_own_scope(tmp_path):
+async def test_trainer_requires_its_own_scope(tmp_path):
     tokens = tmp_path / "tokens.toml"
     mine, others = add_token(tokens, "mine", "train"), add_token(tokens, "others", "generate", "execute")
     async with serving("trainer", tmp_path, "--runs", tmp_path / "runs", "--tokens", tokens) as served:
@@ -189,15 +189,15 @@ async def test_trainer_asks_for_its_own_scope(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["192.0.2.1:7301", "executor.example:7301", "dns:///executor:7301"])
-def test_token_does_not_leave_the_machine_in_the_clear(tmp_path, target):
+def test_token_does_not_leave_the_machine_unencrypted(tmp_path, target):
     (tmp_path / "token").write_text("deepmath_secret")
-    with pytest.raises(InvalidRequest, match="in the clear; set DEEPMATH_TLS") as refused:
+    with pytest.raises(InvalidRequest, match="in the clear; set DEEPMATH_TLS") as rejected:
         ExecutorClient(target, token_file=tmp_path / "token")
-    assert "deepmath_secret" not in str(refused.value)
+    assert "deepmath_secret" not in str(rejected.value)
 
 
 @pytest.mark.parametrize("text", ["", "two words", "é"])
-def test_file_without_a_token_is_refused(tmp_path, text):
+def test_file_without_a_token_is_rejected(tmp_path, text):
     (tmp_path / "token").write_text(text)
     with pytest.raises(InvalidRequest, match="token"):
         ExecutorClient("127.0.0.1:1", token_file=tmp_path / "token")
@@ -218,7 +218,7 @@ def test_every_method_of_the_contracts_has_a_scope():
     assert needed["Trainer/StartRun"] == {"train"}
 
 
-def test_method_that_nobody_has_thought_of_is_for_nobody():
+def test_unknown_method_is_permitted_to_no_client():
     assert scopes_for("/deepmath.unknown.v1.Service/Method") == ()
 
 
@@ -226,7 +226,7 @@ _HASH = "a" * 64
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[clients.a]\nscopes = ['train']", "clients.a.sha256: Field required"),
         (f"[clients.a]\nsha256 = '{_HASH}'\nscopes = []", "clients.a.scopes"),
@@ -242,14 +242,14 @@ _HASH = "a" * 64
         ),
     ],
 )
-def test_mistake_in_a_file_of_tokens_is_told_without_its_value(text, told):
-    with pytest.raises(InvalidRequest, match=told) as refused:
+def test_mistake_in_a_tokens_file_is_reported_without_its_value(text, message):
+    with pytest.raises(InvalidRequest, match=message) as rejected:
         parse_clients(text, Path("tokens.toml"))
-    assert "deepmath_secret" not in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert "deepmath_secret" not in str(rejected.value)
+    assert "\n" not in str(rejected.value)
 
 
-def test_client_is_found_by_its_token_and_by_no_other():
+def test_client_is_found_by_its_token_only():
     text = f"[clients.a]\nsha256 = '{hash_token('one')}'\nscopes = ['train']\n"
     clients = parse_clients(text + f"[clients.b]\nsha256 = '{hash_token('two')}'\nscopes = ['train']", Path("t"))
     assert [find_client(token, clients) for token in ("one", "two", "three", "", "é")] == ["a", "b", None, None, None]

@@ -1,4 +1,4 @@
-"""Real executors to be clients of."""
+"""Executor processes and their clients."""
 
 from collections.abc import AsyncIterator
 
@@ -9,13 +9,13 @@ from deepmath.clients import ExecutorClient
 
 
 def client_of(executor: Executor, **options: object) -> ExecutorClient:
-    """Return a client of `executor`, or of whatever serves at its address later."""
+    """Return a client of `executor`, or of a later one at the same address."""
     return ExecutorClient(f"unix:{executor.log.parent}/socket", **options)
 
 
 @pytest.fixture(scope="session")
 async def plain(tmp_path_factory) -> AsyncIterator[Executor]:
-    """An executor as it is by default."""
+    """An executor with default settings."""
     async with running(tmp_path_factory.mktemp("plain"), "--waiting-sandboxes=2") as executor:
         yield executor
 

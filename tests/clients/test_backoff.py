@@ -1,4 +1,4 @@
-"""Pauses between attempts."""
+"""Exponential backoff with jitter."""
 
 from itertools import islice
 

@@ -1,4 +1,4 @@
-"""What a caller of a stream gets when servers go down."""
+"""Streams of servers that shut down."""
 
 from collections.abc import AsyncIterator
 
@@ -11,24 +11,24 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
 
 
-class GoingDown(rpc.GeneratorServiceServicer):
-    """Cancels calls as a server does that stops: the first `cancelled`, each after `answers` answers."""
+class CancellingServicer(rpc.GeneratorServiceServicer):
+    """Cancels the first `cancelled` calls as a stopping server does, each after `responses` responses."""
 
     def __init__(self) -> None:
-        self.cancelled, self.answers, self.calls = 0, 0, 0
+        self.cancelled, self.responses, self.calls = 0, 0, 0
 
     async def Rollout(self, request, context):  # noqa: N802  (gRPC's name)
         self.calls += 1
-        going = self.calls <= self.cancelled
-        for prompt in request.prompts[: self.answers if going else None]:
+        cancels = self.calls <= self.cancelled
+        for prompt in request.prompts[: self.responses if cancels else None]:
             yield pb.RolloutResponse(id=prompt.id)
-        if going:
+        if cancels:
             await context.abort(grpc.StatusCode.CANCELLED)
 
 
 @pytest.fixture
-async def server(tmp_path) -> AsyncIterator[GoingDown]:
-    servicer = GoingDown()
+async def server(tmp_path) -> AsyncIterator[CancellingServicer]:
+    servicer = CancellingServicer()
     server = grpc.aio.server()
     rpc.add_GeneratorServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"unix:{tmp_path}/socket")
@@ -46,14 +46,14 @@ async def client(tmp_path, server) -> AsyncIterator[GeneratorClient]:
 PROMPTS = [pb.RolloutPrompt(id=name, question="1 + 1?") for name in ("a", "b")]
 
 
-async def test_call_that_is_cancelled_before_it_is_answered_is_made_again(client, server):
+async def test_call_cancelled_before_its_first_response_is_retried(client, server):
     server.cancelled = 2
     assert [response.id async for response in client.rollout(PROMPTS)] == ["a", "b"]
     assert server.calls == 3
 
 
-async def test_call_that_is_cancelled_after_an_answer_is_unavailable_and_answered_once(client, server):
-    server.cancelled, server.answers = 1, 1
+async def test_call_cancelled_after_a_response_is_unavailable_and_not_retried(client, server):
+    server.cancelled, server.responses = 1, 1
     responses = client.rollout(PROMPTS)
     assert (await anext(responses)).id == "a"
     with pytest.raises(Unavailable, match="shutting down"):
@@ -61,7 +61,7 @@ async def test_call_that_is_cancelled_after_an_answer_is_unavailable_and_answere
     assert server.calls == 1
 
 
-async def test_call_that_is_cancelled_everywhere_is_unavailable(client, server):
+async def test_call_cancelled_by_every_server_is_unavailable(client, server):
     server.cancelled = 100
     with pytest.raises(Unavailable, match="shutting down"):
         await anext(client.rollout(PROMPTS))

@@ -1,4 +1,4 @@
-"""What a caller of an executor can rely on while nothing breaks."""
+"""Guarantees of the executor client without failures of the executor."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from .conftest import client_of
 SPIN = "while True: pass"
 
 
-async def test_run_beyond_its_deadline_is_ended_and_the_session_is_as_before(client):
+async def test_run_over_its_deadline_ends_and_restores_the_session(client):
     async with client.session() as session:
         await session.run("x = 1")
         with pytest.raises(Unavailable, match=r"within its deadline of 0\.5 s"):
@@ -23,13 +23,13 @@ async def test_run_beyond_its_deadline_is_ended_and_the_session_is_as_before(cli
         assert (await session.run("x")).value == "1"
 
 
-async def test_sandbox_of_a_run_beyond_its_deadline_is_killed(plain, client):
+async def test_sandbox_of_a_run_over_its_deadline_is_killed(plain, client):
     with pytest.raises(Unavailable):
         await client.execute(SPIN, deadline_s=0.3)
     await plain.until(lambda load: load.live_sessions == 0 and load.running_snippets == 0)
 
 
-async def test_session_goes_on_after_a_cancelled_run(client):
+async def test_session_continues_after_a_cancelled_run(client):
     async with client.session() as session:
         await session.run("x = 1")
         with pytest.raises(TimeoutError):
@@ -51,13 +51,13 @@ async def test_session_goes_on_after_a_cancelled_run(client):
     ],
     ids=["surrogate", "nul", "oversized", "oversized-message", "negative", "absurd", "highest", "lowest"],
 )
-async def test_bad_input_is_refused_once_and_the_variables_are_kept(client, code, limits, message):
+async def test_invalid_input_is_rejected_without_retry_and_variables_are_kept(client, code, limits, message):
     async with client.session() as session:
         await session.run("x = 1")
         start = time.monotonic()
         with pytest.raises(InvalidRequest, match=message):
             await session.run(code, pb.Limits(**limits))
-        assert time.monotonic() - start < 5  # it is not tried again
+        assert time.monotonic() - start < 5  # it is not retried
         assert (await session.run("x")).value == "1"
 
 
@@ -66,18 +66,18 @@ async def test_limit_of_zero_is_the_default(client):
 
 
 @pytest.mark.parametrize("options", [{"seed": -1}, {"seed": 2**64}, {"session_id": "é"}, {"session_id": "x" * 129}])
-async def test_session_that_cannot_be_asked_for_is_refused(client, options):
+async def test_invalid_session_options_are_rejected(client, options):
     with pytest.raises(InvalidRequest, match=next(iter(options))):
         client.session(**options)
 
 
 @pytest.mark.parametrize("name", ["x" * 129, "a\tb", "é", "\ud800"])
-def test_bad_name_of_a_client_is_refused(name):
+def test_invalid_client_name_is_rejected(name):
     with pytest.raises(InvalidRequest, match="client_name"):
         ExecutorClient("127.0.0.1:1", client_name=name)
 
 
-async def test_client_over_its_rate_comes_again_when_it_is_told_to(tmp_path):
+async def test_client_over_its_rate_retries_after_the_given_delay(tmp_path):
     options = ("--waiting-sandboxes=1", "--snippets-per-second-per-client=2", "--burst=1")
     async with running(tmp_path, *options) as executor, client_of(executor, client_name="often") as client:
         start = time.monotonic()
@@ -87,7 +87,7 @@ async def test_client_over_its_rate_comes_again_when_it_is_told_to(tmp_path):
         assert (await executor.execute("1", client="another")).value == "1"
 
 
-async def test_no_room_within_the_patience_is_unavailable_and_says_why(tmp_path):
+async def test_no_capacity_within_the_patience_is_unavailable_with_the_reason(tmp_path):
     async with (
         running(tmp_path, "--waiting-sandboxes=1", "--max-sessions=1") as executor,
         executor.session(),
@@ -97,7 +97,7 @@ async def test_no_room_within_the_patience_is_unavailable_and_says_why(tmp_path)
             await client.execute("1")
 
 
-async def test_info_of_nobody_is_unavailable_within_its_deadline(tmp_path):
+async def test_info_without_an_executor_is_unavailable_within_its_deadline(tmp_path):
     async with ExecutorClient(f"unix:{tmp_path}/nobody") as client:
         start = time.monotonic()
         with pytest.raises(Unavailable, match="the executor at unix:"):
@@ -105,7 +105,7 @@ async def test_info_of_nobody_is_unavailable_within_its_deadline(tmp_path):
         assert time.monotonic() - start < 3
 
 
-async def test_info_waits_for_an_executor_that_is_coming(tmp_path):
+async def test_info_waits_for_an_executor_that_is_starting(tmp_path):
     async with ExecutorClient(f"unix:{tmp_path}/socket") as client:
         asking = asyncio.create_task(client.get_info(deadline_s=30))
         await asyncio.sleep(0.2)

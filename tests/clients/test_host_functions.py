@@ -1,4 +1,4 @@
-"""What a client can rely on when snippets call its functions: each call once, checked, bounded, and told apart."""
+"""Host calls of snippets: each made once, checked, bounded, and replayed."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ CLOCK = "clock = __import__('random')._os.sys.modules['time'].time_ns\n"
 
 
 class Counter:
-    """A function that counts how often it has been called."""
+    """A function that counts its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -33,7 +33,7 @@ class Counter:
 
 @asynccontextmanager
 async def moved(folder: Path, *snippets: str, counter: Counter, then: tuple[str, ...] = ()) -> AsyncIterator:
-    """Run `snippets`, kill the executor, start another; give the session."""
+    """Run `snippets`, kill the executor, start another; yield the session."""
     async with running(folder, "--waiting-sandboxes=1") as first:
         client = client_of(first, patience_s=20)
         session = client.session()
@@ -52,7 +52,7 @@ async def test_function_of_this_process_is_called(client):
 
 
 @pytest.mark.parametrize("value", [(1, 2), {3}, b"\xff", 1j, {1: "a"}, [None, 0.5, {"$type": "set"}]])
-async def test_values_beyond_json_come_and_go_as_they_are(client, value):
+async def test_values_beyond_json_keep_their_types_both_ways(client, value):
     async def same(arguments: dict[str, Any]) -> Any:
         assert arguments["value"] == value
         return arguments["value"]
@@ -80,7 +80,7 @@ async def test_values_beyond_json_come_and_go_as_they_are(client, value):
     ],
     ids=["object", "function", "long", "parts", "integer"],
 )
-async def test_result_that_cannot_be_sent_is_an_error_of_the_snippet(client, value, message):
+async def test_result_that_cannot_be_encoded_is_an_error_in_the_snippet(client, value, message):
     async def f(_: dict[str, Any]) -> Any:
         return value
 
@@ -89,7 +89,7 @@ async def test_result_that_cannot_be_sent_is_an_error_of_the_snippet(client, val
         assert f"{result.exception.type}: {result.exception.message}".startswith(message)
 
 
-async def test_function_that_hangs_is_cancelled_and_a_timeout_error(client):
+async def test_hanging_function_is_cancelled_and_raises_a_timeout_error(client):
     cancelled = asyncio.Event()
 
     async def hang(_: dict[str, Any]) -> None:
@@ -106,9 +106,9 @@ async def test_function_that_hangs_is_cancelled_and_a_timeout_error(client):
         assert (await session.run("1 + 1")).value == "2"
 
 
-async def test_function_that_holds_up_its_process_beyond_its_deadline_is_a_timeout_error_then_and_when_replayed(client):
+async def test_function_that_blocks_its_loop_over_its_deadline_is_a_timeout_error_also_when_replayed(client):
     async def blocks(_: dict[str, Any]) -> str:
-        time.sleep(0.5)  # noqa: ASYNC251 - as a function does that should not
+        time.sleep(0.5)  # noqa: ASYNC251 - blocks on purpose
         return "value"
 
     code = "try:\n    r = blocks()\nexcept TimeoutError:\n    r = 'late'\nr"
@@ -119,7 +119,7 @@ async def test_function_that_holds_up_its_process_beyond_its_deadline_is_a_timeo
         assert (await session.run("r")).value == "'late'"
 
 
-async def test_run_beyond_its_deadline_cancels_the_function_too(client):
+async def test_run_over_its_deadline_cancels_the_function_too(client):
     cancelled = asyncio.Event()
 
     async def hang(_: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ async def test_run_beyond_its_deadline_cancels_the_function_too(client):
 
 
 @pytest.mark.parametrize("name", ["a b", "class", "__import__", "x" * 65])
-async def test_function_by_a_name_that_is_none_is_refused(client, name):
+async def test_invalid_function_name_is_rejected(client, name):
     async with client.session() as session:
         with pytest.raises(InvalidRequest, match=r"host\.functions has"):
             await session.run("1", host_functions={name: HostFunction(Counter().call)})
@@ -144,20 +144,20 @@ async def test_function_by_a_name_that_is_none_is_refused(client, name):
 @pytest.mark.parametrize(
     "options", [{"host_call_s": -1}, {"host_call_s": 1e9}, {"host_call_s": 1e30}, {"host_calls": -1}]
 )
-async def test_limits_out_of_bounds_are_refused(client, options):
+async def test_limits_out_of_bounds_are_rejected(client, options):
     async with client.session() as session:
         with pytest.raises(InvalidRequest, match="host"):
             await session.run("1", host_functions=Counter().functions, **options)
 
 
-async def test_replay_gives_the_recorded_results_and_calls_nothing(tmp_path):
+async def test_replay_returns_recorded_results_and_calls_nothing(tmp_path):
     counter = Counter()
     async with moved(tmp_path, "x = count('a')", "y = count('b')", counter=counter) as session:
         assert (await session.run("x, y, count('c')", host_functions=counter.functions)).value == "(1, 2, 3)"
     assert [call["what"] for call in counter.calls] == ["a", "b", "c"]
 
 
-async def test_recorded_errors_are_given_again(tmp_path):
+async def test_recorded_errors_are_raised_again(tmp_path):
     class Failing(Counter):
         async def call(self, arguments: dict[str, Any]) -> int:
             await super().call(arguments)
@@ -170,7 +170,7 @@ async def test_recorded_errors_are_given_again(tmp_path):
     assert len(counter.calls) == 1
 
 
-async def test_snippet_under_way_is_given_what_it_was_answered_and_goes_on(tmp_path):
+async def test_interrupted_snippet_gets_its_recorded_results_and_continues(tmp_path):
     class Deadly(Counter):
         executor: Executor
 
@@ -186,10 +186,10 @@ async def test_snippet_under_way_is_given_what_it_was_answered_and_goes_on(tmp_p
         client = client_of(counter.executor, patience_s=30)
         session = client.session()
         code = "count('a'), count('b'), count('c')"
-        under_way = asyncio.create_task(session.run(code, host_functions=counter.functions))
+        interrupted = asyncio.create_task(session.run(code, host_functions=counter.functions))
         await counter.executor.process.wait()
     async with running(tmp_path, "--waiting-sandboxes=1"), client, session:
-        assert (await under_way).value == "(1, 2, 3)"
+        assert (await interrupted).value == "(1, 2, 3)"
     assert [call["what"] for call in counter.calls] == ["a", "b", "c"]
 
 
@@ -201,14 +201,14 @@ async def diverges(session: Any, message: str) -> None:
         await session.run("1")
 
 
-async def test_replay_that_calls_with_other_arguments_is_a_clear_error(tmp_path):
+async def test_replay_with_other_arguments_diverges(tmp_path):
     counter = Counter()
     async with moved(tmp_path, f"{CLOCK}count(clock())", counter=counter) as session:
         await diverges(session, r"called count\(\) where it had called count\(\) with other arguments")
     assert len(counter.calls) == 1
 
 
-async def test_replay_that_calls_more_is_a_clear_error(tmp_path):
+async def test_replay_with_more_calls_diverges(tmp_path):
     counter = Counter()
     code = "try: bytearray(200 << 20)\nexcept MemoryError: count('x')"
     async with moved(tmp_path, code, counter=counter, then=LESS_MEMORY) as session:
@@ -216,7 +216,7 @@ async def test_replay_that_calls_more_is_a_clear_error(tmp_path):
     assert counter.calls == []
 
 
-async def test_replay_that_calls_less_is_a_clear_error(tmp_path):
+async def test_replay_with_fewer_calls_diverges(tmp_path):
     counter = Counter()
     code = "try: bytearray(200 << 20); count('x')\nexcept MemoryError: pass"
     async with moved(tmp_path, code, counter=counter, then=LESS_MEMORY) as session:

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: takes spans by OTLP over gRPC on 127.0.0.1 and keeps them."""
+"""An OpenTelemetry collector on 127.0.0.1 that receives spans by OTLP over gRPC and keeps them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 
 @dataclass(frozen=True)
 class Span:
-    """A span that was sent, with the service that sent it."""
+    """A received span with the service that sent it."""
 
     service: str
     sent: Any
@@ -46,7 +46,7 @@ class Span:
 
 @dataclass
 class Collector(rpc.TraceServiceServicer):
-    """What was sent so far: `spans`, and everything as `raw` bytes."""
+    """The received `spans`, and all messages as `raw` bytes."""
 
     spans: list[Span] = field(default_factory=list)
     raw: bytes = b""

@@ -1,4 +1,4 @@
-"""Real executors and the real agent loop around a scripted engine, watched from outside."""
+"""Executor processes and the agent loop around a scripted engine, with metrics, traces and logs."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
 from support.executor_process import Executor, running
 from support.scripted_engine import ScriptedEngine
@@ -21,15 +21,17 @@ from deepmath.serving.grpc_server import GrpcServer
 from .collector import Collector, collecting
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def collector() -> AsyncIterator[Collector]:
-    async with collecting() as collector:
-        yield collector
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")  # ms between exports, in executors and in this process
+        async with collecting() as collector:
+            yield collector
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def watched(tmp_path_factory, collector) -> AsyncIterator[Executor]:
-    """An executor that tells everything: metrics, traces, JSON logs, an audit file."""
+    """An executor with metrics, traces, JSON logs and an audit file."""
     folder = tmp_path_factory.mktemp("watched")
     options = ("--metrics-listen=127.0.0.1:0", f"--otlp={collector.url}", "--log-format=json", "--log-level=info")
     async with running(folder, *options, f"--audit-file={folder}/audit", "--waiting-sandboxes=1") as executor:
@@ -43,9 +45,9 @@ class Generator:
     address: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def generating() -> Callable:
-    """Serves a generator for a block: `async with generating(executor) as generator`."""
+    """A function that serves a generator for a block: `async with generating(executor) as generator`."""
 
     @asynccontextmanager
     async def serve(executor: Path | str, **settings: object) -> AsyncIterator[Generator]:
@@ -62,7 +64,7 @@ def generating() -> Callable:
     return serve
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def generator(generating, watched) -> AsyncIterator[Generator]:
     async with generating(watched.log.parent / "socket") as generator:
         yield generator
@@ -70,6 +72,6 @@ async def generator(generating, watched) -> AsyncIterator[Generator]:
 
 @pytest.fixture
 async def traced(collector) -> AsyncIterator[None]:
-    """This process, generator and client in one, sends its spans to the collector."""
+    """Export the spans of this process, generator and client in one, to the collector."""
     async with tracing.export_spans("generator", collector.url):
         yield

@@ -1,4 +1,4 @@
-"""Lines of the log: JSON where asked for, and the same request id from the client to the sandbox."""
+"""Log formats, and request ids from the client to the sandbox."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ from deepmath.observability.logs import JsonFormatter, TextFormatter
 from deepmath.serving.grpc_server import GrpcServer
 from deepmath.serving.service_config import ServiceConfig
 
-MADE = re.compile("[0-9a-f]{32}")
+GENERATED = re.compile("[0-9a-f]{32}")
 
 
 def lines(executor: Executor) -> list[dict[str, str]]:
@@ -29,14 +29,14 @@ def audited(executor: Executor) -> list[dict[str, str]]:
 
 
 async def execute(executor: Executor, code: str, *metadata: tuple[str, str]) -> str:
-    """Run `code` and return the request id that the call came back with."""
+    """Run `code` and return the request id in the trailing metadata."""
     call = executor.stub.Execute(pb.ExecuteRequest(code=code), metadata=metadata)
     await call
     return dict(await call.trailing_metadata())[request_id.KEY]
 
 
 def logged(formatter: logging.Formatter, message: str, error: Exception | None = None) -> str:
-    """Return what a line of the log would be here."""
+    """Return the log line for `message` in the current context."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -45,7 +45,7 @@ def logged(formatter: logging.Formatter, message: str, error: Exception | None =
     return stream.getvalue()
 
 
-async def test_request_id_of_the_caller_is_in_log_and_audit_log_and_comes_back(watched) -> None:
+async def test_request_id_of_the_caller_is_in_log_audit_log_and_response(watched) -> None:
     assert await execute(watched, "1", (request_id.KEY, "my-request.7")) == "my-request.7"
     (line,) = [line for line in lines(watched) if line.get("request_id") == "my-request.7"]
     assert line["message"].startswith("deepmath.executor.v1.ExecutorService/Execute: ok after ")
@@ -53,15 +53,15 @@ async def test_request_id_of_the_caller_is_in_log_and_audit_log_and_comes_back(w
     assert [line["outcome"] for line in audited(watched) if line["request_id"] == "my-request.7"] == ["OK"]
 
 
-@pytest.mark.parametrize("told", ["", "a b", 'a"b', "x" * 65, "../../x", "a;b"])
-async def test_request_id_that_is_malformed_is_replaced(watched, told) -> None:
-    assert MADE.fullmatch(await execute(watched, "1", (request_id.KEY, told)))
+@pytest.mark.parametrize("malformed", ["", "a b", 'a"b', "x" * 65, "../../x", "a;b"])
+async def test_malformed_request_id_is_replaced(watched, malformed) -> None:
+    assert GENERATED.fullmatch(await execute(watched, "1", (request_id.KEY, malformed)))
 
 
-async def test_call_without_a_request_id_gets_one_of_its_own(watched) -> None:
+async def test_call_without_a_request_id_gets_a_new_one(watched) -> None:
     ids = [await execute(watched, "1") for _ in range(2)]
     assert ids[0] != ids[1]
-    assert all(map(MADE.fullmatch, ids))
+    assert all(map(GENERATED.fullmatch, ids))
 
 
 async def test_every_line_is_one_object(watched) -> None:
@@ -69,14 +69,14 @@ async def test_every_line_is_one_object(watched) -> None:
     assert all({"level", "time", "logger", "message"} <= set(line) for line in lines(watched))
 
 
-async def test_no_secret_of_the_metadata_reaches_a_log(watched) -> None:
+async def test_metadata_is_not_logged(watched) -> None:
     await execute(watched, "1", ("authorization", "Bearer hunter2-token"))
     assert "hunter2-token" not in watched.log.read_text() + (watched.log.parent / "audit").read_text()
 
 
-async def test_request_id_goes_on_from_the_generator_to_the_executor(generator, watched) -> None:
+async def test_request_id_propagates_from_the_generator_to_the_executor(generator, watched) -> None:
     async def solve(number: int) -> None:
-        request_id.current.set(f"solve-{number}")  # each in a task of its own, as a service that calls another
+        request_id.current.set(f"solve-{number}")  # each in its own task, as in a service that calls another
         async for _ in generator.client.solve("What is 6 * 7?"):
             pass
 
@@ -86,13 +86,13 @@ async def test_request_id_goes_on_from_the_generator_to_the_executor(generator, 
 
 
 class Broken(rpc.ExecutorServiceServicer):
-    """A service with a defect."""
+    """A service whose handler raises."""
 
     async def GetInfo(self, request, context):  # noqa: N802
         raise ZeroDivisionError("hunter2 divided by zero")
 
 
-async def test_defect_is_told_with_the_id_under_which_the_log_has_its_traceback(caplog) -> None:
+async def test_unhandled_exception_is_reported_by_request_id_and_logged_with_its_traceback(caplog) -> None:
     caplog.handler.setFormatter(JsonFormatter("executor"))
     server = await GrpcServer.start(
         ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(Broken(), s)}
@@ -113,13 +113,13 @@ def register(servicer: rpc.ExecutorServiceServicer, server: grpc.aio.Server) -> 
 
 
 @pytest.mark.parametrize("message", ["one\ntwo", '","level":"info', "\u2028\x00\x1b[0m", "ünïcode"])
-def test_message_cannot_forge_a_line_of_json(message) -> None:
+def test_message_cannot_forge_a_json_line(message) -> None:
     (line,) = logged(JsonFormatter(), message).split("\n")[:-1]
     assert json.loads(line)["message"] == message
     assert json.loads(line)["level"] == "error"
 
 
-async def test_line_of_text_ends_with_the_request_that_it_is_about() -> None:
+async def test_text_line_ends_with_its_request_id() -> None:
     assert "request" not in logged(TextFormatter(), "hello")
     request_id.current.set("r-1")
     assert logged(TextFormatter(), "hello").endswith("deepmath.test: hello [request r-1]\n")

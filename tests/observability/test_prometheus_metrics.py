@@ -1,4 +1,4 @@
-"""What Prometheus sees of generator, trainer and calls; and that dashboard, alerts and docs speak of what there is."""
+"""Metrics of the services, and their match with dashboard, alert rules and docs."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def until(metrics: PrometheusMetrics, name: str, value: float) -> Samples:
 
 
 def families(text: str) -> set[str]:
-    """Return the names of the samples, of histograms without their suffix too."""
+    """Return the names of all samples and families."""
     return {
         name
         for family in text_string_to_metric_families(text)
@@ -79,7 +79,7 @@ def address_of(executor: Executor) -> str:
 
 @pytest.fixture
 def run(tmp_path) -> RunFolder:
-    """A run that is at work, as far as its folder says."""
+    """The folder of an active run."""
     folder = RunFolder(tmp_path / "a-run-by-hunter2")
     folder.path.mkdir()
     folder.write_config(load(read("tiny-math")).to_yaml())
@@ -106,7 +106,7 @@ async def test_trajectories_are_counted_by_status_with_their_tokens_and_times(ge
     assert grown["sampled_tokens_total"] == 5 / 4 * sum(one.model_tokens for one in trajectories)
     assert grown["tool_tokens_total"] == 5 / 4 * sum(one.tool_tokens for one in trajectories)
     assert grown["segment_seconds_count"] == 10
-    assert grown["first_token_seconds_count"] == 2  # of the one that is streamed
+    assert grown["first_token_seconds_count"] == 2  # of the streamed trajectory
     assert (grown["snippets_total{ok}"], grown["snippet_seconds_count"], grown["queue_seconds_count"]) == (5, 5, 5)
     assert 0 < grown["engine_busy_seconds_total"] < grown["segment_seconds_sum"] + 1
     calls = "rpcs_total{deepmath.generator.v1.GeneratorService/%s}{ok}"
@@ -115,8 +115,8 @@ async def test_trajectories_are_counted_by_status_with_their_tokens_and_times(ge
         assert after[f"deepmath_generator_{name}"] == 0
 
 
-async def test_generator_without_room_tells_who_waits(generating, tmp_path) -> None:
-    """No executor is there: the trajectories wait for one, and others for them."""
+async def test_generator_at_capacity_counts_waiting_trajectories(generating, tmp_path) -> None:
+    """Without an executor, running trajectories wait for one, and further ones for a slot."""
     async with generating(tmp_path / "nobody", max_trajectories=2) as generator:
         prompts = [pb.RolloutPrompt(question="6 * 7?") for _ in range(5)]
         call = asyncio.create_task(anext(generator.client.rollout(prompts)))
@@ -131,7 +131,7 @@ async def test_generator_without_room_tells_who_waits(generating, tmp_path) -> N
         assert samples["deepmath_generator_executor_failures_total"] >= 1
 
 
-async def test_trajectory_whose_client_leaves_is_counted_as_cancelled(generating, tmp_path) -> None:
+async def test_trajectory_of_a_client_that_leaves_is_counted_as_cancelled(generating, tmp_path) -> None:
     async with generating(tmp_path / "nobody") as generator:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
@@ -141,7 +141,7 @@ async def test_trajectory_whose_client_leaves_is_counted_as_cancelled(generating
         await until(generator.metrics, f"rpcs_total{{{rollout}}}{{cancelled}}", 1)
 
 
-async def test_calls_are_counted_by_how_they_ended(watched) -> None:
+async def test_calls_are_counted_by_status(watched) -> None:
     before = parsed(await page(address_of(watched)))
     await watched.execute("1")
     with pytest.raises(grpc.aio.AioRpcError):
@@ -155,7 +155,7 @@ async def test_calls_are_counted_by_how_they_ended(watched) -> None:
     assert after[f"deepmath_executor_build_info{{{__version__}}}"] == 1
 
 
-async def test_no_label_has_a_value_that_a_client_chose(watched, generator, run) -> None:
+async def test_no_label_takes_a_value_chosen_by_a_client(watched, generator, run) -> None:
     async with watched.session(session_id="hunter2", client="hunter2"):
         pass
     with pytest.raises(grpc.aio.AioRpcError):
@@ -169,7 +169,7 @@ async def test_no_label_has_a_value_that_a_client_chose(watched, generator, run)
         assert "hunter2" not in text
 
 
-async def test_run_at_work_tells_its_last_step_and_how_long_ago_that_was(run) -> None:
+async def test_active_run_exposes_its_last_step_and_the_time_since(run) -> None:
     with run.hold():
         metrics = RunMetrics(RunRegistry(run.path.parent, 1))
         log_step(run, 1, accuracy=0.25, generator_idle=0.5, trainer_idle=0.125, staleness=1.0, verify_timeouts=2)
@@ -184,7 +184,7 @@ async def test_run_at_work_tells_its_last_step_and_how_long_ago_that_was(run) ->
     assert 0 <= samples["since_step_seconds"] < 60
 
 
-async def test_steps_are_counted_once_and_a_worker_that_starts_again_counts_from_nothing(run) -> None:
+async def test_steps_are_counted_once_and_a_restarted_worker_counts_from_zero(run) -> None:
     with run.hold():
         log_step(run, 1, verify_timeouts=5)
         metrics = RunMetrics(RunRegistry(run.path.parent, 1))
@@ -196,14 +196,14 @@ async def test_steps_are_counted_once_and_a_worker_that_starts_again_counts_from
     assert samples["deepmath_trainer_verify_timeouts_total"] == 3
 
 
-async def test_run_that_does_no_step_is_seen_to_stand_still(run) -> None:
+async def test_stalled_run_shows_in_the_time_since_its_last_step(run) -> None:
     with run.hold():
         run.write_state(updated=time.time() - 5000)
         metrics = RunMetrics(RunRegistry(run.path.parent, 1))
         assert 4990 < parsed(await scraped(metrics))["deepmath_trainer_since_step_seconds"] < 5060
 
 
-async def test_no_figures_are_told_of_runs_that_have_ended(run) -> None:
+async def test_ended_runs_have_no_step_metrics(run) -> None:
     log_step(run, 1)
     run.write_state(status="done")
     metrics = RunMetrics(RunRegistry(run.path.parent, 1))
@@ -226,21 +226,21 @@ async def test_trainer_serves_its_metrics(run, free_port) -> None:
 
 @pytest.fixture
 async def exposed(watched, generator, run) -> set[str]:
-    """The names of everything that the three services expose."""
+    """The names of all metrics of the three services."""
     await watched.execute("1")
     await generator.client.get_info()
     with run.hold():
         trainer = RunMetrics(RunRegistry(run.path.parent, 1))
-        trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # by a server that has it
+        trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # as by a server with this method
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
         pages = [await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)]
     return set().union(*map(families, pages))
 
 
 def selected(expression: Any) -> Iterator[str]:
-    """The names of the metrics that an expression reads."""
+    """Yield the names of the metrics that an expression reads."""
     if isinstance(expression, promql_parser.VectorSelector):
-        assert expression.name, f"{expression} selects by something else than a name"
+        assert expression.name, f"{expression} selects by something other than a name"
         yield expression.name
     for part in ("expr", "lhs", "rhs", "vector_selector", "param"):
         if (inner := getattr(expression, part, None)) is not None:
@@ -259,39 +259,39 @@ RULES = [(rule["alert"], rule["expr"]) for group in ALERTS["groups"] for rule in
 
 
 @pytest.mark.parametrize(("name", "expression"), QUERIES + RULES, ids=lambda value: value[:30])
-def test_query_is_promql_and_reads_something(name, expression) -> None:
+def test_query_is_valid_promql_and_reads_a_metric(name, expression) -> None:
     assert list(selected(parse(expression)))
 
 
 @pytest.mark.parametrize("queries", [QUERIES, RULES], ids=["dashboard", "alerts"])
-async def test_every_metric_that_is_read_is_one_that_a_service_exposes(exposed, queries) -> None:
+async def test_every_metric_in_a_query_is_exposed(exposed, queries) -> None:
     read_there = {name for _, expression in queries for name in selected(parse(expression))}
     assert read_there - exposed - OF_PROMETHEUS == set()
 
 
-async def test_dashboard_shows_every_metric_of_ours(exposed) -> None:
+async def test_dashboard_shows_every_metric(exposed) -> None:
     shown = {re.sub("_(bucket|sum|count)$", "", name) for _, query in QUERIES for name in selected(parse(query))}
     ours = {bare(name) for name in exposed if name.startswith("deepmath_")}
     assert ours - {bare(name) for name in shown} == set()
 
 
-async def test_docs_have_every_metric_and_no_other(exposed) -> None:
-    told = set(re.findall(r"^\| `(deepmath_\w+)", DOCS, re.MULTILINE))
+async def test_docs_list_exactly_the_exposed_metrics(exposed) -> None:
+    documented = set(re.findall(r"^\| `(deepmath_\w+)", DOCS, re.MULTILINE))
     common = [f"deepmath_executor_{name}" for name in ("rpcs_total", "rpc_seconds", "build_info")]
-    assert told.issuperset(common)
-    told |= {name.replace("executor", other) for name in common for other in ("generator", "trainer")}
-    assert {bare(name) for name in told} == {bare(name) for name in exposed if name.startswith("deepmath_")}
+    assert documented.issuperset(common)
+    documented |= {name.replace("executor", other) for name in common for other in ("generator", "trainer")}
+    assert {bare(name) for name in documented} == {bare(name) for name in exposed if name.startswith("deepmath_")}
 
 
 def bare(name: str) -> str:
     return re.sub("_(bucket|sum|count|total|created)$", "", name)
 
 
-def test_docs_have_every_alert_and_no_other() -> None:
+def test_docs_list_exactly_the_alerts() -> None:
     assert set(re.findall(r"^\| `(DeepMath\w+)`", DOCS, re.MULTILINE)) == {name for name, _ in RULES}
 
 
-def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken = [
         (x, y)
@@ -304,7 +304,7 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
     assert max(x for x, _ in taken) < 24
 
 
-def test_every_outcome_and_status_that_a_rule_names_is_in_the_contracts() -> None:
+def test_outcomes_and_statuses_in_rules_are_in_the_contracts() -> None:
     rules = " ".join(expression for _, expression in RULES)
     outcomes = {name.removeprefix("OUTCOME_").lower() for name in dict(executor_pb.Outcome.items())}
     statuses = {name.removeprefix("STATUS_").lower() for name in dict(pb.Status.items())}

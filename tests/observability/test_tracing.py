@@ -1,4 +1,4 @@
-"""One trajectory is one trace, from the client over the generator to the executor, and holds nobody's text."""
+"""Traces from the client over the generator to the executor, without any text in them."""
 
 import asyncio
 import socket
@@ -49,7 +49,7 @@ async def test_trajectory_is_one_trace_from_the_client_to_the_sandbox(traced, co
     )
 
 
-async def test_trajectories_of_one_call_are_traces_of_their_own_with_a_link_to_it(traced, collector, generator) -> None:
+async def test_trajectories_of_one_call_are_separate_traces_linked_to_it(traced, collector, generator) -> None:
     prompts = [generator_pb2.RolloutPrompt(question=f"{QUESTION} {number}") for number in range(3)]
     assert len([response async for response in generator.client.rollout(prompts)]) == 3
     await collector.until(
@@ -66,7 +66,7 @@ async def test_trajectories_of_one_call_are_traces_of_their_own_with_a_link_to_i
     await collector.until(lambda spans: ran(spans) == sorted(span.trace for span in trajectories))
 
 
-async def test_no_span_has_what_a_person_or_a_model_wrote(traced, collector, generator, watched) -> None:
+async def test_no_span_contains_text_of_a_person_or_a_model(traced, collector, generator, watched) -> None:
     async for _ in generator.client.solve(QUESTION):
         pass
     await watched.execute("raise ValueError('hunter' + '2')")
@@ -77,7 +77,7 @@ async def test_no_span_has_what_a_person_or_a_model_wrote(traced, collector, gen
         assert text not in collector.raw
 
 
-async def test_caller_of_another_kind_is_the_parent_of_the_executors_spans(collector, watched) -> None:
+async def test_traceparent_of_a_foreign_client_is_the_parent_of_the_executors_spans(collector, watched) -> None:
     metadata = ((tracing.KEY, f"00-{TRACE}-{SPAN}-01"),)
     await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=metadata)
     await collector.until(lambda spans: TRACE in [s.trace for s in spans if s.name == EXECUTE])
@@ -87,7 +87,7 @@ async def test_caller_of_another_kind_is_the_parent_of_the_executors_spans(colle
 
 
 @pytest.mark.parametrize("traceparent", ["x", "00-0-0-01", f"00-{'0' * 32}-{SPAN}-01", "9" * 4000])
-async def test_malformed_parent_begins_a_new_trace(collector, watched, traceparent) -> None:
+async def test_malformed_parent_starts_a_new_trace(collector, watched, traceparent) -> None:
     before = len(collector.named(EXECUTE))
     assert (
         await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=((tracing.KEY, traceparent),))
@@ -96,14 +96,14 @@ async def test_malformed_parent_begins_a_new_trace(collector, watched, tracepare
     assert collector.named(EXECUTE)[-1].parent == ""
 
 
-async def test_call_that_fails_says_its_status_and_no_message(collector, watched) -> None:
+async def test_failed_call_has_its_status_and_no_message(collector, watched) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await watched.stub.Execute(pb.ExecuteRequest(code="the_code\0"))
     await collector.until(lambda spans: any(span.attributes.get("status") == "invalid_argument" for span in spans))
     assert b"NUL" not in collector.raw
 
 
-async def test_collector_that_is_not_there_holds_up_neither_calls_nor_the_end(tmp_path, free_port) -> None:
+async def test_unreachable_collector_delays_neither_calls_nor_shutdown(tmp_path, free_port) -> None:
     async with running(tmp_path, f"--otlp=http://127.0.0.1:{free_port}", "--waiting-sandboxes=1") as executor:
         assert (await executor.execute("6 * 7")).value == "42"
         executor.process.terminate()
@@ -113,7 +113,7 @@ async def test_collector_that_is_not_there_holds_up_neither_calls_nor_the_end(tm
 
 
 @pytest.mark.parametrize("mute", [False, True])
-def test_collector_that_takes_no_spans_holds_up_the_end_for_three_seconds_at_most(mute) -> None:
+def test_collector_without_response_delays_shutdown_by_three_seconds_at_most(mute) -> None:
     code = (
         "import asyncio, sys, time\n"
         "from deepmath.observability import tracing\n"
@@ -128,41 +128,66 @@ def test_collector_that_takes_no_spans_holds_up_the_end_for_three_seconds_at_mos
         listener.bind(("127.0.0.1", 0))
         if mute:
             listener.listen()
-        command = [sys.executable, "-c", code, f"http://127.0.0.1:{listener.getsockname()[1]}"]
+        command = [sys.executable, "-P", "-c", code, f"http://127.0.0.1:{listener.getsockname()[1]}"]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert float(ended.stdout) < 5
 
 
-async def test_address_that_is_none_is_a_usage_error() -> None:
+async def test_invalid_collector_address_is_a_usage_error() -> None:
     ended = await run_module("--otlp", "collector:4317")
     assert ended.status == 2
     assert "otlp: " in ended.err
     assert "http://HOST:PORT" in ended.err
 
 
-def test_missing_packages_are_told_with_the_way_to_get_them() -> None:
+def test_missing_packages_are_reported_with_the_extra_that_has_them() -> None:
     code = (
-        "import sys; sys.modules['opentelemetry.sdk'] = None\n"  # what an import of a package that is not there finds
+        "import sys; sys.modules['opentelemetry.sdk'] = None\n"  # makes the import fail
         "from deepmath_executor.__main__ import main; sys.exit(main(['--otlp', 'http://127.0.0.1:1']))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "install the extra `tracing`" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_nothing_of_opentelemetry_is_loaded_unless_traces_are_asked_for() -> None:
+def test_sdk_is_loaded_for_export_only() -> None:
     code = (
-        "import asyncio, sys, deepmath.serving, deepmath.clients\n"
+        "import asyncio, sys, deepmath.serving.service_process, deepmath.clients\n"
         "from deepmath.observability import tracing\n"
         "async def main():\n"
         "    async with tracing.export_spans('test'):\n"
         "        with tracing.span('x') as span: span.set(a=1)\n"
         "asyncio.run(main())\n"
-        "print(tracing.traceparent(), [name for name in sys.modules if name.startswith('opentelemetry')])"
+        "print(tracing.traceparent(), [name for name in sys.modules"
+        " if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'opentelemetry.proto'))])"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_help_loads_nothing_of_opentelemetry() -> None:
+    code = (
+        "import sys\n"
+        "from deepmath.cli.main import main\n"
+        "sys.argv = ['deepmath', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', [name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    ended = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.splitlines()[-1] == "loaded: []"
+
+
+async def test_traceparent_of_a_client_passes_through_a_service_that_exports_nothing() -> None:
+    parent = f"00-{TRACE}-{SPAN}-01"
+
+    async def handle_call() -> tuple[str, str]:
+        with tracing.task_span("call", kind="server", parent=parent), tracing.span("step") as span:
+            span.set(a=1)
+            return tracing.traceparent(), tracing.trace_id()
+
+    assert await asyncio.create_task(handle_call()) == (parent, TRACE)
+    assert tracing.traceparent() == ""
 
 
 def name(span) -> str:

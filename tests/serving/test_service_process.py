@@ -1,4 +1,4 @@
-"""The end of a service: heard while it starts, told by its health while it drains, and at once if asked again."""
+"""SIGTERM: during start-up, while draining, and a second time."""
 
 import os
 import signal
@@ -33,12 +33,12 @@ asyncio.run(serve(ServiceConfig(listen="127.0.0.1:0"), {}, drain))
 
 
 @pytest.mark.slow
-def test_sigterm_ends_a_generator_that_loads_its_model_as_process_1_of_a_container(tmp_path) -> None:
-    """The kernel drops signals to process 1 that it has no handler for."""
+def test_sigterm_ends_a_generator_that_is_loading_its_model_as_process_1_of_a_container(tmp_path) -> None:
+    """The kernel drops signals to process 1 for which it has no handler."""
     if subprocess.run([*_AS_PROCESS_1, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no namespace for processes may be made here")
+        pytest.skip("cannot create a PID namespace here")
     service = ("deepmath_generator", "--model", EMBEDDED_MODEL, *EMBEDDED_OPTIONS, f"--listen=unix:{tmp_path}/socket")
-    command = [*_AS_PROCESS_1, sys.executable, "-m", *map(str, service)]
+    command = [*_AS_PROCESS_1, sys.executable, "-P", "-m", *map(str, service)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             until = time.monotonic() + 200
@@ -54,8 +54,8 @@ def test_sigterm_ends_a_generator_that_loads_its_model_as_process_1_of_a_contain
     assert not psutil.wait_procs(started, timeout=10)[1]
 
 
-def test_service_that_drains_says_that_it_does_not_serve_and_ends_at_once_when_asked_again() -> None:
-    with subprocess.Popen([sys.executable, "-c", _SLOW_TO_DRAIN], stdout=subprocess.PIPE, text=True) as process:
+def test_draining_service_reports_not_serving_and_stops_at_once_on_a_second_signal() -> None:
+    with subprocess.Popen([sys.executable, "-P", "-c", _SLOW_TO_DRAIN], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:
             address = process.stdout.readline().removeprefix("serving on ").strip()
@@ -71,9 +71,9 @@ def test_service_that_drains_says_that_it_does_not_serve_and_ends_at_once_when_a
             process.kill()
 
 
-def test_service_whose_drain_fails_ends_all_the_same_and_says_why() -> None:
+def test_service_whose_drain_fails_stops_and_reports_the_reason() -> None:
     script = _SLOW_TO_DRAIN.replace("await asyncio.sleep(600)", "raise OSError('no space left')")
-    with subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1, text=True) as process:
+    with subprocess.Popen([sys.executable, "-P", "-c", script], stdout=-1, stderr=-1, text=True) as process:
         try:
             assert process.stdout
             assert process.stdout.readline().startswith("serving on")
