@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncIterator
 
 import pytest
-from deepmath_executor.preflight import MAX_BYTES, can_speak_for, refuse
+from deepmath_executor.preflight import MAX_BYTES, predicts_errors_of, preflight_result
 from support.executor_process import Executor, Session, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -148,32 +148,32 @@ def without_usage(result: pb.SnippetResult) -> pb.SnippetResult:
 @pytest.mark.parametrize("code", SYNTAX_ERRORS + DISALLOWED_IMPORTS)
 async def test_refused_snippet_in_a_session_has_the_result_of_the_sandbox(reference_session, code):
     ran = await reference_session.run(code)
-    refused = refuse(code, ran.sequence, OUTPUT_BYTES, alone=False)
+    refused = preflight_result(code, ran.sequence, OUTPUT_BYTES, alone=False)
     assert refused is not None
     assert without_usage(refused) == without_usage(ran)
 
 
 @pytest.mark.parametrize("code", SYNTAX_ERRORS + DISALLOWED_IMPORTS + DISALLOWED_AFTER_ALLOWED_IMPORTS)
 async def test_refused_execution_has_the_result_of_the_sandbox(reference, code):
-    refused = refuse(code, 1, OUTPUT_BYTES, alone=True)
+    refused = preflight_result(code, 1, OUTPUT_BYTES, alone=True)
     assert refused is not None
     assert without_usage(refused) == without_usage(await reference.execute(code))
 
 
 @pytest.mark.parametrize("code", UNDECIDABLE)
 def test_doubtful_snippet_is_left_to_the_sandbox(code):
-    assert refuse(code, 1, OUTPUT_BYTES, alone=True) is None
+    assert preflight_result(code, 1, OUTPUT_BYTES, alone=True) is None
 
 
 @pytest.mark.parametrize("code", DISALLOWED_AFTER_ALLOWED_IMPORTS)
 def test_import_before_a_refused_one_is_left_to_the_sandbox_in_a_session(code):
-    assert refuse(code, 1, OUTPUT_BYTES, alone=False) is None
+    assert preflight_result(code, 1, OUTPUT_BYTES, alone=False) is None
 
 
 @pytest.mark.parametrize("limit", [1, 2, 10, 100])
 async def test_refused_result_is_truncated_to_the_output_limit(reference, limit):
     code = "x = (" + "é" * 300
-    refused = refuse(code, 1, limit, alone=True)
+    refused = preflight_result(code, 1, limit, alone=True)
     assert without_usage(refused) == without_usage(await reference.execute(code, output_bytes=limit))
 
 
@@ -183,7 +183,7 @@ async def test_damaged_code_is_refused_with_the_result_of_the_sandbox_or_not_at_
     for _ in range(300):
         start, length = choose.randrange(len(ORDINARY)), choose.randrange(1, 4)
         code = ORDINARY[:start] + choose.choice(["", "", "(", "'", "=", "\n", " "]) + ORDINARY[start + length :]
-        if refused := refuse(code, 1, OUTPUT_BYTES, alone=True):
+        if refused := preflight_result(code, 1, OUTPUT_BYTES, alone=True):
             refusals += 1
             assert without_usage(refused) == without_usage(await reference.execute(code)), code
     assert refusals > 100
@@ -195,26 +195,26 @@ async def test_damaged_code_is_refused_with_the_result_of_the_sandbox_or_not_at_
 @pytest.mark.parametrize("end", ["", "a", "a b", ")"])
 def test_deeply_nested_code_does_not_harm_the_supervisor(unit, end):
     for length in (MAX_BYTES, MAX_BYTES * 50):
-        refuse(unit * ((length - len(end)) // len(unit)) + end, 1, OUTPUT_BYTES, alone=True)
-    assert refuse("import os", 1, OUTPUT_BYTES, alone=True) is not None
+        preflight_result(unit * ((length - len(end)) // len(unit)) + end, 1, OUTPUT_BYTES, alone=True)
+    assert preflight_result("import os", 1, OUTPUT_BYTES, alone=True) is not None
 
 
 @pytest.mark.parametrize("code", ["x = 1 is 1", "'\\d'", "assert (x, 'always')", "import os\nx = 1 is 1"])
 def test_compiler_warnings_are_not_shown_by_preflight(code, capfd):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        refuse(code, 1, OUTPUT_BYTES, alone=True)
+        preflight_result(code, 1, OUTPUT_BYTES, alone=True)
     assert (caught, capfd.readouterr().err) == ([], "")
 
 
 def test_no_file_is_read_for_an_error_message(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "<snippet 1>").write_text("a secret of the server\n")
-    assert "secret" not in str(refuse("x = (", 1, OUTPUT_BYTES, alone=True))
+    assert "secret" not in str(preflight_result("x = (", 1, OUTPUT_BYTES, alone=True))
 
 
 def test_preflight_is_off_for_another_python_release():
-    assert not can_speak_for({"python": "3.11.99"})
+    assert not predicts_errors_of({"python": "3.11.99"})
 
 
 async def test_refused_execution_uses_no_sandbox(single_slot):

@@ -1,27 +1,34 @@
-"""`python -m deepmath_executor --listen ADDRESS`: the executor as a process."""
+"""Entry point of the executor service: `python -m deepmath_executor --listen ADDRESS`."""
 
 import asyncio
 import json
+import resource
 import sys
-from typing import TYPE_CHECKING
 
 from deepmath.errors import DeepMathError
+from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
+from deepmath.sandbox.isolation.cgroup import Cgroup, available_memory
+from deepmath.sandbox.preload_set import MATHS, NOTHING
+from deepmath.sandbox.supervisor.backend import Backend
+from deepmath.sandbox.supervisor.native_backend import NativeBackend
+from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, serve
+from deepmath_executor.admission import SessionAdmission
+from deepmath_executor.audit import AuditLog
 from deepmath_executor.config import ExecutorConfig
+from deepmath_executor.docker_backend import DockerBackend
+from deepmath_executor.metrics import ExecutorMetrics
+from deepmath_executor.service import SERVICE_NAME, ExecutorServicer
+from deepmath_executor.snippet_records import SnippetRecords
 
-_TREE = 8  # processes beside the sandboxes: launcher, reaper and zygote, of an old zygote too
-EXIT_INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
-
-if TYPE_CHECKING:
-    from deepmath.sandbox.supervisor.backend import Backend
-    from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
+_SUPPORT_PROCESSES = 8  # besides the sandboxes: launcher, reaper and zygote, and those of a zygote being replaced
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the service until it is told to end; return its exit status."""
+    """Run the service until it is stopped; return its exit status."""
     silence_core_logging()
     exit_on_sigterm()
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
@@ -37,9 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(config: ExecutorConfig) -> None:
-    from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
-
-    _allow_many_descriptors()
+    _raise_descriptor_limit()
     pool = SandboxPool(_backend(config), config.waiting_sandboxes)
     try:
         await pool.start()
@@ -52,28 +57,17 @@ async def _run(config: ExecutorConfig) -> None:
         await pool.close()
 
 
-def _backend(config: ExecutorConfig) -> "Backend":
-    from deepmath.sandbox.isolation.cgroup import Cgroup, memory_here
-    from deepmath.sandbox.preload_set import MATHS, NOTHING
-    from deepmath.sandbox.supervisor.native_backend import NativeBackend
-    from deepmath_executor.docker_backend import DockerBackend
-
-    memory = config.max_total_memory_bytes or memory_here() * 9 // 10
+def _backend(config: ExecutorConfig) -> Backend:
+    memory = config.max_total_memory_bytes or available_memory() * 9 // 10
     grace_s = config.grace_ms / 1e3
     preload = MATHS if config.preload == "maths" else NOTHING
     if config.backend == "docker":
         return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, preload)
-    processes = _TREE + config.max_sessions + config.waiting_sandboxes
+    processes = _SUPPORT_PROCESSES + config.max_sessions + config.waiting_sandboxes
     return NativeBackend(config.level, preload, grace_s=grace_s, cgroup=Cgroup(memory, processes, config.cgroup))
 
 
-async def _serve(config: ExecutorConfig, pool: "SandboxPool") -> None:
-    from deepmath_executor.admission import SessionAdmission
-    from deepmath_executor.audit import AuditLog
-    from deepmath_executor.metrics import ExecutorMetrics
-    from deepmath_executor.service import SERVICE_NAME, ExecutorServicer
-    from deepmath_executor.snippet_records import SnippetRecords
-
+async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     admission = SessionAdmission(config)
     records = SnippetRecords(AuditLog(config.audit_file, config.audit_code), ExecutorMetrics())
     records.metrics.watch_state(admission, pool, records.audit)
@@ -82,15 +76,13 @@ async def _serve(config: ExecutorConfig, pool: "SandboxPool") -> None:
     await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
 
 
-def _print_layers(pool: "SandboxPool") -> None:
+def _print_layers(pool: SandboxPool) -> None:
     for layer in pool.layers:
         print(json.dumps(layer))
 
 
-def _allow_many_descriptors() -> None:
-    """A sandbox takes five, and the usual soft limit is 1024."""
-    import resource
-
+def _raise_descriptor_limit() -> None:
+    """Raise the limit of open files to the maximum: a sandbox takes five, and the usual soft limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,4 +1,4 @@
-"""The client's half of a session: what it sends next, and its answers to the calls of the snippet that runs."""
+"""The client's messages on a session stream: its next request, and its results of host calls."""
 
 import asyncio
 from typing import Any, Self
@@ -11,22 +11,22 @@ from deepmath.sandbox.supervisor.call_parser import HostCall
 from deepmath.sandbox.supervisor.snippet import Snippet
 from deepmath_executor.host_calls import check_result
 
-_MARGIN_S = (
-    2.0  # The client judges whether it was in time, as only it knows what it did; this is for one that is silent.
-)
+# Beyond a call's deadline. The client enforces the deadline, because only it knows what it did; this is for a client
+# that does not answer.
+_MARGIN_S = 2.0
 
 
 class ClientStream:
     """Reads the requests of one stream. A context manager.
 
-    A read that grpc has begun cannot be given up without losing what it would have read. So one that a call's deadline
-    has cut short goes on, and what it brings is the next request, whoever asks for that.
+    Cancelling a gRPC read loses its message. So a read that outlasts a call's deadline continues, and its message is
+    the next request.
     """
 
     def __init__(self, context: Any) -> None:
         self._context = context
         self._reading: asyncio.Task[Any] | None = None
-        self._asked = (0, 0)
+        self._last_call = (0, 0)  # sequence of the snippet, number of the call
 
     def __enter__(self) -> Self:
         return self
@@ -43,27 +43,40 @@ class ClientStream:
         return await reading
 
     def is_late(self, request: pb.SessionRequest) -> bool:
-        """Whether this is the answer to a call that is over, which nobody waits for any more."""
+        """Return whether a request is the result of a call that has already ended."""
         if request.WhichOneof("request") != "host_result":
             return False
-        return (request.host_result.sequence, request.host_result.number) <= self._asked
+        return (request.host_result.sequence, request.host_result.number) <= self._last_call
 
-    async def ask(self, call: HostCall, snippet: Snippet) -> pb.HostResult:
-        """Have the client answer `call` within the snippet's deadline; for one that does not, answer that it timed out.
+    async def call_client(self, call: HostCall, snippet: Snippet) -> pb.HostResult:
+        """Forward `call` to the client and return its result, or a TimeoutError if there is none in time.
 
         Raises:
-            WrongOrder: the client sends something else, or nothing any more.
-            InvalidRequest: the answer is none.
-            Unavailable: the client does not read.
+            WrongOrder: The client sends something else, or closed its half of the stream.
+            InvalidRequest: The result is empty or too long.
+            Unavailable: The client does not read.
         """
         assert snippet.offer is not None
         deadline_ms = snippet.offer.call_ms
         end = asyncio.get_running_loop().time() + deadline_ms / 1e3 + _MARGIN_S
-        sequence, number = snippet.sequence, call.number
-        earlier, self._asked = self._asked, (sequence, number)
+        previous, self._last_call = self._last_call, (snippet.sequence, call.number)
+        await self._send(call, snippet.sequence, deadline_ms, end)
+        while (request := await self._next_until(end)) is not None:
+            if request is grpc.aio.EOF or request.WhichOneof("request") != "host_result":
+                raise WrongOrder("a host call is pending; its `host_result` must come next")
+            result: pb.HostResult = request.host_result
+            if (result.sequence, result.number) == self._last_call:
+                check_result(result)
+                return result
+            if (result.sequence, result.number) > previous:
+                raise WrongOrder(f"host_result is for call {result.number} of snippet {result.sequence}, not made yet")
+        message = f"{call.function}() was not answered within {deadline_ms / 1e3:g} s"
+        return pb.HostResult(error=pb.HostError(type="TimeoutError", message=message))
+
+    async def _send(self, call: HostCall, sequence: int, deadline_ms: int, end: float) -> None:
         message = pb.HostCall(
             sequence=sequence,
-            number=number,
+            number=call.number,
             function=call.function,
             arguments=call.arguments,
             deadline_ms=deadline_ms,
@@ -72,21 +85,10 @@ class ClientStream:
             async with asyncio.timeout_at(end):
                 await self._context.write(pb.SessionResponse(host_call=message))
         except TimeoutError:
-            raise Unavailable(f"the client read no host call for {deadline_ms / 1e3:g} s") from None
-        while (request := await self._next_until(end)) is not None:
-            if request is grpc.aio.EOF or request.WhichOneof("request") != "host_result":
-                raise WrongOrder("while a snippet waits for a host call, the client has to send its `host_result`")
-            result: pb.HostResult = request.host_result
-            if (result.sequence, result.number) == self._asked:
-                check_result(result)
-                return result
-            if (result.sequence, result.number) > earlier:
-                raise WrongOrder(f"host_result is for call {result.number} of snippet {result.sequence}, not made yet")
-        message_text = f"{call.function}() was not answered within {deadline_ms / 1e3:g} s"
-        return pb.HostResult(error=pb.HostError(type="TimeoutError", message=message_text))
+            raise Unavailable(f"the client did not read a host call for {deadline_ms / 1e3:g} s") from None
 
     async def _next_until(self, end: float) -> Any:
-        """Return the next request, or None where none has come by `end`."""
+        """Return the next request, or None if there is none by `end`."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._context.read())
         left = end - asyncio.get_running_loop().time()

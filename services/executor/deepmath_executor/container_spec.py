@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.sandbox.isolation.namespaces import NOBODY
-from deepmath.sandbox.supervisor.fork_server import SETTINGS
+from deepmath.sandbox.supervisor.fork_server import INTERPRETER_ENVIRONMENT
 from deepmath.sandbox.zygote_protocol import ZYGOTE_MODULE, ZygoteSettings
 from deepmath_executor import docker_labels
 from deepmath_executor.supervisor_socket import SOCKET_NAME
@@ -33,7 +33,7 @@ class ContainerSpec:
             "image": self.image,
             "entrypoint": ["python", "-P", "-m", ZYGOTE_MODULE, "--connect", socket_path, self.settings.to_argument()],
             "command": [],
-            "environment": SETTINGS,
+            "environment": INTERPRETER_ENVIRONMENT,
             # The supervisor's own user, so that it may signal and measure the processes.
             "user": f"{os.getuid() or NOBODY}:{os.getgid() or NOBODY}",
             "hostname": "sandbox",

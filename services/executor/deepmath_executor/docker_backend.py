@@ -30,7 +30,7 @@ from deepmath.errors import Unavailable
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer
-from deepmath.sandbox.supervisor.memory_watchdog import relieve
+from deepmath.sandbox.supervisor.memory_watchdog import evict_largest
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath_executor import docker_labels
@@ -169,7 +169,7 @@ class DockerBackend:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            relieve(self._held(), self._total_bytes)
+            evict_largest(self._held(), self._total_bytes)
 
     def _held(self) -> dict[Sandbox, int]:
         """Return the resident bytes of each container, libraries included: containers share only file pages."""

@@ -1,8 +1,8 @@
-"""Calls of a snippet into its client: what was offered, what is let through, and what comes back.
+"""Host calls: offers of client functions, checks of a snippet's calls, and conversion of the client's results.
 
-A call is a frame from a sandbox, and hostile. Of its shape is believed what `to_call` has checked; whether it goes to
-the client is for `refusal` to say: its function was offered, the snippet has calls left, and its arguments are a JSON
-object within the limits of `deepmath/rpc/wire_values.py`. What is refused is told to the snippet, as an error of the function.
+A call is a frame from a sandbox and therefore hostile. `call_parser` checks its form. `refusal` decides whether it
+reaches the client: the function must be offered, the snippet must have calls left, and the arguments must be a JSON
+object within the limits of `deepmath.rpc.wire_values`. A refused call raises an error in the snippet.
 """
 
 import keyword
@@ -16,90 +16,89 @@ from deepmath.sandbox.supervisor.call_parser import HostCall
 from deepmath.sandbox.supervisor.snippet import HostFunctionOffer, Snippet
 from deepmath_executor.config import ExecutorConfig
 
-_MOST_FUNCTIONS = 128
-_MOST_PARAMETERS = 64
+_MAX_FUNCTIONS = 128
+_MAX_PARAMETERS = 64
 _NAME_CHARACTERS = 64
 _TYPE_BYTES = 256
 _MESSAGE_BYTES = 16 << 10
 
+CallHandler = Callable[[HostCall, Snippet], Awaitable[pb.HostResult]]
+"""Forwards a snippet's call to its client and returns the client's result."""
 
-Ask = Callable[[HostCall, Snippet], Awaitable[pb.HostResult]]
-"""Asks the client to answer a call."""
 
-
-def resolve_offer(asked: pb.HostFunctions, config: ExecutorConfig) -> HostFunctionOffer | None:
-    """Return what `asked` means; None where it offers no function. Zeros mean the defaults.
+def resolve_offer(requested: pb.HostFunctions, config: ExecutorConfig) -> HostFunctionOffer | None:
+    """Return the offer for a request, with zeros replaced by defaults; None if it offers no function.
 
     Raises:
-        InvalidRequest: a name is none or is there twice, there are too many, or a limit is out of bounds.
+        InvalidRequest: A name is invalid or duplicate, there are too many names, or a limit is out of bounds.
     """
-    if not asked.functions:
+    if not requested.functions:
         return None
-    call_ms = _within("call_ms", asked.call_ms, config.host_call_ms, config.maximum_host_call_ms)
-    calls = _within("calls", asked.calls, config.host_calls, config.maximum_host_calls)
-    _check_names("host.functions", (function.name for function in asked.functions), _MOST_FUNCTIONS)
-    for function in asked.functions:
-        _check_names(f"the parameters of host function {function.name}", function.parameters, _MOST_PARAMETERS)
-    return HostFunctionOffer({function.name: function for function in asked.functions}, call_ms, calls)
+    call_ms = _resolve("call_ms", requested.call_ms, config.host_call_ms, config.maximum_host_call_ms)
+    calls = _resolve("calls", requested.calls, config.host_calls, config.maximum_host_calls)
+    _check_names("host.functions", (function.name for function in requested.functions), _MAX_FUNCTIONS)
+    for function in requested.functions:
+        _check_names(f"the parameter list of host function {function.name}", function.parameters, _MAX_PARAMETERS)
+    return HostFunctionOffer({function.name: function for function in requested.functions}, call_ms, calls)
 
 
-def _within(name: str, value: int, default: int, highest: int) -> int:
-    if not 0 <= value <= highest:
-        raise InvalidRequest(f"host.{name} is {value}: give 1 to {highest}, or 0 for the default")
+def _resolve(field: str, value: int, default: int, maximum: int) -> int:
+    if not 0 <= value <= maximum:
+        raise InvalidRequest(f"host.{field} is {value}: give 1 to {maximum}, or 0 for the default")
     return value or default
 
 
-def _check_names(of: str, names: Iterable[str], most: int) -> None:
+def _check_names(where: str, names: Iterable[str], maximum: int) -> None:
     names = list(names)
-    if len(names) > most:
-        raise InvalidRequest(f"{of} has {len(names)} names: give at most {most}")
+    if len(names) > maximum:
+        raise InvalidRequest(f"{where} has {len(names)} names: give at most {maximum}")
     for name in names:
-        if not _is_name(name):
+        if not _is_valid(name):
             raise InvalidRequest(
-                f"{of} has {name[:_NAME_CHARACTERS]!r}: give an ASCII identifier of at most {_NAME_CHARACTERS} "
-                "characters that begins with no two underscores and is no keyword"
+                f"{where} contains {name[:_NAME_CHARACTERS]!r}: give an ASCII identifier of at most {_NAME_CHARACTERS} "
+                "characters that does not start with two underscores and is not a keyword"
             )
     if len(set(names)) != len(names):
-        raise InvalidRequest(f"{of} has a name twice")
+        raise InvalidRequest(f"{where} contains a name twice")
 
 
-def _is_name(name: str) -> bool:
-    short = len(name) <= _NAME_CHARACTERS and name.isascii() and name.isidentifier()
-    return short and not name.startswith("__") and not keyword.iskeyword(name)
+def _is_valid(name: str) -> bool:
+    is_identifier = len(name) <= _NAME_CHARACTERS and name.isascii() and name.isidentifier()
+    return is_identifier and not name.startswith("__") and not keyword.iskeyword(name)
 
 
 def refusal(call: HostCall, offer: HostFunctionOffer) -> dict[str, object] | None:
-    """Return the reply to a call that the client shall not be asked for; None where it shall."""
+    """Return the error reply to a call that must not reach the client; None if it may."""
     if call.number > offer.calls:
-        return _error("RuntimeError", f"this snippet may make {offer.calls} calls, and has made them")
+        return _error("RuntimeError", f"this snippet has made all of its {offer.calls} calls")
     if call.function not in offer.functions:
-        return _error("NameError", "this function was not offered to this snippet")
+        return _error("NameError", "this function is not offered to this snippet")
     try:
         arguments = wire_values.parse(call.arguments, wire_values.ARGUMENT_BYTES)
         if not isinstance(arguments, dict):
-            raise ValueError("no object")
+            raise ValueError("not a JSON object")
     except ValueError as error:
         return _error("ValueError", f"the arguments of {call.function}() cannot be sent out of the sandbox: {error}")
     return None
 
 
 def to_reply(result: pb.HostResult) -> dict[str, object]:
-    """Return what the sandbox is told of the client's answer."""
+    """Return the client's result in the form that the sandbox reads."""
     if result.WhichOneof("outcome") == "value":
         return {"value": result.value}
     return _error(cut(result.error.type, _TYPE_BYTES)[0], cut(result.error.message, _MESSAGE_BYTES)[0])
 
 
 def check_result(result: pb.HostResult) -> None:
-    """See whether a client's answer can be handed on.
+    """Check that a client's result can be forwarded.
 
     Raises:
-        InvalidRequest: it is empty, or too long.
+        InvalidRequest: The result is empty or too long.
     """
     if result.WhichOneof("outcome") is None:
         raise InvalidRequest("host_result has neither a value nor an error")
     if len(result.value) > wire_values.RESULT_BYTES:
-        raise InvalidRequest(f"host_result.value has over {wire_values.RESULT_BYTES} bytes")
+        raise InvalidRequest(f"host_result.value is over {wire_values.RESULT_BYTES} bytes")
 
 
 def _error(kind: str, message: str) -> dict[str, object]:

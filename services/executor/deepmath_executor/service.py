@@ -1,4 +1,4 @@
-"""The contract's calls."""
+"""gRPC service of the executor: the RPCs of `deepmath.executor.v1`."""
 
 import asyncio
 from functools import partial
@@ -25,7 +25,7 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
 
 
 class ExecutorServicer(rpc.ExecutorServiceServicer):
-    """Serves sessions out of a pool of sandboxes."""
+    """Serves sessions from a pool of sandboxes."""
 
     def __init__(
         self, config: ExecutorConfig, pool: SandboxPool, admission: SessionAdmission, records: SnippetRecords
@@ -41,47 +41,48 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         rpc.add_ExecutorServiceServicer_to_server(self, server)
 
     async def drain(self) -> None:
-        """Admit no further session."""
+        """Admit no more sessions, and close idle ones."""
         self._admission.drain()
 
-    # A coroutine and no generator: when the client goes, it is cancelled where it waits, and the sandbox dies at once.
+    # A coroutine, not a generator: when the client disconnects it is cancelled where it waits, and the sandbox dies.
     async def Session(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
-        """Open a session and run its snippets until the client has sent all."""
+        """Open a session and run its snippets until the client closes its half of the stream."""
         caller = Caller.of(context)
-        opening = await self._opening(context)
+        opening = await self._read_open(context)
         if opening is None:
             return
         with (
             self._admission.session(caller),
             self._new_session(caller, opening) as session,
-            ClientStream(context) as requests,
+            ClientStream(context) as stream,
         ):
-            lifetime = SessionTimeouts(self._config.idle_seconds, self._config.lifetime_seconds)
+            timeouts = SessionTimeouts(self._config.idle_seconds, self._config.lifetime_seconds)
             await session.open()
             opened = pb.SessionOpened(versions_digest=self._digest)
-            await lifetime.send(context.write(pb.SessionResponse(opened=opened)))
-            while (
-                request := await lifetime.next(lambda: self._admission.read_idle(requests.next()))
-            ) is not grpc.aio.EOF:
-                if requests.is_late(request):
+            await timeouts.send(context.write(pb.SessionResponse(opened=opened)))
+            while True:
+                request = await timeouts.next(lambda: self._admission.read_idle(stream.next()))
+                if request is grpc.aio.EOF:
+                    return
+                if stream.is_late(request):
                     continue
                 if request.WhichOneof("request") != "run":
-                    raise WrongOrder("after `open`, every request of a session has to be `run`")
-                result = await session.run(request.run, ask=requests.ask)
-                await lifetime.send(context.write(pb.SessionResponse(result=result)))
+                    raise WrongOrder("every request of a session after `open` must be `run`")
+                result = await session.run(request.run, call_client=stream.call_client)
+                await timeouts.send(context.write(pb.SessionResponse(result=result)))
 
-    async def _opening(self, context: Any) -> pb.OpenSession | None:
-        """Return how the client opens its session; None where it ends the stream instead."""
+    async def _read_open(self, context: Any) -> pb.OpenSession | None:
+        """Return the client's `open` request; None if it closes the stream instead."""
         try:
             with self._admission.opening():
                 async with asyncio.timeout(self._config.open_seconds):
                     first = await self._admission.read_idle(context.read())
         except TimeoutError:
-            raise WrongOrder(f"no `open` came within {self._config.open_seconds:g} s of the stream's start") from None
+            raise WrongOrder(f"the stream did not `open` a session within {self._config.open_seconds:g} s") from None
         if first is grpc.aio.EOF:
             return None
         if first.WhichOneof("request") != "open":
-            raise WrongOrder("the first request of a session has to be `open`")
+            raise WrongOrder("the first request of a session must be `open`")
         opening: pb.OpenSession = first.open
         return opening
 
@@ -93,7 +94,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
             return pb.ExecuteResponse(result=await session.run(snippet, alone=True))
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
-        """Say what this service is and how busy."""
+        """Return version, isolation layers, limits and load."""
         return pb.GetInfoResponse(
             version=deepmath.__version__,
             layers=[pb.IsolationLayer(**layer) for layer in self._pool.layers],

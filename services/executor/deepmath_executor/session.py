@@ -1,6 +1,7 @@
-"""One client's session: snippets in order, each at most once, in one sandbox as long as it lives."""
+"""One client's session: numbered snippets run in order, each at most once, in one sandbox while that lives."""
 
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -8,16 +9,15 @@ from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.observability import tracing
 from deepmath.rpc.metadata import check_name
-from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.call_parser import HostCall
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
-from deepmath.sandbox.supervisor.snippet import HostFunctionOffer, Snippet
+from deepmath.sandbox.supervisor.snippet import Snippet
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.caller import Caller
 from deepmath_executor.config import ExecutorConfig
-from deepmath_executor.host_calls import Ask, refusal, resolve_offer, to_reply
-from deepmath_executor.preflight import can_speak_for, refuse
+from deepmath_executor.host_calls import CallHandler, refusal, resolve_offer, to_reply
+from deepmath_executor.preflight import predicts_errors_of, preflight_result
 from deepmath_executor.snippet_limits import resolve_limits
 from deepmath_executor.snippet_records import SnippetRecords
 from deepmath_executor.snippet_slots import SnippetSlot
@@ -26,7 +26,7 @@ MAX_CODE_BYTES = 256 << 10
 
 
 class SandboxSession:
-    """A context manager, at whose end the sandbox dies. The sandbox is taken by `open`, or by the first snippet."""
+    """A context manager that holds a sandbox from `open`, or the first snippet, until exit; the sandbox then dies."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class SandboxSession:
         self._config = config
         self._caller = caller
         self._name = opening.session_id
-        self._validates = config.preflight and can_speak_for(pool.versions)
+        self._preflight = config.preflight and predicts_errors_of(pool.versions)
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
-        self._ask: Ask | None = None
         self._fresh = True
+        self._call_client: CallHandler | None = None
         self._last = pb.SnippetResult()
 
     def __enter__(self) -> Self:
@@ -57,13 +57,13 @@ class SandboxSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._let_go()
+        self._release_sandbox()
 
     async def open(self) -> Sandbox:
-        """Take a sandbox.
+        """Acquire a sandbox.
 
         Raises:
-            Unavailable: none can be had.
+            Unavailable: No sandbox can be had.
         """
         start = time.monotonic()
         self._sandbox = await self._pool.acquire()
@@ -71,14 +71,19 @@ class SandboxSession:
         self._fresh = True
         return self._sandbox
 
-    async def run(self, request: pb.RunSnippet, alone: bool = False, ask: Ask | None = None) -> pb.SnippetResult:
-        """Run the next snippet, or return the result of the last again where its number is sent again.
+    async def run(
+        self, request: pb.RunSnippet, alone: bool = False, call_client: CallHandler | None = None
+    ) -> pb.SnippetResult:
+        """Run the next snippet, or return the last result again if its sequence number is repeated.
 
-        `alone` says that it is the session's only one. `ask` lets the client answer the snippet's calls.
+        Args:
+            request: The snippet.
+            alone: Whether no other snippet follows in this session.
+            call_client: Forwards a host call to the client; None if the snippet may make none.
 
         Raises:
-            InvalidRequest: code, limits or host functions are out of bounds.
-            WrongOrder: it is neither the last number nor the next.
+            InvalidRequest: Code, limits or host functions are out of bounds.
+            WrongOrder: The sequence number is neither the last one nor the next.
         """
         arrived = time.monotonic()
         if self._last.sequence and request.sequence == self._last.sequence:
@@ -86,76 +91,79 @@ class SandboxSession:
         if request.sequence != self._last.sequence + 1:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
-        limits = resolve_limits(request.limits, self._config.default_limits, self._config.maximum_limits)
-        self._ask = ask
-        offer = resolve_offer(request.host, self._config) if ask else None
+        snippet = Snippet(
+            sequence=request.sequence,
+            code=request.code,
+            limits=resolve_limits(request.limits, self._config.default_limits, self._config.maximum_limits),
+            as_json=request.value_format == pb.VALUE_FORMAT_JSON,
+            offer=resolve_offer(request.host, self._config) if call_client else None,
+        )
+        self._call_client = call_client
         with tracing.span("snippet", parent=request.traceparent) as span:
-            self._last = await self._run_in_turn(request, limits, offer, arrived, alone)
-            _describe(span, self._last)
+            self._last = await self._run_when_admitted(snippet, arrived, alone)
+            _annotate(span, self._last)
         return self._last
 
-    async def _run_in_turn(
-        self, request: pb.RunSnippet, limits: Limits, offer: HostFunctionOffer | None, arrived: float, alone: bool
-    ) -> pb.SnippetResult:
+    async def _run_when_admitted(self, snippet: Snippet, arrived: float, alone: bool) -> pb.SnippetResult:
         await self._admission.throttle(self._caller)
-        kept = (self._caller, self._name, request.code, limits)
-        if self._validates and (refusal := refuse(request.code, request.sequence, limits.output_bytes, alone)):
-            refusal.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
-            self._records.snippet_refused(*kept, refusal)
-            return refusal
+        record = (self._caller, self._name, snippet.code, snippet.limits)
+        refused = None
+        if self._preflight:
+            refused = preflight_result(snippet.code, snippet.sequence, snippet.limits.output_bytes, alone)
+        if refused is not None:
+            refused.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
+            self._records.snippet_refused(*record, refused)
+            return refused
         async with self._admission.slots.hold(self._caller) as slot:
-            result = pb.SnippetResult(sequence=request.sequence)
+            result = pb.SnippetResult(sequence=snippet.sequence)
             try:
-                result = await self._run(request, limits, offer, arrived, slot)
-            finally:  # a client that goes at once shall not run code unseen
-                self._records.snippet_ran(*kept, result)
+                result = await self._run_in_sandbox(snippet, arrived, slot)
+            finally:  # also when the client disconnects: no code runs unrecorded
+                self._records.snippet_ran(*record, result)
         return result
 
-    async def _run(
-        self, request: pb.RunSnippet, limits: Limits, offer: HostFunctionOffer | None, arrived: float, slot: SnippetSlot
-    ) -> pb.SnippetResult:
+    async def _run_in_sandbox(self, snippet: Snippet, arrived: float, slot: SnippetSlot) -> pb.SnippetResult:
         try:
             sandbox = self._sandbox or await self.open()
         except Unavailable:
-            return pb.SnippetResult(sequence=request.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True)
+            return pb.SnippetResult(sequence=snippet.sequence, outcome=pb.OUTCOME_SANDBOX_FAILED, state_lost=True)
         queue_ms = 1e3 * (time.monotonic() - arrived)
-        seed = self._seed if self._fresh else None
-        as_json = request.value_format == pb.VALUE_FORMAT_JSON
-        snippet = Snippet(request.sequence, request.code, limits, seed, as_json, offer)
+        if self._fresh:
+            snippet = replace(snippet, seed=self._seed)
         result = await sandbox.start(snippet)
         self._fresh = False
         if isinstance(result, HostCall):
-            result = await self._run_with_calls(sandbox, snippet, result, slot)
+            result = await self._handle_calls(sandbox, snippet, result, slot)
         result.usage.queue_ms = queue_ms
         if result.state_lost:
-            self._let_go()
+            self._release_sandbox()
         return result
 
-    async def _run_with_calls(
+    async def _handle_calls(
         self, sandbox: Sandbox, snippet: Snippet, call: HostCall, slot: SnippetSlot
     ) -> pb.SnippetResult:
-        """Answer `call` and those after it, and return the snippet's result."""
+        """Answer `call` and any further calls, and return the snippet's result."""
         assert snippet.offer is not None
-        assert self._ask is not None
-        waited = 0.0
+        assert self._call_client is not None
+        host_s = 0.0
         step: pb.SnippetResult | HostCall = call
         while isinstance(step, HostCall):
             if (reply := refusal(step, snippet.offer)) is None:
                 start = time.monotonic()
-                async with slot.released():  # what answers may have snippets of its own to run
-                    reply = to_reply(await self._ask(step, snippet))
-                waited += time.monotonic() - start
+                async with slot.released():  # the client may need the slot to run snippets of its own
+                    reply = to_reply(await self._call_client(step, snippet))
+                host_s += time.monotonic() - start
             step = await sandbox.resume(snippet, reply)
-        step.usage.host_ms = 1e3 * waited
+        step.usage.host_ms = 1e3 * host_s
         return step
 
-    def _let_go(self) -> None:
+    def _release_sandbox(self) -> None:
         if self._sandbox is not None:
             self._pool.release(self._sandbox)
             self._sandbox = None
 
 
-def _describe(span: tracing.Span, result: pb.SnippetResult) -> None:
+def _annotate(span: tracing.Span, result: pb.SnippetResult) -> None:
     usage = result.usage
     span.set(
         outcome=pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_").lower(),
@@ -169,6 +177,6 @@ def _describe(span: tracing.Span, result: pb.SnippetResult) -> None:
 
 def _check_code(code: str) -> None:
     if len(code.encode()) > MAX_CODE_BYTES:
-        raise InvalidRequest(f"code is over {MAX_CODE_BYTES} bytes: send less, or in several snippets")
+        raise InvalidRequest(f"code is over {MAX_CODE_BYTES} bytes; split it into several snippets")
     if "\0" in code:
-        raise InvalidRequest("code contains NUL: send Python source text")
+        raise InvalidRequest("code contains a NUL character; send Python source text")
