@@ -1,4 +1,4 @@
-"""The modules that a snippet may import: what prompts promise and the executor allows."""
+"""Top-level modules that a snippet may import by default. Prompts list them too."""
 
 ALLOWED_MODULES = (
     "cmath",

@@ -1,4 +1,4 @@
-"""Texts of any length in bounded memory: of a long one the head and the tail are kept, and what was cut is counted."""
+"""Texts of any length in bounded memory: head and tail are kept, and the bytes cut from the middle are counted."""
 
 import codecs
 
@@ -6,7 +6,7 @@ import codecs
 class HeadAndTail:
     r"""Keeps the first and the last `limit // 2` bytes of a UTF-8 text that arrives in pieces.
 
-    Bytes that are not UTF-8 become the escapes of PEP 383, `\udcff` for 0xFF. A character is never cut in two.
+    Invalid bytes become the escapes of PEP 383, `\udcff` for 0xFF. A character is never cut in two.
     """
 
     def __init__(self, limit: int) -> None:
@@ -18,8 +18,8 @@ class HeadAndTail:
         self._total = 0
 
     def feed(self, data: bytes, final: bool = False) -> None:
-        """Take the next bytes of the text; `final` says that no more will come."""
-        # Decoding with backslashreplace takes a call for each byte: rubbish would hold up everybody.
+        """Add the next bytes of the text; `final` marks the last ones."""
+        # Decoding with backslashreplace makes one call per invalid byte, which would block the event loop.
         text = self._decoder.decode(data, final).encode("utf-8", "backslashreplace")
         self._total += len(text)
         room = self._head_limit - len(self._head)
@@ -27,16 +27,16 @@ class HeadAndTail:
             self._head += text[:room]
             text = text[room:]
         self._tail += text
-        if len(self._tail) > 2 * self._tail_limit:  # only now and then, because it copies the tail
+        if len(self._tail) > 2 * self._tail_limit:  # at intervals, because it copies the tail
             del self._tail[: -self._tail_limit or None]
 
     def result(self) -> tuple[str, int]:
-        """Return the text, which ends here, and how many bytes of it were cut from its middle."""
+        """End the text; return head and tail, and the number of bytes cut between them."""
         self.feed(b"", final=True)
         if self._total <= self._head_limit + self._tail_limit:
             return (self._head + self._tail).decode(), 0
         tail = self._tail[-self._tail_limit :] if self._tail_limit else b""
-        # A character that the cut went through is left out on either side.
+        # A character that is cut in two is dropped on both sides.
         head_text = self._head.decode(errors="ignore")
         start = next((at for at, byte in enumerate(tail) if byte & 0xC0 != 0x80), len(tail))
         tail_text = tail[start:].decode(errors="ignore")
@@ -44,7 +44,7 @@ class HeadAndTail:
 
 
 def cut(text: str, limit: int) -> tuple[str, int]:
-    """Return `text` as valid Unicode in at most `limit` bytes, head and tail, and how many bytes were cut."""
+    """Return head and tail of `text` as valid Unicode in at most `limit` bytes, and the number of bytes cut."""
     pieces = HeadAndTail(limit)
-    pieces.feed(str.encode(text, "utf-8", "backslashreplace"))  # of `str` itself: the text may be of a snippet's class
+    pieces.feed(str.encode(text, "utf-8", "backslashreplace"))  # not `text.encode`: a snippet may subclass `str`
     return pieces.result()

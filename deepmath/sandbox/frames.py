@@ -1,4 +1,4 @@
-"""Messages between the supervisor and a sandbox: JSON behind its length in four bytes, over a stream socket."""
+"""Frames between the supervisor and a sandbox: JSON after its length in four bytes, over a stream socket."""
 
 import json
 import struct
@@ -7,14 +7,14 @@ from typing import Any
 
 _LENGTH = struct.Struct("!I")
 HEADER_BYTES = _LENGTH.size
-# An answer is ten strings at most, long ones perhaps, with little between them. Millions of empty lists in a frame of
-# the same length would take a hundred times its memory, and seconds, to parse.
+# A result has ten strings at most, possibly long, with little between them. A frame of the same length with millions of
+# empty lists would take seconds to parse, and a hundred times its size in memory.
 _MOST_STRINGS = 16
 _MOST_BETWEEN_STRINGS = 64
 
 
 class MalformedFrame(Exception):
-    """The other side sent what is no frame."""
+    """The peer sent something that is not a valid frame."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -30,17 +30,18 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes, limit: int) -> dict[str, Any] | None:
-        """Take bytes and return the message that they complete, if any.
+        """Add bytes; return the message that they complete, or None.
 
         Raises:
-            MalformedFrame: a frame over `limit` bytes, no JSON object, one of many parts, or bytes behind the frame.
+            MalformedFrame: the frame is over `limit` bytes, is not a JSON object or has too many parts, or more bytes
+                follow it.
         """
         self._buffer += data
         if len(self._buffer) < HEADER_BYTES:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
         if length > limit or len(self._buffer) > HEADER_BYTES + length:
-            raise MalformedFrame(f"a frame of {length} bytes where {limit} are allowed, or more than one frame")
+            raise MalformedFrame(f"a frame of {length} bytes (limit {limit}), or more than one frame")
         if len(self._buffer) < HEADER_BYTES + length:
             return None
         body = bytes(self._buffer[HEADER_BYTES:])
@@ -51,7 +52,7 @@ class Decoder:
 
 def _check_parts(body: bytes) -> None:
     try:
-        text = body.decode()  # json would take UTF-16 too, whose quotes are not seen here
+        text = body.decode()  # json would accept UTF-16 too, in which this scan finds no quotes
     except UnicodeDecodeError as error:
         raise MalformedFrame("not UTF-8") from error
     end = 0
@@ -65,14 +66,14 @@ def _check_parts(body: bytes) -> None:
             _, end = scanstring(text, start + 1)
         except ValueError as error:
             raise MalformedFrame("not JSON") from error
-    raise MalformedFrame("more parts than an answer has")
+    raise MalformedFrame("too many parts")
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`.
 
     Raises:
-        MalformedFrame: it is none.
+        MalformedFrame: it is not a JSON object.
     """
     try:
         message = json.loads(body)
@@ -84,6 +85,6 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def length(header: bytes) -> int:
-    """Return how many bytes follow `header`."""
+    """Return the length of the body after `header`, in bytes."""
     (size,) = _LENGTH.unpack(header)
     return int(size)

@@ -1,7 +1,7 @@
-"""The import allow-list of snippets.
+"""Import allow-list of snippets.
 
-It gives a clear message and a closed vocabulary; it is not what keeps a snippet in. Libraries import freely, because
-the hook is in the builtins of the snippet's own code alone.
+It gives a model a clear error message; it does not isolate anything. Libraries import freely, because the hook is in
+the builtins of the snippet's own code only.
 """
 
 import builtins
@@ -13,7 +13,7 @@ Import = Callable[..., ModuleType]
 
 
 class ImportPolicy:
-    """`__import__` for snippets. `refusal` is the last ImportError that it raised."""
+    """Replacement for `__import__` in snippets. `refusal` is the last ImportError that it raised, or None."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed) | {"__future__"}
@@ -30,8 +30,8 @@ class ImportPolicy:
         level: int = 0,
     ) -> ModuleType:
         """Import `name` if its top-level module is allowed."""
-        # C code that the snippet calls imports by the hook too (`date.strftime` wants `time`), but with a list where
-        # the import statement has a tuple or nothing: PyImport_Import in Python/import.c.
+        # C code called by the snippet imports through this hook too (`date.strftime` imports `time`), but passes a
+        # list where the import statement passes a tuple or nothing: PyImport_Import in Python/import.c.
         by_statement = level == 0 and not isinstance(fromlist, list)
         if by_statement and (refusal := self.refuse(name)):
             self.refusal = refusal
@@ -39,14 +39,14 @@ class ImportPolicy:
         return self._import(name, globals, locals, fromlist or (), level)
 
     def refuse(self, name: str) -> ImportError | None:
-        """Return what `import name` is refused with; None where it is allowed."""
+        """Return the error of `import name`, or None if it is allowed."""
         root = name.partition(".")[0]
         if root in self._allowed:
             return None
         return ImportError(f"module {root!r} may not be imported here; allowed modules: {self._listing}", name=root)
 
     def builtins(self) -> dict[str, Any]:
-        """A fresh copy of Python's builtins with this policy as `__import__`."""
+        """Return a fresh copy of Python's builtins with this policy as `__import__`."""
         return {**_PRISTINE, "__import__": self}
 
 

@@ -91,7 +91,7 @@ async def test_no_group_is_left_behind(writable_cgroup):
 async def test_service_without_a_cgroup_still_has_level_full_and_says_what_watches(tmp_path):
     ended = await run_module("--check", "--require", "full", "--no-cgroup")
     assert ended.status == 0
-    assert '"name": "cgroup", "in_force": false, "detail": "memory and pids: not asked for; the supervisor' in ended.out
+    assert '"name": "cgroup", "in_force": false, "detail": "memory and pids: not requested; the supervisor' in ended.out
 
 
 async def test_leftover_groups_of_a_killed_supervisor_are_removed_by_the_next(writable_cgroup, tmp_path):

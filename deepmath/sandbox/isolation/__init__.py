@@ -1,1 +1,1 @@
-"""Kernel layers of isolation: namespaces, Landlock, seccomp, resource limits, control groups."""
+"""Isolation layers of the kernel: namespaces, Landlock, seccomp, resource limits, control groups."""

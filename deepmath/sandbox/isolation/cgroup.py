@@ -1,8 +1,7 @@
-"""A control group around a zygote and all its sandboxes: how much memory and how many processes they have together.
+"""Control group around a zygote and all its sandboxes: limits on their total memory and number of processes.
 
-Version 2 is used where the service's own group may be divided (systemd's `Delegate=yes`, or a service that is root on
-the host), version 1 where its hierarchies can be written to. See Documentation/admin-guide/cgroup-v2.rst and
-cgroup-v1/ in the kernel's sources.
+Version 2 needs a delegated group (systemd's `Delegate=yes`, or a supervisor that is root on the host); version 1 needs
+writable hierarchies. See Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ in the kernel's sources.
 """
 
 import contextlib
@@ -14,33 +13,36 @@ from pathlib import Path
 from deepmath.sandbox.isolation.layers import IsolationLayer
 
 _NAME = "deepmath-executor"
-_LIMITS = {  # controller: (file of version 1, file of version 2)
+_LIMIT_FILES = {  # controller: (file of version 1, file of version 2)
     "memory": ("memory.limit_in_bytes", "memory.max"),
     "pids": ("pids.max", "pids.max"),
 }
-_END_SECONDS = 1.0  # for the kernel to take out the processes that were killed
+_END_SECONDS = 1.0  # for the kernel to remove the processes that were killed
 
 
 class Cgroup:
-    """Groups made for this supervisor; none where that is not possible or not wanted, and then `layer` says why."""
+    """Control groups of one supervisor, one per controller.
+
+    Where a group cannot be created, or is not `wanted`, there is none, and `layer` says why.
+    """
 
     def __init__(self, memory_bytes: int, processes: int, wanted: bool = True) -> None:
         self._groups: dict[str, Path] = {}
-        self._reasons: dict[str, str] = {} if wanted else {"memory and pids": "not asked for"}
+        self._reasons: dict[str, str] = {} if wanted else {"memory and pids": "not requested"}
         for controller, limit in (("memory", memory_bytes), ("pids", processes)) if wanted else ():
             try:
-                self._groups[controller] = _make(controller, limit)
+                self._groups[controller] = _create(controller, limit)
             except OSError as error:
                 self._reasons[controller] = error.strerror or str(error)
         self.memory_bytes, self._processes = memory_bytes, processes
 
     @property
     def limits_memory(self) -> bool:
-        """Whether the kernel holds the limit of memory."""
+        """Whether the kernel enforces the memory limit."""
         return "memory" in self._groups
 
     def add(self, pid: int) -> None:
-        """Put a process in, and with it all that it will fork."""
+        """Move a process into the groups. Its later children are born in them."""
         for controller, group in list(self._groups.items()):
             try:
                 (group / "cgroup.procs").write_text(str(pid))
@@ -50,7 +52,7 @@ class Cgroup:
 
     @property
     def layer(self) -> IsolationLayer:
-        """The layer as GetInfo tells it."""
+        """The isolation layer, in force if both controllers are."""
         if not self._reasons:
             detail = f"{self.memory_bytes >> 20} MiB and {self._processes} processes for all sandboxes together"
             return IsolationLayer(name="cgroup", in_force=True, detail=detail)
@@ -58,29 +60,29 @@ class Cgroup:
         return IsolationLayer(
             name="cgroup",
             in_force=False,
-            detail=f"{reasons}; the supervisor watches the memory instead. Run it where it may make control groups "
+            detail=f"{reasons}; the supervisor watches the memory instead. To get one, let it create control groups "
             "(systemd: Delegate=yes)",
         )
 
     def close(self) -> None:
-        """Remove the groups. Their processes have to be dead."""
+        """Remove the groups. Their processes must be dead."""
         deadline = time.monotonic() + _END_SECONDS
         for group in set(self._groups.values()):
             while not _remove(group) and time.monotonic() < deadline:
                 time.sleep(0.01)
 
 
-def _make(controller: str, limit: int) -> Path:
-    """Make a group under the one that this process is in and set its limit."""
+def _create(controller: str, limit: int) -> Path:
+    """Create a group below this process's own and set its limit."""
     own, version = _own_group(controller)
-    for left in own.glob(f"{_NAME}-*"):  # by a supervisor that was killed; one in use cannot be removed
-        _remove(left)
+    for orphan in own.glob(f"{_NAME}-*"):  # left by a supervisor that was killed; a group in use cannot be removed
+        _remove(orphan)
     if version == 2:
-        _divide(own, controller)
+        _delegate(own, controller)
     group = own / f"{_NAME}-{os.getpid()}"
     group.mkdir(exist_ok=True)
     try:
-        (group / _LIMITS[controller][version - 1]).write_text(str(limit))
+        (group / _LIMIT_FILES[controller][version - 1]).write_text(str(limit))
     except OSError:
         _remove(group)
         raise
@@ -88,13 +90,13 @@ def _make(controller: str, limit: int) -> Path:
 
 
 def _own_group(controller: str) -> tuple[Path, int]:
-    """Return this process's group in the hierarchy of `controller`, and the version of that."""
+    """Return this process's group in the hierarchy of `controller`, and the hierarchy's version."""
     paths = dict(_memberships())
     for mount, root, options in _mounts():
         key = controller if options else ""
         if key not in paths or (options and controller not in options):
             continue
-        group = mount / os.path.relpath(paths[key], root)  # a container may see its own part of the hierarchy only
+        group = mount / os.path.relpath(paths[key], root)  # a container may see only its own part of the hierarchy
         if options:
             return group, 1
         if controller in _read_words(group / "cgroup.controllers"):
@@ -110,7 +112,7 @@ def _memberships() -> Iterator[tuple[str, str]]:
 
 
 def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
-    """Where hierarchies are mounted, which part of each, and with which controllers; none for version 2."""
+    """Yield mount point, mounted root and controllers of each hierarchy; no controllers for version 2."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         root, mount = before.split()[3:5]
@@ -119,8 +121,8 @@ def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
             yield Path(mount), root, set(options.split(",")) if kind == "cgroup" else set()
 
 
-def _divide(own: Path, controller: str) -> None:
-    """Let the groups under `own` have `controller`, for which no process may be in `own` itself."""
+def _delegate(own: Path, controller: str) -> None:
+    """Enable `controller` for the groups below `own`. The kernel demands that no process is in `own` itself."""
     control = own / "cgroup.subtree_control"
     if controller in _read_words(control):
         return
@@ -146,12 +148,12 @@ def _remove(group: Path) -> bool:
     return not group.exists()
 
 
-def memory_here() -> int:
-    """Bytes of memory that this process and its children may have: the machine's, or what its control group allows."""
+def available_memory() -> int:
+    """Return the bytes of memory that this process and its children may use: the machine's, or its control group's."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
         own, version = _own_group("memory")
-        while own != own.parent and (limit := own / _LIMITS["memory"][version - 1]).exists():
+        while own != own.parent and (limit := own / _LIMIT_FILES["memory"][version - 1]).exists():
             words = _read_words(limit)
             if words and words[0].isdecimal():
                 total = min(total, int(words[0]))

@@ -1,6 +1,6 @@
-"""Landlock: a sandbox reads the Python installation and nothing else, and reaches no TCP port, signal or socket.
+"""Landlock: a sandbox reads the Python installation and nothing else. TCP, signals and abstract sockets are denied.
 
-Structures and constants are those of <linux/landlock.h>; what each ABI version adds is in landlock(7).
+Structures and constants are from <linux/landlock.h>; landlock(7) lists what each ABI version adds.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from deepmath.sandbox.isolation import syscalls
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-_FILE_SYSTEM_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}  # ABI version: how many of the rights it knows
+_FILE_SYSTEM_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}  # ABI version: number of rights it knows
 _TCP_BIND_AND_CONNECT = 3  # ABI 4
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 3  # ABI 6
 
@@ -27,16 +27,16 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """The version of Landlock that the kernel speaks.
+    """Return the kernel's Landlock ABI version.
 
     Raises:
-        OSError: the kernel has none (ENOSYS), or it is off (EOPNOTSUPP).
+        OSError: the kernel has no Landlock (ENOSYS), or it is disabled (EOPNOTSUPP).
     """
     return syscalls.raw(syscalls.LANDLOCK_CREATE_RULESET, "landlock", None, 0, _CREATE_RULESET_VERSION)
 
 
 def ruleset(readable: list[Path]) -> int:
-    """A descriptor of rules that deny everything but reading beneath `readable`."""
+    """Return a descriptor of rules that allow reading beneath `readable` and deny everything else."""
     version = abi()
     rights = max(count for since, count in _FILE_SYSTEM_RIGHTS.items() if since <= version)
     attributes = _RulesetAttributes(
@@ -44,7 +44,7 @@ def ruleset(readable: list[Path]) -> int:
         handled_access_net=_TCP_BIND_AND_CONNECT if version >= 4 else 0,
         scoped=_SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS if version >= 6 else 0,
     )
-    # An older kernel takes a longer structure as long as what it does not know is zero.
+    # An older kernel accepts a longer structure if the fields it does not know are zero.
     size = ctypes.sizeof(attributes)
     rules = syscalls.raw(syscalls.LANDLOCK_CREATE_RULESET, "landlock", ctypes.byref(attributes), size, 0)
     for path in readable:
@@ -56,5 +56,5 @@ def ruleset(readable: list[Path]) -> int:
 
 
 def restrict(rules: int) -> None:
-    """Put `rules` in force for this process for ever; it needs no-new-privileges."""
+    """Enforce `rules` on this process, irrevocably. Needs no-new-privileges."""
     syscalls.raw(syscalls.LANDLOCK_RESTRICT_SELF, "landlock", rules, 0)

@@ -1,14 +1,14 @@
-"""What a forked sandbox does before it sees a byte of a snippet. Everything here is for ever.
+"""Irrevocable lockdown of a forked sandbox, before it reads a byte of a snippet.
 
 Theory of operation
 -------------------
-The order is forced by the kernel. Descriptors first, because the rest must not depend on any that stay open. Then
-the identity and the capabilities are given up, and no-new-privileges makes sure that no exec could ever give them back;
-Landlock and seccomp ask for it. Seccomp is last: it forbids every call that came before it.
+The kernel dictates the order. Descriptors come first, because nothing later may depend on one that stays open. Identity
+and capabilities are dropped next, and no-new-privileges ensures that no exec can restore them; Landlock and seccomp
+require it. Seccomp comes last, because it denies every call made before it.
 
 Covered: files, network, other processes, kernel interfaces, devices, capabilities, file descriptors.
-Not covered here: processor time, wall time, memory and output, which the supervisor measures and limits from outside
-(`sandbox.py`), and attacks on the kernel by the calls that are allowed.
+Not covered: processor time, wall time, memory and output, which the supervisor measures and limits from outside
+(`sandbox_process.py`), and attacks on the kernel through the allowed calls.
 """
 
 import ctypes
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from deepmath.sandbox.isolation import landlock, seccomp, syscalls
 from deepmath.sandbox.isolation.namespaces import NOBODY
 
-CONTROL = 3  # the descriptor on which the sandbox talks to the supervisor
+CONTROL = 3  # descriptor of the socket to the supervisor
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
-_NO_DESCRIPTOR_IS_HIGHER = (1 << 31) - 1
+_HIGHEST_DESCRIPTOR = (1 << 31) - 1
 _LIMITS = {
     resource.RLIMIT_CORE: 0,
     resource.RLIMIT_FSIZE: 0,
@@ -36,17 +36,20 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Lockdown:
-    """What the zygote prepares once for all sandboxes."""
+    """Lockdown that the zygote prepares once for all sandboxes.
+
+    Attributes:
+        rules: Descriptor of a Landlock ruleset; None if the kernel has no Landlock.
+        program: Compiled seccomp filter; None without libseccomp.
+        parent: Process id of the reaper, the parent of every sandbox.
+    """
 
     rules: int | None
-    """Descriptor of a Landlock ruleset; None where the kernel has no Landlock."""
     program: bytes | None
-    """The compiled seccomp filter; None where there is no libseccomp."""
     parent: int
-    """The process id of the reaper, whose children sandboxes are."""
 
     def enter(self, control: int, stdout: int, stderr: int) -> None:
-        """Lock this process down; afterwards it has the three descriptors as CONTROL, 1 and 2."""
+        """Lock this process down. The three descriptors become CONTROL, 1 and 2; all others are closed."""
         os.setsid()
         syscalls.die_with_parent(self.parent)
         rules = _arrange_descriptors(control, stdout, stderr, self.rules)
@@ -65,17 +68,17 @@ class Lockdown:
 
 def _arrange_descriptors(control: int, stdout: int, stderr: int, rules: int | None) -> int | None:
     ends = [stdout, stderr, control, *([rules] if rules is not None else [])]
-    # Lifted out of the way first: one of them may sit where another has to go.
+    # Duplicated to higher numbers first: one may occupy the place of another.
     lifted = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, CONTROL + len(ends)) for end in ends]
     places = range(1, 1 + len(ends))
     for end, place in zip(lifted, places, strict=True):
         os.dup2(end, place, inheritable=False)
-    os.closerange(places.stop, _NO_DESCRIPTOR_IS_HIGHER)
+    os.closerange(places.stop, _HIGHEST_DESCRIPTOR)
     return places[-1] if rules is not None else None
 
 
 def drop_privileges(become_nobody: bool) -> None:
-    """Give up every capability and, if asked to, become NOBODY, which takes privileges that root alone has."""
+    """Drop every capability and, with `become_nobody`, which only root can do, change to the user NOBODY."""
     if become_nobody:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -90,12 +93,12 @@ def _empty_bounding_set() -> None:
     for capability in range(64):
         try:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
-        except OSError:  # no such capability in this kernel, or none of ours to drop
+        except OSError:  # this kernel has no such capability, or this process may not drop it
             return
 
 
 def _clear_capabilities() -> None:
-    """capset(2) with nothing in any set."""
+    """Empty all capability sets with capset(2)."""
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()
     syscalls.call("capset", ctypes.byref(header), ctypes.byref(nothing))

@@ -1,7 +1,7 @@
 """Namespaces of the zygote: user, network, mount, ipc, uts, pid.
 
-They are entered once, before the maths libraries are loaded, and every sandbox is born into them: a fork then costs
-no namespace. Sandboxes share them, but Landlock, seccomp and the missing privileges keep them apart.
+The zygote enters them once, before it loads the preload set, and every sandbox is born in them, so that a fork creates
+no namespace. Sandboxes share them; Landlock, seccomp and the lack of privileges separate sandboxes from each other.
 """
 
 import errno
@@ -24,24 +24,24 @@ NOBODY = 65534
 
 
 def identities(process: int | str = "self") -> dict[str, int]:
-    """The namespaces that `process` is in, by name."""
+    """Return the inode number of each namespace of `process`, by name."""
     files = {"network": "net", "mount": "mnt"}
     return {name: Path(f"/proc/{process}/ns", files.get(name, name)).stat().st_ino for name in FLAGS}
 
 
 def enter() -> None:
-    """Move this single-threaded process into new namespaces; the pid namespace begins with its next fork.
+    """Move this single-threaded process into new namespaces. The pid namespace starts with its next fork.
 
-    Afterwards the process is root in its user namespace where it was root before, and NOBODY is mapped for the
-    sandboxes; else NOBODY is all there is.
+    A root process stays root in its user namespace, and NOBODY is mapped for the sandboxes. For any other user, only
+    NOBODY is mapped.
 
     Raises:
-        OSError: the kernel refuses. The process is then of no further use, for it may be half way in.
+        OSError: the kernel refused. The process must exit: some of the namespaces may be entered.
     """
     ready_read, ready_write = os.pipe()
     target, uid, gid = os.getpid(), os.geteuid(), os.getegid()
     helper = os.fork()
-    if helper == 0:  # outside of the new user namespace, where the right to write a map of two lines is
+    if helper == 0:  # stays outside the new user namespace, as the right to write a map of two lines requires
         os.close(ready_write)
         entered = os.read(ready_read, 1)
         os._exit(0 if entered and _write_maps(target, uid, gid) else 1)
@@ -49,7 +49,7 @@ def enter() -> None:
     try:
         syscalls.call("unshare", sum(FLAGS.values()))
         os.write(ready_write, b"!")
-        socket.sethostname("sandbox")  # uname(2) would tell the host's name
+        socket.sethostname("sandbox")  # uname(2) would return the host's name
     finally:
         os.close(ready_write)
         _, status = os.waitpid(helper, 0)
@@ -58,7 +58,7 @@ def enter() -> None:
 
 
 def nobody_is_mapped() -> bool:
-    """Whether this user namespace knows NOBODY as a user and as a group."""
+    """Whether this user namespace maps NOBODY, as a user and as a group."""
     for name in ("uid_map", "gid_map"):
         ranges = [line.split() for line in Path("/proc/self", name).read_text().splitlines()]
         if not any(int(start) <= NOBODY < int(start) + int(count) for start, _, count in ranges):
@@ -74,7 +74,7 @@ def _write_maps(target: int, uid: int, gid: int) -> bool:
             (folder / "uid_map").write_text(two_lines)
             (folder / "gid_map").write_text(two_lines)
         else:
-            (folder / "setgroups").write_text("deny")  # without it an unprivileged gid map is refused
+            (folder / "setgroups").write_text("deny")  # the kernel refuses an unprivileged gid map otherwise
             (folder / "uid_map").write_text(f"{NOBODY} {uid} 1\n")
             (folder / "gid_map").write_text(f"{NOBODY} {gid} 1\n")
     except OSError:

@@ -1,10 +1,9 @@
-"""Resource limits of another process: prlimit(2), for a root without CAP_SYS_RESOURCE too.
+"""Resource limits of another process by prlimit(2), even for a root user without CAP_SYS_RESOURCE.
 
-The kernel lets a process set the limits of another where that capability says so, or where its real user and group are
-the other's. Root in most containers has no such capability, but may be any user: for the length of the call this thread
-takes the real ids of NOBODY, as whom sandboxes run where the supervisor is root. Its effective ids stay, and with them
-every other right; no other thread is touched, which is why the C library, whose setresuid is for all threads, is not
-asked.
+The kernel lets a process set another's limits if it has that capability, or if its real user and group ids equal the
+other's. Root in most containers lacks the capability but may take any id: for the duration of the call this thread
+takes the real ids of NOBODY, the user of sandboxes under a root supervisor. Its effective ids, and so its other rights,
+stay. The system call is made directly, because the C library's setresuid changes the ids of all threads.
 """
 
 import os
@@ -22,10 +21,10 @@ _KEEP = -1
 
 
 def exchange(pid: int, kind: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Return the soft and hard limit of `kind` that process `pid` had, and set `limits` if given.
+    """Return the previous soft and hard limit of `kind` of process `pid`; set `limits` if given.
 
     Raises:
-        OSError: it is gone, or belongs to somebody whom this process does not govern.
+        OSError: the process is gone, or belongs to a user whose processes this one may not change.
     """
     arguments = (pid, kind) if limits is None else (pid, kind, limits)
     try:

@@ -1,4 +1,4 @@
-"""A read-only root on which nothing is but the Python installation and the shared libraries it loads."""
+"""Minimal read-only root file system: the Python installation and the shared libraries that it loads."""
 
 import ctypes
 import os
@@ -26,9 +26,9 @@ class _MountAttributes(ctypes.Structure):
 
 
 def python_paths() -> list[Path]:
-    """The folders that a lazy import may read: the standard library, site-packages and loaded shared libraries.
+    """Return the folders that a lazy import may read: standard library, site-packages, loaded shared libraries.
 
-    Call it after the libraries are loaded and while /proc is there.
+    Call it after the preload set is loaded and while /proc is still mounted.
     """
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = {Path(sysconfig.get_path(name)).resolve() for name in names}
@@ -40,11 +40,14 @@ def python_paths() -> list[Path]:
 
 
 def pivot(paths: list[Path]) -> None:
-    """Make a root of `paths` alone, read-only, nosuid and nodev, each at its own place; needs a mount namespace."""
+    """Make `paths` the whole root file system, each in its place, read-only, nosuid and nodev.
+
+    Needs an own mount namespace.
+    """
     syscalls.call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
-    # Cloned before the new root hides them.
+    # Clone them before the new root hides them.
     trees = {path: _clone_read_only(path) for path in paths}
-    root = Path("/proc")  # any mount point that exists on every machine
+    root = Path("/proc")  # any mount point that every machine has
     syscalls.call("mount", b"tmpfs", bytes(root), b"tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=256k,mode=755")
     for path, tree in trees.items():
         place = root / path.relative_to("/")

@@ -1,7 +1,7 @@
-"""The system calls a sandbox may make: what arithmetic, memory and lazy imports need, and nothing else.
+"""Seccomp filter of a sandbox: the system calls that arithmetic, memory and lazy imports need.
 
-What is not named here fails with EPERM, so that a library that tries something harmless goes on. What no library
-does by accident kills the process, which the supervisor reports as a policy violation.
+Any other call fails with EPERM, so that a library that tries something harmless continues. Calls that no library makes
+by accident kill the process, which the supervisor reports as a policy violation.
 """
 
 import ctypes
@@ -39,10 +39,10 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.
 _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
 _TCGETS, _FIONCLEX, _FIOCLEX = 0x5401, 0x5450, 0x5451
 _FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
-# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Some of the rest reach beyond a process:
-# MERGEABLE tells by its timing what others hold in memory, PAGEOUT takes pages of shared libraries from all.
+# <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Some of the others reach beyond the
+# process: the timing of MERGEABLE reveals what other processes hold in memory, PAGEOUT evicts shared library pages.
 _ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
-_CLOCK_OF_A_PROCESS = 1 << 31  # <linux/posix-timers.h>: the clocks of processes and threads are negative
+_PROCESS_CLOCK = 1 << 31  # <linux/posix-timers.h>: clock ids of processes and threads are negative
 
 
 class _Program(ctypes.Structure):
@@ -52,12 +52,12 @@ class _Program(ctypes.Structure):
 
 
 def compile_filter() -> bytes:
-    """The filter as BPF instructions, to be loaded by any number of processes.
+    """Return the filter as BPF instructions, which any number of processes can load.
 
     Raises:
-        OSError, RuntimeError: libseccomp is not installed or does not know this architecture.
+        OSError, RuntimeError: libseccomp is not installed or does not support this architecture.
     """
-    import pyseccomp  # raises RuntimeError where the C library is missing, which is for the caller to report
+    import pyseccomp  # its import raises RuntimeError if the C library is missing
 
     rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
     rules.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
@@ -65,7 +65,7 @@ def compile_filter() -> bytes:
 
     def add(action: int, name: str, *arguments: tuple[int, int, int]) -> None:
         number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-        if number != -1:  # a name that this libseccomp does not know is denied by default
+        if number != -1:  # a call unknown to this libseccomp is denied by default
             tests = [pyseccomp.Arg(at, pyseccomp.MASKED_EQ, mask, value) for at, mask, value in arguments]
             rules.add_rule(action, number, *tests)
 
@@ -82,32 +82,33 @@ def compile_filter() -> bytes:
 
 
 def _conditions() -> list[tuple[str, *tuple[tuple[int, int, int], ...]]]:
-    """Calls that are allowed where all (argument, mask, value) hold: argument & mask == value."""
+    """Return calls that are allowed if argument & mask == value for each (argument, mask, value)."""
     every_bit = (1 << 64) - 1
     executable, writable = mmap.PROT_EXEC, mmap.PROT_WRITE
     return [
         ("open", (1, _WRITING, 0)),
         ("openat", (2, _WRITING, 0)),
         ("mmap", (2, executable, 0)),
-        # Code is only ever mapped from files, which are read-only: no page is written and then executed.
+        # Executable pages are mapped from read-only files only: no page is written and then executed.
         ("mmap", (2, executable | writable, executable), (3, mmap.MAP_ANONYMOUS, 0)),
         ("mprotect", (2, executable, 0)),
-        # A futex in a shared mapping of a library file would be one that all sandboxes can wait on and wake.
+        # All sandboxes could wait on and wake a futex in a shared mapping of a library file.
         ("futex", (1, _FUTEX_PRIVATE_FLAG, _FUTEX_PRIVATE_FLAG)),
-        # The processor time of others tells what they do. A process's own is CLOCK_PROCESS_CPUTIME_ID, positive.
-        *((name, (0, _CLOCK_OF_A_PROCESS, 0)) for name in ("clock_gettime", "clock_getres", "clock_nanosleep")),
-        # Asked with the number of another process, these tell whether it lives.
+        # The processor time of another process reveals its activity. Its own clock, CLOCK_PROCESS_CPUTIME_ID, is
+        # positive.
+        *((name, (0, _PROCESS_CLOCK, 0)) for name in ("clock_gettime", "clock_getres", "clock_nanosleep")),
+        # Called with another process's id, these reveal whether it exists.
         *((name, (0, 0xFFFFFFFF, 0)) for name in ("getpgid", "getsid", "sched_getaffinity")),
         *(("madvise", (2, 0xFFFFFFFF, advice)) for advice in _ADVICE),
         *(("fcntl", (1, every_bit, command)) for command in (_F_GETFD, _F_SETFD, _F_GETFL)),
         *(("ioctl", (1, 0xFFFFFFFF, request)) for request in (_TCGETS, _FIONCLEX, _FIOCLEX)),
-        ("prlimit64", (0, every_bit, 0), (2, every_bit, 0)),  # reads a limit of this process, sets none
+        ("prlimit64", (0, every_bit, 0), (2, every_bit, 0)),  # reads this process's own limits only
         ("getrlimit",),
     ]
 
 
 def load(program: bytes) -> None:
-    """Put the compiled filter in force for this process for ever; it needs no-new-privileges."""
-    # The structure borrows the buffer, so that both have to live until the call is over.
+    """Enforce the compiled filter on this process, irrevocably. Needs no-new-privileges."""
+    # The structure borrows the buffer, so both must live until the call returns.
     structure = _Program(len(program) // 8, program)
     syscalls.prctl(syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, ctypes.byref(structure))

@@ -1,4 +1,4 @@
-"""The system calls that Python 3.11 has no name for, by number where glibc has none either."""
+"""System calls without a wrapper in Python 3.11, by number where glibc has no wrapper either."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ from typing import Any
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc_under_gil = ctypes.PyDLL(None, use_errno=True)
 
-# The same on every architecture since the tables were unified (Linux 5.1, include/uapi/asm-generic/unistd.h).
+# Equal on every architecture, since the tables were unified (Linux 5.1, include/uapi/asm-generic/unistd.h).
 OPEN_TREE = 428
 MOVE_MOUNT = 429
 MOUNT_SETATTR = 442
@@ -17,7 +17,7 @@ LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_ADD_RULE = 445
 LANDLOCK_RESTRICT_SELF = 446
 
-# The old call has a number on each: not every container's profile lets the new one, clone3, through.
+# The old call, whose number depends on the architecture: some container profiles deny the new one, clone3.
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE_PIDFD, _CLONE_PARENT = 0x1000, 0x8000  # <linux/sched.h>
 
@@ -44,25 +44,37 @@ def _argument(value: Any) -> Any:
 
 
 def raw(number: int, name: str, *arguments: Any) -> int:
-    """Make system call `number`; `name` is for the message of the OSError that it raises."""
+    """Make system call `number`.
+
+    Raises:
+        OSError: the call failed; the message begins with `name`.
+    """
     return _checked(_libc.syscall(ctypes.c_long(number), *map(_argument, arguments)), name)
 
 
 def call(name: str, *arguments: Any) -> int:
-    """Call the libc function `name`; raises OSError where it returns a negative number."""
+    """Call the libc function `name`.
+
+    Raises:
+        OSError: it returned a negative number.
+    """
     return _checked(getattr(_libc, name)(*map(_argument, arguments)), name)
 
 
 def prctl(option: int, *arguments: Any) -> int:
-    """Call prctl with absent arguments zero, as the kernel asks."""
+    """Call prctl(2) with the missing arguments zero, as the kernel requires.
+
+    Raises:
+        OSError: the call failed.
+    """
     padded = (*arguments, *(0,) * (4 - len(arguments)))
     return call("prctl", option, *padded)
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies; exit now if `parent` is not the parent any more.
+    """Have the kernel kill this process when its parent dies; exit now if `parent` is no longer the parent.
 
-    `parent` is 0 where it lives outside of this process's pid namespace.
+    `parent` is 0 if it lives outside this process's pid namespace.
     """
     prctl(PR_SET_PDEATHSIG, 9)
     if os.getppid() != parent:
@@ -72,8 +84,11 @@ def die_with_parent(parent: int) -> None:
 def fork_sibling() -> tuple[int, int]:
     """Fork a child of this process's parent; return its pid and a pidfd, or (0, -1) in the child.
 
-    To be called with one thread only. `os.fork` cannot do it; what it does for the interpreter before and after, with
-    the same calls of Python's C API, is done here. The C library is not told: it has no locks to free with one thread.
+    The process must have a single thread. `os.fork` cannot set the parent, so this makes the same calls of Python's C
+    API before and after the fork. The C library's own fork handlers are skipped: with one thread it holds no locks.
+
+    Raises:
+        OSError: the kernel refused.
     """
     pidfd = ctypes.c_int(-1)
     flags = _CLONE_PARENT | _CLONE_PIDFD | signal.SIGCHLD

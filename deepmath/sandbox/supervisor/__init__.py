@@ -1,1 +1,1 @@
-"""The trusted side of a sandbox: fork server, process, pool, meters."""
+"""Trusted side of a sandbox: starts, measures, limits and kills the hostile process."""

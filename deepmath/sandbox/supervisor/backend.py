@@ -1,4 +1,4 @@
-"""What sandboxes come from."""
+"""Interface of a backend, the source of sandboxes."""
 
 from typing import Protocol
 
@@ -7,29 +7,30 @@ from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 
 
 class Backend(Protocol):
-    """Makes sandboxes. `layers` and `versions` are known after the first."""
+    """Opens sandboxes. `layers` and `versions` are known once the first is open."""
 
     name: str
     layers: list[IsolationLayer]
     versions: dict[str, str]
+    """Versions of Python and of the preloaded packages, by name."""
     replacements: int
-    """How many times what sandboxes are forked from was replaced since the start."""
+    """Number of times that the process which forks sandboxes was replaced."""
     at_once: int
-    """How many `open` are worth having under way."""
+    """Useful number of concurrent calls of `open`."""
 
     async def start(self) -> None:
-        """Get ready.
+        """Prepare to open sandboxes.
 
         Raises:
-            Unavailable: it cannot be had here; the message says why.
+            Unavailable: the backend does not work here; the message says why.
         """
 
     async def open(self) -> Sandbox:
-        """Make a sandbox.
+        """Open a sandbox.
 
         Raises:
-            Unavailable: none can be had at the moment.
+            Unavailable: no sandbox could be started.
         """
 
     async def close(self) -> None:
-        """End whatever was started."""
+        """Stop everything that was started."""

@@ -1,4 +1,4 @@
-"""The supervisor's side of a zygote and its reaper: starts them, asks for sandboxes, hears of their ends."""
+"""Supervisor's side of a zygote and its reaper: starts them, requests forks, receives the exits of sandboxes."""
 
 import asyncio
 import json
@@ -16,19 +16,19 @@ from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZYGOTE_MODULE, ZygoteSettings
 
-_START_SECONDS = 120  # on a cold disk the maths libraries take most of a minute
-# What makes results repeat: a fixed hash seed, one BLAS thread.
-SETTINGS = {
+_START_SECONDS = 120  # from a cold disk the maths libraries take most of a minute
+# A fixed hash seed and one BLAS thread make results reproducible.
+INTERPRETER_ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONSAFEPATH": "1",
-    "PYTHONBREAKPOINT": "0",  # a debugger would ask for a terminal, and for somebody's home
+    "PYTHONBREAKPOINT": "0",  # a debugger would look for a terminal and a home folder
     **{f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR")},
 }
-# All that a sandbox's interpreter gets of an environment.
+# The whole environment of a zygote: nothing is inherited from the supervisor.
 _ENVIRONMENT = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",  # ctypes.util.find_library asks ldconfig
-    **SETTINGS,
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",  # ctypes.util.find_library runs ldconfig
+    **INTERPRETER_ENVIRONMENT,
 }
 
 
@@ -41,8 +41,8 @@ class PreloadFailed(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended: `status` as of waitpid."""
+class ProcessExit:
+    """Exit of a sandbox: wait status, processor time and peak memory, as the kernel reports them."""
 
     status: int
     cpu_ms: float
@@ -50,37 +50,48 @@ class Exit:
 
 
 @dataclass(slots=True)
-class Child:
-    """A sandbox that was asked for."""
+class ForkedSandbox:
+    """Results of a fork request.
+
+    Attributes:
+        forked: pidfd of the sandbox.
+        ended: Its exit; None if the reaper died first.
+    """
 
     forked: asyncio.Future[int]
-    """Its pidfd."""
-    ended: asyncio.Future[Exit | None]
-    """How it ended; None where the reaper went first and nobody knows."""
+    ended: asyncio.Future[ProcessExit | None]
 
 
 class ForkServer:
     """One zygote and its reaper.
 
-    `layers` and `versions` are what the zygote said of itself when it started; `meter` measures it, and it began with
-    `held_at_start` bytes of memory of its own. `gone` is done when it can fork no more; its sandboxes live on until
-    they end or the server is stopped.
+    Attributes:
+        layers: Isolation layers, as reported by the zygote.
+        versions: Versions of Python and of the preloaded packages, by name.
+        meter: Measures the zygote.
+        memory_at_start: Private memory of the zygote when it was ready, in bytes.
+        gone: Done when the zygote can fork no more. Its sandboxes live on until they end or the server is stopped.
     """
 
     def __init__(
-        self, report: socket.socket, control: socket.socket, hello: dict[str, Any], pidfd: int, end: Callable[[], None]
+        self,
+        report: socket.socket,
+        control: socket.socket,
+        greeting: dict[str, Any],
+        pidfd: int,
+        kill: Callable[[], None],
     ) -> None:
-        self.layers: list[IsolationLayer] = hello["layers"]
-        self.versions: dict[str, str] = hello["versions"]
+        self.layers: list[IsolationLayer] = greeting["layers"]
+        self.versions: dict[str, str] = greeting["versions"]
         self._pidfd = pidfd
         self.meter = ProcessMeter(pidfd)
-        (self.held_at_start,) = self.meter.status_bytes("RssAnon")
+        (self.memory_at_start,) = self.meter.status_bytes("RssAnon")
         self._report = report
         self._control = control
-        self._end = end
-        self._asked: dict[int, Child] = {}  # by the number of the request
-        self._living: dict[int, Child] = {}  # by process id, as the zygote sees it
-        self._unknown: dict[int, Exit] = {}  # ends that overtook the news of the fork
+        self._kill = kill
+        self._requested: dict[int, ForkedSandbox] = {}  # by the number of the request
+        self._running: dict[int, ForkedSandbox] = {}  # by process id in the zygote's pid namespace
+        self._early_exits: dict[int, ProcessExit] = {}  # reported before the reply to the fork request
         self._next_identity = 0
         self._stopped = False
         self._loop = asyncio.get_running_loop()
@@ -92,88 +103,91 @@ class ForkServer:
     async def start(
         cls, settings: ZygoteSettings, refusal: str = "", on_spawn: Callable[[int], None] = lambda _: None
     ) -> Self:
-        """Start a tree and wait until it is ready: in namespaces of its own unless `refusal` says why not.
+        """Start a zygote and wait until it is ready.
 
-        `on_spawn` is given the process id of the launcher before that forks.
+        Args:
+            settings: Preload set and allowed modules.
+            refusal: Reason for not entering namespaces; empty to enter them.
+            on_spawn: Called with the process id of the launcher before the launcher forks.
 
         Raises:
-            Unavailable: it cannot be had; the message says why.
+            Unavailable: the zygote could not be started; the message says why.
         """
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         (report, _), (control, _) = pairs
-        theirs = [end.fileno() for _, end in pairs]
-        arguments = [*map(str, theirs), str(os.getpid()), refusal, settings.to_argument()]
-        process = subprocess.Popen(  # noqa: ASYNC220 - it is our own program, and starting it does not block
+        child_ends = [end.fileno() for _, end in pairs]
+        arguments = [*map(str, child_ends), str(os.getpid()), refusal, settings.to_argument()]
+        process = subprocess.Popen(  # noqa: ASYNC220 - starting our own program does not block
             [sys.executable, "-P", "-m", ZYGOTE_MODULE, *arguments],
             env=_ENVIRONMENT,
             cwd="/",
             stdin=subprocess.DEVNULL,
-            pass_fds=theirs,
-            start_new_session=True,  # Ctrl-C on a terminal is for the supervisor
+            pass_fds=child_ends,
+            start_new_session=True,  # Ctrl-C on a terminal must reach the supervisor only
         )
         for _, end in pairs:
             end.close()
 
         def kill() -> None:
             process.kill()
-            process.wait()  # it ends at once
+            process.wait()  # returns at once
 
         on_spawn(process.pid)
         return await cls.adopt(report, control, kill)
 
     @classmethod
-    async def adopt(cls, report: socket.socket, control: socket.socket, end: Callable[[], None]) -> Self:
-        """Take over a tree that was started otherwise, once it is ready, by the sockets to its reaper and its zygote.
+    async def adopt(cls, report: socket.socket, control: socket.socket, kill: Callable[[], None]) -> Self:
+        """Take over a zygote that was started elsewhere, by the sockets to its reaper and to itself.
 
-        `end` ends what is left of it. It is called once: when the tree fails to start, has lost its reaper, or is
-        stopped.
+        `kill` kills what is left of the process tree. It is called once: when the start fails, when the reaper dies,
+        or when the server is stopped.
 
         Raises:
-            Unavailable: it does not come up; the message says why.
+            Unavailable: the zygote did not become ready; the message says why.
         """
-        for ours in (report, control):
-            ours.setblocking(False)
+        for connection in (report, control):
+            connection.setblocking(False)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                hello, pidfds = await _hear_hello(control)
-            if "preload_failed" in hello:
-                raise PreloadFailed(f"the preload set could not be loaded: {hello['preload_failed']}")
-            if "unavailable" in hello:
-                raise Unavailable(hello["unavailable"])
-            return cls(report, control, hello, pidfds[0], end)
+                greeting, pidfds = await _receive_greeting(control)
+            if "preload_failed" in greeting:
+                raise PreloadFailed(f"the preload set could not be loaded: {greeting['preload_failed']}")
+            if "unavailable" in greeting:
+                raise Unavailable(greeting["unavailable"])
+            return cls(report, control, greeting, pidfds[0], kill)
         except BaseException as error:
-            end()
+            kill()
             report.close()
             control.close()
             if isinstance(error, TimeoutError):
                 raise Unavailable(f"the zygote was not ready within {_START_SECONDS} s") from error
             if isinstance(error, OSError):
-                raise Unavailable(f"the zygote died while it started: {error}") from error
+                raise Unavailable(f"the zygote died during its start: {error}") from error
             raise
 
-    def fork(self, control: int, stdout: int, stderr: int) -> Child:
-        """Ask for a sandbox around these descriptors, which may be closed when this returns.
+    def fork(self, control: int, stdout: int, stderr: int) -> ForkedSandbox:
+        """Request a sandbox with these descriptors, which may be closed when this returns.
 
         Raises:
-            ForkFailed: the zygote is gone; the future `forked` raises it where the zygote cannot fork.
+            ForkFailed: the zygote is gone. The future `forked` raises it if the zygote cannot fork.
         """
         if self.gone.done():
             raise ForkFailed("the zygote is gone")
         self._next_identity += 1
         identity = self._next_identity
-        child = Child(self._loop.create_future(), self._loop.create_future())
-        self._asked[identity] = child
+        child = ForkedSandbox(self._loop.create_future(), self._loop.create_future())
+        self._requested[identity] = child
         try:
             request = json.dumps({"fork": identity}).encode()
             socket.send_fds(self._control, [request], [control, stdout, stderr])
         except OSError as error:
-            del self._asked[identity]
+            del self._requested[identity]
             raise ForkFailed(str(error)) from error
         return child
 
     def _read_control(self) -> None:
         try:
-            data, descriptors = _hear(self._control)
+            data, descriptors = _receive(self._control)
         except BlockingIOError:
             return
         if not data:
@@ -181,72 +195,72 @@ class ForkServer:
             return
         message = json.loads(data)
         if "refused" in message:
-            _fail(self._asked.pop(message["refused"]), f"fork: {message['reason']}")
+            _fail(self._requested.pop(message["refused"]), f"fork: {message['reason']}")
             return
-        child = self._asked.pop(message["forked"])
-        if not descriptors:  # the kernel drops what there is no free descriptor for
-            _fail(child, "no descriptor is free: raise the limit of open files")
-        elif child.forked.cancelled():  # whoever asked has gone
+        child = self._requested.pop(message["forked"])
+        if not descriptors:  # the kernel drops a received descriptor if the limit of open files is reached
+            _fail(child, "no free file descriptor; raise the limit of open files")
+        elif child.forked.cancelled():
             _kill_and_close(descriptors[0])
         else:
             child.forked.set_result(descriptors[0])
-        self._living[message["pid"]] = child
-        if end := self._unknown.pop(message["pid"], None):
-            self._settle(message["pid"], end)
+        self._running[message["pid"]] = child
+        if process_exit := self._early_exits.pop(message["pid"], None):
+            self._set_ended(message["pid"], process_exit)
 
     def _read_report(self) -> None:
         try:
-            data, _ = _hear(self._report)
+            data, _ = _receive(self._report)
         except BlockingIOError:
             return
         if not data:
             self.stop()
             return
         message = json.loads(data)
-        end = Exit(message["status"], message["cpu_ms"], message["peak_memory_bytes"])
-        if message["ended"] in self._living:
-            self._settle(message["ended"], end)
+        process_exit = ProcessExit(message["status"], message["cpu_ms"], message["peak_memory_bytes"])
+        if message["ended"] in self._running:
+            self._set_ended(message["ended"], process_exit)
         else:
-            self._unknown[message["ended"]] = end
+            self._early_exits[message["ended"]] = process_exit
 
-    def _settle(self, pid: int, end: Exit) -> None:
-        self._living.pop(pid).ended.set_result(end)
+    def _set_ended(self, pid: int, process_exit: ProcessExit) -> None:
+        self._running.pop(pid).ended.set_result(process_exit)
         self._stop_if_done()
 
     def retire(self) -> None:
-        """Let the zygote go, which forks no more. The tree ends with the last of its sandboxes."""
+        """Let the zygote exit; it forks no more. The reaper ends with the last of its sandboxes."""
         if self.gone.done():
             return
         self._loop.remove_reader(self._control)
         self._control.close()
-        for child in self._asked.values():
+        for child in self._requested.values():
             _fail(child, "the zygote is gone")
-        self._asked.clear()
+        self._requested.clear()
         self.gone.set_result(None)
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if self.gone.done() and not self._living:
+        if self.gone.done() and not self._running:
             self.stop()
 
     def stop(self) -> None:
-        """End the tree and with it every sandbox."""
+        """Kill zygote, reaper and every sandbox."""
         if self._stopped:
             return
         self._stopped = True
         self.retire()
         self._loop.remove_reader(self._report)
         self._report.close()
-        self._end()
+        self._kill()
         self.meter.close()
         os.close(self._pidfd)
-        for child in self._living.values():
+        for child in self._running.values():
             child.ended.set_result(None)
-        self._living.clear()
+        self._running.clear()
 
 
-def _hear(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """Return the next message and its descriptor if it has one; an empty one where the other side has hung up."""
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next message and its descriptor, if any; an empty message if the peer has closed its end."""
     try:
         data, descriptors, _, _ = socket.recv_fds(connection, MOST_MESSAGE_BYTES, 1)
     except ConnectionError:
@@ -254,7 +268,7 @@ def _hear(connection: socket.socket) -> tuple[bytes, list[int]]:
     return data, descriptors
 
 
-async def _hear_hello(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+async def _receive_greeting(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(control, readable.set)
@@ -262,11 +276,11 @@ async def _hear_hello(control: socket.socket) -> tuple[dict[str, Any], list[int]
         await readable.wait()
     finally:
         loop.remove_reader(control)
-    data, pidfds = _hear(control)
-    return json.loads(data) if data else {"unavailable": "the zygote ended while it started; see above"}, pidfds
+    data, pidfds = _receive(control)
+    return json.loads(data) if data else {"unavailable": "the zygote exited during its start; see above"}, pidfds
 
 
-def _fail(child: Child, reason: str) -> None:
+def _fail(child: ForkedSandbox, reason: str) -> None:
     if not child.forked.done():
         child.forked.set_exception(ForkFailed(reason))
 

@@ -1,4 +1,4 @@
-"""Where sandboxes together hold too much memory and no kernel sees to it, the largest is killed."""
+"""Limit on the total memory of all sandboxes, for machines without a control group: the largest sandbox is killed."""
 
 import logging
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 log = logging.getLogger(__name__)
 
 
-def relieve(held: Mapping[Sandbox, int], most_bytes: int) -> None:
-    """Kill the sandbox that holds the most if all of `held`, in bytes, is over `most_bytes`."""
-    if sum(held.values()) > most_bytes:
-        log.error("all sandboxes together hold over %d MiB; the largest is killed", most_bytes >> 20)
-        max(held, key=lambda sandbox: held[sandbox]).evict()
+def evict_largest(memory: Mapping[Sandbox, int], limit: int) -> None:
+    """Kill the sandbox with the most memory if the sum of `memory`, in bytes, is over `limit`."""
+    if sum(memory.values()) > limit:
+        log.error("sandboxes together use over %d MiB; killing the largest", limit >> 20)
+        max(memory, key=lambda sandbox: memory[sandbox]).evict()

@@ -1,4 +1,4 @@
-"""Sandboxes forked on this machine, from a zygote that is replaced when it dies or grows."""
+"""Native backend: sandboxes forked on this machine from a zygote, which is replaced when it dies or grows."""
 
 import asyncio
 import contextlib
@@ -8,17 +8,17 @@ from weakref import WeakSet
 
 from deepmath.errors import Unavailable
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath.sandbox.isolation.cgroup import Cgroup, memory_here
+from deepmath.sandbox.isolation.cgroup import Cgroup, available_memory
 from deepmath.sandbox.isolation.layers import IsolationLayer, RequestedLevel
 from deepmath.sandbox.preload_set import MATHS, PreloadSet
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, PreloadFailed
-from deepmath.sandbox.supervisor.memory_watchdog import relieve
+from deepmath.sandbox.supervisor.memory_watchdog import evict_largest
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 
 log = logging.getLogger(__name__)
 
-_TRIES = 3
+_ATTEMPTS = 3
 _WATCH_SECONDS = 0.1
 _GROWTH_BYTES = 256 << 20
 _GRACE_S = 0.05
@@ -37,7 +37,7 @@ class NativeBackend:
     """
 
     name = "native"
-    at_once = 2  # the zygote forks one while another locks itself down
+    at_once = 2  # one forks while another locks itself down
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class NativeBackend:
         self._level = level
         self._settings = ZygoteSettings(preload, tuple(allowed_modules))
         self._grace_s = grace_s
-        self._cgroup = cgroup or Cgroup(memory_here() * 9 // 10, 0, wanted=False)
+        self._cgroup = cgroup or Cgroup(available_memory() * 9 // 10, 0, wanted=False)
         self._growth_bytes = growth_bytes
         self._refusal = ""
         self._server: ForkServer | None = None
-        self._servers: WeakSet[ForkServer] = WeakSet()  # the one above, and those that live on for their sandboxes
+        self._servers: WeakSet[ForkServer] = WeakSet()  # the current one, and retired ones with live sandboxes
         self._sandboxes: WeakSet[Sandbox] = WeakSet()
         self._starting = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class NativeBackend:
         """Start the zygote.
 
         Raises:
-            Unavailable: it cannot be had; the message says why.
+            Unavailable: it could not be started; the message says why.
         """
         server = await self._start_first_server()
         self.layers = [*server.layers, self._cgroup.layer]
@@ -78,21 +78,21 @@ class NativeBackend:
         """Fork a sandbox.
 
         Raises:
-            Unavailable: none can be had at the moment.
+            Unavailable: no sandbox could be forked.
         """
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             server = await self._living_server()
             try:
                 sandbox = await Sandbox.open(server, self._grace_s)
-            except (ForkFailed, OSError) as error:  # OSError: no descriptor is free
-                log.error("no sandbox: %s", error)
+            except (ForkFailed, OSError) as error:  # OSError: no free file descriptor
+                log.error("fork of a sandbox failed: %s", error)
             else:
                 self._sandboxes.add(sandbox)
                 return sandbox
-        raise Unavailable("no sandbox can be had at the moment; the log of the executor says why")
+        raise Unavailable("no sandbox could be started; the log says why")
 
     async def close(self) -> None:
-        """End every sandbox and every zygote."""
+        """Kill every sandbox and every zygote."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -101,9 +101,9 @@ class NativeBackend:
         self._cgroup.close()
 
     async def _start_first_server(self) -> ForkServer:
-        """Find out what this machine allows; a zygote that follows never makes do with less."""
+        """Start the first zygote, which decides the level. Later ones never accept a lower level."""
         if self._level == "pod":
-            self._refusal = "not asked for: level is pod"
+            self._refusal = "not requested: level is pod"
         try:
             return await self._start_server()
         except Unavailable as error:
@@ -113,7 +113,7 @@ class NativeBackend:
                 f"refused: {error}; allow user namespaces (user.max_user_namespaces, kernel.unprivileged_userns_clone, "
                 "the container's seccomp and AppArmor profiles)"
             )
-            log.warning("no namespaces of our own: %s", self._refusal)
+            log.warning("starting without own namespaces: %s", self._refusal)
             return await self._start_server()
 
     async def _start_server(self) -> ForkServer:
@@ -125,15 +125,15 @@ class NativeBackend:
     async def _living_server(self) -> ForkServer:
         async with self._starting:
             if self._server is None or self._server.gone.done():
-                log.error("the zygote died; a new one is being started, and sandboxes that live go on")
+                log.error("the zygote died; starting a new one; open sandboxes are unaffected")
                 self.replacements += 1
                 return await self._start_server()
             return self._server
 
     async def _replace(self, old: ForkServer) -> None:
-        """Put a new zygote in the place of `old`, which goes when its last sandbox does."""
+        """Start a new zygote and retire `old`, which exits with its last sandbox."""
         async with self._starting:
-            log.warning("the zygote has grown; a new one takes its place")
+            log.warning("the zygote has grown; replacing it")
             self.replacements += 1
             await self._start_server()
             old.retire()
@@ -141,18 +141,18 @@ class NativeBackend:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            with contextlib.suppress(Unavailable):  # logged, and tried again
+            with contextlib.suppress(Unavailable):  # tried again in the next round
                 server = await self._living_server()
-                if _grown_by(server) >= self._growth_bytes:
+                if _growth(server) >= self._growth_bytes:
                     await self._replace(server)
             if not self._cgroup.limits_memory:
                 held = {sandbox: sandbox.held_bytes() for sandbox in self._sandboxes if sandbox.alive}
-                relieve(held, self._cgroup.memory_bytes)
+                evict_largest(held, self._cgroup.memory_bytes)
 
 
-def _grown_by(server: ForkServer) -> int:
+def _growth(server: ForkServer) -> int:
     try:
-        (held,) = server.meter.status_bytes("RssAnon")
-    except OSError:  # it died just now, which the next round sees
+        (memory,) = server.meter.status_bytes("RssAnon")
+    except OSError:  # the zygote died just now, which the next round sees
         return 0
-    return held - server.held_at_start
+    return memory - server.memory_at_start

@@ -1,4 +1,4 @@
-"""What the kernel says of a sandbox's process, and the limits that are set on it from outside."""
+"""Measurements of a sandbox's process by the kernel, and resource limits set on it from outside."""
 
 import math
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from deepmath.sandbox.isolation import rlimits
 
-_CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock of a whole process is ~pid << 3 with this
-_FLAGS, _PF_EXITING = 6, 0x4  # number 9 of /proc/PID/stat, counted behind the name: proc(5); <linux/sched.h>
+_CPUCLOCK_SCHED = 2  # <linux/posix-timers.h>: the clock id of a process is ~pid << 3 | this
+_FLAGS, _PF_EXITING = 6, 0x4  # field 9 of /proc/PID/stat, index 6 after the name: proc(5); <linux/sched.h>
 
 
 class ProcessMeter:
-    """Measures the process behind `pidfd`. Once it is gone every method raises OSError."""
+    """Measures the process behind `pidfd`. Once the process is gone, every method raises OSError."""
 
     def __init__(self, pidfd: int) -> None:
         self.pid = _pid_of(pidfd)
-        # Kept open: it stays this process's and never becomes that of a later one with the same number.
+        # Kept open: the descriptor stays bound to this process even if its id is reused.
         self._status = os.open(f"/proc/{self.pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         self._clock = (~self.pid << 3) | _CPUCLOCK_SCHED
         _, self._hard_address_space = rlimits.exchange(self.pid, resource.RLIMIT_AS)
@@ -25,27 +25,27 @@ class ProcessMeter:
         self._address_space = 0
 
     def cpu_seconds(self) -> float:
-        """Processor time that the process has used."""
+        """Return the processor time that the process has used."""
         return time.clock_gettime(self._clock)
 
     def status_bytes(self, *fields: str) -> list[int]:
-        """Fields of /proc/PID/status such as VmHWM, in bytes."""
+        """Return fields of /proc/PID/status such as VmHWM, in bytes."""
         text = os.pread(self._status, 4096, 0)
         values = []
         for field in fields:
             at = text.find(field.encode() + b":")
-            if at < 0:  # a process that is dead but not reaped has no memory
+            if at < 0:  # dead but not reaped, so without memory fields
                 raise ProcessLookupError("the sandbox is dead")
             values.append(int(text[at : text.index(b"\n", at)].split()[1]) << 10)
         return values
 
     def status(self) -> dict[str, str]:
-        """All fields of /proc/PID/status."""
+        """Return all fields of /proc/PID/status."""
         lines = os.pread(self._status, 4096, 0).decode().splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     def exiting(self) -> bool:
-        """Whether the process is dead or dying: it lets go of its descriptors before it is dead."""
+        """Whether the process is dead or exiting. An exiting process closes its descriptors before it is dead."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -53,18 +53,18 @@ class ProcessMeter:
         return bool(int(fields[_FLAGS]) & _PF_EXITING)
 
     def limit_address_space(self, limit: int) -> None:
-        """Set RLIMIT_AS in bytes. The process cannot change it: seccomp denies the call."""
+        """Set RLIMIT_AS, in bytes. Seccomp keeps the process from changing it."""
         if limit != self._address_space:
             soft = limit if self._hard_address_space == resource.RLIM_INFINITY else min(limit, self._hard_address_space)
             rlimits.exchange(self.pid, resource.RLIMIT_AS, (soft, self._hard_address_space))
             self._address_space = limit
 
     def limit_cpu(self, seconds: float) -> None:
-        """Set RLIMIT_CPU, which counts whole seconds from the start of the process."""
+        """Set RLIMIT_CPU, in seconds since the start of the process, rounded up."""
         rlimits.exchange(self.pid, resource.RLIMIT_CPU, (math.ceil(seconds), self._hard_cpu))
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Close the descriptor of the status file."""
         os.close(self._status)
 
 

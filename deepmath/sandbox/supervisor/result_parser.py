@@ -1,4 +1,4 @@
-"""What a sandbox answers, taken as hostile input: checked in every part before it becomes a result."""
+"""Parser of results from a sandbox, which are hostile input: every part is checked."""
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.bounded_text import cut
@@ -14,29 +14,29 @@ _TYPE_BYTES = 256
 _TRACEBACK_BYTES = 16 << 10
 _ENVELOPE_BYTES = 64 << 10
 _TEXTS = 3  # value, or message and traceback
-_JSON_ESCAPE = 6  # bytes of JSON that one byte of text may take
+_JSON_ESCAPE_BYTES = 6  # the most JSON bytes per byte of text
 
 
 def longest_frame(output_bytes: int) -> int:
-    """How long an answer may be where every text may have `output_bytes`."""
-    return _ENVELOPE_BYTES + _TEXTS * _JSON_ESCAPE * output_bytes
+    """Return the size limit of a result's frame whose texts have up to `output_bytes` bytes each."""
+    return _ENVELOPE_BYTES + _TEXTS * _JSON_ESCAPE_BYTES * output_bytes
 
 
 def to_result(
     message: dict[str, object], sequence: int, output_bytes: int, interrupted_by: pb.Outcome.ValueType | None = None
 ) -> pb.SnippetResult:
-    """Return the result in `message`: outcome, value, exception.
+    """Return outcome, value and exception in `message`.
 
-    `interrupted_by` is the limit for which the snippet was interrupted, if it was.
+    `interrupted_by` is the outcome of the time limit that interrupted the snippet, if any.
 
     Raises:
-        MalformedFrame: the message is no answer to snippet `sequence`.
+        MalformedFrame: the message is not a result of snippet `sequence`.
     """
-    told = _text(message, "outcome")
-    outcome = interrupted_by if told == "INTERRUPTED" else _OUTCOMES.get(told)
-    numbered = message.get("sequence")
-    if outcome is None or type(numbered) is not int or numbered != sequence:
-        raise MalformedFrame("no answer to this snippet")
+    claimed = _text(message, "outcome")
+    outcome = interrupted_by if claimed == "INTERRUPTED" else _OUTCOMES.get(claimed)
+    claimed_sequence = message.get("sequence")
+    if outcome is None or type(claimed_sequence) is not int or claimed_sequence != sequence:
+        raise MalformedFrame("not a result of this snippet")
     result = pb.SnippetResult(sequence=sequence, outcome=outcome)
     if "value" in message:
         dropped = message.get("dropped")

@@ -15,10 +15,10 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.isolation.layers import IsolationLayer, Level, missing_for
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.backend import Backend
+from deepmath.sandbox.supervisor.isolation_probe import probe_layers
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.pooled_session import PooledSession
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
-from deepmath.sandbox.supervisor.wall_probe import try_walls
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class SandboxPool:
         self._required_level = required_level
         self.limits = limits or Limits()
         self._waiting: deque[Sandbox] = deque()
-        self._takers: deque[asyncio.Future[Sandbox]] = deque()
-        self._lent: set[Sandbox] = set()
+        self._waiters: deque[asyncio.Future[Sandbox]] = deque()
+        self._in_use: set[Sandbox] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,11 +112,11 @@ class SandboxPool:
         await self._backend.start()
         first = await self._backend.open()
         try:
-            self.layers = await try_walls(first, self._backend.layers)
+            self.layers = await probe_layers(first, self._backend.layers)
         finally:
             first.close()
         self.versions = self._backend.versions
-        self._tasks = [asyncio.create_task(work()) for work in (self._refill, self._look_after)]
+        self._tasks = [asyncio.create_task(work()) for work in (self._refill, self._supervise)]
         self._wanted.set()
 
     def require(self, level: Level) -> None:
@@ -129,12 +129,12 @@ class SandboxPool:
             raise Unavailable(f"isolation level {level!r} is not available here: {missing}")
 
     async def close(self) -> None:
-        """End every sandbox and the backend."""
+        """Kill every sandbox and stop the backend."""
         tasks = [*self._tasks, *self._opening]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for sandbox in (*self._waiting, *self._lent):
+        for sandbox in (*self._waiting, *self._in_use):
             sandbox.close()
         await self._backend.close()
 
@@ -145,49 +145,49 @@ class SandboxPool:
 
     @property
     def waiting(self) -> int:
-        """Sandboxes ready for a session."""
+        """Number of sandboxes ready for a session."""
         return sum(sandbox.alive for sandbox in self._waiting)
 
     @property
     def replacements(self) -> int:
-        """How many times what sandboxes are forked from was replaced."""
+        """Number of times that the process which forks sandboxes was replaced."""
         return self._backend.replacements
 
     async def acquire(self) -> Sandbox:
-        """Lend a sandbox that has run nothing yet; give it back with `release`.
+        """Return a sandbox that has run nothing yet. End it with `release`.
 
         Raises:
-            Unavailable: none can be had.
+            Unavailable: no sandbox could be started.
         """
         self._drop_dead()
         sandbox = self._waiting.popleft() if self._waiting else await self._next_opened()
         self._wanted.set()
         sandbox.on_kill = self.on_kill
-        self._lent.add(sandbox)
+        self._in_use.add(sandbox)
         return sandbox
 
     def release(self, sandbox: Sandbox) -> None:
-        """End a sandbox: it is never used twice."""
-        self._lent.discard(sandbox)
+        """Kill a sandbox. It is never reused."""
+        self._in_use.discard(sandbox)
         sandbox.close()
 
     async def _next_opened(self) -> Sandbox:
-        taker: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
-        self._takers.append(taker)
+        waiter: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         self._wanted.set()
         try:
-            return await taker
+            return await waiter
         except asyncio.CancelledError:
-            if taker.done() and not taker.cancelled() and taker.exception() is None:
-                self._hand_out(taker.result())
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._assign(waiter.result())
             raise
 
-    def _hand_out(self, sandbox: Sandbox) -> None:
-        """Give a new sandbox to who has waited longest, or let it wait."""
-        while self._takers:
-            taker = self._takers.popleft()
-            if not taker.done():
-                taker.set_result(sandbox)
+    def _assign(self, sandbox: Sandbox) -> None:
+        """Give a new sandbox to the longest waiting caller, or keep it for the next."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(sandbox)
                 return
         self._waiting.append(sandbox)
 
@@ -201,7 +201,7 @@ class SandboxPool:
             await self._wanted.wait()
             self._wanted.clear()
             self._drop_dead()
-            missing = self._size + len(self._takers) - len(self._waiting) - len(self._opening)
+            missing = self._size + len(self._waiters) - len(self._waiting) - len(self._opening)
             for _ in range(min(missing, self._backend.at_once - len(self._opening))):
                 task = asyncio.create_task(self._open())
                 self._opening.add(task)
@@ -213,19 +213,19 @@ class SandboxPool:
 
     async def _open(self) -> None:
         try:
-            self._hand_out(await self._backend.open())
+            self._assign(await self._backend.open())
         except Unavailable as error:
             log.error("%s", error)
-            takers, self._takers = self._takers, deque()
-            for taker in takers:
-                if not taker.done():
-                    taker.set_exception(Unavailable(str(error)))
+            waiters, self._waiters = self._waiters, deque()
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(Unavailable(str(error)))
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _look_after(self) -> None:
+    async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(_IDLE_CHECK_SECONDS)
-            for sandbox in tuple(self._lent):
+            for sandbox in tuple(self._in_use):
                 sandbox.check_idle()
             if self.waiting < self._size:
                 self._wanted.set()

@@ -1,25 +1,22 @@
-"""One sandbox as the supervisor sees it: a process that is asked to run snippets, measured, and killed.
+"""A sandbox as the supervisor sees it: a process that runs snippets on request, is measured, and is killed.
 
 Theory of operation
 -------------------
-The process behind this object is hostile as soon as it has run its first snippet. All that comes from it are bytes on
-three descriptors, and all that is believed is what the kernel says of it.
+The process is hostile from its first snippet on. It controls nothing but the bytes on three descriptors; everything
+else that the supervisor believes of it comes from the kernel.
 
-* Answers are frames on a socket. A frame that is too long, no JSON or of the wrong shape ends the sandbox. A forged
-  one can only spoil the result of the snippet that forged it; if the process goes on computing behind it, `check_idle`
-  sees its processor time grow and kills it.
-* Output is read as it is written, so that nothing is lost by a kill, and kept head and tail in bounded memory.
-* Wall time is a timer of the event loop. At its end the process gets SIGALRM, which raises TimeoutError in the snippet,
-  again and again until the grace is over, because a library may swallow it; then SIGKILL. Both go through its pidfd,
-  which cannot hit another process. Only a process that was signalled can say that it was.
-* Processor time is read from the kernel's clock of the process: with one thread it cannot grow faster than the wall's,
-  so that a limit with L ms left need not be looked at for L ms.
-* A snippet that calls a function of the client (`host_calls.py`) stands still until `resume`: its wall time does not go
-  on, and what it computes or sends all the same kills it, as between snippets.
-* Memory is RLIMIT_AS, set from outside for each snippet to what the process had before its first snippet and the limit.
+* Responses are frames on a socket. A frame that is too long, not JSON or of the wrong shape ends the sandbox. A forged
+  frame can only spoil the result of the snippet that forged it. If the process keeps computing behind its response,
+  `check_idle` sees its processor time grow and kills it.
+* Output is read while it is written (`output_capture.py`), so that a kill loses none of it.
+* Time limits (`snippet_timer.py`) end in SIGALRM, which raises TimeoutError in the snippet. It is repeated during the
+  grace period, because a library may swallow the exception, and followed by SIGKILL. Signals go through the pidfd,
+  which cannot hit another process. Only a process that was interrupted can report that it was.
+* A snippet that calls a function of the client stands still until `resume`: its wall clock stops, and if it computes or
+  sends anything meanwhile it is killed, as between snippets.
+* Memory is limited by RLIMIT_AS, set from outside for each snippet: the address space before the first snippet plus
+  the snippet's limit.
 """
-
-from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -31,55 +28,54 @@ from typing import Self
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox import frames
-from deepmath.sandbox.bounded_text import HeadAndTail
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.call_parser import HostCall, longest_call, to_call
-from deepmath.sandbox.supervisor.fork_server import Exit, ForkFailed, ForkServer
+from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, ProcessExit
+from deepmath.sandbox.supervisor.output_capture import OutputCapture
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
 from deepmath.sandbox.supervisor.snippet import Snippet
+from deepmath.sandbox.supervisor.snippet_timer import SnippetTimer
 
 _READY_SECONDS = 30.0
-_END_SECONDS = 5.0
-_READ_BYTES = 1 << 16  # a pipe holds no more
-_OUTPUT_KILL_BYTES = 8 << 20
-_CPU_BACKSTOP_SECONDS = 2.0  # beyond the limit, should the supervisor itself be stuck
+_EXIT_SECONDS = 5.0
+_READ_BYTES = 1 << 16
+_CPU_BACKSTOP_SECONDS = 2.0  # on top of the processor-time limit, in case the supervisor is stuck
 _IDLE_CPU_SECONDS = 0.05
-_SHORTEST_WATCH_SECONDS = 0.001
-_SIGNALS_IN_GRACE = 4
-_NEAR = 0.9  # of the memory limit: a process that is killed there was killed for its memory
+_NEAR_LIMIT = 0.9  # of the memory limit: a process killed above it was killed for its memory
 
 
 class Sandbox:
-    """A locked-down process. Make one with `open`; `close` ends it, whatever it is doing.
+    """A locked-down process. Create one with `open`; `close` kills it, whatever it is doing.
 
-    `on_kill`, if set, is told how many seconds after its limit a process that had to be killed for it was dead.
+    Attributes:
+        on_kill: Called with the seconds between a time limit and the death of the process killed for it, if set.
     """
 
     def __init__(self, control: socket.socket, stdout: int, stderr: int, grace_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._control = control
-        self._streams = (stdout, stderr)
-        self._texts = {descriptor: HeadAndTail(0) for descriptor in self._streams}
-        self._written = 0
+        self._output = OutputCapture(stdout, stderr, lambda: self._kill(pb.OUTCOME_OUTPUT_LIMIT))
+        self._timer = SnippetTimer(
+            grace_s,
+            lambda: self.meter.cpu_seconds(),  # noqa: PLW0108 - the meter does not exist yet
+            lambda: self._signal(signal.SIGALRM),
+            self._kill_at_limit,
+        )
         self._decoder = frames.Decoder()
         self._frame_limit = longest_frame(0)
-        # Given the next frame, or None when the process is killed or hangs up.
-        self._answer: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
-        self._interrupted_by: pb.Outcome.ValueType | None = None
+        # Set to the next frame, or to None when the process is killed or closes its socket.
+        self._response: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
         self._killed_by: pb.Outcome.ValueType | None = None
-        self._grace_s = grace_s
         self.on_kill: Callable[[float], None] | None = None
-        self._hung_up = self._closed = False
+        self._disconnected = self._closed = False
         self._pidfd = -1
         self._meter: ProcessMeter | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._cpu = self._cpu_at_start = self._wall = 0.0
+        self._cpu = self._cpu_at_start = self._wall = 0.0  # seconds
         self._calls = 0
+        # Bytes. `base` is the address space and `resident` the peak memory before the first snippet, `inherited` the
+        # anonymous memory that is shared with the zygote.
         self._peak = self._base = self._resident = self._inherited = 0
-        for descriptor in self._streams:
-            os.set_blocking(descriptor, False)
-            self._loop.add_reader(descriptor, self._read_output, descriptor)
         control.setblocking(False)
         self._loop.add_reader(control, self._read_control)
 
@@ -87,13 +83,13 @@ class Sandbox:
     async def open(cls, server: ForkServer, grace_s: float) -> Self:
         """Fork a sandbox and wait until it is locked down.
 
-        `grace_s` is how long a snippet may go on after it was told that its time is over.
+        `grace_s` is the time for a snippet to end after the signal at its time limit, in seconds.
 
         Raises:
-            ForkFailed: it cannot be had.
-            OSError: there is no free descriptor for it.
+            ForkFailed: the sandbox could not be forked.
+            OSError: no free file descriptor.
         """
-        ours, theirs = socket.socketpair()
+        control, control_end = socket.socketpair()
         stdout, stdout_end = os.pipe()
         try:
             stderr, stderr_end = os.pipe()
@@ -101,189 +97,168 @@ class Sandbox:
             os.close(stdout)
             os.close(stdout_end)
             raise
-        sandbox = cls(ours, stdout, stderr, grace_s)
+        sandbox = cls(control, stdout, stderr, grace_s)
         try:
             try:
-                child = server.fork(theirs.fileno(), stdout_end, stderr_end)
+                child = server.fork(control_end.fileno(), stdout_end, stderr_end)
             finally:
-                theirs.close()
+                control_end.close()
                 os.close(stdout_end)
                 os.close(stderr_end)
-            await sandbox._settle(await child.forked, child.ended)
+            await sandbox._wait_until_ready(await child.forked, child.ended)
         except BaseException:
             sandbox.close()
             raise
         return sandbox
 
-    async def _settle(self, pidfd: int, ended: asyncio.Future[Exit | None]) -> None:
+    async def _wait_until_ready(self, pidfd: int, ended: asyncio.Future[ProcessExit | None]) -> None:
         self._pidfd, self._ended = pidfd, ended
         try:
             self._meter = ProcessMeter(pidfd)
             async with asyncio.timeout(_READY_SECONDS):
-                answer = await asyncio.shield(self._answer)
-            if answer != {"ready": True}:
-                raise ForkFailed("the sandbox died while it locked itself down")
+                response = await asyncio.shield(self._response)
+            if response != {"ready": True}:
+                raise ForkFailed("the sandbox died during its lockdown")
             self._base, self._resident, self._inherited = self._meter.status_bytes("VmSize", "VmHWM", "RssAnon")
             self._cpu = self._meter.cpu_seconds()
         except (OSError, TimeoutError) as error:
-            raise ForkFailed(f"the sandbox did not come up: {error}") from error
+            raise ForkFailed(f"the sandbox did not become ready: {error}") from error
 
     @property
     def meter(self) -> ProcessMeter:
-        """What the kernel says of the process."""
+        """Measures the process."""
         assert self._meter is not None
         return self._meter
 
     @property
     def alive(self) -> bool:
         """Whether it can run a snippet, as far as is known."""
-        return not (self._hung_up or self._closed or self._killed_by)
+        return not (self._disconnected or self._closed or self._killed_by)
 
     async def run(self, snippet: Snippet) -> pb.SnippetResult:
-        """Run a `snippet` that is offered no host function, and return what `start` does."""
+        """Run a `snippet` without host functions and return its result, as `start` does."""
         result = await self.start(snippet)
         assert isinstance(result, pb.SnippetResult)
         return result
 
     async def start(self, snippet: Snippet) -> pb.SnippetResult | HostCall:
-        """Run `snippet` and return its result but for the time in the queue. After `state_lost` the sandbox is dead.
+        """Run `snippet` and return its result, without `queue_ms`; or its call of a host function.
 
-        A call of a function that it was offered is returned in place of the result, and has to be answered by `resume`.
+        A call must be answered by `resume`. After a result with `state_lost` the sandbox is dead.
         """
-        output_bytes = snippet.limits.output_bytes
-        self._texts = {descriptor: HeadAndTail(output_bytes) for descriptor in self._streams}
-        self._written = 0
-        self._interrupted_by = None
+        self._output.restart(snippet.limits.output_bytes)
+        self._timer.expired = None
         self._cpu_at_start, self._peak = self._cpu, self._resident
         self._wall, self._calls = 0.0, 0
-        return await self._go_on(snippet)
+        return await self._advance(snippet)
 
     async def resume(self, snippet: Snippet, reply: dict[str, object]) -> pb.SnippetResult | HostCall:
-        """Answer the call that the `snippet` under way has made, and go on as `start` does."""
-        return await self._go_on(snippet, reply)
+        """Answer the pending call of `snippet` with `reply` and continue, as `start` does."""
+        return await self._advance(snippet, reply)
 
-    async def _go_on(self, snippet: Snippet, reply: dict[str, object] | None = None) -> pb.SnippetResult | HostCall:
-        output_bytes = snippet.limits.output_bytes
+    async def _advance(self, snippet: Snippet, reply: dict[str, object] | None = None) -> pb.SnippetResult | HostCall:
         start = self._loop.time()
-        answer = await self._exchange(snippet, start, reply) if self.alive else None
+        response = await self._exchange(snippet, start, reply) if self.alive else None
         self._wall += self._loop.time() - start
-        for descriptor in self._streams:
-            self._drain(descriptor)
+        self._output.drain()
         result = pb.SnippetResult(sequence=snippet.sequence)
-        if answer is not None and self.alive:
+        if response is not None and self.alive:
             try:
-                if snippet.offer is not None and "call" in answer:
+                if snippet.offer is not None and "call" in response:
                     self._calls += 1
-                    return to_call(answer, snippet.sequence, self._calls)
-                result = to_result(answer, snippet.sequence, output_bytes, self._interrupted_by)
+                    return to_call(response, snippet.sequence, self._calls)
+                result = to_result(response, snippet.sequence, snippet.limits.output_bytes, self._timer.expired)
             except frames.MalformedFrame:
                 self._kill(pb.OUTCOME_CRASHED)
         if not self.alive:
             result = pb.SnippetResult(sequence=snippet.sequence, outcome=await self._post_mortem(snippet.limits))
             result.state_lost = True
-        stdout, stderr = (self._texts[descriptor].result() for descriptor in self._streams)
+        self._add_output_and_usage(result)
+        return result
+
+    def _add_output_and_usage(self, result: pb.SnippetResult) -> None:
+        stdout, stderr = self._output.texts()
         result.stdout, result.dropped_bytes.stdout = stdout
         result.stderr, result.dropped_bytes.stderr = stderr
         result.usage.wall_ms = 1e3 * self._wall
         result.usage.cpu_ms = max(0.0, 1e3 * (self._cpu - self._cpu_at_start))
         result.usage.peak_memory_bytes = self._peak
         result.usage.host_calls = self._calls
-        return result
 
     async def _exchange(
         self, snippet: Snippet, start: float, reply: dict[str, object] | None
     ) -> dict[str, object] | None:
-        """Send the snippet, or the reply to its call, and return the answer, or None where the process is no more."""
-        limits = snippet.limits
-        self._answer = self._loop.create_future()
-        self._frame_limit = longest_frame(limits.output_bytes)
+        """Send the snippet, or the reply to its call; return the response, or None if the process is dead."""
+        self._response = self._loop.create_future()
+        self._frame_limit = longest_frame(snippet.limits.output_bytes)
         if snippet.offer is not None:
             self._frame_limit = max(self._frame_limit, longest_call())
         try:
             if reply is None:
-                self._cpu_at_start = self.meter.cpu_seconds()
-                self.meter.limit_address_space(self._base + limits.memory_bytes)
-                self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
-            self._watch(start + limits.wall_ms / 1e3 - self._wall, limits.cpu_ms / 1e3)
-            message = snippet.to_request() if reply is None else reply
-            await self._loop.sock_sendall(self._control, frames.encode(message))
-        except OSError:  # it died just now: its socket says so too
+                self._set_limits(snippet.limits)
+            deadline = start + snippet.limits.wall_ms / 1e3 - self._wall
+            self._timer.start(deadline, self._cpu_at_start + snippet.limits.cpu_ms / 1e3)
+            await self._send(snippet.to_request() if reply is None else reply)
+        except OSError:  # the process died just now, which its socket shows too
             pass
         try:
-            answer = await self._answer
+            response = await self._response
             if snippet.offer is not None:
-                while self._interrupted_by is not None and answer is not None and "call" in answer:
-                    answer = await self._refuse_for_time()
+                while self._timer.expired is not None and response is not None and "call" in response:
+                    response = await self._refuse_after_timeout()
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-        self._answer = self._loop.create_future()
-        self._answer.set_result(None)  # done, but without the answer: an idle session keeps no large one
+            self._timer.cancel()
+        self._response = self._loop.create_future()
+        self._response.set_result(None)  # marks it done without keeping the response of an idle session in memory
         self._measure()
-        return answer
+        return response
 
-    async def _refuse_for_time(self) -> dict[str, object] | None:
-        """Answer a call that met the signal on its way, and wait on; the timer goes on to the grace's end."""
-        self._answer = self._loop.create_future()
+    def _set_limits(self, limits: Limits) -> None:
+        self._cpu_at_start = self.meter.cpu_seconds()
+        self.meter.limit_address_space(self._base + limits.memory_bytes)
+        self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
+
+    async def _send(self, message: dict[str, object]) -> None:
+        await self._loop.sock_sendall(self._control, frames.encode(message))
+
+    async def _refuse_after_timeout(self) -> dict[str, object] | None:
+        """Refuse a call that crossed with the signal and wait on; the timer runs to the end of the grace period."""
+        self._response = self._loop.create_future()
         with contextlib.suppress(OSError):
-            await self._loop.sock_sendall(self._control, frames.encode({"interrupted": True}))
-        return await self._answer
+            await self._send({"interrupted": True})
+        return await self._response
 
-    def _watch(self, deadline: float, cpu_limit: float) -> None:
-        """Interrupt the snippet if a limit is reached, else come back when one may be."""
-        now = self._loop.time()
-        if now >= deadline:
-            self._interrupt(pb.OUTCOME_WALL_TIMEOUT, now)
-            return
-        try:
-            left = cpu_limit - (self.meter.cpu_seconds() - self._cpu_at_start)
-        except OSError:  # it is dead
-            return
-        if left <= 0:
-            self._interrupt(pb.OUTCOME_CPU_TIMEOUT, now)
-            return
-        again = min(deadline, now + max(left, _SHORTEST_WATCH_SECONDS))
-        self._timer = self._loop.call_at(again, self._watch, deadline, cpu_limit)
-
-    def _interrupt(self, outcome: pb.Outcome.ValueType, limit: float) -> None:
-        """Tell the snippet that its time is over, and see to it until the grace is over too."""
-        now = self._loop.time()
-        self._interrupted_by = outcome
-        if now >= limit + self._grace_s:
-            self._kill(outcome)
-            if self.on_kill is not None:
-                told = self.on_kill
-                self._ended.add_done_callback(lambda _: told(self._loop.time() - limit))
-            return
-        self._signal(signal.SIGALRM)
-        again = min(limit + self._grace_s, now + self._grace_s / _SIGNALS_IN_GRACE)
-        self._timer = self._loop.call_at(again, self._interrupt, outcome, limit)
+    def _kill_at_limit(self, outcome: pb.Outcome.ValueType, reached: float) -> None:
+        """Kill the process for a time limit that it reached at loop time `reached`."""
+        self._kill(outcome)
+        if (on_kill := self.on_kill) is not None:
+            self._ended.add_done_callback(lambda _: on_kill(self._loop.time() - reached))
 
     def evict(self) -> None:
-        """Kill the process for no fault of its own: the memory that it holds is wanted."""
+        """Kill the process to free its memory. The outcome is SANDBOX_FAILED: the snippet is not to blame."""
         self._kill(pb.OUTCOME_SANDBOX_FAILED)
 
     def check_idle(self) -> None:
-        """Kill a process that computes although it has answered. Call it now and then between snippets."""
+        """Kill the process if it uses processor time between snippets. Call it regularly."""
         try:
-            if self.alive and self._answer.done() and self.meter.cpu_seconds() > self._cpu + _IDLE_CPU_SECONDS:
+            if self.alive and self._response.done() and self.meter.cpu_seconds() > self._cpu + _IDLE_CPU_SECONDS:
                 self._kill(pb.OUTCOME_CRASHED)
-        except OSError:  # it is dead
+        except OSError:  # the process is dead
             pass
 
     def held_bytes(self) -> int:
-        """Memory that its snippets have taken; 0 where it is dead."""
+        """Return the memory that its snippets have allocated, in bytes; 0 if it is dead."""
         try:
-            (held,) = self.meter.status_bytes("RssAnon")
+            (private,) = self.meter.status_bytes("RssAnon")
         except OSError:
             return 0
-        return held - self._inherited  # what it was forked with is shared with all others
+        return private - self._inherited
 
     def _measure(self) -> None:
         try:
             self._cpu = self.meter.cpu_seconds()
             (self._peak,) = self.meter.status_bytes("VmHWM")
-        except OSError:  # it is dead: the zygote will say what it used
+        except OSError:  # the process is dead: the reaper reports its usage
             pass
 
     def _kill(self, outcome: pb.Outcome.ValueType) -> None:
@@ -292,40 +267,40 @@ class Sandbox:
         self._measure()
         self._killed_by = outcome
         self._signal(signal.SIGKILL)
-        if not self._answer.done():
-            self._answer.set_result(None)
+        if not self._response.done():
+            self._response.set_result(None)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 
     async def _post_mortem(self, limits: Limits) -> pb.Outcome.ValueType:
-        """Return what the process died of."""
+        """Return the outcome of the snippet during which the process died."""
         if self._killed_by is not None:
             return self._killed_by
         if not self.meter.exiting():
-            self._signal(signal.SIGKILL)  # it closed its socket and lives on
+            self._signal(signal.SIGKILL)  # it has closed its socket but lives on
             return pb.OUTCOME_CRASHED
         try:
-            async with asyncio.timeout(_END_SECONDS):
-                end = await asyncio.shield(self._ended)
+            async with asyncio.timeout(_EXIT_SECONDS):
+                process_exit = await asyncio.shield(self._ended)
         except TimeoutError:
-            end = None
-        if end is None:  # the reaper has gone, and its sandboxes with it
+            process_exit = None
+        if process_exit is None:  # the reaper died, and its sandboxes with it
             return pb.OUTCOME_SANDBOX_FAILED
-        self._cpu, self._peak = end.cpu_ms / 1e3, end.peak_memory_bytes
-        return self._diagnose(end, limits)
+        self._cpu, self._peak = process_exit.cpu_ms / 1e3, process_exit.peak_memory_bytes
+        return self._diagnose(process_exit, limits)
 
-    def _diagnose(self, end: Exit, limits: Limits) -> pb.Outcome.ValueType:
-        by_signal = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else None
-        if by_signal == signal.SIGSYS:
+    def _diagnose(self, process_exit: ProcessExit, limits: Limits) -> pb.Outcome.ValueType:
+        number = os.WTERMSIG(process_exit.status) if os.WIFSIGNALED(process_exit.status) else None
+        if number == signal.SIGSYS:
             return pb.OUTCOME_POLICY_VIOLATION
-        if by_signal == signal.SIGXCPU:
+        if number == signal.SIGXCPU:
             return pb.OUTCOME_CPU_TIMEOUT
-        if by_signal is not None and end.peak_memory_bytes - self._resident >= _NEAR * limits.memory_bytes:
+        if number is not None and process_exit.peak_memory_bytes - self._resident >= _NEAR_LIMIT * limits.memory_bytes:
             return pb.OUTCOME_OUT_OF_MEMORY
-        # Nothing in a sandbox can send SIGKILL: it was the kernel short of memory, or somebody on the host.
-        return pb.OUTCOME_SANDBOX_FAILED if by_signal == signal.SIGKILL else pb.OUTCOME_CRASHED
+        # Nothing in a sandbox can send SIGKILL: it came from the kernel's OOM killer or from outside.
+        return pb.OUTCOME_SANDBOX_FAILED if number == signal.SIGKILL else pb.OUTCOME_CRASHED
 
     def _read_control(self) -> None:
         try:
@@ -335,9 +310,9 @@ class Sandbox:
         except ConnectionError:
             data = b""
         if not data:
-            self._hang_up()
+            self._disconnect()
             return
-        if self._answer.done():  # an answer to no question, or the beginning of one, which would be kept
+        if self._response.done():  # a response to no request, or the start of one, which would be buffered
             self._kill(pb.OUTCOME_CRASHED)
             return
         try:
@@ -346,48 +321,25 @@ class Sandbox:
             self._kill(pb.OUTCOME_CRASHED)
             return
         if message is not None:
-            self._answer.set_result(message)
+            self._response.set_result(message)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         self._loop.remove_reader(self._control)
-        self._hung_up = True
-        if not self._answer.done():
-            self._answer.set_result(None)
-
-    def _read_output(self, descriptor: int) -> bool:
-        """Take what is in the pipe and return whether there may be more."""
-        try:
-            data = os.read(descriptor, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._loop.remove_reader(descriptor)
-            return False
-        self._written += len(data)
-        self._texts[descriptor].feed(data)
-        if self._written > _OUTPUT_KILL_BYTES:
-            self._kill(pb.OUTCOME_OUTPUT_LIMIT)
-            return False
-        return True
-
-    def _drain(self, descriptor: int) -> None:
-        while self._read_output(descriptor):
-            pass
+        self._disconnected = True
+        if not self._response.done():
+            self._response.set_result(None)
 
     def close(self) -> None:
-        """Kill the process and let go of all that belongs to it."""
+        """Kill the process and free everything that belongs to it."""
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        for descriptor in (*self._streams, self._control.fileno()):
-            self._loop.remove_reader(descriptor)
+        self._timer.cancel()
+        self._loop.remove_reader(self._control)
         if self._pidfd >= 0:
             self._signal(signal.SIGKILL)
             os.close(self._pidfd)
         if self._meter is not None:
             self._meter.close()
         self._control.close()
-        for descriptor in self._streams:
-            os.close(descriptor)
+        self._output.close()

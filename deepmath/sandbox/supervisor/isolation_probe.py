@@ -1,4 +1,4 @@
-"""Tries the walls from inside: sandboxes as the sessions get them run snippets that must fail, each in its own way."""
+"""Probe of the isolation layers from inside a sandbox, by snippets that each layer must stop in its own way."""
 
 import errno
 
@@ -9,7 +9,7 @@ from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.supervisor.snippet import Snippet
 
 _LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=64 << 20, output_bytes=1 << 10)
-# Any snippet can reach the `os` module without an import. The import allow-list is not an isolation layer.
+# Any snippet reaches the `os` module without an import. The import allow-list is not an isolation layer.
 _OS = """
 os = next(kind for kind in object.__subclasses__() if kind.__name__ == "_wrap_close").__init__.__globals__
 """
@@ -27,18 +27,18 @@ os["sys"].modules["ctypes"].CDLL(None).socket(2, 1, 0)
 _TAKE_MEMORY = "bytes(1 << 30)"
 
 
-async def try_walls(sandbox: Sandbox, prepared: list[IsolationLayer]) -> list[IsolationLayer]:
-    """Return the layers around `sandbox`: those `prepared`, corrected by what a snippet can do, and what else holds it.
+async def probe_layers(sandbox: Sandbox, prepared: list[IsolationLayer]) -> list[IsolationLayer]:
+    """Return the layers around `sandbox`: the `prepared` ones, corrected by the probes, and those the kernel reports.
 
-    The sandbox is dead after it.
+    The probes kill the sandbox.
     """
     status = sandbox.meter.status()
-    # EACCES is Landlock's answer; seccomp's would be EPERM.
+    # EACCES comes from Landlock; seccomp would answer EPERM.
     landlock = (await sandbox.run(_snippet(1, _READ_THE_ROOT))).stdout.strip() == str(errno.EACCES)
     memory = (await sandbox.run(_snippet(2, _TAKE_MEMORY))).outcome == pb.OUTCOME_OUT_OF_MEMORY
     seccomp = (await sandbox.run(_snippet(3, _OPEN_A_SOCKET))).outcome == pb.OUTCOME_POLICY_VIOLATION
-    tried = {"landlock": landlock, "seccomp": seccomp and seccomp_filters(status)}
-    layers = [_correct(layer, tried.get(layer["name"], True)) for layer in prepared]
+    held = {"landlock": landlock, "seccomp": seccomp and seccomp_filters(status)}
+    layers = [_correct(layer, held.get(layer["name"], True)) for layer in prepared]
     limits = IsolationLayer(
         name="resource_limits", in_force=memory, detail="address space, processor time, descriptors, files"
     )
@@ -52,6 +52,4 @@ def _snippet(sequence: int, code: str) -> Snippet:
 def _correct(layer: IsolationLayer, held: bool) -> IsolationLayer:
     if held or not layer["in_force"]:
         return layer
-    return IsolationLayer(
-        name=layer["name"], in_force=False, detail="set up, but a snippet got through it when it was tried"
-    )
+    return IsolationLayer(name=layer["name"], in_force=False, detail="set up, but a probe got past it")
