@@ -170,7 +170,7 @@ def test_worker_with_high_peak_memory_is_retired(monkeypatch: pytest.MonkeyPatch
 
 def test_crashed_worker_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
     # The orphan alarm fires before the verifier's own timeout, which is longer than any test.
-    monkeypatch.setattr(verifier_process, "_GRACE_S", 3 - 1_000_000)
+    monkeypatch.setattr(verifier_process, "_GRACE_S", 1 - 1_000_000)
     with Verifier(1, 1_000_000.0) as verifier:
         assert verifier.verify([(r"\sqrt{2}", ENDLESS)]) == [None]
         assert verifier.timeouts == 1

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from training_corpus import TrainingTrace
+from training_corpus import END_OF_TURN, TrainingTrace
 from transformers import PreTrainedTokenizerFast
 
 from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
 
-PAD, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+PAD, START_OF_TURN = "<|endoftext|>", "<|im_start|>"
 # In Qwen3 these are added tokens but not special ones: decoding with skip_special_tokens keeps them.
 VISIBLE = (TOOL_CALL, END_OF_TOOL_CALL, "<think>", "</think>")
 
