@@ -4,21 +4,22 @@ from pathlib import Path
 
 import pytest
 from deepmath_generator.agent_loop import AgentLoop
-from deepmath_generator.agent_prompt import PromptTemplate
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.inference_engine import InferenceEngine, SampledTokens
+from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.trajectory_budget import TrajectoryBudget
-from deepmath_generator.vllm_engine import SampledTokens, VllmEngine
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 
 class RecordingEngine:
-    """The real engine, with a record of what it read and drew."""
+    """The shared engine, with a record of its prompts and samples."""
 
-    def __init__(self, engine: VllmEngine) -> None:
+    def __init__(self, engine: InferenceEngine) -> None:
         self._engine = engine
         self.prompts: list[list[int]] = []
         self.samples: list[SampledTokens] = []
@@ -34,8 +35,16 @@ class RecordingEngine:
 
 
 @pytest.fixture
-def recording(engine: VllmEngine) -> RecordingEngine:
+def recording(engine: InferenceEngine) -> RecordingEngine:
     return RecordingEngine(engine)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The embedded model's tokenizer, without an engine."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +53,9 @@ def template(config: GeneratorConfig) -> PromptTemplate:
 
 
 @pytest.fixture(scope="session")
-def solve(engine: VllmEngine, executor: ExecutorClient, config: GeneratorConfig, template: PromptTemplate) -> Callable:
+def solve(
+    engine: InferenceEngine, executor: ExecutorClient, config: GeneratorConfig, template: PromptTemplate
+) -> Callable:
     """Runs one trajectory in this process: `await solve(question, seed=..., budget fields...)`."""
 
     async def run(
@@ -53,7 +64,7 @@ def solve(engine: VllmEngine, executor: ExecutorClient, config: GeneratorConfig,
         loop = AgentLoop(engine, client, config.tool_output_bytes)
         ids = template.encode(engine.tokenizer, question, mode)
         sampling = SamplingOptions(temperature, 1.0, 0, seed)
-        return await loop.run(ids, mode, sampling, TrajectoryBudget.default(config).merged(pb.Budget(**budget)), emit)
+        return await loop.run(ids, mode, sampling, TrajectoryBudget.default(config).override(pb.Budget(**budget)), emit)
 
     return run
 
@@ -68,14 +79,14 @@ def two_step() -> list[str]:
 
 
 @dataclass
-class Learner:
-    """A generator of its own, at version 0, around the engine that all tests share."""
+class UpdatableGenerator:
+    """A generator at policy version 0 that accepts updates, around the shared engine."""
 
-    engine: VllmEngine
+    engine: InferenceEngine
     client: GeneratorClient
 
     async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> SampledTokens:
-        """Sample greedily, to `max_tokens` or the end of the turn."""
+        """Sample greedily, up to `max_tokens` or the end of the turn."""
         return await self.engine.generate(
             prompt_ids, SamplingOptions(0.0, 1.0, 0), max_tokens=max_tokens, tools=False, **options
         )
@@ -90,12 +101,12 @@ def checkpoint_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def learner(config: GeneratorConfig, serve_generator, checkpoint_root):
+async def updatable(config: GeneratorConfig, serve_generator, checkpoint_root):
     changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 4 << 20})
     async with serve_generator(changed) as served, GeneratorClient(served.address) as client:
-        yield Learner(served.engine, client)
+        yield UpdatableGenerator(served.engine, client)
 
 
 @pytest.fixture(scope="session")
-def prompt_ids(engine: VllmEngine, template: PromptTemplate) -> list[int]:
-    return template.encode(engine.tokenizer, next(generate(1, "test", 0)).problem, "plain")
+def prompt_ids(tokenizer, template: PromptTemplate) -> list[int]:
+    return template.encode(tokenizer, next(generate(1, "test", 0)).problem, "plain")

@@ -1,24 +1,21 @@
-"""Chats: what prompt they make, what ends them, what they cost, and what is refused."""
+"""Chats over gRPC: end of the turn, usage, cancellation, and rejected requests."""
 
 import asyncio
 
 import pytest
-from deepmath_generator.chat_prompt import encode_conversation
-from transformers import AutoTokenizer
 
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.local_stack.stack import EMBEDDED_MODEL
 
 SYSTEM, USER, ASSISTANT = pb.ChatMessage.ROLE_SYSTEM, pb.ChatMessage.ROLE_USER, pb.ChatMessage.ROLE_ASSISTANT
 GREEDY = pb.Sampling(temperature=0)
 
 
-def said(role: pb.ChatMessage.Role, content: str) -> pb.ChatMessage:
+def message(role: pb.ChatMessage.Role, content: str) -> pb.ChatMessage:
     return pb.ChatMessage(role=role, content=content)
 
 
-QUESTION = [said(SYSTEM, "Use Python."), said(USER, "What is the greatest common divisor of 84 and 126?")]
+QUESTION = [message(SYSTEM, "Use Python."), message(USER, "What is the greatest common divisor of 84 and 126?")]
 
 
 async def turn(generator, messages=QUESTION, **options) -> tuple[str, pb.ChatEnd]:
@@ -27,7 +24,7 @@ async def turn(generator, messages=QUESTION, **options) -> tuple[str, pb.ChatEnd
     return "".join(event.text.text for event in events[:-1]), events[-1].end
 
 
-async def test_turn_is_streamed_and_its_usage_is_of_the_prompt_and_the_turn(generator, engine) -> None:
+async def test_turn_is_streamed_and_its_usage_counts_prompt_and_turn(generator, engine) -> None:
     text, end = await turn(generator, max_tokens=400)
     prompt = engine.tokenizer.apply_chat_template(
         [{"role": "system", "content": "Use Python."}, {"role": "user", "content": QUESTION[1].content}],
@@ -55,26 +52,28 @@ async def test_turn_ends_at_max_tokens(generator) -> None:
     assert (end.reason, end.usage.output_tokens) == (pb.ChatEnd.REASON_LENGTH, 3)
 
 
-async def test_turn_ends_where_the_context_does(generator, engine) -> None:
-    long = [said(USER, "12 " * (engine.context_length // 3 - 5))]
+async def test_turn_ends_at_the_context_length(generator, engine) -> None:
+    long = [message(USER, "12 " * (engine.context_length // 3 - 5))]
     _, end = await turn(generator, long)
     assert end.reason == pb.ChatEnd.REASON_LENGTH
     assert end.usage.input_tokens + end.usage.output_tokens == engine.context_length
 
 
-async def test_same_seed_draws_the_same_turn(generator) -> None:
+async def test_same_seed_gives_the_same_turn(generator) -> None:
     sampling = pb.Sampling(temperature=1.5, seed=7)
     turns = [(await turn(generator, sampling=sampling, max_tokens=40))[0] for _ in range(2)]
     assert turns[0] == turns[1]
 
 
-async def test_conversation_goes_on_after_the_models_own_turn(generator) -> None:
+async def test_chat_continues_after_the_models_own_turn(generator) -> None:
     first, _ = await turn(generator)
-    _, end = await turn(generator, [*QUESTION, said(ASSISTANT, first), said(USER, "And of 8 and 12?")], max_tokens=8)
+    _, end = await turn(
+        generator, [*QUESTION, message(ASSISTANT, first), message(USER, "And of 8 and 12?")], max_tokens=8
+    )
     assert end.usage.input_tokens > 2 * len(QUESTION[1].content) / 4
 
 
-async def test_chat_that_is_left_aborts_its_request(generator, engine) -> None:
+async def test_cancelled_chat_aborts_its_request(generator, engine) -> None:
     chat = generator.chat(QUESTION, sampling=pb.Sampling(temperature=2, seed=1))
     await anext(chat)
     await chat.aclose()
@@ -83,41 +82,15 @@ async def test_chat_that_is_left_aborts_its_request(generator, engine) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_special_tokens_in_messages_are_plain_text(engine) -> None:
-    tokenizer = engine.tokenizer
-    ids = encode_conversation(tokenizer, [said(role, "<|im_end|><|im_start|>") for role in (SYSTEM, USER, ASSISTANT)])
-    clean = encode_conversation(tokenizer, [said(role, "1") for role in (SYSTEM, USER, ASSISTANT)])
-    specials = set(tokenizer.all_special_ids)
-    assert [i for i in ids if i in specials] == [i for i in clean if i in specials]
-    assert tokenizer.decode(ids).count("<|im_end|><|im_start|>") == 3
-
-
-async def test_tool_call_is_a_token_where_the_assistant_says_it_and_text_elsewhere(engine) -> None:
-    tokenizer = engine.tokenizer
-    call = tokenizer.convert_tokens_to_ids("<tool_call>")
-    assert encode_conversation(tokenizer, [said(ASSISTANT, "<tool_call>")]).count(call) == 1
-    assert encode_conversation(tokenizer, [said(USER, "<tool_call>")]).count(call) == 0
-
-
-def test_model_without_chat_template_and_template_that_refuses_say_so() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
-    tokenizer.chat_template = "{{ raise_exception('the first message has to be of the user') }}"
-    with pytest.raises(InvalidRequest, match=r"does not take them: the first message has to be of the user"):
-        encode_conversation(tokenizer, QUESTION)
-    tokenizer.chat_template = None
-    with pytest.raises(InvalidRequest, match="no chat template"):
-        encode_conversation(tokenizer, QUESTION)
-
-
 @pytest.mark.parametrize(
     ("options", "field"),
     [
         ({"messages": []}, "messages: 0"),
-        ({"messages": [said(USER, "1")] * 1025}, "messages: 1025"),
-        ({"messages": [said(USER, " ")]}, "messages are all empty"),
-        ({"messages": [said(USER, "1"), said(0, "1")]}, r"messages\[1\]\.role is 0"),
-        ({"messages": [said(USER, "x" * (600 << 10))]}, "messages have 614400 bytes"),
-        ({"messages": [said(USER, "12 " * 5000)]}, "messages makes? a prompt of .* tokens"),
+        ({"messages": [message(USER, "1")] * 1025}, "messages: 1025"),
+        ({"messages": [message(USER, " ")]}, "messages are all empty"),
+        ({"messages": [message(USER, "1"), message(0, "1")]}, r"messages\[1\]\.role is 0"),
+        ({"messages": [message(USER, "x" * (600 << 10))]}, "messages have 614400 bytes"),
+        ({"messages": [message(USER, "12 " * 5000)]}, "messages makes? a prompt of .* tokens"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"stop_sequences": [""]}, r"stop_sequences\[0\]"),
         ({"stop_sequences": ["x" * 257]}, r"stop_sequences\[0\]: 257"),
@@ -125,21 +98,21 @@ def test_model_without_chat_template_and_template_that_refuses_say_so() -> None:
         ({"sampling": pb.Sampling(temperature=-1)}, "sampling.temperature"),
     ],
 )
-async def test_bad_chat_is_refused_by_name(generator, options: dict, field: str) -> None:
+async def test_invalid_field_of_a_chat_is_rejected_by_name(generator, options: dict, field: str) -> None:
     with pytest.raises(InvalidRequest, match=field):
         await turn(generator, **options)
 
 
-async def test_usage_told_with_snippets_is_that_of_their_steps(generator) -> None:
-    told = pb.Usage()
+async def test_usage_in_snippet_events_is_that_of_their_steps(generator) -> None:
+    reported = pb.Usage()
     async for event in generator.solve(QUESTION[1].content, sampling=GREEDY):
         if event.HasField("snippet"):
-            told.input_tokens += event.snippet.usage.input_tokens
-            told.output_tokens += event.snippet.usage.output_tokens
+            reported.input_tokens += event.snippet.usage.input_tokens
+            reported.output_tokens += event.snippet.usage.output_tokens
         if event.HasField("trajectory"):
             ended = event.trajectory
     first, output, last = ended.segments
-    assert (told.input_tokens, told.output_tokens) == (len(ended.prompt_token_ids), len(first.token_ids))
+    assert (reported.input_tokens, reported.output_tokens) == (len(ended.prompt_token_ids), len(first.token_ids))
     context = len(ended.prompt_token_ids) + len(first.token_ids) + len(output.token_ids)
-    assert ended.usage.input_tokens == told.input_tokens + context
-    assert ended.usage.output_tokens == told.output_tokens + len(last.token_ids) == ended.model_tokens
+    assert ended.usage.input_tokens == reported.input_tokens + context
+    assert ended.usage.output_tokens == reported.output_tokens + len(last.token_ids) == ended.model_tokens

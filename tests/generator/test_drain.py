@@ -1,4 +1,4 @@
-"""A generator that is told to end while it works."""
+"""SIGTERM under load: the generator completes its trajectories before it exits."""
 
 import asyncio
 import signal
@@ -19,12 +19,12 @@ _WORKERS, _ROUNDS, _PROMPTS = 6, 6, 8
 
 
 class Load:
-    """Workers that want `_ROUNDS` batches each, and ask again for what did not come."""
+    """Workers that request `_ROUNDS` batches each, and retry what is missing."""
 
     def __init__(self, client: GeneratorClient) -> None:
         self._client = client
         self.trajectories: list[pb.Trajectory] = []
-        self.broken_off: list[str] = []
+        self.interruptions: list[str] = []
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as workers:
@@ -32,8 +32,8 @@ class Load:
                 workers.create_task(self._work(worker))
 
     async def _work(self, worker: int) -> None:
-        for at in range(_ROUNDS):
-            seed = worker * _ROUNDS + at
+        for batch in range(_ROUNDS):
+            seed = worker * _ROUNDS + batch
             missing = {
                 str(number): pb.RolloutPrompt(id=str(number), question=problem.problem, seed=number)
                 for number, problem in enumerate(generate(_PROMPTS, "test", seed))
@@ -44,13 +44,13 @@ class Load:
                         del missing[response.id]
                         self.trajectories.append(response.trajectory)
                 except (Unavailable, Overloaded) as error:
-                    self.broken_off.append(str(error))
+                    self.interruptions.append(str(error))
                     await asyncio.sleep(0.2)
 
 
 @pytest.fixture
 async def other(executor_address, tmp_path) -> AsyncIterator:
-    """A generator that a test may end, beside the shared one."""
+    """A second generator, for the test to stop."""
     options = ("--model", EMBEDDED_MODEL, "--executor", executor_address, *EMBEDDED_OPTIONS, "--drain-seconds=60")
     async with serving("generator", tmp_path, *options) as served:
         yield served
@@ -66,8 +66,8 @@ async def test_sigterm_under_load_loses_no_trajectory(generator_address, other) 
         other.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(60):
             assert await other.process.wait() == 0
-        assert not working.done()  # the other one goes on
+        assert not working.done()  # the shared generator still serves
         await working
     assert len(load.trajectories) == _WORKERS * _ROUNDS * _PROMPTS
     assert all(trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED for trajectory in load.trajectories)
-    assert load.broken_off == []
+    assert load.interruptions == []

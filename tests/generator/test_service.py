@@ -1,4 +1,4 @@
-"""The contract over gRPC: events, rollouts, cancelling, and what is refused with which status."""
+"""The service over gRPC: events, rollouts, cancellation, and rejected requests."""
 
 import asyncio
 
@@ -22,23 +22,23 @@ async def events(generator, question: str = QUESTION, **options) -> list[pb.Solv
 
 
 async def test_solve_ends_with_the_vote_of_its_samples(generator) -> None:
-    told = await events(generator, samples=6)
-    answers = [event.trajectory.answer for event in told if event.HasField("trajectory")]
+    received = await events(generator, samples=6)
+    answers = [event.trajectory.answer for event in received if event.HasField("trajectory")]
     assert len(answers) == 6
-    assert told[-1].HasField("vote")
-    assert sum(count.votes for count in told[-1].vote.counts) == sum(bool(answer) for answer in answers)
+    assert received[-1].HasField("vote")
+    assert sum(count.votes for count in received[-1].vote.counts) == sum(bool(answer) for answer in answers)
 
 
-async def test_hundreds_in_flight_all_end_each_with_its_own_prompt(generator, executor) -> None:
+async def test_hundreds_of_concurrent_trajectories_all_end_each_with_its_own_prompt(generator, executor) -> None:
     prompts = [pb.RolloutPrompt(id=problem.id, question=problem.problem) for problem in PROBLEMS]
     ended = [response async for response in generator.rollout(prompts)]
     assert sorted(response.prompt_index for response in ended) == list(range(len(PROBLEMS)))
     assert all(response.id == PROBLEMS[response.prompt_index].id for response in ended)
     assert all(response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED for response in ended)
-    right = [
+    correct = [
         same_canonical_form(response.trajectory.answer, PROBLEMS[response.prompt_index].answer) for response in ended
     ]
-    assert sum(right) > len(right) / 4
+    assert sum(correct) > len(correct) / 4
     await eventually(lambda: no_sessions(executor))
 
 
@@ -56,21 +56,21 @@ async def test_cancelled_rollout_leaves_no_request_and_no_sandbox(generator, eng
     assert engine._llm.get_num_unfinished_requests() > 0
     await rollout.aclose()
 
-    async def all_gone() -> bool:
+    async def is_idle() -> bool:
         info = await generator.get_info()
         idle = info.live_trajectories == 0 and engine._llm.get_num_unfinished_requests() == 0
         return idle and await no_sessions(executor)
 
-    await eventually(all_gone)
+    await eventually(is_idle)
 
 
 async def no_sessions(executor) -> bool:
     return (await executor.get_info()).load.live_sessions == 0
 
 
-async def eventually(holds, seconds: float = 10) -> None:
+async def eventually(condition, seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110  (another process has no event for us)
+        while not await condition():  # noqa: ASYNC110  (state of another process)
             await asyncio.sleep(0.05)
 
 
@@ -93,29 +93,22 @@ async def eventually(holds, seconds: float = 10) -> None:
         ({"mode": 17}, "mode"),
     ],
 )
-async def test_bad_input_is_refused_by_name(generator, options: dict, field: str) -> None:
+async def test_invalid_field_is_rejected_by_name(generator, options: dict, field: str) -> None:
     with pytest.raises(InvalidRequest, match=field):
         await events(generator, **options)
 
 
-async def test_rollout_of_nothing_is_refused(generator) -> None:
+async def test_rollout_without_prompts_is_rejected(generator) -> None:
     with pytest.raises(InvalidRequest, match="prompts: 0"):
         await anext(generator.rollout([]))
 
 
-async def test_rollout_names_the_prompt_that_is_wrong(generator) -> None:
+async def test_rollout_error_names_the_invalid_prompt(generator) -> None:
     with pytest.raises(InvalidRequest, match=r"prompts\[1\]\.question is empty"):
         await anext(generator.rollout([pb.RolloutPrompt(question="1+1"), pb.RolloutPrompt(question="")]))
 
 
-async def test_special_tokens_in_a_question_are_plain_text(engine, template) -> None:
-    ids = template.encode(engine.tokenizer, "<|im_end|><tool_call>", "agent")
-    clean = template.encode(engine.tokenizer, "1", "agent")
-    specials = {engine.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<tool_call>")}
-    assert [i for i in ids if i in specials] == [i for i in clean if i in specials]
-
-
-async def test_info_says_what_is_served(generator, engine) -> None:
+async def test_info_has_model_policy_defaults_and_limits(generator, engine) -> None:
     info = await generator.get_info()
     assert (info.model, info.context_length, info.policy_version) == ("tiny-math", engine.context_length, 0)
     assert info.prompt_template == "tiny-math"
@@ -123,14 +116,14 @@ async def test_info_says_what_is_served(generator, engine) -> None:
     assert (info.max_lora_rank, info.takes_checkpoints) == (32, False)
 
 
-async def test_health_says_serving(generator_address: str) -> None:
+async def test_health_is_serving(generator_address: str) -> None:
     async with open_channel(generator_address, Credentials.load(generator_address)) as channel:
         check = health_pb2.HealthCheckRequest(service="deepmath.generator.v1.GeneratorService")
         response = await health_pb2_grpc.HealthStub(channel).Check(check)
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def test_full_generator_says_when_to_come_again() -> None:
+async def test_full_queue_rejects_with_a_retry_delay() -> None:
     admission = TrajectoryAdmission(slots=2, waiting=1)
     with admission.admit(3), pytest.raises(Overloaded) as full, admission.admit(1):
         pass

@@ -1,11 +1,9 @@
-"""Tokens in, tokens out: what the trainer gets is what the engine sampled, in the context that it sampled it in."""
+"""Tokens in, tokens out: the trainer receives the token ids that the engine sampled, in their context."""
 
 import asyncio
 
 import pytest
-import torch
-from deepmath_generator.agent_prompt import encode_tool_output, result_text
-from transformers import AutoModelForCausalLM
+from deepmath_generator.tool_output import encode_tool_output, render_result
 
 from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -24,7 +22,7 @@ async def trajectories(solve, two_step) -> list[pb.Trajectory]:
     return await asyncio.gather(*(solve(question, seed=7) for question in QUESTIONS + two_step[:16]))
 
 
-async def test_model_segments_are_exactly_what_the_engine_sampled(solve, recording, two_step) -> None:
+async def test_model_segments_are_exactly_the_sampled_tokens(solve, recording, two_step) -> None:
     for question in two_step[:8]:
         recording.samples.clear()
         trajectory = await solve(question, seed=3, engine=recording)
@@ -32,7 +30,7 @@ async def test_model_segments_are_exactly_what_the_engine_sampled(solve, recordi
         assert segments == [sample.token_ids for sample in recording.samples]
 
 
-async def test_engine_reads_exactly_the_ids_so_far(solve, recording, two_step) -> None:
+async def test_engine_receives_exactly_the_token_ids_so_far(solve, recording, two_step) -> None:
     trajectory = await solve(two_step[0], seed=3, engine=recording)
     expected, so_far = [], list(trajectory.prompt_token_ids)
     for segment in trajectory.segments:
@@ -46,19 +44,19 @@ def test_tool_segments_are_exactly_the_results_of_the_snippets(trajectories, eng
     shown = 0
     for trajectory in trajectories:
         tools = [list(s.token_ids) for s in trajectory.segments if s.source == TOOL]
-        results = [encode_tool_output(engine.tokenizer, result_text(run.result)) for run in trajectory.snippets]
+        results = [encode_tool_output(engine.tokenizer, render_result(run.result)) for run in trajectory.snippets]
         assert tools == results[: len(tools)]
         shown += len(tools)
     assert shown > 10
 
 
-def test_every_model_token_has_a_log_probability_and_no_tool_token_has(trajectories) -> None:
+def test_model_tokens_and_only_these_have_log_probabilities(trajectories) -> None:
     for segment in (segment for trajectory in trajectories for segment in trajectory.segments):
         assert len(segment.logprobs) == (len(segment.token_ids) if segment.source == MODEL else 0)
         assert all(logprob <= 0 for logprob in segment.logprobs)
 
 
-def test_counts_are_those_of_the_segments(trajectories) -> None:
+def test_token_counts_match_the_segments(trajectories) -> None:
     for trajectory in trajectories:
         counts = {source: sum(len(s.token_ids) for s in trajectory.segments if s.source == source) for source in (1, 2)}
         assert (trajectory.model_tokens, trajectory.tool_tokens) == (counts[MODEL], counts[TOOL])
@@ -70,9 +68,12 @@ def test_text_is_the_decoded_segments(trajectories, engine) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.2])
-async def test_scoring_the_ids_again_gives_the_log_probabilities(
+async def test_log_probabilities_match_a_second_scoring_of_the_ids(
     solve, temperature: float, record_property, capsys
 ) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL, dtype=torch.float32)
     runs = await asyncio.gather(*(solve(question, seed=9, temperature=temperature) for question in QUESTIONS))
     largest = max(largest_difference(model, trajectory, temperature) for trajectory in runs)
@@ -83,6 +84,8 @@ async def test_scoring_the_ids_again_gives_the_log_probabilities(
 
 
 def largest_difference(model, trajectory: pb.Trajectory, temperature: float) -> float:
+    import torch
+
     tokens = torch.tensor(ids(trajectory))
     with torch.inference_mode():
         logprobs = torch.log_softmax(model(tokens[None]).logits[0] / temperature, dim=-1)
@@ -104,7 +107,7 @@ async def test_streamed_and_unstreamed_trajectories_are_the_same(solve) -> None:
     assert events
 
 
-async def test_streamed_texts_and_outputs_make_up_the_text(solve, two_step) -> None:
+async def test_streamed_texts_and_outputs_add_up_to_the_text(solve, two_step) -> None:
     events: list[pb.SolveResponse] = []
     trajectory = await solve(two_step[1], seed=4, emit=events.append)
     model_text = "".join(event.text.text for event in events)
@@ -114,11 +117,11 @@ async def test_streamed_texts_and_outputs_make_up_the_text(solve, two_step) -> N
     assert len(model_text) + sum(map(len, tool_texts)) == len(trajectory.text)
 
 
-async def test_same_seed_alone_in_the_engine_draws_the_same(solve) -> None:
+async def test_same_seed_gives_the_same_trajectory(solve) -> None:
     assert ids(await solve(QUESTIONS[2], seed=11)) == ids(await solve(QUESTIONS[2], seed=11))
 
 
-async def test_samples_of_one_seed_differ_among_each_other(generator) -> None:
+async def test_samples_of_one_seed_differ_from_each_other(generator) -> None:
     answers = {
         event.trajectory.text
         async for event in generator.solve(QUESTIONS[3], samples=8, sampling=pb.Sampling(seed=1))

@@ -1,10 +1,7 @@
-"""Adapters and checkpoints of the embedded model, with random weights, in the form that peft and transformers write."""
+"""Adapters and checkpoints of the embedded model with random weights, in the file formats of peft and transformers."""
 
 import json
 from pathlib import Path
-
-import torch
-from safetensors.torch import load_file, save_file
 
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 
@@ -12,7 +9,10 @@ MODEL = EMBEDDED_MODEL.name
 
 
 def write_adapter(folder: Path, seed: int, rank: int = 8, strength: float = 0.1, **changes: object) -> Path:
-    """Write an adapter of all linear layers, with rsLoRA, and `changes` to its config. By it the model never stops."""
+    """Write an rsLoRA adapter of all linear layers, with `changes` to its config. With it the model never stops."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     tensors = {}
@@ -37,7 +37,10 @@ def write_adapter(folder: Path, seed: int, rank: int = 8, strength: float = 0.1,
 
 
 def write_checkpoint(folder: Path, seed: int, noise: float = 0.05) -> Path:
-    """Write the embedded model's weights with so much noise on them; 0 is the model itself."""
+    """Write the embedded model's weights with Gaussian noise of this standard deviation; 0 is the model itself."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
     weights = load_file(EMBEDDED_MODEL / "model.safetensors")

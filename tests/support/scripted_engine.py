@@ -1,12 +1,12 @@
-"""An engine that needs no model: it calls Python once and then answers. Its tokens are the embedded model's."""
+"""Inference engine without a model: it makes one tool call, then answers. Its tokenizer is the embedded model's."""
 
 import asyncio
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from deepmath_generator.inference_engine import FinishReason, SampledTokens
+from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
 from deepmath_generator.policy_versions import PolicyVersions
-from transformers import AutoTokenizer
 
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 
@@ -17,11 +17,13 @@ ANSWER = "The answer is \\boxed{42}.<|im_end|>"
 
 @cache
 def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
 
 
-class ScriptedEngine:
-    """Stands in for deepmath_generator.vllm_engine.Engine."""
+class ScriptedEngine(InferenceEngine):
+    """Stands in for `VllmEngine`."""
 
     model = "scripted"
     context_length = 4096
@@ -42,3 +44,9 @@ class ScriptedEngine:
         async with self.policies.segment() as policy:
             finish = FinishReason.END_OF_TURN if called else FinishReason.TOOL_CALL
             return SampledTokens(ids, [-0.5] * len(ids), finish, policy.version)
+
+    async def load_adapter(self, version: int, content: str, folder: Path) -> None:
+        raise NotImplementedError
+
+    async def load_checkpoint(self, version: int, folder: Path) -> None:
+        raise NotImplementedError

@@ -23,7 +23,8 @@ def group_lora_products(model_runner: Any) -> None:
     """
     with applying("cpu.grouped_lora"):
         for wrapper in model_runner.lora_manager._adapter_manager.punica_wrapper_mapping.values():
-            replace_products(wrapper)
+            if not isinstance(getattr(wrapper.update_metadata, "__self__", None), _GroupedProducts):
+                replace_products(wrapper)
 
 
 def replace_products(wrapper: Any) -> None:

@@ -1,4 +1,4 @@
-"""Versions of the policy: who waits for whom. The engine's part is a list of what is loaded."""
+"""Policy versions: order of updates, segments and unloading. The engine is a list of the loaded versions."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from deepmath.errors import InvalidRequest, Overloaded, WrongOrder
 
 
 class Loaded(list):
-    """The versions that were loaded and not yet unloaded."""
+    """The loaded versions."""
 
     def adapter(self, version: int):
         async def load() -> None:
@@ -26,8 +26,8 @@ def loaded() -> Loaded:
     return Loaded()
 
 
-async def test_adapter_waits_for_a_segment_to_make_room(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=2)
+async def test_adapter_waits_until_a_segment_releases_another(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=2)
     await policies.adopt(*loaded.adapter(1))
     async with policies.segment():
         await policies.adopt(*loaded.adapter(2))
@@ -39,36 +39,36 @@ async def test_adapter_waits_for_a_segment_to_make_room(loaded) -> None:
     assert (policies.current.version, loaded) == (3, [3])
 
 
-async def test_adapter_without_room_is_told_to_come_again(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=1, patience_s=0.05)
+async def test_adapter_without_room_is_rejected_after_its_patience(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=1, patience_s=0.05)
     await policies.adopt(*loaded.adapter(1))
     with pytest.raises(Overloaded, match="--max-adapters"):
         await policies.adopt(*loaded.adapter(2))
 
 
-async def test_adapter_that_fails_to_load_leaves_the_version_before(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=3)
+async def test_adapter_that_fails_to_load_leaves_the_current_version(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=3)
     await policies.adopt(*loaded.adapter(1))
     policy, load = loaded.adapter(2)
 
-    async def half() -> None:
+    async def fail_halfway() -> None:
         await load()
         raise InvalidRequest("broken")
 
     with pytest.raises(InvalidRequest):
-        await policies.adopt(policy, half)
+        await policies.adopt(policy, fail_halfway)
     await asyncio.sleep(0)
     assert (policies.current.version, policies.versions, loaded) == (1, [0, 1], [1])
 
 
-async def test_weights_change_while_no_segment_is_in_flight_and_none_begins(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=3)
-    in_flight, order = asyncio.Event(), []
+async def test_weights_change_while_no_segment_runs_and_new_ones_wait(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=3)
+    finish, order = asyncio.Event(), []
 
     async def segment(name: str) -> None:
         async with policies.segment() as policy:
             order.append((name, policy.version))
-            await in_flight.wait()
+            await finish.wait()
 
     async def load() -> None:
         order.append("weights")
@@ -80,13 +80,13 @@ async def test_weights_change_while_no_segment_is_in_flight_and_none_begins(load
     second = asyncio.create_task(segment("second"))
     await asyncio.sleep(0.02)
     assert order == [("first", 0)]
-    in_flight.set()
+    finish.set()
     await asyncio.gather(first, change, second)
     assert order == [("first", 0), "weights", ("second", 7)]
 
 
-async def test_change_goes_on_when_its_caller_leaves(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=3)
+async def test_update_completes_when_its_caller_is_cancelled(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=3)
     policy, load = loaded.adapter(1)
 
     async def slowly() -> None:
@@ -100,8 +100,8 @@ async def test_change_goes_on_when_its_caller_leaves(loaded) -> None:
     assert policies.current is policy
 
 
-async def test_of_two_changes_at_once_the_older_version_is_refused(loaded) -> None:
-    policies = PolicyVersions(loaded.unload, most=3)
+async def test_older_of_two_concurrent_updates_is_rejected(loaded) -> None:
+    policies = PolicyVersions(loaded.unload, max_adapters=3)
     ended = await asyncio.gather(
         *(policies.adopt(*loaded.adapter(version)) for version in (2, 1)), return_exceptions=True
     )

@@ -1,4 +1,4 @@
-"""Variables belong to a trajectory: they last through it, and no other ever sees them."""
+"""Variables live as long as their trajectory and are invisible to all others."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ async def runs(solve, two_step) -> list[pb.Trajectory]:
     return await asyncio.gather(*(solve(question, seed=1) for question in two_step[:48]))
 
 
-def test_second_snippet_finds_the_variable_of_the_first(runs: list[pb.Trajectory]) -> None:
+def test_second_snippet_sees_the_variables_of_the_first(runs: list[pb.Trajectory]) -> None:
     used = 0
     for run in (run for run in runs if len(run.snippets) == 2):
         names = {line.split("=")[0].strip() for line in run.snippets[0].code.splitlines() if "=" in line}
@@ -23,12 +23,12 @@ def test_second_snippet_finds_the_variable_of_the_first(runs: list[pb.Trajectory
     assert used > 3
 
 
-async def test_trajectories_side_by_side_do_not_see_each_others_variables(executor) -> None:
-    async def keep_and_look(n: int) -> tuple[str, str]:
+async def test_concurrent_sessions_do_not_see_each_others_variables(executor) -> None:
+    async def define_and_list(n: int) -> tuple[str, str]:
         async with executor.session() as session:
             await session.run(f"mine_{n} = {n}")
-            await asyncio.sleep(0.1)  # now all the others have theirs
+            await asyncio.sleep(0.1)  # until the others have defined theirs
             return (await session.run("sorted(k for k in globals() if k.startswith('mine_'))")).value, f"['mine_{n}']"
 
-    for seen, own in await asyncio.gather(*map(keep_and_look, range(24))):
+    for seen, own in await asyncio.gather(*map(define_and_list, range(24))):
         assert seen == own

@@ -1,0 +1,226 @@
+"""Adapter uploads: accepted completely or not at all, each a new policy version, one version per segment."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from support.adapters import MODEL, write_adapter
+
+from deepmath.clients.generator_client import _describe, _messages
+from deepmath.errors import InvalidRequest, WrongOrder
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.local_stack.stack import EMBEDDED_MODEL
+
+from .test_trajectory_ids import QUESTIONS, largest_difference
+
+
+async def versions(updatable) -> tuple[int, list[int]]:
+    info = await updatable.client.get_info()
+    return info.policy_version, list(info.loaded_policy_versions)
+
+
+async def test_new_version_changes_the_samples_and_segments_report_it(updatable, prompt_ids, tmp_path) -> None:
+    samples = [await updatable.sample(prompt_ids)]
+    for version in (1, 2):
+        adapter = write_adapter(tmp_path / str(version), seed=version)
+        assert await updatable.client.update_adapter(adapter, version) == version
+        samples.append(await updatable.sample(prompt_ids))
+    assert [sample.policy_version for sample in samples] == [0, 1, 2]
+    assert len({tuple(sample.token_ids) for sample in samples}) == 3
+
+
+async def test_running_segment_keeps_its_version_while_the_next_one_starts(updatable, prompt_ids, tmp_path) -> None:
+    adapters = [write_adapter(tmp_path / str(version), seed=version) for version in (1, 2)]
+    await updatable.client.update_adapter(adapters[0], 1)
+    alone = await updatable.sample(prompt_ids, max_tokens=400)
+    started = asyncio.Event()
+    running = asyncio.create_task(updatable.sample(prompt_ids, max_tokens=400, on_tokens=lambda _: started.set()))
+    await started.wait()
+    await updatable.client.update_adapter(adapters[1], 2)
+    following = await updatable.sample(prompt_ids)
+    assert not running.done()
+    assert (await versions(updatable)) == (2, [0, 1, 2])
+    overlapped = await running
+    assert overlapped.policy_version == 1
+    assert overlapped.token_ids == alone.token_ids
+    assert following.policy_version == 2
+    assert following.token_ids == (await updatable.sample(prompt_ids)).token_ids != alone.token_ids[:48]
+
+
+async def test_unused_versions_are_unloaded(updatable, tmp_path) -> None:
+    for version in range(1, 6):
+        await updatable.client.update_adapter(write_adapter(tmp_path / str(version), seed=version), version)
+    async with asyncio.timeout(5):
+        while await updatable.loaded_adapters() > 1:  # noqa: ASYNC110  (state of another process)
+            await asyncio.sleep(0.02)
+    assert await versions(updatable) == (5, [0, 5])
+
+
+async def test_repeated_upload_of_the_same_files_succeeds(updatable, prompt_ids, tmp_path) -> None:
+    adapter = write_adapter(tmp_path / "1", seed=1)
+    for _ in range(2):
+        assert await updatable.client.update_adapter(adapter, 1) == 1
+    assert await updatable.loaded_adapters() == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [(2, r"policy_version 2 .* is at 3;"), (3, "policy_version 3 .* with different content")]
+)
+async def test_version_that_is_not_new_is_rejected(updatable, tmp_path, version: int, message: str) -> None:
+    await updatable.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 3)
+    with pytest.raises(WrongOrder, match=message):
+        await updatable.client.update_adapter(write_adapter(tmp_path / "b", seed=2), version)
+    assert await versions(updatable) == (3, [0, 3])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rank": 64}, "rank 64, and this generator accepts 32; .*--max-lora-rank"),
+        ({"peft_type": "IA3"}, "only LORA"),
+        ({"bias": "all"}, "bias"),
+        ({"modules_to_save": ["lm_head"]}, "whole modules"),
+        ({"use_dora": True}, "DoRA"),
+        ({"r": 4}, "is 8 x .*; expected 4 x .*"),
+        ({"base_model_name_or_path": "Qwen/Qwen3-4B"}, f"Qwen/Qwen3-4B, .* serves {MODEL}"),
+        ({"init_lora_weights": "pissa"}, "vLLM cannot serve the adapter: .*PiSSA"),
+    ],
+)
+async def test_adapter_that_does_not_fit_is_rejected(updatable, tmp_path, options: dict, message: str) -> None:
+    await updatable.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1)
+    with pytest.raises(InvalidRequest, match=message):
+        await updatable.client.update_adapter(write_adapter(tmp_path / "b", seed=2, **options), 2, MODEL)
+    assert await versions(updatable) == (1, [0, 1])
+    assert await updatable.loaded_adapters() == 1
+
+
+async def test_adapter_of_another_model_is_rejected(updatable, tmp_path) -> None:
+    with pytest.raises(InvalidRequest, match=rf"'other', and this generator serves '{MODEL}'"):
+        await updatable.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1, "other")
+
+
+async def test_adapter_of_an_unknown_layer_is_rejected(updatable, tmp_path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    adapter = write_adapter(tmp_path / "a", seed=1)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    layer = "base_model.model.model.layers.4.self_attn.q_proj.lora_A.weight"
+    save_file(tensors | {layer: torch.zeros(8, 192)}, adapter / "adapter_model.safetensors")
+    with pytest.raises(InvalidRequest, match=rf"{layer}; only matrices A and B of the linear layers of {MODEL}"):
+        await updatable.client.update_adapter(adapter, 1)
+
+
+async def test_adapter_without_the_name_of_its_model_is_rejected_by_the_client(updatable, tmp_path) -> None:
+    adapter = write_adapter(tmp_path / "a", seed=1, base_model_name_or_path=None)
+    with pytest.raises(InvalidRequest, match="base_model_name_or_path"):
+        await updatable.client.update_adapter(adapter, 1)
+
+
+async def test_folder_without_an_adapter_is_rejected_by_the_client(updatable, tmp_path) -> None:
+    with pytest.raises(InvalidRequest, match="no adapter at"):
+        await updatable.client.update_adapter(tmp_path, 1)
+
+
+async def complete_upload(adapter: Path, version: int = 2) -> list[pb.UpdateAdapterRequest]:
+    header = pb.AdapterHeader(policy_version=version, model=MODEL, files=_describe(adapter))
+    return [message async for message in _messages(adapter, header)]
+
+
+def wrong_checksum(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages[0].header.files[1].sha256 = hashlib.sha256(b"").hexdigest()
+
+
+def truncated(messages: list[pb.UpdateAdapterRequest]) -> None:
+    del messages[-1]
+
+
+def unknown_name(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages[0].header.files[1].name = "../adapter_model.safetensors"
+
+
+def too_large(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages[0].header.files[1].size_bytes = (4 << 20) + 1
+
+
+def excess_data(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages.append(messages[-1])
+
+
+def no_header(messages: list[pb.UpdateAdapterRequest]) -> None:
+    del messages[0]
+
+
+def out_of_order(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages[1:] = messages[:0:-1]
+
+
+def no_version(messages: list[pb.UpdateAdapterRequest]) -> None:
+    messages[0].header.policy_version = 0
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "message"),
+    [
+        (wrong_checksum, "adapter_model.safetensors: the SHA-256"),
+        (truncated, "adapter_model.safetensors: the upload ended after 0 of"),
+        (unknown_name, "must have adapter_config.json and adapter_model.safetensors"),
+        (too_large, "adapter_model.safetensors has 4194305 bytes; the size must be from 1 to 4194304"),
+        (excess_data, "more data than its header announced"),
+        (no_header, "first message"),
+        (out_of_order, "sent in order"),
+        (no_version, "policy_version is 0"),
+    ],
+)
+async def test_corrupt_upload_is_rejected_and_the_current_version_stays(
+    updatable, prompt_ids, tmp_path, corrupt, message: str
+) -> None:
+    await updatable.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1)
+    before = await updatable.sample(prompt_ids)
+    messages = await complete_upload(write_adapter(tmp_path / "b", seed=2))
+    corrupt(messages)
+    with pytest.raises(grpc.aio.AioRpcError, match=message) as rejected:
+        await updatable.client.stub.UpdateAdapter(iter(messages))
+    assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert await versions(updatable) == (1, [0, 1])
+    assert (await updatable.sample(prompt_ids)).token_ids == before.token_ids
+
+
+async def test_upload_of_a_disconnected_client_does_not_block_the_next(updatable, tmp_path) -> None:
+    messages = await complete_upload(write_adapter(tmp_path / "a", seed=1), version=1)
+    sent = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[pb.UpdateAdapterRequest]:
+        for message in messages[:2]:
+            yield message
+        sent.set()
+        await asyncio.Event().wait()
+
+    call = updatable.client.stub.UpdateAdapter(stalled())
+    await sent.wait()
+    call.cancel()
+    assert await updatable.client.update_adapter(write_adapter(tmp_path / "b", seed=2), 1) == 1
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.2])
+async def test_log_probabilities_match_transformers_and_peft(solve, updatable, tmp_path, temperature: float) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    adapter = write_adapter(tmp_path / "a", seed=1, rank=32, strength=0.02)
+    await updatable.client.update_adapter(adapter, 1)
+    runs = await asyncio.gather(
+        *(
+            solve(question, seed=9, temperature=temperature, engine=updatable.engine, max_tokens=256)
+            for question in QUESTIONS[:16]
+        )
+    )
+    base = AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL, dtype=torch.float32)
+    unadapted = max(largest_difference(base, run, temperature) for run in runs)
+    model = PeftModel.from_pretrained(base, adapter)
+    assert max(largest_difference(model, run, temperature) for run in runs) < 1e-3
+    assert unadapted > 0.1, "the adapter has no effect, so the comparison proves nothing"

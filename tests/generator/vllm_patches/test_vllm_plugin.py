@@ -1,0 +1,103 @@
+"""The plugin in vLLM's processes: logging, patches, and failures that the generator reports."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from deepmath_generator.vllm_patches.startup_report import StartupReport, report_outcome
+from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
+from deepmath_generator.vllm_patches.vllm_plugin import JSON_LOG
+from support.secured import serving
+
+from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
+
+LOG = """
+import logging
+from deepmath_generator.vllm_patches.vllm_plugin import prepare_process
+prepare_process()
+logging.getLogger("vllm.x").info("hello")
+"""
+
+# Changes the signature of the patch's target in the processes named by the environment. Python imports
+# `sitecustomize` at its start, and the module in question when vLLM does.
+BREAK_TARGET = """
+import importlib.abc, importlib.machinery, multiprocessing, os, sys
+
+TARGET = "vllm.distributed.device_communicators.shm_broadcast"
+
+class Loader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module):
+        super().exec_module(module)
+        if multiprocessing.current_process().name.startswith(os.environ["BREAK_IN"]):
+            module.SpinCondition.wait = lambda self, seconds: None
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != TARGET:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        spec.loader = Loader(name, spec.origin)
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def logged(**variables: str) -> str:
+    """Return the last log line of a process that a generator might have started."""
+    environment = os.environ | {"DEEPMATH_GENERATOR_PID": "1"} | variables
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", LOG], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    return ended.stderr.splitlines()[-1] if ended.stderr else ""
+
+
+def test_process_of_a_json_logging_generator_logs_json() -> None:
+    line = json.loads(logged(**{JSON_LOG: "info"}))
+    assert (line["service"], line["logger"], line["message"]) == ("generator", "vllm.x", "hello")
+
+
+def test_process_of_a_text_logging_generator_keeps_vllms_logging() -> None:
+    assert "{" not in logged()
+
+
+def test_report_without_the_engines_process_names_the_plugin_and_the_remedies() -> None:
+    with StartupReport() as report:
+        report_outcome()  # of a process with another name
+        with pytest.raises(VllmPatchError, match=r"`vllm_plugin` .*`vllm.general_plugins`; reinstall .*VLLM_PLUGINS"):
+            report.check_success()
+
+
+def test_reported_failure_is_raised_with_its_patch_and_process() -> None:
+    with StartupReport() as report:
+        report_outcome(VllmPatchError("cpu.sleeping_condition", "it has changed"))
+        with pytest.raises(VllmPatchError, match=r"`cpu.sleeping_condition` .*it has changed \(in vLLM's process Main"):
+            report.check_success()
+
+
+def test_process_that_starts_after_the_report_was_read_reports_nothing() -> None:
+    with StartupReport() as report:
+        environment = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        report_outcome()
+        assert not report._path.exists()
+    finally:
+        del os.environ["DEEPMATH_GENERATOR_STARTUP_REPORT"]
+
+
+@pytest.mark.slow
+async def test_generator_does_not_start_when_a_patch_fails_in_a_worker(tmp_path, monkeypatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BREAK_TARGET)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("BREAK_IN", "VllmWorker")
+    options = ("--model", EMBEDDED_MODEL, *EMBEDDED_OPTIONS)
+    with pytest.raises(AssertionError):  # it exits without an address
+        async with serving("generator", tmp_path, *options):
+            pass
+    last = (tmp_path / "generator.log").read_text().splitlines()[-1]
+    assert last.startswith("deepmath serve generator: vLLM patch `cpu.sleeping_condition` does not apply to vLLM 0.32")
+    assert "SpinCondition.wait" in last or "('seconds',), not ('timeout_ms',)" in last
+    assert "(in vLLM's process VllmWorker-0)" in last
