@@ -26,15 +26,12 @@ _SECCOMP_FILTERS = "2"
 
 def from_status(status: dict[str, str]) -> list[IsolationLayer]:
     """Return the layers that /proc/PID/status of a sandbox proves, whoever set them up."""
-    without_capabilities = all(int(status[name], 16) == 0 for name in _CAPABILITY_SETS)
+    no_capabilities = all(int(status[name], 16) == 0 for name in _CAPABILITY_SETS)
+    no_gain = status["NoNewPrivs"] == "1"
     user = status["Uid"].split()[0]
     return [
-        IsolationLayer(
-            name="no_new_privileges", in_force=status["NoNewPrivs"] == "1", detail="exec gains no privileges"
-        ),
-        IsolationLayer(
-            name="capabilities", in_force=without_capabilities, detail=f"none; bounding set {status['CapBnd']}"
-        ),
+        IsolationLayer(name="no_new_privileges", in_force=no_gain, detail="exec gains no privileges"),
+        IsolationLayer(name="capabilities", in_force=no_capabilities, detail=f"none; bounding set {status['CapBnd']}"),
         IsolationLayer(name="unprivileged_user", in_force=user != "0", detail=f"uid {user} on the host"),
     ]
 

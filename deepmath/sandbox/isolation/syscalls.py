@@ -62,7 +62,7 @@ def call(name: str, *arguments: Any) -> int:
 
 
 def prctl(option: int, *arguments: Any) -> int:
-    """Call prctl(2) with the missing arguments zero, as the kernel requires.
+    """Call the prctl of the C library with missing arguments zero, as the kernel requires.
 
     Raises:
         OSError: the call failed.

@@ -58,11 +58,11 @@ class SandboxPool:
         self._backend: Backend = backend or NativeBackend()
         self._required_level = required_level
         self.limits = limits or Limits()
-        self._waiting: deque[Sandbox] = deque()
+        self._ready: deque[Sandbox] = deque()
         self._waiters: deque[asyncio.Future[Sandbox]] = deque()
         self._in_use: set[Sandbox] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._wanted = asyncio.Event()
+        self._refill_needed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.layers: list[IsolationLayer] = []
         self.versions: dict[str, str] = {}
@@ -117,7 +117,7 @@ class SandboxPool:
             first.close()
         self.versions = self._backend.versions
         self._tasks = [asyncio.create_task(work()) for work in (self._refill, self._supervise)]
-        self._wanted.set()
+        self._refill_needed.set()
 
     def require(self, level: Level) -> None:
         """Check that `level` is in force.
@@ -134,7 +134,7 @@ class SandboxPool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for sandbox in (*self._waiting, *self._in_use):
+        for sandbox in (*self._ready, *self._in_use):
             sandbox.close()
         await self._backend.close()
 
@@ -146,7 +146,7 @@ class SandboxPool:
     @property
     def waiting(self) -> int:
         """Number of sandboxes ready for a session."""
-        return sum(sandbox.alive for sandbox in self._waiting)
+        return sum(sandbox.alive for sandbox in self._ready)
 
     @property
     def replacements(self) -> int:
@@ -160,8 +160,8 @@ class SandboxPool:
             Unavailable: no sandbox could be started.
         """
         self._drop_dead()
-        sandbox = self._waiting.popleft() if self._waiting else await self._next_opened()
-        self._wanted.set()
+        sandbox = self._ready.popleft() if self._ready else await self._wait_for_sandbox()
+        self._refill_needed.set()
         sandbox.on_kill = self.on_kill
         self._in_use.add(sandbox)
         return sandbox
@@ -171,10 +171,10 @@ class SandboxPool:
         self._in_use.discard(sandbox)
         sandbox.close()
 
-    async def _next_opened(self) -> Sandbox:
+    async def _wait_for_sandbox(self) -> Sandbox:
         waiter: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._wanted.set()
+        self._refill_needed.set()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -189,27 +189,27 @@ class SandboxPool:
             if not waiter.done():
                 waiter.set_result(sandbox)
                 return
-        self._waiting.append(sandbox)
+        self._ready.append(sandbox)
 
     def _drop_dead(self) -> None:
-        for sandbox in [sandbox for sandbox in self._waiting if not sandbox.alive]:
-            self._waiting.remove(sandbox)
+        for sandbox in [sandbox for sandbox in self._ready if not sandbox.alive]:
+            self._ready.remove(sandbox)
             sandbox.close()
 
     async def _refill(self) -> None:
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._refill_needed.wait()
+            self._refill_needed.clear()
             self._drop_dead()
-            missing = self._size + len(self._waiters) - len(self._waiting) - len(self._opening)
+            missing = self._size + len(self._waiters) - len(self._ready) - len(self._opening)
             for _ in range(min(missing, self._backend.at_once - len(self._opening))):
                 task = asyncio.create_task(self._open())
                 self._opening.add(task)
-                task.add_done_callback(self._opened)
+                task.add_done_callback(self._open_done)
 
-    def _opened(self, task: asyncio.Task[None]) -> None:
+    def _open_done(self, task: asyncio.Task[None]) -> None:
         self._opening.discard(task)
-        self._wanted.set()
+        self._refill_needed.set()
 
     async def _open(self) -> None:
         try:
@@ -228,4 +228,4 @@ class SandboxPool:
             for sandbox in tuple(self._in_use):
                 sandbox.check_idle()
             if self.waiting < self._size:
-                self._wanted.set()
+                self._refill_needed.set()
