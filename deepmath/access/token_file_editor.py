@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 import tomlkit
+from tomlkit.items import Item, Key, Table
 
 from deepmath.access.tokens import TokenClient, parse_clients
 from deepmath.errors import InvalidRequest
@@ -50,14 +51,25 @@ def _with_client(text: str, name: str, client: TokenClient) -> str:
     clients = document.setdefault("clients", tomlkit.table(is_super_table=True))
     if name not in clients:
         clients[name] = tomlkit.table()
-    table = clients[name]
+    table: Table = clients[name]
     table["sha256"], table["scopes"] = client.sha256, sorted(client.scopes)
+    trailing = _take_trailing_comments(table)  # they belong to the next client
     for limit in _LIMITS:
         if limit in client.model_fields_set:
             table[limit] = getattr(client, limit)
         else:
             table.pop(limit, None)
+    table.value.body.extend(trailing)
     return tomlkit.dumps(document).lstrip()
+
+
+def _take_trailing_comments(table: Table) -> list[tuple[Key | None, Item]]:
+    """Remove the blank lines and comments at the end of a table, and return them."""
+    body = table.value.body
+    end = next((index for index in range(len(body), 0, -1) if body[index - 1][0] is not None), 0)
+    trailing = body[end:]
+    del body[end:]
+    return trailing
 
 
 def _is_toml_with(text: str, path: Path, clients: dict[str, TokenClient]) -> bool:
