@@ -207,7 +207,7 @@ async def test_ending_function_sends_values_without_a_json_form_as_text(caller):
 
 
 NOT_ENCODABLE = {
-    "object": ("object()", "TypeError", "object has no form in JSON"),
+    "object": ("object()", "TypeError", "object has no JSON representation"),
     "text_over_the_limit": ("'x' * 300_000", "ValueError", "262144 are allowed"),
     "many_parts": ("[0] * 30_000", "ValueError", "more than 20000 parts"),
     "long_integer": ("10 ** 5000", "ValueError", "over 4000 digits"),

@@ -173,8 +173,8 @@ def test_variable_is_what_it_was_when_it_was_sent(executor):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"f": open}, "variable 'f' cannot be sent into the sandbox: builtin_function_or_method has no form in JSON"),
-        ({"a": numpy.array([object()])}, "variable 'a' cannot be sent into the sandbox: ndarray has no form"),
+        ({"f": open}, "variable 'f' cannot be sent into the sandbox: builtin_function_or_method has no JSON representation"),
+        ({"a": numpy.array([object()])}, "variable 'a' cannot be sent into the sandbox: ndarray has no JSON representation"),
         ({"t": "x" * (2 << 20)}, "variable 't' cannot be sent into the sandbox: 2097154 bytes as JSON"),
         ({"a b": 1}, "'a b' cannot be the name of a variable"),
         ({"__builtins__": {}}, "'__builtins__' cannot be the name of a variable"),
