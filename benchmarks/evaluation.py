@@ -1,7 +1,7 @@
 """Throughput of an evaluation with all samples in flight, compared with one sample at a time.
 
 `python -m benchmarks.evaluation` draws and grades samples of the embedded model in agent mode, with the code behind
-`deepmath eval` and the sampling parameters of the DeepMath paper:
+`deepmath eval` and the sampling parameters of DeepMath:
 
     at_once     16 samples of 200 synthetic problems, all in flight
     sequential  16 samples of the first 8 of these problems, one sample at a time, as in Intel's DeepMath repository,

@@ -1,1 +1,1 @@
-"""Evaluation on benchmarks: sampling, grading, the statistics of the DeepMath paper, and comparisons of runs."""
+"""Evaluation on benchmarks: sampling, grading, the statistics of the DeepMath model card, and comparisons of runs."""

@@ -19,7 +19,7 @@ CONFIGURATION_NAMES = {
     (False, "agent"): "+Agent",
     (True, "agent"): "DeepMath",
 }
-"""The names in the DeepMath paper, by whether the model is fine-tuned, and by mode."""
+"""The names in the DeepMath model card, by whether the model is fine-tuned, and by mode."""
 
 
 @dataclass(frozen=True)

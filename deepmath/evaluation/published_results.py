@@ -11,7 +11,7 @@ from typing import Any
 from deepmath.errors import InvalidRequest
 
 PUBLISHED_FILE: Traversable = files("deepmath.evaluation") / "published.json"
-"""The results of the DeepMath paper, which are package data."""
+"""Intel's published results of DeepMath, which are package data."""
 PUBLISHED_K = 16
 """The published accuracies are majority@16."""
 

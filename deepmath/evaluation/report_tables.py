@@ -1,4 +1,4 @@
-"""The tables of a report: the main results as in the DeepMath paper, then the statistics behind them."""
+"""The tables of a report: the main results as in the DeepMath model card, then the statistics behind them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
