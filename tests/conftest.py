@@ -23,12 +23,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job;
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from deepmath_generator.config import GeneratorConfig
+from support.fixture_timeout import pytest_fixture_setup  # noqa: F401 - a pytest hook
 from support.ports import free_ports
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
 from deepmath.serving.grpc_server import GrpcServer
-
 
 # By the fixtures that a test uses, however indirectly.
 MARKED_BY = {"engine": "vllm", "docker_engine": "containers", "image": "containers"}
