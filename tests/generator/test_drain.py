@@ -13,7 +13,7 @@ from deepmath.errors import Overloaded, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(900)]
 
 _WORKERS, _ROUNDS, _PROMPTS = 6, 6, 8
 

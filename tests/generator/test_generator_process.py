@@ -16,7 +16,7 @@ from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalStack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
 RANK = 4
 QUESTION = next(generate(1, "test", 0)).problem

@@ -13,6 +13,8 @@ from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+pytestmark = pytest.mark.vllm
+
 TESTED = SpecifierSet(">=0.32,<0.33")  # as in services/generator/pyproject.toml
 
 

@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
+
+pytestmark = pytest.mark.vllm
 
 RANK, INPUTS, WIDTHS, SLOTS = 4, 16, (6, 3), [71, None, 72]  # the adapter id in each slot
 
@@ -18,6 +19,7 @@ def model_runner(wrapper) -> SimpleNamespace:
 @pytest.mark.parametrize("times", [1, 2])
 def test_rows_get_the_products_of_their_own_adapters(ids: tuple[int, ...], times: int) -> None:
     import torch
+    from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
     from vllm.lora.layers import LoRAMapping
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
@@ -40,6 +42,8 @@ def test_rows_get_the_products_of_their_own_adapters(ids: tuple[int, ...], times
 
 
 def test_products_with_another_signature_name_the_patch() -> None:
+    from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
+
     wrapper = SimpleNamespace(update_metadata=lambda mapping: None, add_lora_linear=None)
     with pytest.raises(VllmPatchError, match=r"`cpu.grouped_lora` .*\('mapping',\), not"):
         group_lora_products(model_runner(wrapper))

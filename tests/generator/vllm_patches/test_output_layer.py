@@ -4,6 +4,8 @@ import pytest
 from deepmath_generator.vllm_patches.cpu.output_layer import repack_output_layer
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 
+pytestmark = pytest.mark.vllm
+
 
 def test_layer_that_keeps_its_weight_computes_with_the_new_values() -> None:
     import torch

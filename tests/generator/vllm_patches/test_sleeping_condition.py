@@ -11,6 +11,8 @@ import pytest
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 
+pytestmark = pytest.mark.vllm
+
 ROUNDS = 2000
 
 

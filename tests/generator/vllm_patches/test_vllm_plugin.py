@@ -89,6 +89,7 @@ def test_process_that_starts_after_the_report_was_read_reports_nothing() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 async def test_generator_does_not_start_when_a_patch_fails_in_a_worker(tmp_path, monkeypatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(BREAK_TARGET)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -99,5 +100,5 @@ async def test_generator_does_not_start_when_a_patch_fails_in_a_worker(tmp_path,
             pass
     last = (tmp_path / "generator.log").read_text().splitlines()[-1]
     assert last.startswith("deepmath serve generator: vLLM patch `cpu.sleeping_condition` does not apply to vLLM 0.32")
-    assert "SpinCondition.wait" in last or "('seconds',), not ('timeout_ms',)" in last
+    assert "('seconds',), not ('timeout_ms',)" in last
     assert "(in vLLM's process VllmWorker-0)" in last
