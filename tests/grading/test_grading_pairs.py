@@ -18,12 +18,6 @@ def label(gold: str, answer: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def patient() -> Iterator[Verifier]:
-    with Verifier(1, 60.0) as verifier:
-        yield verifier
-
-
-@pytest.fixture(scope="module")
 def hurried() -> Iterator[Verifier]:
     with Verifier(1, TIMEOUT_S) as verifier:
         yield verifier
