@@ -12,8 +12,17 @@ from support.executor_process import GRACE_MS, SMALL_SESSIONS, Executor, running
 
 # The native backend at each level, the image as the manifest runs it, and one container per sandbox.
 SANDBOXES = ("full", "pod", "image", "docker")
+LEAN_DOCKER = "lean_docker"  # containers without the maths libraries start three times as fast
 ALL_CASES = "DEEPMATH_TEST_ALL_CASES"
 CONTAINER_SAMPLING = 6  # one case in so many
+
+
+def pytest_generate_tests(metafunc) -> None:
+    """Run each test on every kind of sandbox; modules with `NEEDS_MATHS = False` get containers without maths."""
+    if "executor" in metafunc.fixturenames and not hasattr(metafunc.module, "executor"):  # a fixture of its own
+        needs_maths = getattr(metafunc.module, "NEEDS_MATHS", True)
+        kinds = SANDBOXES if needs_maths else (*SANDBOXES[:-1], LEAN_DOCKER)
+        metafunc.parametrize("executor", kinds, ids=SANDBOXES, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
@@ -22,7 +31,7 @@ def pytest_collection_modifyitems(config, items) -> None:
         return
     tables = defaultdict(list)
     for item in items:
-        if getattr(item, "callspec", None) and item.callspec.params.get("executor") == "docker":
+        if getattr(item, "callspec", None) and item.callspec.params.get("executor") in ("docker", LEAN_DOCKER):
             tables[item.function].append(item)
     left_out = {item for cases in tables.values() for at, item in enumerate(cases) if at % CONTAINER_SAMPLING}
     if left_out:
@@ -30,12 +39,13 @@ def pytest_collection_modifyitems(config, items) -> None:
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(scope="session", params=SANDBOXES)
+@pytest.fixture(scope="session")
 async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
     """An executor of each kind."""
-    image = request.getfixturevalue("image") if request.param in ("image", "docker") else None  # noqa: F811
+    in_docker = request.param in ("docker", LEAN_DOCKER)
+    image = request.getfixturevalue("image") if in_docker or request.param == "image" else None  # noqa: F811
     inside = None
-    if request.param == "docker":
+    if in_docker:
         options = ["--backend=docker", f"--image={image}", "--waiting-sandboxes=6"]
     elif request.param == "image":
         inside = image
@@ -43,8 +53,9 @@ async def executor(request, tmp_path_factory) -> AsyncIterator[Executor]:
     else:
         options = [f"--level={request.param}", "--waiting-sandboxes=3"]
     folder = tmp_path_factory.mktemp(request.param)
-    async with running(folder, *options, f"--grace-ms={GRACE_MS}", preload="maths", inside=inside) as executor:
-        executor.sandboxes_are_cheap = request.param != "docker"
+    preload = "none" if request.param == LEAN_DOCKER else "maths"
+    async with running(folder, *options, f"--grace-ms={GRACE_MS}", preload=preload, inside=inside) as executor:
+        executor.sandboxes_are_cheap = not in_docker
         yield executor
 
 

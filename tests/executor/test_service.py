@@ -137,6 +137,17 @@ async def test_info_reports_limits_modules_and_load(executor):
     assert info.load.maximum_running_snippets == len(os.sched_getaffinity(0))
 
 
+async def test_opened_and_info_report_the_same_versions(executor):
+    async with executor.session() as session:
+        session.stream.cancel()
+    info = await executor.stub.GetInfo(pb.GetInfoRequest())
+    assert set(info.versions) == {"python", "numpy", "scipy", "sympy", "mpmath"}
+    stream = executor.stub.Session()
+    await stream.write(pb.SessionRequest(open=pb.OpenSession()))
+    assert (await stream.read()).opened.versions_digest == info.versions_digest
+    stream.cancel()
+
+
 @pytest.fixture(scope="module")
 async def check_below_the_required_level():
     return await run_module("--check", "--level=pod", "--require=full", "--preload=none")
