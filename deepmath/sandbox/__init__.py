@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
     from deepmath.sandbox.limits import Limits
     from deepmath.sandbox.preload_set import MATHS, NOTHING, PreloadSet
+    from deepmath.sandbox.supervisor.fork_server import PreloadFailed
     from deepmath.sandbox.supervisor.native_backend import NativeBackend
     from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 
@@ -24,6 +25,7 @@ _MODULES = {
     "MATHS": "deepmath.sandbox.preload_set",
     "NOTHING": "deepmath.sandbox.preload_set",
     "PreloadSet": "deepmath.sandbox.preload_set",
+    "PreloadFailed": "deepmath.sandbox.supervisor.fork_server",
     "NativeBackend": "deepmath.sandbox.supervisor.native_backend",
     "SandboxPool": "deepmath.sandbox.supervisor.sandbox_pool",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "Limits",
     "NativeBackend",
     "Outcome",
+    "PreloadFailed",
     "PreloadSet",
     "SandboxPool",
     "SnippetResult",

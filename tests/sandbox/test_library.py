@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import Unavailable
-from deepmath.sandbox import ALLOWED_MODULES, MATHS, NOTHING, Limits, NativeBackend, Outcome, PreloadSet, SandboxPool
+from deepmath.sandbox import (
+    ALLOWED_MODULES,
+    MATHS,
+    NOTHING,
+    Limits,
+    NativeBackend,
+    Outcome,
+    PreloadFailed,
+    PreloadSet,
+    SandboxPool,
+)
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "sandbox.md"
 OUR_MODULES = """
@@ -166,7 +176,7 @@ async def test_pool_starts_where_no_module_may_be_imported() -> None:
 
 
 async def test_missing_module_of_the_preload_set_is_reported(capfd) -> None:
-    with pytest.raises(Unavailable, match="no_such_module"):
+    with pytest.raises(PreloadFailed, match="no_such_module"):
         async with SandboxPool(NativeBackend(preload=PreloadSet(("no_such_module",)))):
             pass
 
