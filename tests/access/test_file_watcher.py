@@ -2,18 +2,17 @@
 
 import logging
 import os
-import time
 from pathlib import Path
 
-from deepmath.access.file_watcher import FileWatcher
+import pytest
+
+from deepmath.access import file_watcher
 from deepmath.access.tokens import watch_token
 
-_POLL_SECONDS = 1.1
 
-
-def value_after_poll(watcher: FileWatcher[str]) -> str:
-    time.sleep(_POLL_SECONDS)
-    return watcher.value
+@pytest.fixture(autouse=True)
+def _poll_at_each_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_watcher, "_POLL_SECONDS", 0.0)
 
 
 def test_rejected_file_is_retried_even_if_its_stamp_does_not_change(tmp_path: Path, caplog):
@@ -23,10 +22,10 @@ def test_rejected_file_is_retried_even_if_its_stamp_does_not_change(tmp_path: Pa
     watcher = watch_token(file)
     file.write_text("the second")
     state = file.stat()
-    assert [value_after_poll(watcher), value_after_poll(watcher)] == ["the-first"] * 2
+    assert [watcher.value, watcher.value] == ["the-first"] * 2
     file.write_text("the-second")
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert value_after_poll(watcher) == "the-second"
+    assert watcher.value == "the-second"
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
@@ -35,7 +34,7 @@ def test_new_reason_for_a_rejection_is_logged_again(tmp_path: Path, caplog):
     file.write_text("the-first")
     watcher = watch_token(file)
     file.write_text("the second")
-    assert value_after_poll(watcher) == "the-first"
+    assert watcher.value == "the-first"
     file.unlink()
-    assert value_after_poll(watcher) == "the-first"
+    assert watcher.value == "the-first"
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 2

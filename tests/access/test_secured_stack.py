@@ -50,7 +50,7 @@ async def stack(tmp_path_factory) -> AsyncIterator[Stack]:
 
     runs = folder / "runs"
     async with (
-        serving("executor", folder, *options("executor")) as executor,
+        serving("executor", folder, *options("executor"), preload="maths") as executor,
         serving(
             "generator",
             folder,

@@ -109,6 +109,7 @@ async def test_server_certificate_of_another_ca_is_rejected(secured, other_autho
         ),
         (lambda authority: authority.issue_expired("bad"), "certificate has expired"),
     ],
+    ids=["elsewhere", "expired"],
 )
 async def test_invalid_server_certificate_is_rejected_with_the_reason(authority, alice, tmp_path, issue, reason):
     async with serving("executor", tmp_path, "--tls", issue(authority)) as served:
@@ -203,6 +204,7 @@ async def test_half_rotated_certificate_is_logged_once_and_the_old_one_stays_in_
             "tls.crt and tls.key are not a certificate and a key in PEM",
         ),
     ],
+    ids=["no-key", "bad-ca", "bad-certificate"],
 )
 async def test_unusable_files_are_rejected_before_the_service_starts(authority, deepmath, tmp_path, spoil, message):
     folder = authority.issue("spoiled")

@@ -102,11 +102,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(service: str, folder: Path, *options: str, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
-    """Run a service with `options` for the duration of the block."""
+async def serving(
+    service: str, folder: Path, *options: str, listen: str = "127.0.0.1:0", preload: str = "none"
+) -> AsyncIterator[Served]:
+    """Run a service with `options` for the duration of the block. `preload` is for executors."""
     log = folder / f"{service}.log"
-    few = ["--waiting-sandboxes=1"] if service == "executor" else []
-    command = [sys.executable, "-P", "-m", f"deepmath_{service}", "--listen", listen, *few, *map(str, options)]
+    small = ["--waiting-sandboxes=1", f"--preload={preload}"] if service == "executor" else []
+    command = [sys.executable, "-P", "-m", f"deepmath_{service}", "--listen", listen, *small, *map(str, options)]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=file)
     try:
