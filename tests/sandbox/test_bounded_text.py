@@ -1,4 +1,4 @@
-"""Head and tail of a text, whatever the pieces it arrives in."""
+"""Head and tail of a text, independent of the pieces it arrives in."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def test_character_is_never_cut_in_two(limit):
     assert set(shown) <= {"€"}
 
 
-def test_memory_stays_bounded_while_output_does_not_end():
+def test_memory_stays_bounded_under_endless_output():
     kept = HeadAndTail(100)
     for _ in range(10_000):
         kept.feed(b"x" * 1000)

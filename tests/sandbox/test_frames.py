@@ -1,4 +1,4 @@
-"""What a sandbox sends is hostile input: it is understood, or refused by MalformedFrame, and nothing else."""
+"""Frames and results from a sandbox are hostile input: parsed, or rejected with MalformedFrame."""
 
 import json
 
@@ -16,7 +16,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-almost_answers = st.fixed_dictionaries(
+near_results = st.fixed_dictionaries(
     {"sequence": st.just(1) | json_values, "outcome": st.sampled_from(["OK", "EXCEPTION"]) | json_values},
     optional={
         "value": st.text(st.characters()) | json_values,
@@ -31,11 +31,11 @@ parts = st.text() | st.booleans() | st.integers(-(2**63), 2**64)
 
 
 @given(st.dictionaries(st.text(), parts, max_size=6), st.integers(1, 7))
-def test_message_comes_through_in_any_pieces(message, step):
+def test_message_is_decoded_from_any_pieces(message, step):
     data, decoder = encode(message), Decoder()
-    answers = [decoder.feed(data[at : at + step], LIMIT) for at in range(0, len(data), step)]
-    assert answers[-1] == message
-    assert not any(answers[:-1])
+    messages = [decoder.feed(data[at : at + step], LIMIT) for at in range(0, len(data), step)]
+    assert messages[-1] == message
+    assert not any(messages[:-1])
 
 
 @given(st.lists(st.binary(max_size=40)))
@@ -49,7 +49,7 @@ def test_any_bytes_are_a_message_or_malformed(pieces):
         pass
 
 
-@given(almost_answers)
+@given(near_results)
 def test_any_message_is_a_result_within_its_limits_or_malformed(message):
     try:
         result = to_result(json.loads(json.dumps(message)), 1, 64)
@@ -59,7 +59,7 @@ def test_any_message_is_a_result_within_its_limits_or_malformed(message):
     assert max(len(result.value.encode()), len(result.exception.message.encode())) <= 64
 
 
-def test_frame_over_the_limit_is_refused_by_its_header():
+def test_frame_over_the_limit_is_rejected_by_its_header():
     with pytest.raises(MalformedFrame):
         Decoder().feed(b"\0\0\4\1", 1024)
 
@@ -75,7 +75,7 @@ def test_frame_of_many_parts_is_malformed_in_every_encoding(parts, encoding):
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "é", "😀"])
-def test_longest_frame_holds_texts_of_the_greatest_length(text):
+def test_longest_frame_fits_texts_at_their_limit(text):
     whole = text * (10_000 // len(text.encode(errors="backslashreplace")))
     exception = {"type": "E", "message": whole, "traceback": whole}
     frame = encode({"sequence": 2**64 - 1, "outcome": "EXCEPTION", "exception": exception, "value": whole})

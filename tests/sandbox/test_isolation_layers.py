@@ -1,4 +1,4 @@
-"""Each layer of isolation alone: what it stops fails with it and works without it. All together: `test_attacks_*`."""
+"""Each isolation layer alone: an attempt fails with the layer and works without it. All together: `test_attacks_*`."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ LAYERS = {
 }
 READ_PASSWORDS = "attempt(lambda: open('/etc/passwd').read())"
 CONNECT = "attempt(lambda: socket.create_connection(('127.0.0.1', {port}), 2))"
-# (layer, what it stops, what the attempt says then)
+# name: (layer, attempt, output of the attempt with the layer)
 STOPPED = {
     "landlock_reading_a_file": ("landlock", READ_PASSWORDS, "failed: PermissionError EACCES"),
     "landlock_listing_the_root": ("landlock", "attempt(lambda: os.listdir('/'))", "failed: PermissionError EACCES"),
@@ -84,18 +84,18 @@ STOPPED = {
         "attempt(lambda: open('{folder}/new', 'w'))",
         "failed: PermissionError EPERM",
     ),
-    "seccomp_making_a_folder": (
+    "seccomp_creating_a_folder": (
         "seccomp",
         "attempt(lambda: os.mkdir('{folder}/new'))",
         "failed: PermissionError EPERM",
     ),
     "seccomp_forking": ("seccomp", "attempt(lambda: os.fork() or os._exit(0))", "failed: PermissionError EPERM"),
-    "seccomp_making_executable_memory": (
+    "seccomp_mapping_executable_memory": (
         "seccomp",
         "attempt(lambda: mmap.mmap(-1, 4096, prot=7))",
         "failed: PermissionError EPERM",
     ),
-    "seccomp_taking_over_a_signal": (
+    "seccomp_replacing_a_signal_handler": (
         "seccomp",
         "attempt(lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN))",
         "failed: PermissionError EPERM",
@@ -111,7 +111,7 @@ STOPPED = {
         "attempt(lambda: checked(libc.shmget({shared}, 1, 0)))",
         "failed: FileNotFoundError ENOENT",
     ),
-    "uts_namespace_reading_the_hosts_name": (
+    "uts_namespace_reading_the_host_name": (
         "uts_namespace",
         "attempt(lambda: os.uname().nodename == 'sandbox' and checked(-1))",
         "failed: OSError ",
@@ -128,7 +128,7 @@ STOPPED = {
         "attempt(lambda: os.utime(os.__file__))",
         "failed: OSError EROFS",
     ),
-    "user_namespace_setting_the_hosts_name": (
+    "user_namespace_setting_the_host_name": (
         "user_namespace",
         "name = socket.gethostname()\nattempt(lambda: set_name(name))",
         "failed: PermissionError EPERM",
@@ -164,8 +164,8 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def places(tmp_path):
-    """Something of the host's to reach for: a listener, an abstract socket, shared memory, a process, a folder."""
+def targets(tmp_path):
+    """Targets on the host: a listener, an abstract socket, shared memory, a process, a folder."""
     import ctypes
 
     libc = ctypes.CDLL(None)
@@ -190,22 +190,22 @@ def places(tmp_path):
     victim.wait()
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="as root, or the attempt fails without the layer too")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, or the attempt fails without the layer too")
 
 
 @needs_root
 @pytest.mark.parametrize("name", STOPPED)
-def test_layer_alone_stops_what_works_without_it(name, places):
+def test_layer_alone_stops_what_works_without_it(name, targets):
     layer, attempt, answer = STOPPED[name]
-    attempt = attempt.format(**places)
+    attempt = attempt.format(**targets)
     assert run(attempt).stdout == "worked\n"
-    new = places["folder"] / "new"
+    new = targets["folder"] / "new"
     new.rmdir() if new.is_dir() else new.unlink(missing_ok=True)
     stopped = run(f"{LAYERS[layer]}\n{attempt}")
     assert stopped.stdout.strip() == answer.strip(), stopped.stderr
 
 
-def test_seccomp_alone_kills_who_makes_a_socket():
+def test_seccomp_alone_kills_a_process_that_opens_a_socket():
     assert run(LAYERS["seccomp"] + "\nlibc.socket(2, 1, 0)").returncode == -signal.SIGSYS
 
 
@@ -214,7 +214,7 @@ def test_processor_time_alone_ends_a_loop():
 
 
 @needs_root
-def test_no_new_privileges_alone_keeps_a_setuid_program_from_gaining_any(tmp_path):
+def test_no_new_privileges_alone_disables_setuid_programs(tmp_path):
     program = tmp_path / "id"
     shutil.copy("/usr/bin/id", program)
     program.chmod(0o4755)
@@ -226,7 +226,7 @@ def test_no_new_privileges_alone_keeps_a_setuid_program_from_gaining_any(tmp_pat
 
 
 @needs_root
-def test_dumpable_off_alone_hides_a_process_from_others_of_its_user():
+def test_non_dumpable_process_is_hidden_from_others_of_its_user():
     look = """
 lockdown.drop_privileges(become_nobody=True)
 syscalls.prctl(syscalls.PR_SET_DUMPABLE, {dumpable})

@@ -1,4 +1,4 @@
-"""Where sandboxes come from: zygotes that are replaced, and the memory of all sandboxes together."""
+"""The native backend: replacement of zygotes, limits on the memory of all sandboxes together."""
 
 import asyncio
 import os
@@ -43,21 +43,21 @@ def writable_cgroup():
     layer = cgroup.layer
     cgroup.close()
     if not layer["in_force"]:
-        pytest.skip(f"no control group can be made here: {layer['detail']}")
+        pytest.skip(f"no control group can be created here: {layer['detail']}")
 
 
-async def test_zygote_that_has_grown_is_replaced_and_its_session_goes_on():
+async def test_grown_zygote_is_replaced_and_its_session_continues():
     async with native(Cgroup(1 << 30, 64), growth_bytes=0) as backend:
         sandbox = await backend.open()
         assert (await run(sandbox, "x = 7\nx")).value == "7"
         async with asyncio.timeout(30):
-            while not backend.replacements:  # noqa: ASYNC110 - the backend looks now and then
+            while not backend.replacements:  # noqa: ASYNC110 - the backend checks at intervals
                 await asyncio.sleep(0.1)
         assert (await run(sandbox, "x", 2)).value == "7"
         sandbox.close()
 
 
-async def test_sandboxes_that_hold_too_much_together_are_thinned_out_by_the_supervisor_without_a_cgroup():
+async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_without_a_cgroup():
     async with native(Cgroup(300 << 20, 64, wanted=False)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, TAKE.format(100))).value == "100"
@@ -68,7 +68,7 @@ async def test_sandboxes_that_hold_too_much_together_are_thinned_out_by_the_supe
         large.close()
 
 
-async def test_kernel_kills_one_that_takes_too_much_where_there_is_a_cgroup(writable_cgroup):
+async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writable_cgroup):
     async with native(Cgroup(500 << 20, 64)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, "x = 1\nx")).value == "1"
@@ -79,7 +79,7 @@ async def test_kernel_kills_one_that_takes_too_much_where_there_is_a_cgroup(writ
         large.close()
 
 
-async def test_no_group_is_left_behind(writable_cgroup):
+async def test_backend_removes_its_control_group_on_close(writable_cgroup):
     cgroup = Cgroup(1 << 30, 64)
     async with native(cgroup) as backend:
         sandbox = await backend.open()
@@ -88,13 +88,13 @@ async def test_no_group_is_left_behind(writable_cgroup):
     assert groups_of(os.getpid()) == []
 
 
-async def test_service_without_a_cgroup_still_has_level_full_and_says_what_watches(tmp_path):
+async def test_service_without_a_cgroup_has_level_full_and_reports_the_watchdog(tmp_path):
     ended = await run_module("--check", "--require", "full", "--no-cgroup")
     assert ended.status == 0
     assert '"name": "cgroup", "in_force": false, "detail": "memory and pids: not requested; the supervisor' in ended.out
 
 
-async def test_leftover_groups_of_a_killed_supervisor_are_removed_by_the_next(writable_cgroup, tmp_path):
+async def test_orphaned_control_groups_are_removed_by_the_next_supervisor(writable_cgroup, tmp_path):
     folder = tmp_path / "first"
     folder.mkdir()
     async with running(folder, "--waiting-sandboxes", "1") as executor:
@@ -102,6 +102,6 @@ async def test_leftover_groups_of_a_killed_supervisor_are_removed_by_the_next(wr
         assert groups_of(killed)
         executor.process.kill()
         await executor.process.wait()
-    await asyncio.sleep(0.5)  # for the kernel to have ended what was below it
+    await asyncio.sleep(0.5)  # for the kernel to end its processes
     Cgroup(1 << 30, 64).close()
     assert groups_of(killed) == []
