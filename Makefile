@@ -1,51 +1,60 @@
-# Everything works in .venv at the repository's root.
+# Everything is installed in .venv at the repository's root.
 SHELL := bash
 .DEFAULT_GOAL := help
 python := .venv/bin/python
-# What `make install` installs, each in editable mode.
-MEMBERS ?= .[sandbox,evaluation,smolagents,tracing,dev] services/executor[docker] services/generator[cpu] services/trainer
+# The four distributions, installed in editable mode.
+DISTRIBUTIONS ?= .[sandbox,evaluation,smolagents,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer
 
-# uv does not read pip's configuration: hand it the folder with wheels where pip has one, and let it look for the CPU
-# build of torch where there is none.
+# uv does not read pip's configuration. It gets pip's folder of wheels if there is one, and otherwise takes the CPU build
+# of torch from PyTorch's index.
 find_links := $(or $(PIP_FIND_LINKS),$(shell python3 -m pip config get global.find-links 2>/dev/null))
-uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv pip install --quiet $(if $(find_links),,--torch-backend cpu)
+uv := UV_FIND_LINKS="$(find_links)" .venv/bin/uv
+torch_backend := $(if $(find_links),,--torch-backend cpu)
+locked := --constraint constraints/dev.txt --build-constraint constraints/build.txt
 
-# Of the four-way table: 16 samples of each, in each of the four ways.
+# Problems in the four-way table of `make run`: 16 samples of each in each mode.
 DEMO_PROBLEMS ?= 20
 
-# `host`, because not every engine has a network of its own and package mirrors may be on this machine.
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
 IMAGES ?= executor generator trainer
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXECUTOR_IMAGE ?= deepmath-executor
 GENERATOR_IMAGE ?= deepmath-generator
 TRAINER_IMAGE ?= deepmath-trainer
+# `host`: some engines have no bridge network, and a package mirror may listen on this machine.
 BUILD_NETWORK ?= host
-# More for `docker build`, such as --build-arg EXTRA=generator
+# Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install images image-executor image-generator image-trainer run test lint protos released-protos tiny-model bench soak
-help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+.PHONY: help install wheels constraints protos released-protos images image-executor image-generator image-trainer \
+	run test test-fast lint tiny-model bench soak
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-install: .venv/.installed ## everything into .venv; nothing if it is there
+install: .venv/.installed ## install everything in .venv, unless it is up to date
 
-.venv/.installed: pyproject.toml $(wildcard services/*/pyproject.toml)
+.venv/.installed: pyproject.toml $(wildcard services/*/pyproject.toml) constraints/dev.txt constraints/build.txt
 	@test -x $(python) || python3 -m venv .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	@echo 'installing into .venv: $(MEMBERS)'
-	@$(uv) --compile-bytecode $(MEMBERS:%=--editable '%')
+	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints/build.txt uv
+	@echo 'installing in .venv: $(DISTRIBUTIONS)'
+	@$(uv) pip install --quiet --compile-bytecode $(torch_backend) $(locked) $(DISTRIBUTIONS:%=--editable '%')
 	@touch $@
 
-protos: install ## the stubs from the contracts
+wheels: install ## build the wheels of the four distributions in dist/
+	@$(uv) build --quiet --wheel --all-packages --build-constraint constraints/build.txt --out-dir dist
+
+constraints: install ## resolve the versions in constraints/ again, as new as pyproject.toml allows
+	@UV_FIND_LINKS="$(find_links)" $(python) tools/update_constraints.py $(torch_backend)
+
+protos: install ## generate the stubs from protos/
 	@$(python) tools/generate_stubs.py
 
-released-protos: install ## what `buf breaking` compares with: only when a version is released
+released-protos: install ## update the baseline of `buf breaking`; only for a release
 	@.venv/bin/buf build -o protos/released.binpb
 
-run: install ## start the real stack, solve a dozen problems live, teach the model, and make the seeds' table of it
+run: install ## start the stack, solve a dozen problems, fine-tune the embedded model, and report the four-way table
 	@mkdir -p runs/demo
-	@# Families come in turn: every eleventh gives a dozen from all subjects.
+	@# The subjects alternate: every eleventh problem gives a dozen of all subjects.
 	@.venv/bin/deepmath problems --count 132 --split test --seed 8 | awk 'NR % 11 == 1' > runs/demo/problems.jsonl
 	@.venv/bin/deepmath solve --file runs/demo/problems.jsonl --trace --seed 1
 	@name=tiny-math-$$(date +%Y%m%d-%H%M%S) && run=runs/$$name && \
@@ -53,9 +62,9 @@ run: install ## start the real stack, solve a dozen problems live, teach the mod
 	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --max-tokens 512 --output $$run/four-way && \
 	.venv/bin/deepmath report $$run/four-way
 
-images: $(IMAGES:%=image-%) ## build the services' images, or those that IMAGES names; PYTHON_IMAGE and BUILD_NETWORK say from what, and how
+images: $(IMAGES:%=image-%) ## build the images in IMAGES from PYTHON_IMAGE (default: all three)
 
-# Each gets its version as a tag, which the manifests ask for, and the plain name.
+# Each image is tagged with the version, which the manifests name, and as latest.
 image-executor: name = $(EXECUTOR_IMAGE)
 image-generator: name = $(GENERATOR_IMAGE)
 image-trainer: name = $(TRAINER_IMAGE)
@@ -67,28 +76,32 @@ image-executor image-generator image-trainer: image-%:
 		--tag $(name) --file services/$*/Dockerfile .
 	@$(if $(findstring :,$(name)),,docker tag $(name) $(name):$(VERSION))
 
-# PyTorch's build without CUDA, where pip has a folder with it: a build sees nothing of this machine but its context.
+# torch's CPU build from pip's folder of wheels: a build reads only its context.
 build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
 	@mkdir -p $@
 	@$(if $^,cp --update $^ $@)
 	@touch $@
 
-test: install ## every test, on the real stack
+test: install ## run all tests on the real stack
 	@$(python) -m pytest
 
-lint: install ## ruff, mypy, buf
+test-fast: install ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
+	@$(python) -m pytest -m 'not slow and not vllm and not containers' --numprocesses 2 --dist loadgroup
+
+lint: install ## run ruff, mypy and buf
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@PATH=".venv/bin:$$PATH" buf lint
 	@PATH=".venv/bin:$$PATH" buf format --diff --exit-code
+	@PATH=".venv/bin:$$PATH" buf breaking --against protos/released.binpb
 
-tiny-model: install ## train the embedded model again, score it, write its card (up to 45 minutes on two cores)
+tiny-model: install ## pretrain the embedded model, score it and write its card (up to 45 minutes on two cores)
 	@$(python) models/tiny-math/build
 
-bench: install ## measure, and write benchmarks/results/ (an hour and a half on two cores)
-	@$(uv) --editable '.[bench]'
-	@$(python) -m benchmarks.agent_loop
+bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes on two cores)
+	@$(uv) pip install --quiet $(torch_backend) $(locked) --editable '.[smolagents,bench]'
+	@$(python) -m benchmarks.agent_loop_throughput
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
 	@$(python) -m benchmarks.calls
 	@$(python) -m benchmarks.training --quick
@@ -97,5 +110,5 @@ bench: install ## measure, and write benchmarks/results/ (an hour and a half on 
 	@$(python) -m benchmarks.capacity
 	@$(python) -m benchmarks.smolagents_executors
 
-soak: install ## 20 000 sessions through one executor: does anything pile up? (15 minutes)
+soak: install ## run 20 000 sessions on one executor and watch for leaks (15 minutes)
 	@$(python) -m benchmarks.soak

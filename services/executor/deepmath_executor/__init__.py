@@ -1,1 +1,11 @@
-"""The executor: runs Python snippets that nobody trusts, each session in a sandbox of its own."""
+"""The executor service: runs untrusted Python snippets, each session in its own sandbox."""
+
+from importlib import metadata
+
+_VERSION = metadata.version("deepmath-executor")
+_FOUND = next((found.version for found in metadata.distributions(name="deepmath-services")), None)
+if _FOUND != _VERSION:
+    raise ImportError(
+        f"deepmath-executor {_VERSION} needs deepmath-services {_VERSION}, which is "
+        f"{f'installed as {_FOUND}' if _FOUND else 'not installed'}: install both from one checkout or release"
+    )
