@@ -66,7 +66,10 @@ async def test_values_beyond_json_keep_their_types_both_ways(client, value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (object(), "TypeError: f() returned a value that cannot be sent into the sandbox: object has no JSON representation"),
+        (
+            object(),
+            "TypeError: f() returned a value that cannot be sent into the sandbox: object has no JSON representation",
+        ),
         (open, "TypeError: f() returned a value that cannot be sent"),
         (
             "x" * (1 << 20),
