@@ -19,7 +19,7 @@ os.environ |= {
     "VLLM_NO_USAGE_STATS": "1",
 }
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; what tests start would ignore it too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; processes that tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from deepmath_generator.config import GeneratorConfig
@@ -66,7 +66,7 @@ async def executor(executor_address: str) -> AsyncIterator[ExecutorClient]:
 
 @pytest.fixture(scope="session")
 def config() -> GeneratorConfig:
-    """What the shared generator was told."""
+    """The configuration of the shared generator."""
     return GeneratorConfig(
         model=str(EMBEDDED_MODEL), dtype="float32", eager=True, temperature=1.0, top_p=1.0, top_k=0, snippet_ms=5000
     )
@@ -79,7 +79,7 @@ async def engine(config: GeneratorConfig) -> AsyncIterator["VllmEngine"]:  # noq
     from deepmath_generator.vllm_engine import VllmEngine
 
     engine = VllmEngine.start(config)
-    os.environ.clear()  # vLLM puts LD_PRELOAD there, which the processes that tests start would take over
+    os.environ.clear()  # vLLM sets LD_PRELOAD there, which processes that tests start would inherit
     os.environ.update(ours)
     await engine.warm_up()
     yield engine
@@ -97,9 +97,9 @@ class Served:
 
 @pytest.fixture(scope="session")
 def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
-    """Serves one more generator, at its first policy, for a block: `async with serve_generator(config, ...)`.
+    """Serve a further generator, at policy version 0, for a block: `async with serve_generator(config, ...)`.
 
-    What a test teaches it ends with the block: all others have the model itself.
+    Its policy updates end with the block: other generators keep the model as loaded.
     """
     from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
@@ -121,14 +121,14 @@ def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
 
 @pytest.fixture
 async def fresh_generator(serve_generator) -> AsyncIterator[str]:
-    """The address of a generator that may be taught."""
+    """The address of a generator whose policy a test may update."""
     async with serve_generator() as served:
         yield served.address
 
 
 @pytest.fixture(scope="session")
 async def generator_address(serve_generator) -> AsyncIterator[str]:
-    """The address of a generator that all tests share, and none may teach."""
+    """The address of a generator that all tests share; no test updates its policy."""
     async with serve_generator() as served:
         yield served.address
 
@@ -142,14 +142,14 @@ async def generator(generator_address: str) -> AsyncIterator[GeneratorClient]:
 
 @pytest.fixture
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A free port of 127.0.0.1."""
     (port,) = free_ports(1)
     return port
 
 
 @dataclass
 class Ended:
-    """A command that has ended."""
+    """A finished command."""
 
     status: int
     out: str
@@ -158,7 +158,7 @@ class Ended:
 
 @pytest.fixture(scope="session")
 def deepmath():
-    """Runs the command line as a user does: `await deepmath("solve", "...", stdin="")`."""
+    """Run the command line as a user does: `await deepmath("solve", "...", stdin="")`."""
 
     async def run(*arguments: str, stdin: str = "") -> Ended:
         process = await asyncio.create_subprocess_exec(
