@@ -167,8 +167,8 @@ async def test_alarm_at_the_end_of_a_snippet_does_not_affect_the_next(executor, 
         await session.run(f"import random\nclock = random._os.sys.modules['time'].{clock}\ncount = 0")
         ends = set()
         for repeat in range(120 if executor.sandboxes_are_cheap else 40):
-            busy = f"end = clock() + {0.012 + repeat % 13 * 1e-3}\nwhile clock() < end: pass\n'done'"
-            ended = await session.run(busy, **{limit: 20})
+            busy = f"end = clock() + {0.006 + repeat % 13 * 5e-4}\nwhile clock() < end: pass\n'done'"
+            ended = await session.run(busy, **{limit: 10})
             ends.add(ended.outcome)
             after = await session.run("count += 1\ncount", wall_ms=5000)
             assert (after.outcome, after.value, after.stderr) == (OK, str(repeat + 1), ""), (ended, after)

@@ -151,4 +151,4 @@ async def test_metrics_address_in_use_is_reported():
 async def test_invalid_metrics_address_is_a_usage_error(address):
     ended = await run_module("--metrics-listen", address)
     assert ended.status == 2
-    assert "metrics_listen: Value error, give HOST:PORT, such as 127.0.0.1:" in ended.err
+    assert "metrics_listen: give HOST:PORT, such as 127.0.0.1:" in ended.err

@@ -150,7 +150,7 @@ async def test_opened_and_info_report_the_same_versions(executor):
 
 @pytest.fixture(scope="module")
 async def check_below_the_required_level():
-    return await run_module("--check", "--level=pod", "--require=full", "--preload=none")
+    return await run_module("--check", "--level=pod", "--require=full")
 
 
 def layers_in(out: str) -> dict[str, bool]:
@@ -160,7 +160,7 @@ def layers_in(out: str) -> dict[str, bool]:
 
 
 async def test_check_prints_the_layers_of_level_full():
-    ended = await run_module("--check", "--require=full", "--preload=none")
+    ended = await run_module("--check", "--require=full")
     assert ended.status == 0
     assert all(layers_in(ended.out).values())
 

@@ -161,9 +161,9 @@ class Ended:
 
 
 async def run_module(*options: str) -> Ended:
-    """Run `python -m deepmath_executor` until it exits."""
+    """Run `python -m deepmath_executor`, by default without the maths libraries, until it exits."""
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-P", "-m", "deepmath_executor", *options]
+    command = [sys.executable, "-P", "-m", "deepmath_executor", "--preload=none", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())
