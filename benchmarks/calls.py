@@ -1,9 +1,8 @@
-"""What it costs that services prove to each other who they are.
+"""Cost of mutual TLS and tokens between services.
 
-`python -m benchmarks.calls` starts three executors: one on a unix socket, one on TCP, and one on TCP that wants mutual
-TLS and a token. It measures, in turns for some rounds, a call that does nothing, a snippet in a session that is open,
-and a new client's first call (connection, handshake, call). Of each the median is taken, and held against the unix
-socket's.
+`python -m benchmarks.calls` starts three executors: on a Unix socket, on TCP, and on TCP with mutual TLS and a token.
+In alternating rounds it measures an empty RPC, a snippet in an open session, and the first call of a new client
+(connection, handshake, call). The medians are compared with those of the Unix socket.
 Results: benchmarks/results/calls.json.
 """
 
@@ -33,17 +32,17 @@ NewClient = Callable[[], ExecutorClient]
 
 
 async def main(rounds: int) -> dict[str, Any]:
-    """Measure everything and return it by name."""
+    """Return the medians of all connections and their ratios."""
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ways = {
-            "unix": await serving(stack, [], None),
-            "tcp": await serving(stack, [], "127.0.0.1:0"),
-            "mutual_tls_and_token": await proving(stack, folder),
+        connections = {
+            "unix": await serve(stack, [], None),
+            "tcp": await serve(stack, [], "127.0.0.1:0"),
+            "mutual_tls_and_token": await serve_secured(stack, folder),
         }
         for number in range(rounds):
-            for name, new_client in ways.items():
+            for name, new_client in connections.items():
                 for key, value in (await measure(new_client)).items():
                     times[name][key].append(value)
                 print(
@@ -53,36 +52,38 @@ async def main(rounds: int) -> dict[str, Any]:
         name: {key: round(statistics.median(values), 3) for key, values in figures.items()}
         for name, figures in times.items()
     }
-    against = {
+    ratios = {
         f"{name}_vs_unix": {key: round(value / results["unix"][key], 3) for key, value in results[name].items()}
         for name in results
         if name != "unix"
     }
     machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-    return results | {"ratios": against, "rounds": rounds, "machine": machine}
+    return results | {"ratios": ratios, "rounds": rounds, "machine": machine}
 
 
-async def serving(stack: AsyncExitStack, options: list[str], listen: str | None, **proof: Path) -> NewClient:
-    """Start an executor and return what makes clients of it."""
+async def serve(stack: AsyncExitStack, options: list[str], listen: str | None, **credentials: Path) -> NewClient:
+    """Start an executor and return a factory of its clients."""
     services = await stack.enter_async_context(LocalServices())
     address = await services.start("executor", *options, listen=listen)
-    return lambda: ExecutorClient(address, **proof)
+    return lambda: ExecutorClient(address, **credentials)
 
 
-async def proving(stack: AsyncExitStack, folder: Path) -> NewClient:
-    """Start an executor that asks who calls."""
+async def serve_secured(stack: AsyncExitStack, folder: Path) -> NewClient:
+    """Start an executor with mutual TLS and tokens, and return a factory of its clients."""
     create_ca(folder / "authority", days=1)
-    server, me = (issue_certificate(folder / "authority", name, [], ["127.0.0.1"], days=1) for name in ("executor", "me"))
+    server, client = (
+        issue_certificate(folder / "authority", name, [], ["127.0.0.1"], days=1) for name in ("executor", "client")
+    )
     token, tokens, file = generate_token(), folder / "tokens.toml", folder / "token"
-    write_client(tokens, "me", TokenClient(sha256=hash_token(token), scopes=frozenset({"execute"})))
+    write_client(tokens, "client", TokenClient(sha256=hash_token(token), scopes=frozenset({"execute"})))
     file.write_text(token)
     options = ["--tls", str(server), "--tokens", str(tokens)]
-    return await serving(stack, options, "127.0.0.1:0", tls=me, token_file=file)
+    return await serve(stack, options, "127.0.0.1:0", tls=client, token_file=file)
 
 
 async def measure(new_client: NewClient) -> dict[str, float]:
     async with new_client() as client, client.session() as session:
-        await median_ms(client.get_info, 20)  # warm
+        await median_ms(client.get_info, 20)  # warm-up
         await median_ms(lambda: session.run("1 + 1"), 20)
         return {
             "call_ms": await median_ms(client.get_info, 300),
@@ -97,17 +98,17 @@ async def first_call(new_client: NewClient) -> None:
 
 
 async def median_ms(call: Callable[[], Awaitable[object]], times: int) -> float:
-    took = []
+    durations = []
     for _ in range(times):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         await call()
-        took.append(1e3 * (time.perf_counter() - begun))
-    return statistics.median(took)
+        durations.append(1e3 * (time.perf_counter() - started))
+    return statistics.median(durations)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds")
     arguments = parser.parse_args()
     measured = asyncio.run(main(arguments.rounds))
     RESULTS.write_text(json.dumps(measured, indent=2) + "\n")

@@ -1,13 +1,13 @@
-"""How many executors a fleet of generators needs, by simulation, and what their failures cost.
+"""Number of executors for a fleet of generators, and the cost of their failures, by simulation.
 
-`python -m benchmarks.capacity` simulates agents at work: every generator holds a fixed number of trajectories, each of
-which samples a segment, runs its snippet on the executor that has its session, and goes on. What an executor takes for
-a session and a snippet is what benchmarks/results/executor.json says; how fast a generator samples is an assumption,
-which you replace by your own figure (`--step-ms`, `--step-ms-per-trajectory`). Executors and generators die at random:
-a session is opened on another executor and replayed, a generator's trajectories begin again.
+`python -m benchmarks.capacity` simulates agents: every generator runs a fixed number of trajectories, each of which
+samples a segment, runs its snippet on the executor of its session, and continues. The processor times of sessions and
+snippets are those in benchmarks/results/executor.json; the sampling rate of a generator is an assumption: replace it
+with your own (`--step-ms`, `--step-ms-per-trajectory`). Executors and generators die at random: sessions are replayed
+on another executor, and the trajectories of a generator start again.
 
-Each scenario is run with as many executors as the formula of docs/scaling.md says, with half and with twice as many,
-and with sessions placed in turn and by load. Results: benchmarks/results/capacity.json.
+Each scenario runs with the number of executors from the formula in docs/scaling.md, with half and with twice as many,
+and with sessions placed round-robin and by load. Results: benchmarks/results/capacity.json.
 """
 
 import argparse
@@ -22,47 +22,47 @@ from typing import Any
 import simpy
 
 RESULTS = Path(__file__).parent / "results"
-Happening = Generator[Any, Any, None]
-BUSY = 0.6  # share of their time that cores are meant to work
-SHAPE = 1.0  # sigma of the log-normal lengths of segments and snippets: their mean is 1.65 of their median
+SimulatedEvents = Generator[Any, Any, None]
+BUSY = 0.6  # target utilization of the cores
+SHAPE = 1.0  # sigma of the log-normal lengths of segments and snippets: the mean is 1.65 times the median
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Generators, executors, and the work. Times are in seconds."""
+    """Generators, executors and their load. Times are in seconds."""
 
     generators: int
     in_flight: int
-    """Trajectories of each generator."""
+    """Trajectories per generator."""
     executors: int
     cores: int
-    """Of each executor."""
+    """Cores per executor."""
     segment_tokens: float
-    """Mean length of what is sampled before a snippet."""
+    """Mean length of a segment."""
     snippets: float
-    """Mean number in a trajectory."""
+    """Mean number per trajectory."""
     snippet_s: float
     """Mean processor time of a snippet."""
     open_s: float
     """Processor time to open a session."""
     step_s: float
-    """An engine step with few trajectories ..."""
+    """Duration of an engine step with few trajectories."""
     step_s_each: float
-    """... and what each adds to it."""
+    """Additional duration per trajectory."""
     executor_life_s: float = 3600.0
     executor_away_s: float = 10.0
     generator_life_s: float = 3600.0
     generator_away_s: float = 120.0
     placing: str = "turn"
-    """Of sessions: `turn`, as gRPC's round-robin does, or `load`: the better of two drawn at random."""
+    """Placement of sessions: `turn`, gRPC's round-robin, or `load`, the less loaded of two random executors."""
 
     def step(self, sampling: int) -> float:
-        """Time of an engine step in which `sampling` trajectories get a token each."""
+        """Return the duration of an engine step with a batch of `sampling` trajectories."""
         return self.step_s + self.step_s_each * sampling
 
     @property
     def needed(self) -> int:
-        """Executors by the formula of docs/scaling.md."""
+        """Number of executors by the formula in docs/scaling.md."""
         segments_per_s = self.generators * self.in_flight / self.step(self.in_flight) / self.segment_tokens
         trajectories_per_s = segments_per_s / (self.snippets + 1)  # the last segment is the answer
         core_s = self.snippets * self.snippet_s + self.open_s
@@ -70,7 +70,7 @@ class Fleet:
 
 
 class Executor:
-    """Cores with one queue. What runs or waits here is interrupted when it dies."""
+    """Cores with one queue. When it dies, its running and queued snippets are interrupted."""
 
     def __init__(self, env: simpy.Environment, cores: int) -> None:
         self.cores = simpy.Resource(env, cores)
@@ -83,7 +83,7 @@ class Executor:
 
 
 class Simulation:
-    """A fleet at work."""
+    """A running fleet."""
 
     def __init__(self, fleet: Fleet, seed: int) -> None:
         self.fleet, self.random = fleet, Random(seed)
@@ -91,16 +91,16 @@ class Simulation:
         self.executors = [Executor(self.env, fleet.cores) for _ in range(fleet.executors)]
         self.sampling = [0] * fleet.generators
         self.turn = 0
-        self.forget()
+        self.reset_counts()
 
-    def forget(self) -> None:
-        """Count from here on."""
+    def reset_counts(self) -> None:
+        """Set all counts to zero."""
         self.tokens = self.work_s = self.waited_s = self.sampled_s = 0.0
         self.queued: list[float] = []
-        self.finished = self.replays = self.begun_again = self.executors_lost = self.generators_lost = 0
+        self.finished = self.replays = self.restarted = self.executors_lost = self.generators_lost = 0
 
     def run(self, warm_up_s: float, seconds: float) -> dict[str, Any]:
-        """Return what happened in `seconds` after the warm-up."""
+        """Return the counts of `seconds` after the warm-up."""
         fleet = self.fleet
         for number in range(fleet.generators):
             trajectories = [self.env.process(self.trajectory(number)) for _ in range(fleet.in_flight)]
@@ -108,7 +108,7 @@ class Simulation:
         for place in range(fleet.executors):
             self.env.process(self.executor_dies(place))
         self.env.run(until=warm_up_s)
-        self.forget()
+        self.reset_counts()
         self.env.run(until=warm_up_s + seconds)
         full = fleet.generators * fleet.in_flight / fleet.step(fleet.in_flight)
         queued = sorted(self.queued)
@@ -125,25 +125,25 @@ class Simulation:
             "executors_lost": self.executors_lost,
             "sessions_replayed": self.replays,
             "generators_lost": self.generators_lost,
-            "trajectories_begun_again": self.begun_again,
+            "trajectories_begun_again": self.restarted,
         }
 
     def drawn(self, mean: float) -> float:
         return self.random.lognormvariate(math.log(mean) - SHAPE**2 / 2, SHAPE)
 
     def place(self) -> Executor:
-        """Return the executor that a new session goes to. All dead at once does not happen in fleets of this size."""
+        """Return the executor for a new session. Fleets of this size always have one that is alive."""
         while True:
             if self.fleet.placing == "turn":
                 self.turn += 1
                 chosen = self.executors[self.turn % len(self.executors)]
             else:
-                chosen = min(self.random.choices(self.executors, k=2), key=lambda one: (not one.alive, one.load))
+                chosen = min(self.random.choices(self.executors, k=2), key=lambda drawn: (not drawn.alive, drawn.load))
             if chosen.alive:
                 return chosen
 
-    def trajectory(self, generator: int) -> Happening:
-        """Trajectories of one slot of a generator, one after another."""
+    def trajectory(self, generator: int) -> SimulatedEvents:
+        """Run the trajectories of one slot of a generator, one after another."""
         env, fleet = self.env, self.fleet
         yield env.timeout(self.random.random() * fleet.segment_tokens * fleet.step(fleet.in_flight))
         while True:
@@ -165,20 +165,20 @@ class Simulation:
                             yield from self.visit(executor, work)
                             break
                         except simpy.Interrupt as interrupt:
-                            if interrupt.cause is not executor:  # the generator, not the executor
+                            if interrupt.cause is not executor:  # the generator has died
                                 raise
                     history += code
                     self.waited_s += env.now - began
                 yield from self.sample(generator)  # the answer
                 self.finished += 1
             except simpy.Interrupt:
-                self.begun_again += 1
+                self.restarted += 1
                 yield env.timeout(fleet.generator_away_s)
 
-    def sample(self, generator: int) -> Happening:
+    def sample(self, generator: int) -> SimulatedEvents:
         tokens = self.drawn(self.fleet.segment_tokens)
         self.sampling[generator] += 1
-        seconds = tokens * self.fleet.step(self.sampling[generator])  # the batch as it is now, for the whole segment
+        seconds = tokens * self.fleet.step(self.sampling[generator])  # with the current batch, for the whole segment
         try:
             yield self.env.timeout(seconds)
             self.tokens += tokens
@@ -186,20 +186,20 @@ class Simulation:
         finally:
             self.sampling[generator] -= 1
 
-    def visit(self, executor: Executor, work_s: float) -> Happening:
+    def visit(self, executor: Executor, work_s: float) -> SimulatedEvents:
         assert self.env.active_process
-        asked, visitor = self.env.now, self.env.active_process
+        queued, visitor = self.env.now, self.env.active_process
         executor.visitors.add(visitor)
         try:
             with executor.cores.request() as core:
                 yield core
-                self.queued.append(self.env.now - asked)
+                self.queued.append(self.env.now - queued)
                 yield self.env.timeout(work_s)
                 self.work_s += work_s
         finally:
             executor.visitors.discard(visitor)
 
-    def executor_dies(self, place: int) -> Happening:
+    def executor_dies(self, place: int) -> SimulatedEvents:
         while True:
             yield self.env.timeout(self.random.expovariate(1 / self.fleet.executor_life_s))
             executor = self.executors[place]
@@ -208,9 +208,9 @@ class Simulation:
             for visitor in list(executor.visitors):
                 visitor.interrupt(executor)
             yield self.env.timeout(self.fleet.executor_away_s)
-            self.executors[place] = Executor(self.env, self.fleet.cores)  # it knows none of the sessions
+            self.executors[place] = Executor(self.env, self.fleet.cores)  # without sessions
 
-    def generator_dies(self, trajectories: list[simpy.Process]) -> Happening:
+    def generator_dies(self, trajectories: list[simpy.Process]) -> SimulatedEvents:
         while True:
             yield self.env.timeout(self.random.expovariate(1 / self.fleet.generator_life_s))
             self.generators_lost += 1
@@ -220,7 +220,7 @@ class Simulation:
 
 
 def scenarios(options: argparse.Namespace) -> dict[str, Fleet]:
-    """The same generators with light snippets, as measured here, and with heavy ones."""
+    """Return the scenarios: the same generators with light snippets, as measured, and with heavy ones."""
     measured = json.loads((RESULTS / "executor.json").read_text())["pod"]
     fleet = Fleet(
         generators=options.generators,
@@ -255,14 +255,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option: Callable[..., Any] = parser.add_argument
     option("--generators", type=int, default=32)
-    option("--in-flight", type=int, default=256, help="trajectories of each generator")
-    option("--cores", type=int, default=2, help="of each executor")
-    option("--segment-tokens", type=float, default=150.0, help="sampled before each snippet, on average")
-    option("--snippets", type=float, default=5.0, help="of each trajectory, on average")
-    option("--step-ms", type=float, default=12.0, help="an engine step with few trajectories")
-    option("--step-ms-per-trajectory", type=float, default=0.03, help="what each trajectory adds")
-    option("--warm-up", type=float, default=40.0, help="simulated seconds that do not count")
-    option("--seconds", type=float, default=180.0, help="simulated seconds that count")
+    option("--in-flight", type=int, default=256, help="trajectories per generator")
+    option("--cores", type=int, default=2, help="cores per executor")
+    option("--segment-tokens", type=float, default=150.0, help="mean tokens per segment")
+    option("--snippets", type=float, default=5.0, help="mean snippets per trajectory")
+    option("--step-ms", type=float, default=12.0, help="duration of an engine step with few trajectories")
+    option("--step-ms-per-trajectory", type=float, default=0.03, help="additional duration per trajectory")
+    option("--warm-up", type=float, default=40.0, help="simulated seconds before the measurement")
+    option("--seconds", type=float, default=180.0, help="simulated seconds of the measurement")
     option("--seed", type=int, default=0)
     found = main(parser.parse_args())
     (RESULTS / "capacity.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""The generator of `agent_loop`: the real service and, on request, its engine alone, in one process on given cores."""
+"""Generator of `agent_loop_throughput`: the service, and on request its engine alone, in a process pinned to cores."""
 
 import asyncio
 import json
@@ -7,9 +7,11 @@ import sys
 import time
 
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.inference_engine import InferenceEngine
+from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.vllm_environment import set_vllm_environment
 
-from benchmarks.agent_loop import IN_FLIGHT, MAX_TOKENS
+from benchmarks.agent_loop_throughput import IN_FLIGHT, MAX_TOKENS
 from deepmath.clients import ExecutorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.serving.grpc_server import GrpcServer
@@ -43,19 +45,18 @@ async def main(executor: str, cores: str) -> None:
     engine.stop()
 
 
-async def raw_rate(engine: "VllmEngine", prompts: list[list[int]]) -> float:  # noqa: F821  (imported once cores are set)
-    """Return the tokens per second of `IN_FLIGHT` requests at a time, each to the end of its turn, without tools."""
-    from deepmath_generator.sampling_options import SamplingOptions
-
+async def raw_rate(engine: InferenceEngine, prompts: list[list[int]]) -> float:
+    """Return the tokens per second of `IN_FLIGHT` concurrent requests without tools."""
     free = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(prompt: list[int]) -> int:
+    async def sample(prompt: list[int]) -> int:
         async with free:
-            sample = await engine.generate(prompt, SamplingOptions(1.0, 1.0, 0), max_tokens=MAX_TOKENS, tools=False)
-            return len(sample.token_ids)
+            options = SamplingOptions(1.0, 1.0, 0)
+            sampled = await engine.generate(prompt, options, max_tokens=MAX_TOKENS, tools=False)
+            return len(sampled.token_ids)
 
     started = time.perf_counter()
-    tokens = sum(await asyncio.gather(*map(one, prompts)))
+    tokens = sum(await asyncio.gather(*map(sample, prompts)))
     return tokens / (time.perf_counter() - started)
 
 

@@ -1,16 +1,16 @@
-"""What the agent loop costs over the bare engine, and what it gains over one trajectory at a time.
+"""Throughput of the agent loop, compared with the bare engine and with one trajectory at a time.
 
-`python -m benchmarks.agent_loop` measures, in one run, on the embedded model and the test problems, sampled at
+`python -m benchmarks.agent_loop_throughput` measures, in one run with the embedded model on test problems at
 temperature 1:
 
-    raw         the engine alone: no tools, no contract, 128 requests in flight
-    agent       GeneratorService.Rollout with tools, 128 trajectories in flight
-    sequential  the same, one trajectory at a time, as DeepMath does
+    raw         the engine alone: no tools, no gRPC, 128 concurrent requests
+    agent       GeneratorService.Rollout with tools, 128 concurrent trajectories
+    sequential  the same, one trajectory at a time, as the DeepMath agent does
 
-in tokens that the model sampled per second, tool tokens not counted, 256 of them at most. Raw and agent take turns, and
-of each the median is taken. Everything is measured twice: pinned (all of the generator's processes on one core; the
-executor, whose work belongs on other machines, and this client on the other) and unpinned.
-Results: benchmarks/results/agent_loop.json.
+in sampled model tokens per second, without tool tokens, at most 256 per trajectory. Rounds of raw and agent alternate,
+and the median of each counts. Everything is measured twice: pinned (all generator processes on one core; the executor,
+which would run on other machines, and this client on the other) and unpinned.
+Results: benchmarks/results/agent_loop_throughput.json.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
 
 IN_FLIGHT = 128
-RESULTS = Path(__file__).parent / "results" / "agent_loop.json"
+RESULTS = Path(__file__).parent / "results" / "agent_loop_throughput.json"
 SAMPLING = pb.Sampling(temperature=1.0, top_p=1.0, top_k=0)
-# The same for all: without it a few samples that never end would leave the rest of the batch empty.
+# Without it, a few samples that never end would run in an otherwise empty batch.
 MAX_TOKENS = 256
 
 
@@ -59,14 +59,14 @@ async def main(problems: int, sequential: int, rounds: int) -> dict[str, Any]:
 async def measure(
     problems: int, sequential: int, rounds: int, generator_cores: list[int], other_cores: list[int]
 ) -> dict[str, Any]:
-    """Return the three rates and their ratios with the processes on the given cores."""
-    os.sched_setaffinity(0, other_cores)  # ours, and the executor inherits it
+    """Return the three rates and their ratios with the processes pinned to these cores."""
+    os.sched_setaffinity(0, other_cores)  # of this process and the executor, which inherits it
     questions = [problem.problem for problem in generate(problems, "test", 0)]
     async with LocalStack() as stack:
         worker = await start_worker(stack.executor, generator_cores, questions)
         try:
             async with GeneratorClient(await reply(worker)) as client:
-                await agent(client, questions[:IN_FLIGHT], IN_FLIGHT)  # the first round is slower for all
+                await agent(client, questions[:IN_FLIGHT], IN_FLIGHT)  # warm-up
                 raws, agents = [], []
                 for _ in range(rounds):
                     raws.append(await raw(worker))
@@ -76,7 +76,7 @@ async def measure(
                 print(f"sequential {alone:.0f} tokens/s", file=sys.stderr, flush=True)
         finally:
             assert worker.stdin
-            worker.stdin.close()  # it ends by itself, its engine first: killed, it would leave that behind
+            worker.stdin.close()  # it stops its engine and exits
             await worker.wait()
     raw_rate, agent_rate = statistics.median(raws), statistics.median(agents)
     return {
@@ -91,7 +91,7 @@ async def measure(
 
 
 async def agent(client: GeneratorClient, questions: list[str], in_flight: int) -> float:
-    """Return the model tokens per second of a rollout, or of as many one after another if `in_flight` is 1."""
+    """Return the model tokens per second of one rollout, or of sequential ones if `in_flight` is 1."""
     batches = [questions] if in_flight > 1 else [[question] for question in questions]
     tokens, started = 0, time.perf_counter()
     budget = pb.Budget(max_tokens=MAX_TOKENS)
@@ -104,7 +104,7 @@ async def agent(client: GeneratorClient, questions: list[str], in_flight: int) -
 
 
 async def raw(worker: asyncio.subprocess.Process) -> float:
-    """Return the tokens per second of the engine alone, measured inside its process."""
+    """Return the tokens per second of the engine alone, measured in its process."""
     assert worker.stdin
     worker.stdin.write(b"raw\n")
     return float(await reply(worker))
@@ -112,7 +112,7 @@ async def raw(worker: asyncio.subprocess.Process) -> float:
 
 async def start_worker(executor: str, cores: list[int], questions: list[str]) -> asyncio.subprocess.Process:
     worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.agent_loop_worker", executor, ",".join(map(str, cores))),
+        *(sys.executable, "-m", "benchmarks.agent_loop_throughput_worker", executor, ",".join(map(str, cores))),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -126,14 +126,14 @@ async def reply(worker: asyncio.subprocess.Process) -> str:
     while line := (await worker.stdout.readline()).decode():
         if line.startswith("= "):
             return line[2:].strip()
-    raise SystemExit("the worker of the benchmark has ended")
+    raise SystemExit("the benchmark's worker has exited")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=256, help="problems of a round of raw or agent")
-    parser.add_argument("--sequential", type=int, default=12, help="problems solved one at a time")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of raw and agent, in turn")
+    parser.add_argument("--problems", type=int, default=256, help="problems per round of raw or agent")
+    parser.add_argument("--sequential", type=int, default=12, help="problems solved sequentially")
+    parser.add_argument("--rounds", type=int, default=2, help="alternating rounds of raw and agent")
     arguments = parser.parse_args()
     figures = asyncio.run(main(arguments.problems, arguments.sequential, arguments.rounds))
     RESULTS.parent.mkdir(exist_ok=True)
