@@ -1,20 +1,20 @@
-"""What a sandboxed snippet costs, beside the ways that others run one.
+"""Cost of a sandboxed snippet, compared with other ways to run it.
 
 `python -m benchmarks.executor` measures, side by side in one run, the snippet
 
     import sympy as sp; x=sp.symbols("x"); print(sp.solve(x**2-5*x+6,x))
 
-in a fresh session each, with one client and with four, and one-line snippets in sessions that are open:
+in fresh sessions, with one client and with four, and one-line snippets in open sessions:
 
-    full, pod, docker  this executor over gRPC, at its two levels and with containers (where an engine has the image)
-    bare_fork          fork, run, wait in a process with the zygote's libraries and memory, nothing else: the limit
+    full, pod, docker  this executor over gRPC, at its two levels and with containers (if an engine has the image)
+    bare_fork          fork, run, wait in a process with the zygote's libraries and memory, without isolation: the bound
     subprocess         a fresh `python -c`
-    docker_run         `docker run` of the executor's image for each snippet, which is then plain Python
+    docker_run         `docker run` of the executor's image for each snippet, as plain Python
     smolagents_local   a fresh LocalPythonExecutor of smolagents, in this process
 
-All take turns for some rounds, and of each figure the median over the rounds is taken: on a shared machine its speed
-drifts. Timeouts are measured with two more clients that keep the executor busy: how long after its limit the answer of
-a snippet that cannot be interrupted was there, the time in the queue not counted.
+The contenders take turns for several rounds, and each figure is the median over the rounds, because the speed of a
+shared machine drifts. Timeouts are measured while two more clients keep the executor busy: the time between the limit
+of a snippet that cannot be interrupted and its result, without the time in the queue.
 Results: benchmarks/results/executor.json.
 """
 
@@ -51,7 +51,7 @@ Figures = dict[str, float]
 
 
 async def main(rounds: int, image: str) -> dict[str, Any]:
-    """Measure everything and return it by name."""
+    """Return the figures of every contender by name."""
     collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with AsyncExitStack() as stack:
         measures: dict[str, Callable[[], Awaitable[Figures]]] = {}
@@ -60,7 +60,7 @@ async def main(rounds: int, image: str) -> dict[str, Any]:
             measures[name] = server_measure(server, 6 if name == "docker" else 60)
             await until_full(rpc.ExecutorServiceStub(server))
         worker = await stack.enter_async_context(bare_fork_worker())
-        measures["bare_fork"] = lambda: ask(worker)
+        measures["bare_fork"] = lambda: measure_worker(worker)
         measures["subprocess"] = lambda: processes(10, sys.executable, "-c", SNIPPET)
         measures["smolagents_local"] = lambda: asyncio.to_thread(smolagents_local, 60)
         if "docker" in measures:
@@ -85,7 +85,7 @@ async def main(rounds: int, image: str) -> dict[str, Any]:
 
 
 def executors(image: str) -> dict[str, list[str]]:
-    """Return the options of each executor that can be had here."""
+    """Return the options of each executor that this machine can run."""
     options = {level: ["--level", level, "--require", level] for level in ("full", "pod")}
     found = (
         shutil.which("docker")
@@ -93,11 +93,11 @@ def executors(image: str) -> dict[str, list[str]]:
     )
     if found:
         options["docker"] = ["--backend", "docker", "--image", image]
-    return {name: [*those, "--waiting-sandboxes", str(WAITING)] for name, those in options.items()}
+    return {name: [*arguments, "--waiting-sandboxes", str(WAITING)] for name, arguments in options.items()}
 
 
 def ratios(results: dict[str, Figures]) -> Figures:
-    """Compare what the executor's figures are held against."""
+    """Return the executor's figures relative to the alternatives."""
     full, bare, fresh = (results[name] for name in ("full", "bare_fork", "subprocess"))
     return {
         "fresh_sessions_1_full_vs_bare_fork": full["fresh_sessions_per_s_1"] / bare["fresh_sessions_per_s_1"],
@@ -118,7 +118,7 @@ async def executor(options: list[str]) -> AsyncIterator[grpc.aio.Channel]:
 
 
 def server_measure(channel: grpc.aio.Channel, sessions: int) -> Callable[[], Awaitable[Figures]]:
-    """Return what measures the executor behind `channel` with so many fresh sessions."""
+    """Return a function that measures the executor behind `channel` with `sessions` fresh sessions."""
     stub = rpc.ExecutorServiceStub(channel)
     health = health_pb2_grpc.HealthStub(channel)
 
@@ -142,14 +142,14 @@ def server_measure(channel: grpc.aio.Channel, sessions: int) -> Callable[[], Awa
             **await warm(stub),
             **await timeouts(stub),
         }
-        await until_full(stub)  # or its refilling would slow down what is measured next
+        await until_full(stub)  # or its refill would slow down the next measurement
         return figures
 
     return measure
 
 
 async def warm(stub: rpc.ExecutorServiceStub) -> Figures:
-    """Measure snippets in sessions that are open."""
+    """Measure snippets in open sessions."""
     async with AsyncExitStack() as stack:
         sessions = [await stack.enter_async_context(session(stub)) for _ in range(4)]
         one, *_ = sessions
@@ -166,7 +166,7 @@ async def warm(stub: rpc.ExecutorServiceStub) -> Figures:
 
 
 async def timeouts(stub: rpc.ExecutorServiceStub) -> Figures:
-    """Measure how late snippets that have to be killed are answered while others keep the executor busy."""
+    """Measure the delay of results of snippets that must be killed, while others keep the executor busy."""
     late: list[float] = []
     request = pb.ExecuteRequest(code=CANNOT_BE_INTERRUPTED, limits=pb.Limits(wall_ms=LIMIT_MS))
 
@@ -191,7 +191,7 @@ async def timeouts(stub: rpc.ExecutorServiceStub) -> Figures:
 
 @asynccontextmanager
 async def session(stub: rpc.ExecutorServiceStub) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
-    """Open a session and give what runs a snippet in it."""
+    """Open a session and yield a function that runs a snippet in it."""
     stream = stub.Session()
     await stream.write(pb.SessionRequest(open=pb.OpenSession()))
     await stream.read()
@@ -211,7 +211,7 @@ async def session(stub: rpc.ExecutorServiceStub) -> AsyncIterator[Callable[[str]
 
 
 async def until_full(stub: rpc.ExecutorServiceStub) -> None:
-    """Wait until the pool is full and nothing runs."""
+    """Wait until the pool is full and no session is open."""
     while True:
         load = (await stub.GetInfo(pb.GetInfoRequest())).load
         if not load.live_sessions and load.waiting_sandboxes == WAITING:
@@ -220,7 +220,7 @@ async def until_full(stub: rpc.ExecutorServiceStub) -> None:
 
 
 async def timed(call: Callable[[], Awaitable[Any]], count: int, clients: int) -> tuple[list[float], float]:
-    """Return the seconds of each of `count` calls, made by so many clients, and the calls per second."""
+    """Return the seconds of each of `count` calls by `clients` concurrent clients, and the calls per second."""
     times: list[float] = []
 
     async def client() -> None:
@@ -235,7 +235,7 @@ async def timed(call: Callable[[], Awaitable[Any]], count: int, clients: int) ->
 
 
 async def processes(count: int, *command: str) -> Figures:
-    """Measure a fresh process for each snippet."""
+    """Measure one fresh process per snippet."""
 
     async def one() -> None:
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -252,7 +252,7 @@ async def processes(count: int, *command: str) -> Figures:
 
 
 def smolagents_local(count: int) -> Figures:
-    """Measure smolagents' interpreter; it shares the interpreter lock with its caller, so that four are no faster."""
+    """Measure smolagents' interpreter with one client: it holds the GIL, so four clients are no faster."""
     from smolagents.local_python_executor import LocalPythonExecutor
 
     times = []
@@ -282,7 +282,7 @@ async def bare_fork_worker() -> AsyncIterator[asyncio.subprocess.Process]:
         await worker.wait()
 
 
-async def ask(worker: asyncio.subprocess.Process) -> Figures:
+async def measure_worker(worker: asyncio.subprocess.Process) -> Figures:
     assert worker.stdin
     assert worker.stdout
     worker.stdin.write(b"measure\n")
@@ -291,8 +291,10 @@ async def ask(worker: asyncio.subprocess.Process) -> Figures:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured")
-    parser.add_argument("--image", default="deepmath-executor", help="made by `make images`; without it, no docker")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each contender (default: 3)")
+    parser.add_argument(
+        "--image", default="deepmath-executor", help="image of `make images`; without it docker is skipped"
+    )
     options = parser.parse_args()
     results = asyncio.run(main(options.rounds, options.image))
     RESULTS.parent.mkdir(exist_ok=True)

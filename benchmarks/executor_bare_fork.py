@@ -1,5 +1,6 @@
-"""The limit that `executor` is measured against: fork, run, wait in a process like the zygote, with no isolation."""
+"""Baseline of `executor`: fork, run and wait in a process with the zygote's modules and memory, without isolation."""
 
+import gc
 import json
 import os
 import statistics
@@ -7,27 +8,27 @@ import sys
 import time
 
 from benchmarks.executor import SNIPPET
-from deepmath.sandbox.inside import hugepages, preload
+from deepmath.sandbox import MATHS, hugepages
 
 COUNT = 60
 
 
-def fork_and_run(nowhere: int) -> int:
+def fork_and_run(null_device: int) -> int:
     child = os.fork()
     if child == 0:
         try:
-            os.dup2(nowhere, 1)
+            os.dup2(null_device, 1)
             exec(SNIPPET, {})
         finally:
             os._exit(0)
     return child
 
 
-def measure(nowhere: int) -> dict[str, float]:
+def measure(null_device: int) -> dict[str, float]:
     times = []
     for _ in range(COUNT):
         started = time.perf_counter()
-        os.waitpid(fork_and_run(nowhere), 0)
+        os.waitpid(fork_and_run(null_device), 0)
         times.append(time.perf_counter() - started)
     started = time.perf_counter()
     running = 0
@@ -35,7 +36,7 @@ def measure(nowhere: int) -> dict[str, float]:
         if running == 4:
             os.wait()
             running -= 1
-        fork_and_run(nowhere)
+        fork_and_run(null_device)
         running += 1
     for _ in range(running):
         os.wait()
@@ -49,9 +50,10 @@ def measure(nowhere: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     hugepages.reserve_arenas()
-    preload.load()
-    preload.freeze()
+    MATHS.load()
+    gc.collect()
+    gc.freeze()
     hugepages.collapse()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null_device = os.open(os.devnull, os.O_WRONLY)
     for _ in sys.stdin:
-        print(json.dumps(measure(nowhere)), flush=True)
+        print(json.dumps(measure(null_device)), flush=True)

@@ -1,9 +1,9 @@
-"""Thousands of sessions, good, failing, hanging and hostile, through one executor: does anything pile up?
+"""Soak test: thousands of good, failing, hanging and hostile sessions through one executor, to find leaks.
 
-`python -m benchmarks.soak` checks the outcome of every session and looks at the executor's processes all the while:
-open descriptors and resident memory of the supervisor, memory of the zygote, processes in all, zombies. What they were
-after the first hundredth, at the end, and at most is printed and written to benchmarks/results/soak.json. Exit status 1
-if an outcome was wrong, the supervisor or the zygote was replaced, or a zombie was left.
+`python -m benchmarks.soak` checks the outcome of every session and samples the executor's processes: descriptors and
+resident memory of the supervisor, memory of the zygote, number of processes, zombies. It prints their values after the
+first hundredth of the sessions, at the end, and at the maximum, and writes them to benchmarks/results/soak.json. Exit
+status 1 if an outcome was wrong, the supervisor or the zygote was replaced, or a zombie was left.
 """
 
 import argparse
@@ -25,34 +25,34 @@ from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "soak.json"
 CLIENTS = 8
-LOOK_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
 LIMITS = pb.Limits(wall_ms=150, cpu_ms=100, memory_bytes=128 << 20)
 ROOMY = pb.Limits(wall_ms=10_000)
-BEHIND = "import random\nos = random._os\nsys = os.sys\nctypes = sys.modules['ctypes']\n"
+PRELUDE = "import random\nos = random._os\nsys = os.sys\nctypes = sys.modules['ctypes']\n"
 
-# What a session runs, its limits, and how it ends. Hostile ones go past the import allow-list, as an attacker would.
+# Snippets of a session, their limits, and the expected outcomes of the last. Hostile ones bypass the import allow-list.
 KINDS: dict[str, tuple[list[str], pb.Limits, set[int]]] = {
     "good": (["1 + 1"], ROOMY, {pb.OUTCOME_OK}),
     "good_maths": (["from sympy import *\nx = symbols('x')", "solve(x**2 - 5*x + 6, x)"], ROOMY, {pb.OUTCOME_OK}),
     "good_output": (["for n in range(1000): print(n)"], ROOMY, {pb.OUTCOME_OK}),
     "fails": (["1 / 0"], ROOMY, {pb.OUTCOME_EXCEPTION}),
     "does_not_compile": (["def"], ROOMY, {pb.OUTCOME_EXCEPTION}),
-    "imports_what_is_forbidden": (["import socket"], ROOMY, {pb.OUTCOME_POLICY_VIOLATION}),
+    "forbidden_import": (["import socket"], ROOMY, {pb.OUTCOME_POLICY_VIOLATION}),
     "spins": (["while True: pass"], LIMITS, {pb.OUTCOME_CPU_TIMEOUT, pb.OUTCOME_WALL_TIMEOUT}),
     "hangs_in_c": (["sum(range(10**12))"], LIMITS, {pb.OUTCOME_CPU_TIMEOUT, pb.OUTCOME_WALL_TIMEOUT}),
-    "sleeps": ([BEHIND + "sys.modules['time'].sleep(60)"], LIMITS, {pb.OUTCOME_WALL_TIMEOUT}),
+    "sleeps": ([PRELUDE + "sys.modules['time'].sleep(60)"], LIMITS, {pb.OUTCOME_WALL_TIMEOUT}),
     "takes_memory": (["x = bytes(1 << 30)"], ROOMY, {pb.OUTCOME_OUT_OF_MEMORY}),
-    "prints_without_end": (["while True: print('x' * 10**6)"], ROOMY, {pb.OUTCOME_OUTPUT_LIMIT}),
-    "opens_a_socket": ([BEHIND + "ctypes.CDLL(None).socket(2, 1, 0)"], ROOMY, {pb.OUTCOME_POLICY_VIOLATION}),
-    "exits": ([BEHIND + "os._exit(0)"], ROOMY, {pb.OUTCOME_CRASHED}),
-    "crashes": ([BEHIND + "ctypes.string_at(0)"], ROOMY, {pb.OUTCOME_CRASHED}),
-    "forges_an_answer": ([BEHIND + "os.write(3, b'\\xff' * 64)\nwhile True: pass"], ROOMY, {pb.OUTCOME_CRASHED}),
-    "closes_everything": ([BEHIND + "os.closerange(0, 64)\nwhile True: pass"], ROOMY, {pb.OUTCOME_CRASHED}),
+    "prints_endlessly": (["while True: print('x' * 10**6)"], ROOMY, {pb.OUTCOME_OUTPUT_LIMIT}),
+    "opens_a_socket": ([PRELUDE + "ctypes.CDLL(None).socket(2, 1, 0)"], ROOMY, {pb.OUTCOME_POLICY_VIOLATION}),
+    "exits": ([PRELUDE + "os._exit(0)"], ROOMY, {pb.OUTCOME_CRASHED}),
+    "crashes": ([PRELUDE + "ctypes.string_at(0)"], ROOMY, {pb.OUTCOME_CRASHED}),
+    "forges_an_answer": ([PRELUDE + "os.write(3, b'\\xff' * 64)\nwhile True: pass"], ROOMY, {pb.OUTCOME_CRASHED}),
+    "closes_everything": ([PRELUDE + "os.closerange(0, 64)\nwhile True: pass"], ROOMY, {pb.OUTCOME_CRASHED}),
 }
 
 
 async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]:
-    """Run so many sessions; return what was seen, and whether all was well."""
+    """Run `sessions` sessions; return the figures, and whether the test passed."""
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
     numbers = iter(range(sessions))
@@ -74,16 +74,16 @@ async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]
                     wrong.append(f"{kind}: {pb.Outcome.Name(outcome)}")
 
         clients = asyncio.gather(*(client() for _ in range(CLIENTS)))
-        looks = [look(supervisor, zygotes[-1])]
+        samples = [sample(supervisor, zygotes[-1])]
         while not clients.done():
-            await asyncio.wait([clients], timeout=LOOK_SECONDS)
-            looks.append(look(supervisor, zygotes[-1]) | {"sessions": outcomes.total()})
+            await asyncio.wait([clients], timeout=SAMPLE_SECONDS)
+            samples.append(sample(supervisor, zygotes[-1]) | {"sessions": outcomes.total()})
         await clients
         await asyncio.sleep(2)
-        last = look(supervisor, zygotes[-1])
+        last = sample(supervisor, zygotes[-1])
         same_zygote = all(process.is_running() for process in zygotes)
         same_supervisor = stack.processes[0].returncode is None
-    warm = [seen for seen in looks if seen.get("sessions", 0) >= sessions // 100] or looks
+    warm = [values for values in samples if values.get("sessions", 0) >= sessions // 100] or samples
     results = {
         "sessions": sessions,
         "seconds": round(time.perf_counter() - started, 1),
@@ -93,7 +93,7 @@ async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]
         "zygote_replacements": int(not same_zygote),
         "zombies": last["zombies"],
         **{
-            key: {"first": warm[0][key], "last": last[key], "maximum": max(seen[key] for seen in [*warm, last])}
+            key: {"first": warm[0][key], "last": last[key], "maximum": max(values[key] for values in [*warm, last])}
             for key in ("descriptors", "supervisor_mib", "zygote_mib", "processes")
         },
         "machine": f"{len(os.sched_getaffinity(0))} cores",
@@ -102,7 +102,7 @@ async def main(sessions: int, options: list[str]) -> tuple[dict[str, Any], bool]
 
 
 async def session(stub: rpc.ExecutorServiceStub, kind: str) -> int:
-    """Run the snippets of a session and return the outcome of the last."""
+    """Run the snippets of a session and return the outcome of the last one."""
     snippets, limits, _ = KINDS[kind]
     stream = stub.Session()
     await stream.write(pb.SessionRequest(open=pb.OpenSession(session_id=kind)))
@@ -121,8 +121,8 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
     return process.children(recursive=True)
 
 
-def look(supervisor: psutil.Process, zygote: psutil.Process) -> dict[str, float]:
-    """Return what the executor holds at this moment."""
+def sample(supervisor: psutil.Process, zygote: psutil.Process) -> dict[str, float]:
+    """Return the resources that the executor uses now."""
     below = tree(supervisor)
     zombies = 0
     for process in below:
@@ -141,11 +141,11 @@ def look(supervisor: psutil.Process, zygote: psutil.Process) -> dict[str, float]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=20_000)
-    parser.add_argument("options", nargs="*", help="for the executor, after --")
+    parser.add_argument("--sessions", type=int, default=20_000, help="number of sessions (default: 20000)")
+    parser.add_argument("options", nargs="*", help="options of the executor, after --")
     arguments = parser.parse_args()
-    results, well = asyncio.run(main(arguments.sessions, arguments.options))
+    results, passed = asyncio.run(main(arguments.sessions, arguments.options))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results, indent=1))
-    sys.exit(not well)
+    sys.exit(not passed)
