@@ -14,7 +14,7 @@ MOST_MESSAGE_BYTES = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class ZygoteSettings:
-    """The same for every sandbox of a zygote: preloaded modules, and modules that a snippet may import."""
+    """Settings of all sandboxes of a zygote: preloaded modules, and modules that a snippet may import."""
 
     preload: PreloadSet = MATHS
     allowed_modules: tuple[str, ...] = ALLOWED_MODULES

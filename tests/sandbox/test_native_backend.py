@@ -105,3 +105,11 @@ async def test_orphaned_control_groups_are_removed_by_the_next_supervisor(writab
     await asyncio.sleep(0.5)  # for the kernel to end its processes
     Cgroup(1 << 30, 64).close()
     assert groups_of(killed) == []
+
+
+async def test_executor_without_preload_loads_no_library(tmp_path):
+    async with running(tmp_path, "--preload=none", "--waiting-sandboxes=1") as executor:
+        info = await executor.stub.GetInfo(pb.GetInfoRequest())
+        assert info.versions.keys() == {"python"}
+        result = await executor.execute("import random\n'numpy' in random._os.sys.modules")
+        assert result.value == "False", result
