@@ -36,8 +36,8 @@ def dumps(value: Any, limit: int) -> str:
     """Return `value` as JSON in ASCII.
 
     Raises:
-        TypeError: it contains an object without a JSON representation.
-        ValueError: it takes more than `limit` bytes, has more than MOST_PARTS parts, nests deeper than MOST_DEPTH or
+        TypeError: It contains an object without a JSON representation.
+        ValueError: It takes more than `limit` bytes, has more than MOST_PARTS parts, nests deeper than MOST_DEPTH or
             than the stack allows, or contains an integer over MOST_BITS.
     """
     try:
@@ -70,8 +70,8 @@ def loads(text: str, limit: int) -> Any:
     """Return the value in `text`. A `text` object becomes a string, an `ndarray` object a numpy array.
 
     Raises:
-        ValueError: the text is over `limit` bytes, not valid, or over another limit of this module.
-        ImportError: it contains an array, and numpy is not installed.
+        ValueError: The text is over `limit` bytes, not valid, or over another limit of this module.
+        ImportError: It contains an array, and numpy is not installed.
     """
     return _decoded(parse(text, limit))
 
@@ -80,7 +80,7 @@ def parse(text: str, limit: int) -> Any:
     """Return the plain JSON value in `text`, with `$type` objects as dicts.
 
     Raises:
-        ValueError: as in `loads`.
+        ValueError: As in `loads`.
     """
     _check(text, limit)
     try:

@@ -33,7 +33,7 @@ class Decoder:
         """Add bytes; return the message that they complete, or None.
 
         Raises:
-            MalformedFrame: the frame is over `limit` bytes, is not a JSON object or has too many parts, or more bytes
+            MalformedFrame: The frame is over `limit` bytes, is not a JSON object or has too many parts, or more bytes
                 follow it.
         """
         self._buffer += data
@@ -73,7 +73,7 @@ def parse(body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`.
 
     Raises:
-        MalformedFrame: it is not a JSON object.
+        MalformedFrame: It is not a JSON object.
     """
     try:
         message = json.loads(body)

@@ -21,7 +21,7 @@ class PreloadSet:
         """Import the modules into this process, run the warm-up code and return the versions by name.
 
         Raises:
-            Exception: whatever a module or the warm-up code raises.
+            Exception: Whatever a module or the warm-up code raises.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -19,7 +19,7 @@ def raise_timeout() -> NoReturn:
     """Interrupt the snippet.
 
     Raises:
-        TimeoutError: always.
+        TimeoutError: Always.
     """
     SoftTimeout.fired = True
     raise TimeoutError("the time limit of the snippet was reached")

@@ -30,7 +30,7 @@ def abi() -> int:
     """Return the kernel's Landlock ABI version.
 
     Raises:
-        OSError: the kernel has no Landlock (ENOSYS), or it is disabled (EOPNOTSUPP).
+        OSError: The kernel has no Landlock (ENOSYS), or it is disabled (EOPNOTSUPP).
     """
     return syscalls.raw(syscalls.LANDLOCK_CREATE_RULESET, "landlock", None, 0, _CREATE_RULESET_VERSION)
 

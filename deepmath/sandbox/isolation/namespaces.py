@@ -36,7 +36,7 @@ def enter() -> None:
     NOBODY is mapped.
 
     Raises:
-        OSError: the kernel refused. The process must exit: some of the namespaces may be entered.
+        OSError: The kernel refused. The process must exit: some of the namespaces may be entered.
     """
     ready_read, ready_write = os.pipe()
     target, uid, gid = os.getpid(), os.geteuid(), os.getegid()

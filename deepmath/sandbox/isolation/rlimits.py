@@ -24,7 +24,7 @@ def exchange(pid: int, kind: int, limits: tuple[int, int] | None = None) -> tupl
     """Return the previous soft and hard limit of `kind` of process `pid`; set `limits` if given.
 
     Raises:
-        OSError: the process is gone, or belongs to a user whose processes this one may not change.
+        OSError: The process is gone, or belongs to a user whose processes this one may not change.
     """
     arguments = (pid, kind) if limits is None else (pid, kind, limits)
     try:

@@ -55,7 +55,7 @@ def compile_filter() -> bytes:
     """Return the filter as BPF instructions, which any number of processes can load.
 
     Raises:
-        OSError, RuntimeError: libseccomp is not installed or does not support this architecture.
+        OSError, RuntimeError: The C library libseccomp is not installed or does not support this architecture.
     """
     import pyseccomp  # its import raises RuntimeError if the C library is missing
 

@@ -47,7 +47,7 @@ def raw(number: int, name: str, *arguments: Any) -> int:
     """Make system call `number`.
 
     Raises:
-        OSError: the call failed; the message begins with `name`.
+        OSError: The call failed; the message begins with `name`.
     """
     return _checked(_libc.syscall(ctypes.c_long(number), *map(_argument, arguments)), name)
 
@@ -56,7 +56,7 @@ def call(name: str, *arguments: Any) -> int:
     """Call the libc function `name`.
 
     Raises:
-        OSError: it returned a negative number.
+        OSError: It returned a negative number.
     """
     return _checked(getattr(_libc, name)(*map(_argument, arguments)), name)
 
@@ -65,7 +65,7 @@ def prctl(option: int, *arguments: Any) -> int:
     """Call the prctl of the C library with missing arguments zero, as the kernel requires.
 
     Raises:
-        OSError: the call failed.
+        OSError: The call failed.
     """
     padded = (*arguments, *(0,) * (4 - len(arguments)))
     return call("prctl", option, *padded)
@@ -88,7 +88,7 @@ def fork_sibling() -> tuple[int, int]:
     API before and after the fork. The C library's own fork handlers are skipped: with one thread it holds no locks.
 
     Raises:
-        OSError: the kernel refused.
+        OSError: The kernel refused.
     """
     pidfd = ctypes.c_int(-1)
     flags = _CLONE_PARENT | _CLONE_PIDFD | signal.SIGCHLD

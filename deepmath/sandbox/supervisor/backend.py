@@ -22,14 +22,14 @@ class Backend(Protocol):
         """Prepare to open sandboxes.
 
         Raises:
-            Unavailable: the backend does not work here; the message says why.
+            Unavailable: The backend does not work here; the message says why.
         """
 
     async def open(self) -> Sandbox:
         """Open a sandbox.
 
         Raises:
-            Unavailable: no sandbox could be started.
+            Unavailable: No sandbox could be started.
         """
 
     async def close(self) -> None:

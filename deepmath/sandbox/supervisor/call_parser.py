@@ -26,7 +26,7 @@ def to_call(message: dict[str, object], sequence: int, number: int) -> HostCall:
     """Return the call in `message`.
 
     Raises:
-        MalformedFrame: it is not call `number` of snippet `sequence`.
+        MalformedFrame: It is not call `number` of snippet `sequence`.
     """
     for key, expected in (("sequence", sequence), ("call", number)):
         found = message.get(key)

@@ -111,7 +111,7 @@ class ForkServer:
             on_spawn: Called with the process id of the launcher before the launcher forks.
 
         Raises:
-            Unavailable: the zygote could not be started; the message says why.
+            Unavailable: The zygote could not be started; the message says why.
         """
         pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
         (report, _), (control, _) = pairs
@@ -143,7 +143,7 @@ class ForkServer:
         or when the server is stopped.
 
         Raises:
-            Unavailable: the zygote did not become ready; the message says why.
+            Unavailable: The zygote did not become ready; the message says why.
         """
         for connection in (report, control):
             connection.setblocking(False)
@@ -169,7 +169,7 @@ class ForkServer:
         """Request a sandbox with these descriptors, which may be closed when this returns.
 
         Raises:
-            ForkFailed: the zygote is gone. The future `forked` raises it if the zygote cannot fork.
+            ForkFailed: The zygote is gone. The future `forked` raises it if the zygote cannot fork.
         """
         if self.gone.done():
             raise ForkFailed("the zygote is gone")

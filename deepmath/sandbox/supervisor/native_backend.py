@@ -67,7 +67,7 @@ class NativeBackend:
         """Start the zygote.
 
         Raises:
-            Unavailable: it could not be started; the message says why.
+            Unavailable: It could not be started; the message says why.
         """
         server = await self._start_first_server()
         self.layers = [*server.layers, self._cgroup.layer]
@@ -78,7 +78,7 @@ class NativeBackend:
         """Fork a sandbox.
 
         Raises:
-            Unavailable: no sandbox could be forked.
+            Unavailable: No sandbox could be forked.
         """
         for _ in range(_ATTEMPTS):
             server = await self._living_server()

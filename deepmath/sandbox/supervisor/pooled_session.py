@@ -33,7 +33,7 @@ class PooledSession:
         Whatever the snippet does is an outcome in the result, never an exception.
 
         Raises:
-            Unavailable: no sandbox could be started.
+            Unavailable: No sandbox could be started.
         """
         seed = None
         if self._sandbox is None:

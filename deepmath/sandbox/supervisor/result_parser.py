@@ -30,7 +30,7 @@ def to_result(
     `interrupted_by` is the outcome of the time limit that interrupted the snippet, if any.
 
     Raises:
-        MalformedFrame: the message is not a result of snippet `sequence`.
+        MalformedFrame: The message is not a result of snippet `sequence`.
     """
     claimed = _text(message, "outcome")
     outcome = interrupted_by if claimed == "INTERRUPTED" else _OUTCOMES.get(claimed)

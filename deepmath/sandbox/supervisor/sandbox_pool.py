@@ -98,7 +98,7 @@ class SandboxPool:
         """Run one snippet in a sandbox of its own.
 
         Raises:
-            Unavailable: no sandbox could be started.
+            Unavailable: No sandbox could be started.
         """
         async with self.session(seed) as session:
             return await session.run(code, limits)
@@ -107,7 +107,7 @@ class SandboxPool:
         """Start the backend, probe the isolation layers from inside a sandbox and start filling the pool.
 
         Raises:
-            Unavailable: no sandbox could be started.
+            Unavailable: No sandbox could be started.
         """
         await self._backend.start()
         first = await self._backend.open()
@@ -123,7 +123,7 @@ class SandboxPool:
         """Check that `level` is in force.
 
         Raises:
-            Unavailable: layers are missing; the message names them and says how to get them.
+            Unavailable: Layers are missing; the message names them and says how to get them.
         """
         if missing := missing_for(level, self.layers):
             raise Unavailable(f"isolation level {level!r} is not available here: {missing}")
@@ -157,7 +157,7 @@ class SandboxPool:
         """Return a sandbox that has run nothing yet. End it with `release`.
 
         Raises:
-            Unavailable: no sandbox could be started.
+            Unavailable: No sandbox could be started.
         """
         self._drop_dead()
         sandbox = self._ready.popleft() if self._ready else await self._wait_for_sandbox()

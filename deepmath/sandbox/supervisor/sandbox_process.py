@@ -86,8 +86,8 @@ class Sandbox:
         `grace_s` is the time for a snippet to end after the signal at its time limit, in seconds.
 
         Raises:
-            ForkFailed: the sandbox could not be forked.
-            OSError: no free file descriptor.
+            ForkFailed: The sandbox could not be forked.
+            OSError: No free file descriptor.
         """
         control, control_end = socket.socketpair()
         stdout, stdout_end = os.pipe()
