@@ -77,6 +77,11 @@ def without_calls(step: str) -> str:
     return prose + "".join(call.partition(END_OF_TOOL_CALL)[2] for call in calls)
 
 
+def without_special_tokens(text: str) -> str:
+    """Return `text` without tokens such as `<|im_end|>` and `</think>`."""
+    return _SPECIAL_TOKEN.sub("", text)
+
+
 class ProseStream:
     """Extracts the prose from text that arrives in pieces, which may be cut anywhere."""
 
@@ -98,7 +103,7 @@ class ProseStream:
         keep = _undecided(self._held, mark)
         certain += "" if self._in_call else self._held[: len(self._held) - keep]
         self._held = self._held[len(self._held) - keep :]
-        return _SPECIAL_TOKEN.sub("", certain)
+        return without_special_tokens(certain)
 
 
 def _undecided(text: str, mark: str) -> int:

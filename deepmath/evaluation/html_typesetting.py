@@ -16,6 +16,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from deepmath.data.transcript import without_special_tokens
+
 _MAX_FORMULA_CHARACTERS = 1000
 _BOXED = r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 # Pandoc's rule for single dollars: no space inside, no digit after, which keeps amounts such as $5 and $6 as text.
@@ -27,7 +29,6 @@ _MATHEMATICS = re.compile(
     |(?P<boxed>{_BOXED})""",
     re.DOTALL | re.VERBOSE,
 )
-_SPECIAL = re.compile(r"<\|[a-z_]+\|>|</?think>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 # Environments that latex2mathml does not support, with equivalent ones.
 _ENVIRONMENTS = {"aligned": "split", "gathered": "matrix"}
@@ -51,7 +52,7 @@ CODE_STYLE: str = HtmlFormatter(style="default").get_style_defs(".code")
 
 def prose(text: str) -> Markup:
     """Return text with its mathematics typeset and the special tokens of chat templates removed."""
-    text = _clean(_SPECIAL.sub("", text)).strip("\n")
+    text = _clean(without_special_tokens(text)).strip("\n")
     found, end = Markup(), 0
     for match in _MATHEMATICS.finditer(text):
         found += escape(text[end : match.start()])
