@@ -26,7 +26,7 @@ BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install wheels constraints protos released-protos images image-executor image-generator image-trainer \
+.PHONY: help install wheels install-wheels constraints protos released-protos images image-executor image-generator image-trainer \
 	run test test-fast lint tiny-model bench soak
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,14 @@ install: .venv/.installed ## install everything in .venv, unless it is up to dat
 
 wheels: install ## build the wheels of the four distributions in dist/
 	@$(uv) build --quiet --wheel --all-packages --build-constraint constraints/build.txt --out-dir dist
+
+# The wheels in an environment of their own, as they are installed elsewhere: by path, with our versions of the rest.
+dist = dist/deepmath_$(1)-$(VERSION)-py3-none-any.whl
+ENVIRONMENT ?= build/environment
+install-wheels: wheels ## install the wheels in a new virtual environment, ENVIRONMENT
+	@$(uv) venv --quiet --clear $(ENVIRONMENT)
+	@$(uv) pip install --quiet --python $(ENVIRONMENT)/bin/python $(torch_backend) --constraint constraints/dev.txt \
+		'$(call dist,services)[sandbox,evaluation,tracing]' $(call dist,executor) '$(call dist,generator)[cpu]' $(call dist,trainer)
 
 constraints: install ## resolve the versions in constraints/ again, as new as pyproject.toml allows
 	@UV_FIND_LINKS="$(find_links)" $(python) tools/update_constraints.py $(torch_backend)
