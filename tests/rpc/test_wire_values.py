@@ -39,12 +39,12 @@ def comparable(value):
 
 
 @given(everything)
-def test_value_survives_a_round_trip(value):
+def test_value_survives_a_round_trip(value) -> None:
     assert comparable(wire_values.loads(wire_values.dumps(value, LIMIT), LIMIT)) == comparable(value)
 
 
 @given(st.text(max_size=200) | lists.map(json.dumps))
-def test_any_text_is_a_value_or_a_value_error(text):
+def test_any_text_is_a_value_or_a_value_error(text) -> None:
     try:
         wire_values.loads(text, LIMIT)
     except ValueError:
@@ -61,7 +61,7 @@ anything = st.none() | st.integers() | st.text() | st.lists(st.none() | st.lists
         optional=dict.fromkeys(["items", "parts", "text", "data", "dtype", "shape", "dropped"], anything),
     )
 )
-def test_any_typed_object_is_a_value_or_a_value_error(data):
+def test_any_typed_object_is_a_value_or_a_value_error(data) -> None:
     try:
         wire_values.loads(json.dumps(data), LIMIT)
     except ValueError:
@@ -70,7 +70,7 @@ def test_any_typed_object_is_a_value_or_a_value_error(data):
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "u2", "<i4", ">i8", "f2", "f4", "f8", "c8", "c16"])
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 1, 2)])
-def test_array_survives_a_round_trip(dtype, shape):
+def test_array_survives_a_round_trip(dtype, shape) -> None:
     array = numpy.ones(shape, dtype)
     back = wire_values.loads(wire_values.dumps(array, LIMIT), LIMIT)
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
@@ -78,13 +78,13 @@ def test_array_survives_a_round_trip(dtype, shape):
     assert back.flags.writeable
 
 
-def test_array_in_another_order_survives_a_round_trip():
+def test_array_in_another_order_survives_a_round_trip() -> None:
     array = numpy.arange(6).reshape(2, 3).T
     assert (wire_values.loads(wire_values.dumps(array, LIMIT), LIMIT) == array).all()
 
 
 @pytest.mark.parametrize("dtype", ["O", "U3", "S3", "M8[s]", "V8", "longdouble"])
-def test_array_of_other_than_plain_numbers_is_rejected(dtype):
+def test_array_of_other_than_plain_numbers_is_rejected(dtype) -> None:
     with pytest.raises(TypeError, match="ndarray has no JSON representation"):
         wire_values.dumps(numpy.zeros(2, dtype), LIMIT)
 
@@ -102,7 +102,7 @@ HOSTILE_ARRAYS = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_ARRAYS)
-def test_hostile_array_is_rejected(name):
+def test_hostile_array_is_rejected(name) -> None:
     with pytest.raises(ValueError, match="not a valid value of"):
         wire_values.loads(json.dumps({"$type": "ndarray", **HOSTILE_ARRAYS[name]}), LIMIT)
 
@@ -127,7 +127,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_is_decoded_or_rejected_in_bounded_time(name):
+def test_hostile_text_is_decoded_or_rejected_in_bounded_time(name) -> None:
     start = time.process_time()
     try:
         wire_values.loads(HOSTILE[name], 1 << 20)
@@ -141,7 +141,7 @@ class Hostile:
         raise KeyError("no")
 
 
-def test_text_of_anything_is_within_the_limit():
+def test_text_of_anything_is_within_the_limit() -> None:
     for value in (object(), "x" * LIMIT, {1, (2, "é" * LIMIT)}, 10**4000, [[]] * 30_000):
         text = wire_values.dumps_anything(value, 2000)
         assert len(text) <= 2000
@@ -150,11 +150,11 @@ def test_text_of_anything_is_within_the_limit():
         wire_values.dumps_anything(Hostile(), 2000)
 
 
-def test_subclass_of_array_is_rejected():
+def test_subclass_of_array_is_rejected() -> None:
     with pytest.raises(TypeError, match="MaskedArray has no JSON representation"):
         wire_values.dumps(numpy.ma.masked_array([1.0, 2.0], [True, False]), LIMIT)
 
 
-def test_complex_number_out_of_range_is_a_value_error():
+def test_complex_number_out_of_range_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="not a valid value of"):
         wire_values.loads(f'{{"$type":"complex","parts":[{10**400},0]}}', LIMIT)

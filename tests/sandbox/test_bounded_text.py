@@ -8,7 +8,7 @@ from deepmath.sandbox.bounded_text import HeadAndTail, cut
 
 
 @given(st.lists(st.binary(max_size=60)), st.integers(1, 100))
-def test_kept_and_dropped_bytes_add_up_to_the_text(pieces, limit):
+def test_kept_and_dropped_bytes_add_up_to_the_text(pieces, limit) -> None:
     kept = HeadAndTail(limit)
     for piece in pieces:
         kept.feed(piece)
@@ -20,7 +20,7 @@ def test_kept_and_dropped_bytes_add_up_to_the_text(pieces, limit):
 
 
 @given(st.text(max_size=300), st.integers(1, 50))
-def test_cut_text_is_a_head_and_a_tail_of_the_whole(text, limit):
+def test_cut_text_is_a_head_and_a_tail_of_the_whole(text, limit) -> None:
     shown, dropped = cut(text, limit)
     whole = text.encode(errors="backslashreplace")
     kept = shown.encode()
@@ -29,12 +29,12 @@ def test_cut_text_is_a_head_and_a_tail_of_the_whole(text, limit):
 
 
 @pytest.mark.parametrize("limit", [2, 3, 4, 5])
-def test_character_is_never_cut_in_two(limit):
+def test_character_is_never_cut_in_two(limit) -> None:
     shown, _ = cut("€€€€", limit)
     assert set(shown) <= {"€"}
 
 
-def test_memory_stays_bounded_under_endless_output():
+def test_memory_stays_bounded_under_endless_output() -> None:
     kept = HeadAndTail(100)
     for _ in range(10_000):
         kept.feed(b"x" * 1000)

@@ -31,7 +31,7 @@ parts = st.text() | st.booleans() | st.integers(-(2**63), 2**64)
 
 
 @given(st.dictionaries(st.text(), parts, max_size=6), st.integers(1, 7))
-def test_message_is_decoded_from_any_pieces(message, step):
+def test_message_is_decoded_from_any_pieces(message, step) -> None:
     data, decoder = encode(message), Decoder()
     messages = [decoder.feed(data[at : at + step], LIMIT) for at in range(0, len(data), step)]
     assert messages[-1] == message
@@ -39,7 +39,7 @@ def test_message_is_decoded_from_any_pieces(message, step):
 
 
 @given(st.lists(st.binary(max_size=40)))
-def test_any_bytes_are_a_message_or_malformed(pieces):
+def test_any_bytes_are_a_message_or_malformed(pieces) -> None:
     decoder = Decoder()
     try:
         for piece in pieces:
@@ -50,7 +50,7 @@ def test_any_bytes_are_a_message_or_malformed(pieces):
 
 
 @given(near_results)
-def test_any_message_is_a_result_within_its_limits_or_malformed(message):
+def test_any_message_is_a_result_within_its_limits_or_malformed(message) -> None:
     try:
         result = to_result(json.loads(json.dumps(message)), 1, 64)
     except MalformedFrame:
@@ -59,7 +59,7 @@ def test_any_message_is_a_result_within_its_limits_or_malformed(message):
     assert max(len(result.value.encode()), len(result.exception.message.encode())) <= 64
 
 
-def test_frame_over_the_limit_is_rejected_by_its_header():
+def test_frame_over_the_limit_is_rejected_by_its_header() -> None:
     with pytest.raises(MalformedFrame):
         Decoder().feed(b"\0\0\4\1", 1024)
 
@@ -68,14 +68,14 @@ def test_frame_over_the_limit_is_rejected_by_its_header():
 @pytest.mark.parametrize(
     "parts", ["[]," * 1000, '"",' * 1000, '"\u2200",' + "[]," * 1000], ids=["lists", "texts", "both"]
 )
-def test_frame_of_many_parts_is_malformed_in_every_encoding(parts, encoding):
+def test_frame_of_many_parts_is_malformed_in_every_encoding(parts, encoding) -> None:
     body = f'{{"sequence": 1, "outcome": "OK", "junk": [{parts}0]}}'.encode(encoding)
     with pytest.raises(MalformedFrame):
         Decoder().feed(len(body).to_bytes(4, "big") + body, LIMIT)
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "é", "😀"])
-def test_longest_frame_fits_texts_at_their_limit(text):
+def test_longest_frame_fits_texts_at_their_limit(text) -> None:
     whole = text * (10_000 // len(text.encode(errors="backslashreplace")))
     exception = {"type": "E", "message": whole, "traceback": whole}
     frame = encode({"sequence": 2**64 - 1, "outcome": "EXCEPTION", "exception": exception, "value": whole})

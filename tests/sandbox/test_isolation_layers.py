@@ -195,7 +195,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, or the at
 
 @needs_root
 @pytest.mark.parametrize("name", STOPPED)
-def test_layer_alone_stops_what_works_without_it(name, targets):
+def test_layer_alone_stops_what_works_without_it(name, targets) -> None:
     layer, attempt, answer = STOPPED[name]
     attempt = attempt.format(**targets)
     assert run(attempt).stdout == "worked\n"
@@ -205,16 +205,16 @@ def test_layer_alone_stops_what_works_without_it(name, targets):
     assert stopped.stdout.strip() == answer.strip(), stopped.stderr
 
 
-def test_seccomp_alone_kills_a_process_that_opens_a_socket():
+def test_seccomp_alone_kills_a_process_that_opens_a_socket() -> None:
     assert run(LAYERS["seccomp"] + "\nlibc.socket(2, 1, 0)").returncode == -signal.SIGSYS
 
 
-def test_processor_time_alone_ends_a_loop():
+def test_processor_time_alone_ends_a_loop() -> None:
     assert run(LAYERS["processor_time"] + "\nwhile True: pass").returncode in (-signal.SIGXCPU, -signal.SIGKILL)
 
 
 @needs_root
-def test_no_new_privileges_alone_disables_setuid_programs(tmp_path):
+def test_no_new_privileges_alone_disables_setuid_programs(tmp_path) -> None:
     program = tmp_path / "id"
     shutil.copy("/usr/bin/id", program)
     program.chmod(0o4755)
@@ -226,7 +226,7 @@ def test_no_new_privileges_alone_disables_setuid_programs(tmp_path):
 
 
 @needs_root
-def test_non_dumpable_process_is_hidden_from_others_of_its_user():
+def test_non_dumpable_process_is_hidden_from_others_of_its_user() -> None:
     look = """
 lockdown.drop_privileges(become_nobody=True)
 syscalls.prctl(syscalls.PR_SET_DUMPABLE, {dumpable})

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def groups_of(supervisor: int) -> list[Path]:
 
 
 @asynccontextmanager
-async def native(cgroup: Cgroup, **options: int):
-    backend = NativeBackend("full", cgroup=cgroup, **options)
+async def native(cgroup: Cgroup, growth_bytes: int = 1 << 40) -> AsyncIterator[NativeBackend]:
+    backend = NativeBackend("full", cgroup=cgroup, growth_bytes=growth_bytes)
     try:
         await backend.start()
         yield backend
@@ -46,7 +47,7 @@ def writable_cgroup():
         pytest.skip(f"no control group can be created here: {layer['detail']}")
 
 
-async def test_grown_zygote_is_replaced_and_its_session_continues():
+async def test_grown_zygote_is_replaced_and_its_session_continues() -> None:
     async with native(Cgroup(1 << 30, 64), growth_bytes=0) as backend:
         sandbox = await backend.open()
         assert (await run(sandbox, "x = 7\nx")).value == "7"
@@ -57,7 +58,7 @@ async def test_grown_zygote_is_replaced_and_its_session_continues():
         sandbox.close()
 
 
-async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_without_a_cgroup():
+async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_without_a_cgroup() -> None:
     async with native(Cgroup(300 << 20, 64, wanted=False)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, TAKE.format(100))).value == "100"
@@ -68,7 +69,7 @@ async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_withou
         large.close()
 
 
-async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writable_cgroup):
+async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writable_cgroup) -> None:
     async with native(Cgroup(500 << 20, 64)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, "x = 1\nx")).value == "1"
@@ -79,7 +80,7 @@ async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writab
         large.close()
 
 
-async def test_backend_removes_its_control_group_on_close(writable_cgroup):
+async def test_backend_removes_its_control_group_on_close(writable_cgroup) -> None:
     cgroup = Cgroup(1 << 30, 64)
     async with native(cgroup) as backend:
         sandbox = await backend.open()
@@ -88,13 +89,13 @@ async def test_backend_removes_its_control_group_on_close(writable_cgroup):
     assert groups_of(os.getpid()) == []
 
 
-async def test_service_without_a_cgroup_has_level_full_and_reports_the_watchdog(tmp_path):
+async def test_service_without_a_cgroup_has_level_full_and_reports_the_watchdog(tmp_path) -> None:
     ended = await run_module("--check", "--require", "full", "--no-cgroup")
     assert ended.status == 0
     assert '"name": "cgroup", "in_force": false, "detail": "memory and pids: not requested; the supervisor' in ended.out
 
 
-async def test_orphaned_control_groups_are_removed_by_the_next_supervisor(writable_cgroup, tmp_path):
+async def test_orphaned_control_groups_are_removed_by_the_next_supervisor(writable_cgroup, tmp_path) -> None:
     folder = tmp_path / "first"
     folder.mkdir()
     async with running(folder, "--waiting-sandboxes", "1") as executor:
@@ -107,7 +108,7 @@ async def test_orphaned_control_groups_are_removed_by_the_next_supervisor(writab
     assert groups_of(killed) == []
 
 
-async def test_executor_without_preload_loads_no_library(tmp_path):
+async def test_executor_without_preload_loads_no_library(tmp_path) -> None:
     async with running(tmp_path, "--preload=none", "--waiting-sandboxes=1") as executor:
         info = await executor.stub.GetInfo(pb.GetInfoRequest())
         assert info.versions.keys() == {"python"}
