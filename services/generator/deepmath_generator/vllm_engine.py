@@ -149,19 +149,8 @@ class VllmEngine(InferenceEngine):
     ) -> SampledTokens:
         """Sample tokens: see `InferenceEngine`."""
         stop_parameters = self._tool_stop if tools else {"stop": list(stop)} if stop else {}
-        params = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k or -1,
-            seed=seed,
-            max_tokens=max_tokens,
-            logprobs=0,  # of the sampled token only
-            flat_logprobs=True,
-            detokenize="stop" in stop_parameters or on_text is not None,
-            skip_special_tokens=False,
-            output_kind=RequestOutputKind.DELTA if on_tokens or on_text else RequestOutputKind.FINAL_ONLY,
-            **stop_parameters,
-        )
+        is_streamed, needs_text = bool(on_tokens or on_text), "stop" in stop_parameters or on_text is not None
+        params = _sampling_params(sampling, max_tokens, seed, is_streamed, needs_text, stop_parameters)
         token_ids: list[int] = []
         logprobs: list[float] = []
         finish_reason: str | None = None
@@ -239,6 +228,29 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
     if current_platform.is_cpu():
         cpu_arguments.patch_arguments(arguments)
     return arguments
+
+
+def _sampling_params(
+    sampling: SamplingOptions,
+    max_tokens: int,
+    seed: int | None,
+    is_streamed: bool,
+    needs_text: bool,
+    stop_parameters: dict[str, Any],
+) -> SamplingParams:
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k or -1,
+        seed=seed,
+        max_tokens=max_tokens,
+        logprobs=0,  # of the sampled token only
+        flat_logprobs=True,
+        detokenize=needs_text,
+        skip_special_tokens=False,
+        output_kind=RequestOutputKind.DELTA if is_streamed else RequestOutputKind.FINAL_ONLY,
+        **stop_parameters,
+    )
 
 
 def _is_lora_enabled(config: GeneratorConfig) -> bool:

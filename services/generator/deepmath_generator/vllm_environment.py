@@ -13,6 +13,9 @@ def set_vllm_environment(config: GeneratorConfig) -> None:
         os.environ[JSON_LOG] = config.log_level
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_cache_gib))
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # As in vLLM's own command line (vllm/entrypoints/serve/utils/api_utils.py, `cli_env_setup`). Forked processes would
+    # inherit that plugins are loaded, and skip ours; forking a process with gRPC threads is unsafe, too.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     if config.eager:
         # vLLM's sampler compiles a kernel at its first use even with `enforce_eager`
         # (vllm/v1/sample/ops/logprobs.py, `batched_count_greater_than`): 20 s, and it needs a C++ compiler.

@@ -54,11 +54,13 @@ def logged(**variables: str) -> str:
     return ended.stderr.splitlines()[-1] if ended.stderr else ""
 
 
+@pytest.mark.vllm
 def test_process_of_a_json_logging_generator_logs_json() -> None:
     line = json.loads(logged(**{JSON_LOG: "info"}))
     assert (line["service"], line["logger"], line["message"]) == ("generator", "vllm.x", "hello")
 
 
+@pytest.mark.vllm
 def test_process_of_a_text_logging_generator_keeps_vllms_logging() -> None:
     assert "{" not in logged()
 

@@ -1,8 +1,8 @@
 """Report of the plugin's outcome in each of vLLM's processes, read by the generator when vLLM has started.
 
-Reason: vLLM logs and ignores a plugin that cannot be imported, skips plugins that VLLM_PLUGINS does not list, and hides
-an exception of a plugin behind "Engine core initialization failed. See root cause above". The generator must not serve
-without its patches, and should name the one that failed.
+Reason: vLLM logs and ignores a plugin that cannot be imported, skips plugins that VLLM_PLUGINS does not list or that
+the parent of a forked process has loaded, and hides an exception of a plugin behind "Engine core initialization failed.
+See root cause above". The generator must not serve without its patches, and should name the one that failed.
 
 Source: vllm/plugins/__init__.py, `load_plugins_by_group`; issue vllm-project/vllm#48277 for platform plugins. The
 engine's process is named "EngineCore" (vllm/v1/engine/utils.py, `CoreEngineProcManager`).
@@ -56,7 +56,8 @@ class StartupReport:
             raise VllmPatchError(
                 "vllm_plugin",
                 "vLLM did not load the plugin `deepmath` of the entry-point group `vllm.general_plugins`; reinstall "
-                "deepmath-generator, and leave VLLM_PLUGINS unset or add `deepmath` to it",
+                "deepmath-generator, add `deepmath` to VLLM_PLUGINS if that is set, and leave "
+                "VLLM_WORKER_MULTIPROC_METHOD at spawn",
             )
 
     def _lines(self) -> list[dict[str, Any]]:
