@@ -45,6 +45,7 @@ from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZygoteSettings
 
 _DESCRIPTORS_PER_FORK = 3
+_REASON_CHARACTERS = 1000
 # Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE. With them the supervisor
 # can signal and limit processes of another user, so sandboxes can run as one.
 _CONTROL_OTHER_USERS = sum(1 << number for number in (5, 6, 7, 8, 24))
@@ -146,7 +147,8 @@ def _load(preload: PreloadSet, control: socket.socket, huge_pages: bool) -> dict
     try:
         versions = preload.load()
     except Exception as error:
-        control.send(json.dumps({"preload_failed": f"{type(error).__name__}: {error}"}).encode())
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        control.send(json.dumps({"preload_failed": reason}).encode())
         raise
     gc.collect()
     gc.freeze()  # keeps the garbage collector of the sandboxes off the pages that they share
