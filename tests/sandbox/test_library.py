@@ -169,6 +169,13 @@ async def test_custom_preload_set_is_loaded_warmed_up_and_seeded() -> None:
         assert "allowed modules: colorsys, numpy" in refused.exception.message
 
 
+async def test_preloaded_package_may_lie_outside_the_python_installation() -> None:
+    backend = NativeBackend(preload=PreloadSet(("deepmath.exit_codes",)), allowed_modules=("deepmath",))
+    async with SandboxPool(backend) as pool:
+        result = await pool.run("import deepmath.exit_codes\ndeepmath.exit_codes.__name__")
+        assert result.value == "'deepmath.exit_codes'", result
+
+
 async def test_pool_starts_where_no_module_may_be_imported() -> None:
     async with SandboxPool(NativeBackend(preload=NOTHING, allowed_modules=())) as pool:
         assert (await pool.run("1 + 1")).value == "2"
