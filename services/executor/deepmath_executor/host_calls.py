@@ -55,11 +55,11 @@ def _check_names(where: str, names: Iterable[str], maximum: int) -> None:
     for name in names:
         if not _is_valid(name):
             raise InvalidRequest(
-                f"{where} has the invalid name {name[:_NAME_CHARACTERS]!r}: give an ASCII identifier of at most "
+                f"{where} contains the invalid name {name[:_NAME_CHARACTERS]!r}: give an ASCII identifier of at most "
                 f"{_NAME_CHARACTERS} characters that does not start with two underscores and is not a keyword"
             )
     if len(set(names)) != len(names):
-        raise InvalidRequest(f"{where} has a name twice")
+        raise InvalidRequest(f"{where} contains a name twice")
 
 
 def _is_valid(name: str) -> bool:
