@@ -1,1 +1,1 @@
-"""The services inside of other people's frameworks. Each is an extra of its own, and loaded by nothing else here."""
+"""Integrations into agent frameworks. Each has its own extra, and nothing else in `deepmath` imports it."""

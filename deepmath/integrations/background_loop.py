@@ -1,4 +1,11 @@
-"""Our clients for callers that know no asyncio: an event loop in a thread of its own."""
+"""An asyncio event loop in a background thread, through which synchronous callers use the asynchronous clients.
+
+The same role as anyio's blocking portal, which does not fit here for three reasons (anyio 4.16). Cancelling a portal's
+future cancels each further await of its coroutine too, so that a call's asynchronous cleanup cannot run ("level
+cancellation" in anyio's documentation). Its methods block until the loop's thread answers, and are refused within that
+thread, where the garbage collector may run a finalizer. And a forked process, which has no such thread, would wait for
+it at its exit.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +25,14 @@ T = TypeVar("T")
 
 
 class ClosedError(WrongOrder):
-    """The loop was closed, before or meanwhile."""
+    """The loop is closed, or was closed during the call."""
 
     def __init__(self) -> None:
-        super().__init__("the connection was closed by a cleanup: make another object to go on")
+        super().__init__("the connection was closed by a cleanup; create a new object")
 
 
 class BackgroundLoop:
-    """Runs coroutines for other threads, in the context of who asks: spans and request ids go with them."""
+    """Runs coroutines for other threads, each in its caller's context: spans and request ids are propagated."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -33,23 +40,23 @@ class BackgroundLoop:
         self._running: set[Future[Any]] = set()
         self._streams: WeakSet[BlockingStream[Any]] = WeakSet()
         self._held = AsyncExitStack()
-        # Nothing is submitted to a loop that has ended. The garbage collector may close one loop within the other's.
-        self._turn = RLock()
-        # A daemon: a program may end without closing this. Its end is also the end of what was started from it.
+        # Serializes submissions with `close`. Reentrant, since the garbage collector may call `close` within `submit`.
+        self._lock = RLock()
+        # A daemon thread: a program may exit without `close`. Child processes started by the thread end with it.
         self._thread = Thread(target=self._loop.run_forever, name="deepmath", daemon=True)
         self._thread.start()
 
     async def hold(self, context: AbstractAsyncContextManager[T]) -> T:
-        """Enter `context`, which `close` leaves. To be awaited in the loop."""
+        """Enter `context`, which `close` exits. To be awaited in the loop."""
         return await self._held.enter_async_context(context)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin `coroutine`. Cancelling the future cancels it.
+        """Start `coroutine`, without waiting for it. Cancelling the future cancels the coroutine.
 
         Raises:
-            ClosedError: the loop was closed.
+            ClosedError: The loop is closed.
         """
-        with self._turn:
+        with self._lock:
             if self.closed:
                 coroutine.close()
                 raise ClosedError
@@ -59,15 +66,15 @@ class BackgroundLoop:
         return future
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Return what `coroutine` returns, or raise what it raises. Ctrl-C cancels it.
+        """Return the result of `coroutine`, or raise its exception. Ctrl-C cancels it.
 
         Raises:
-            ClosedError: the loop was closed, before or meanwhile.
+            ClosedError: The loop is closed, or was closed during the call.
         """
         return self.result(self.submit(coroutine))
 
     def result(self, future: Future[T]) -> T:
-        """Return the result of what was submitted, as `run` does."""
+        """Wait for the result of a submitted coroutine, as `run` does."""
         try:
             return future.result()
         except CancelledError:
@@ -79,65 +86,65 @@ class BackgroundLoop:
             raise
 
     def iterate(self, items: AsyncIterator[T], owner: object = None) -> BlockingStream[T]:
-        """Return an iterator over `items`, an asynchronous generator. `owner` lives as long as that."""
+        """Return an iterator over `items`, an asynchronous generator. It keeps `owner` alive."""
         stream = BlockingStream(self, items, owner)
         self._streams.add(stream)
         return stream
 
     @property
-    def is_here(self) -> bool:
-        """Whether the caller is in the loop's own thread, as the garbage collector may be."""
+    def is_current_thread(self) -> bool:
+        """Whether the caller is in the loop's own thread, as a finalizer may be."""
         return current_thread() is self._thread
 
     def close(self) -> None:
-        """Cancel what runs, leave what is held, and end the thread; nothing if that was done. From any thread."""
-        if self.is_here:
+        """Cancel running coroutines, exit held contexts, and end the thread. Idempotent; from any thread."""
+        if self.is_current_thread:
             Thread(target=self.close, daemon=True).start()
             return
-        with self._turn:
-            if self.closed or not self._thread.is_alive():  # a forked process has the object, but not the thread
+        with self._lock:
+            if self.closed or not self._thread.is_alive():  # a forked process has this object, but not the thread
                 return
             self.closed = True
             for future in tuple(self._running):
                 future.cancel()
-            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+            closing = asyncio.run_coroutine_threadsafe(self._exit_contexts(), self._loop)
         try:
             try:
-                ending.result()
-            except KeyboardInterrupt:  # there may be processes and folders to be seen to; a second one breaks that off
-                ending.result()
+                closing.result()
+            except KeyboardInterrupt:  # finish stopping processes and removing folders, unless interrupted again
+                closing.result()
                 raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    async def _end(self) -> None:
+    async def _exit_contexts(self) -> None:
         try:
             for stream in tuple(self._streams):
-                await stream.end()
+                await stream.aclose()
         finally:
             await self._held.aclose()
-        # Let what grpc itself still does for calls that were cancelled come to its end.
+        # grpc.aio finishes cancelled calls in tasks of its own.
         if others := asyncio.all_tasks() - {asyncio.current_task()}:
-            _, stubborn = await asyncio.wait(others, timeout=_SETTLE_SECONDS)
-            for task in stubborn:
+            _, unfinished = await asyncio.wait(others, timeout=_SETTLE_SECONDS)
+            for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*stubborn, return_exceptions=True)
+            await asyncio.gather(*unfinished, return_exceptions=True)
 
 
 class BlockingStream(Iterator[T], Generic[T]):
-    """An asynchronous generator as an iterator. It has to be closed: that ends the generator."""
+    """An asynchronous generator as a synchronous iterator. The caller must close it, which closes the generator."""
 
     def __init__(self, loop: BackgroundLoop, items: AsyncIterator[T], owner: object) -> None:
         self._loop, self._items, self._owner = loop, items, owner
         self._next: Future[T] | None = None
         self._cancelled = False
-        self._turn = asyncio.Lock()  # a generator that is being cancelled cannot be closed yet
+        self._lock = asyncio.Lock()  # a generator cannot be closed while it is being cancelled
 
     def __next__(self) -> T:
         self._next = self._loop.submit(self._advance())
-        if self._cancelled:  # perhaps of the one before, which may have come all the same
+        if self._cancelled:  # possibly after the previous item had arrived
             self._next.cancel()
             raise StopIteration
         try:
@@ -150,24 +157,24 @@ class BlockingStream(Iterator[T], Generic[T]):
             raise
 
     def cancel(self) -> None:
-        """End the iteration, from whichever thread; whoever waits for the next item is told that there is none."""
+        """Stop the iteration, from any thread. A waiting `next` raises StopIteration."""
         self._cancelled = True
         if self._next:
             self._next.cancel()
 
     def close(self) -> None:
-        """End the generator, which the end of the loop does too."""
+        """Close the generator. Closing the loop does this too."""
         with suppress(ClosedError):
-            if self._loop.is_here:
-                self._loop.submit(self.end())
+            if self._loop.is_current_thread:
+                self._loop.submit(self.aclose())
             else:
-                self._loop.run(self.end())
+                self._loop.run(self.aclose())
 
     async def _advance(self) -> T:
-        async with self._turn:
+        async with self._lock:
             return await anext(self._items)
 
-    async def end(self) -> None:
-        """End the generator. To be awaited in the loop."""
-        async with self._turn:
+    async def aclose(self) -> None:
+        """Close the generator. To be awaited in the loop."""
+        async with self._lock:
             await cast(AsyncGenerator[T, None], self._items).aclose()

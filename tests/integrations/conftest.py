@@ -1,50 +1,64 @@
-"""Executors and generators for callers that know no asyncio."""
+"""Fixtures of the integrations: executors, models and generators for synchronous callers."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from deepmath.integrations.smolagents import DeepMathExecutor, DeepMathModel
 
-from .scripted_generator import Saying, saying
+from .scripted_generator import ScriptedGenerator, serve_scripted
 
 
 @pytest.fixture
 def new_executor(executor_address: str) -> Iterator[Callable[..., DeepMathExecutor]]:
-    """Makes executors on the shared service: `new_executor(timeout_seconds=1)`."""
-    made: list[DeepMathExecutor] = []
+    """Creates executors on the shared service: `new_executor(timeout_seconds=1)`."""
+    created: list[DeepMathExecutor] = []
 
     def new(imports: Any = (), **options: Any) -> DeepMathExecutor:
-        made.append(DeepMathExecutor(imports, executor_address, **options))
-        return made[-1]
+        created.append(DeepMathExecutor(imports, executor_address, **options))
+        return created[-1]
 
     yield new
-    for executor in made:
+    for executor in created:
         executor.cleanup()
 
 
 @pytest.fixture
-def executor(new_executor) -> DeepMathExecutor:
+def code_executor(new_executor) -> DeepMathExecutor:
+    """An executor with the default options."""
     return new_executor()
 
 
 @pytest.fixture
-def generator(executor_address: str) -> Iterator[Saying]:
-    """A generator that says what a test wants it to say."""
-    with saying(executor_address) as generator:
+def scripted_generator(executor_address: str) -> Iterator[ScriptedGenerator]:
+    """A generator whose output the test sets."""
+    with serve_scripted(executor_address) as generator:
         yield generator
 
 
 @pytest.fixture
-def model(generator: Saying) -> Iterator[DeepMathModel]:
-    """A model of that generator."""
-    with DeepMathModel(generator.address) as model:
+def model(scripted_generator: ScriptedGenerator) -> Iterator[DeepMathModel]:
+    """The model of `scripted_generator`."""
+    with DeepMathModel(scripted_generator.address) as model:
         yield model
 
 
 @pytest.fixture(scope="session")
-def real() -> Iterator[DeepMathModel]:
-    """The embedded model, on a local stack as users start it."""
-    with DeepMathModel(temperature=0.0) as model:
-        yield model
+async def embedded_model(generator_address: str) -> AsyncIterator[DeepMathModel]:
+    """The embedded model on the generator that all tests share. For tests with `in_thread`."""
+    model = await asyncio.to_thread(DeepMathModel, generator_address, temperature=0.0)
+    yield model
+    await asyncio.to_thread(model.cleanup)
+
+
+def in_thread(test: Callable[..., None]) -> Callable[..., Any]:
+    """Run a synchronous test in a thread: the event loop of the session serves the shared generator meanwhile."""
+
+    @functools.wraps(test)
+    async def run(**fixtures: Any) -> None:
+        await asyncio.to_thread(test, **fixtures)
+
+    return run

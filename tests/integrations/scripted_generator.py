@@ -1,4 +1,4 @@
-"""A generator whose model says what a test wants it to say, served as a real one in a thread of its own."""
+"""A real generator service around a scripted engine, served from a background thread."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.serving.grpc_server import GrpcServer
 
 HANGS = "(hangs)"
-"""A text that ends with it is told, and never ends."""
+"""A scripted text with this suffix is streamed without it, and its generation never finishes."""
 
 
-class SayingEngine(ScriptedEngine):
-    """Answers chats with `says`, one after another, and problems as its base does; keeps what it read."""
+class ScriptedChatEngine(ScriptedEngine):
+    """Answers chats with `replies` in order, and problems as its base class does. Records prompts and sampling."""
 
     context_length = 1 << 16
 
     def __init__(self) -> None:
         super().__init__()
-        self.says: list[str] = []
+        self.replies: list[str] = []
         self.prompts: list[str] = []
         self.samplings: list[Any] = []
 
@@ -40,7 +40,7 @@ class SayingEngine(ScriptedEngine):
         self.samplings.append(sampling)
         if tools:
             return await super().generate(prompt_ids, sampling, **options)
-        text, finish = self.says.pop(0), FinishReason.END_OF_TURN
+        text, finish = self.replies.pop(0), FinishReason.END_OF_TURN
         for end in stop:
             if end in text:
                 text, finish = text.split(end)[0], FinishReason.STOP_SEQUENCE
@@ -54,8 +54,8 @@ class SayingEngine(ScriptedEngine):
 
 
 @dataclass
-class Saying:
-    """A served generator around `engine`."""
+class ScriptedGenerator:
+    """A served generator."""
 
     engine: Any
     address: str
@@ -65,34 +65,36 @@ class Saying:
 
     @property
     def live(self) -> int:
-        """Trajectories running."""
+        """Number of running trajectories."""
         return self.servicer._admission.live
 
     def calls(self, method: str, status: str) -> float:
-        """How many calls of `method` have ended so."""
+        """Number of finished calls of `method` with this status."""
         labels = {"method": f"{SERVICE_NAME}/{method}", "status": status}
         return self.servicer._metrics.registry.get_sample_value("deepmath_generator_rpcs_total", labels) or 0
 
-    def die(self) -> None:
-        """End at once, calls in flight too."""
+    def kill(self) -> None:
+        """Stop at once, and abort calls in flight."""
         self.loop.run(self.server.stop(0))
 
 
 @contextmanager
-def saying(executor: str, engine: type[ScriptedEngine] = SayingEngine, **settings: Any) -> Iterator[Saying]:
-    """Serve a generator around `engine` for as long as the block lasts."""
+def serve_scripted(
+    executor: str, engine: type[ScriptedEngine] = ScriptedChatEngine, **settings: Any
+) -> Iterator[ScriptedGenerator]:
+    """Serve a generator around `engine` while the block lasts."""
     loop = BackgroundLoop()
 
-    async def begin() -> tuple[GeneratorServicer, GrpcServer, ExecutorClient]:
+    async def start() -> tuple[GeneratorServicer, GrpcServer, ExecutorClient]:
         config = GeneratorConfig(model=str(EMBEDDED_MODEL), **settings)
         client = ExecutorClient(executor, patience_s=2)
         metrics = GeneratorMetrics()
         servicer = GeneratorServicer(config, engine(), client, PromptTemplate.load(config.model), metrics)
         return servicer, await GrpcServer.start(config, {SERVICE_NAME: servicer.register}, metrics), client
 
-    servicer, server, client = loop.run(begin())
+    servicer, server, client = loop.run(start())
     try:
-        yield Saying(servicer._engine, server.address, loop, server, servicer)
+        yield ScriptedGenerator(servicer._engine, server.address, loop, server, servicer)
     finally:
         loop.run(server.stop(0))
         loop.run(client.close())

@@ -1,4 +1,4 @@
-"""Coroutines and asynchronous generators for callers in other threads."""
+"""Coroutines and asynchronous generators run for callers in other threads."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from deepmath.integrations.background_loop import BackgroundLoop, ClosedError
 
-ABOUT = ContextVar("about", default="nothing")
+CALLER = ContextVar("caller", default="nobody")
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def loop() -> Iterator[BackgroundLoop]:
     loop.close()
 
 
-async def count(ended: list[bool], stuck_at: int = -1) -> AsyncIterator[int]:
-    """Count to 4, or stop before `stuck_at`; its end takes a while."""
+async def count(closed: list[bool], stuck_at: int = -1) -> AsyncIterator[int]:
+    """Count to 4, or hang before `stuck_at`. The cleanup awaits."""
     try:
         for number in range(5):
             if number == stuck_at:
@@ -32,18 +32,18 @@ async def count(ended: list[bool], stuck_at: int = -1) -> AsyncIterator[int]:
             yield number
     finally:
         await asyncio.sleep(0.1)
-        ended.append(True)
+        closed.append(True)
 
 
-def test_coroutine_runs_in_another_thread_and_in_the_callers_context(loop) -> None:
-    async def told() -> tuple[str, str]:
-        return ABOUT.get(), threading.current_thread().name
+def test_coroutine_runs_in_the_loops_thread_with_the_callers_context(loop) -> None:
+    async def observe() -> tuple[str, str]:
+        return CALLER.get(), threading.current_thread().name
 
-    ABOUT.set("this test")
-    assert loop.run(told()) == ("this test", "deepmath")
+    CALLER.set("this test")
+    assert loop.run(observe()) == ("this test", "deepmath")
 
 
-def test_error_of_a_coroutine_is_the_callers(loop) -> None:
+def test_exception_of_a_coroutine_is_raised_in_the_caller(loop) -> None:
     async def fails() -> None:
         raise LookupError("where?")
 
@@ -52,23 +52,23 @@ def test_error_of_a_coroutine_is_the_callers(loop) -> None:
 
 
 def test_generator_is_iterated_and_closed(loop) -> None:
-    ended: list[bool] = []
-    stream = loop.iterate(count(ended))
+    closed: list[bool] = []
+    stream = loop.iterate(count(closed))
     assert [next(stream), next(stream)] == [0, 1]
     stream.close()
-    assert ended == [True]
+    assert closed == [True]
 
 
-def test_cancelling_ends_an_iteration_that_waits(loop) -> None:
-    ended: list[bool] = []
-    stream = loop.iterate(count(ended, stuck_at=2))
+def test_cancel_stops_a_waiting_iteration(loop) -> None:
+    closed: list[bool] = []
+    stream = loop.iterate(count(closed, stuck_at=2))
     threading.Timer(0.2, stream.cancel).start()
     assert list(stream) == [0, 1]
     stream.close()
-    assert ended == [True]
+    assert closed == [True]
 
 
-def test_nothing_comes_after_cancelling(loop) -> None:
+def test_cancelled_stream_yields_no_more_items(loop) -> None:
     stream = loop.iterate(count([]))
     next(stream)
     stream.cancel()
@@ -76,7 +76,7 @@ def test_nothing_comes_after_cancelling(loop) -> None:
     stream.close()
 
 
-def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+def test_close_cancels_running_coroutines_and_ends_the_thread() -> None:
     loop = BackgroundLoop()
     stuck = loop.submit(asyncio.sleep(60))
     loop.close()
@@ -84,23 +84,23 @@ def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     assert "deepmath" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_closing_ends_streams_and_then_leaves_what_is_held() -> None:
+def test_close_closes_streams_and_then_exits_held_contexts() -> None:
     loop = BackgroundLoop()
-    ended: list[bool] = []
+    closed: list[bool] = []
 
     @asynccontextmanager
     async def held() -> AsyncIterator[str]:
         yield "it"
-        ended.append(False)
+        closed.append(False)
 
     assert loop.run(loop.hold(held())) == "it"
-    stream = loop.iterate(count(ended))
+    stream = loop.iterate(count(closed))
     next(stream)
     loop.close()
-    assert ended == [True, False]
+    assert closed == [True, False]
     stream.close()
     loop.close()
-    assert ended == [True, False]
+    assert closed == [True, False]
 
 
 def test_loop_can_be_closed_from_its_own_thread() -> None:
@@ -119,8 +119,8 @@ def test_loop_can_be_closed_from_its_own_thread() -> None:
 
 
 def test_stream_can_be_closed_from_the_loops_own_thread(loop) -> None:
-    ended: list[bool] = []
-    stream = loop.iterate(count(ended))
+    closed: list[bool] = []
+    stream = loop.iterate(count(closed))
     next(stream)
 
     async def close() -> None:
@@ -128,10 +128,10 @@ def test_stream_can_be_closed_from_the_loops_own_thread(loop) -> None:
 
     loop.run(close())
     loop.run(asyncio.sleep(1))
-    assert ended == [True]
+    assert closed == [True]
 
 
-def test_closed_loop_takes_nothing_and_says_so() -> None:
+def test_closed_loop_rejects_coroutines_and_iteration() -> None:
     loop = BackgroundLoop()
     stream = loop.iterate(count([]))
     loop.close()
@@ -141,7 +141,7 @@ def test_closed_loop_takes_nothing_and_says_so() -> None:
         next(stream)
 
 
-def test_stream_that_the_loops_end_cuts_off_says_so() -> None:
+def test_closing_the_loop_during_iteration_raises_closed_error() -> None:
     loop = BackgroundLoop()
     stream = loop.iterate(count([], stuck_at=1))
     next(stream)
@@ -150,31 +150,31 @@ def test_stream_that_the_loops_end_cuts_off_says_so() -> None:
         next(stream)
 
 
-def test_interrupted_close_sees_to_what_is_held_all_the_same() -> None:
-    loop, ended = BackgroundLoop(), []
+def test_interrupted_close_still_exits_held_contexts() -> None:
+    loop, closed = BackgroundLoop(), []
 
     @asynccontextmanager
     async def held() -> AsyncIterator[None]:
         yield
         await asyncio.sleep(1)
-        ended.append(True)
+        closed.append(True)
 
     loop.run(loop.hold(held()))
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         loop.close()
-    assert ended == [True]
+    assert closed == [True]
     assert "deepmath" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_loop_of_a_forked_process_is_closed_without_its_thread(loop) -> None:
+def test_loop_in_a_forked_process_is_closed_without_its_thread(loop) -> None:
     if (child := os.fork()) == 0:
         loop.close()
         os._exit(7)
     until = time.monotonic() + 30
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+    while (closed := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
         time.sleep(0.05)
-    if ended == (0, 0):
+    if closed == (0, 0):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(ended[1]) == 7
+    assert os.waitstatus_to_exitcode(closed[1]) == 7

@@ -1,4 +1,4 @@
-"""smolagents on these services: the extra `smolagents`."""
+"""Integration into smolagents (the extra `smolagents`): a code executor, a model, and the maths agent."""
 
 from deepmath.integrations.smolagents.generator_model import DeepMathModel
 from deepmath.integrations.smolagents.math_agent import MathAgent

@@ -1,4 +1,4 @@
-"""smolagents' messages as those of the generator."""
+"""Conversion of smolagents' messages into the generator's."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -9,7 +9,7 @@ from smolagents.models import ChatMessage, MessageRole
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 
-# As smolagents' own models do: what tools are asked and answer is text of the two speakers.
+# The same as smolagents' own models: tool calls and results are text of assistant and user.
 _ROLES = {
     MessageRole.SYSTEM: pb.ChatMessage.ROLE_SYSTEM,
     MessageRole.USER: pb.ChatMessage.ROLE_USER,
@@ -19,14 +19,14 @@ _ROLES = {
 }
 
 
-def as_chat(messages: Iterable[ChatMessage | dict[str, Any]]) -> list[pb.ChatMessage]:
-    """Return `messages` for the generator; those of one speaker in a row are one, parted by line breaks.
+def to_generator_messages(messages: Iterable[ChatMessage | dict[str, Any]]) -> list[pb.ChatMessage]:
+    """Return `messages` for the generator. Consecutive messages of one role are joined by line breaks.
 
     Raises:
-        InvalidRequest: one has no known role, or holds anything but text.
+        InvalidRequest: A message has an unknown role, or content other than text.
     """
     if isinstance(messages, str | dict | ChatMessage):
-        raise InvalidRequest("messages has to be a list of messages, such as [{'role': 'user', 'content': '…'}]")
+        raise InvalidRequest("messages must be a list of messages, such as [{'role': 'user', 'content': '…'}]")
     turns = [_turn(index, message) for index, message in enumerate(messages)]
     return [
         pb.ChatMessage(role=role, content="\n".join(text for _, text in group))
@@ -41,9 +41,11 @@ def _turn(index: int, message: ChatMessage | dict[str, Any]) -> tuple[pb.ChatMes
     elif isinstance(message, dict):
         role, content = message.get("role"), message.get("content")
     else:
-        raise InvalidRequest(f"{where} is a {type(message).__name__}; give ChatMessage or a dict with role and content")
-    if role not in _ROLES:  # MessageRole are strings
-        raise InvalidRequest(f"{where}.role is {role!r}; take one of {', '.join(MessageRole.roles())}")
+        raise InvalidRequest(
+            f"{where} is a {type(message).__name__}; pass a ChatMessage or a dict with role and content"
+        )
+    if role not in _ROLES:  # members of MessageRole are strings
+        raise InvalidRequest(f"{where}.role is {role!r}; the roles are {', '.join(MessageRole.roles())}")
     return _ROLES[role], _text(where, content)
 
 
@@ -51,11 +53,11 @@ def _text(where: str, content: Any) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise InvalidRequest(f"{where}.content is a {type(content).__name__}; give text, or a list of parts with text")
+        raise InvalidRequest(f"{where}.content is a {type(content).__name__}; pass text, or a list of text parts")
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
         if kind != "text":
-            raise InvalidRequest(f"{where} holds a part of type {kind}; this model reads text only: leave it out")
+            raise InvalidRequest(f"{where} has a part of type {kind}; this model reads text only")
         texts.append(str(part.get("text", "")))
     return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""The generator's model, for any of smolagents' agents."""
+"""smolagents model served by a generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepmath.clients import GeneratorClient
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.integrations.background_loop import BackgroundLoop, BlockingStream
-from deepmath.integrations.smolagents.chat_messages import as_chat
+from deepmath.integrations.smolagents.chat_messages import to_generator_messages
 from deepmath.local_stack.stack import LocalStack, generator_options
 
 log = logging.getLogger(__name__)
@@ -26,24 +26,26 @@ _PARAMETERS = (*_SAMPLING, "max_tokens")
 
 
 class DeepMathModel(Model):
-    """The model of the generator at `address`; without one, of a local stack that this starts, half a minute or more.
+    """A generator's model, for any of smolagents' agents. Threads may share it.
 
-    `tls` is a folder with tls.crt, tls.key and ca.crt, `token_file` a file with a token with the scope `generate`;
-    without them DEEPMATH_TLS and DEEPMATH_TOKEN_FILE say which. `model` (a directory or hub name; default: the embedded
-    one) and `adapter` (a directory) are what a stack of its own serves. `model_id` is the generator's word for its own.
+    It reads and writes text: no images, no response formats. smolagents' prompts describe the tools, and tool calls are
+    parsed from JSON in the answer.
 
-    `parameters` are temperature, top_p, top_k, seed and max_tokens (of one answer). As in smolagents, those given here
-    go before those of a call; what neither gives is the generator's default.
+    A context manager. `cleanup` cancels calls in flight, closes the connection and stops the local stack; so do garbage
+    collection of the model and the exit of the program.
 
-    It reads and writes text: no images, no response formats. Tools come in the prompt, as smolagents writes them, and
-    calls are read from the answer's JSON.
-
-    A context manager; `cleanup` ends the connection, calls in flight and the stack, and so do the end of the model and
-    of the program. Threads may share it.
+    Args:
+        address: Address of a running generator. Default: start a local stack, which takes half a minute or more.
+        tls: Folder with tls.crt, tls.key and ca.crt. Default: DEEPMATH_TLS.
+        token_file: File with a token of the scope `generate`. Default: DEEPMATH_TOKEN_FILE.
+        model: Model directory or hub name for the local stack. Default: the embedded model.
+        adapter: Directory of a LoRA adapter for the local stack.
+        parameters: temperature, top_p, top_k, seed, and max_tokens of one answer. As in smolagents, those given here
+            take precedence over those of a call. Default: the generator's.
 
     Raises:
-        InvalidRequest: an argument cannot be used.
-        Unavailable: the generator cannot be reached, or the stack does not start.
+        InvalidRequest: An argument is invalid.
+        Unavailable: The generator is unreachable, or the stack does not start.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class DeepMathModel(Model):
         **parameters: Any,
     ) -> None:
         if address and (model or adapter):
-            raise InvalidRequest("model and adapter are for a generator started here: leave them out, or the address")
+            raise InvalidRequest(
+                "model and adapter apply to a generator that is started here; leave them out, or the address"
+            )
         _sampling(parameters)
         self.address = address
         self._loop = BackgroundLoop()
@@ -75,7 +79,9 @@ class DeepMathModel(Model):
         address = self.address
         if address is None:
             served, options = generator_options(model, adapter)
-            log.warning("starting an executor and a generator on this machine; loading a model takes a while")
+            log.warning(
+                "starting an executor and a generator on this machine; loading a model takes half a minute or more"
+            )
             stack = LocalStack(served, arguments={"generator": options})
             address = (await self._loop.hold(stack)).generator
         client = await self._loop.hold(GeneratorClient(address, tls=tls, token_file=token_file))
@@ -89,7 +95,7 @@ class DeepMathModel(Model):
 
     @property
     def supports_stop_parameter(self) -> bool:
-        """Whatever the model is called."""
+        """True, whatever the name of the model."""
         return True
 
     def generate(
@@ -100,21 +106,21 @@ class DeepMathModel(Model):
         tools_to_call_from: list[Any] | None = None,  # noqa: ARG002 - smolagents' signature
         **parameters: Any,
     ) -> ChatMessage:
-        """Return the model's answer; `raw` says why it ended (end_of_turn, stop_sequence, length).
+        """Return the model's answer, with its finish reason in `raw`: end_of_turn, stop_sequence or length.
 
-        It ends before the first of `stop_sequences`. `tools_to_call_from` adds nothing to the messages: smolagents' own
-        prompts say what there is to call.
+        The answer ends before the first of `stop_sequences`. `tools_to_call_from` is ignored: smolagents' own prompts
+        describe the tools.
 
         Raises:
-            InvalidRequest: messages or parameters cannot be used, or the prompt is too long.
-            Overloaded: the generator has no room.
-            Unavailable: the generator cannot be reached, or has gone.
+            InvalidRequest: Messages or parameters are invalid, or the prompt is too long.
+            Overloaded: The generator is at capacity.
+            Unavailable: The generator is unreachable.
         """
         *texts, last = self._chat(messages, stop_sequences, response_format, parameters)
         return ChatMessage(
             role=MessageRole.ASSISTANT,
             content="".join(event.text.text for event in texts),
-            token_usage=as_usage(last.end.usage),
+            token_usage=to_token_usage(last.end.usage),
             raw={"finish_reason": pb.ChatEnd.Reason.Name(last.end.reason).removeprefix("REASON_").lower()},
         )
 
@@ -123,28 +129,28 @@ class DeepMathModel(Model):
         messages: list[ChatMessage | dict[str, Any]],
         stop_sequences: list[str] | None = None,
         response_format: dict[str, str] | None = None,
-        tools_to_call_from: list[Any] | None = None,  # noqa: ARG002 - as in `generate`
+        tools_to_call_from: list[Any] | None = None,  # noqa: ARG002 - smolagents' signature
         **parameters: Any,
     ) -> Generator[ChatMessageStreamDelta, None, None]:
-        """Yield the answer while it is written; the last delta has the token usage. The rest is as in `generate`."""
+        """Yield the answer as it is generated; the last delta has the token usage. Otherwise like `generate`."""
         for event in self._chat(messages, stop_sequences, response_format, parameters):
-            usage = as_usage(event.end.usage) if event.HasField("end") else None
+            usage = to_token_usage(event.end.usage) if event.HasField("end") else None
             yield ChatMessageStreamDelta(content=event.text.text, token_usage=usage)
 
     def solve(self, question: str, budget: pb.Budget | None = None) -> BlockingStream[pb.SolveResponse]:
-        """Have the generator's own agent loop solve `question`; return its events, to be closed after use.
+        """Return the events of the generator's own agent loop on `question`. The caller must close the stream.
 
-        Of the parameters, sampling counts here; what may be used is in `budget`. The events raise as `generate` does.
+        The model's sampling parameters apply; limits come from `budget` only. Iteration raises what `generate` raises.
         """
         return self._loop.iterate(self._client.solve(question, sampling=_sampling(self.kwargs), budget=budget), self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` makes the same model of, but for `tls`, `token_file` and what a stack serves."""
+        """Return the arguments for `from_dict`, except `tls`, `token_file`, `model` and `adapter`."""
         return {"model_id": self.model_id, "address": self.address, **self.kwargs}
 
     @classmethod
     def from_dict(cls, model_dictionary: dict[str, Any]) -> Self:
-        """Return the model that `to_dict` told of."""
+        """Return a model from the arguments that `to_dict` returned."""
         return cls(**{name: value for name, value in model_dictionary.items() if name != "model_id"})
 
     def _chat(
@@ -156,11 +162,11 @@ class DeepMathModel(Model):
     ) -> Iterator[pb.ChatResponse]:
         if response_format is not None:
             raise InvalidRequest(
-                "the generator takes no response_format; use agents without use_structured_outputs_internally"
+                "the generator does not support response_format; use agents without use_structured_outputs_internally"
             )
         parameters = parameters | self.kwargs
         call = self._client.chat(
-            as_chat(messages),
+            to_generator_messages(messages),
             sampling=_sampling(parameters),
             max_tokens=parameters.get("max_tokens"),
             stop_sequences=stop_sequences or (),
@@ -170,17 +176,19 @@ class DeepMathModel(Model):
             for event in events:
                 yield event
         if event is None or not event.HasField("end"):
-            raise Unavailable("the generator left its answer unfinished")
+            raise Unavailable("the generator's answer ended early")
 
 
-def as_usage(usage: pb.Usage) -> TokenUsage:
-    """Return the generator's usage as smolagents has it."""
+def to_token_usage(usage: pb.Usage) -> TokenUsage:
+    """Return the generator's usage as smolagents' TokenUsage."""
     return TokenUsage(usage.input_tokens, usage.output_tokens)
 
 
 def _sampling(parameters: dict[str, Any]) -> pb.Sampling:
     if unknown := sorted(parameters.keys() - _PARAMETERS):
-        raise InvalidRequest(f"DeepMathModel has no {', '.join(unknown)}; it takes {', '.join(_PARAMETERS)}")
+        raise InvalidRequest(
+            f"unknown parameters of DeepMathModel: {', '.join(unknown)}; it has {', '.join(_PARAMETERS)}"
+        )
     try:
         pb.ChatRequest(max_tokens=parameters.get("max_tokens"))
         return pb.Sampling(**{name: parameters.get(name) for name in _SAMPLING})

@@ -1,58 +1,37 @@
-"""The generator's own agent loop as one of smolagents' agents."""
+"""The generator's own agent loop as a smolagents agent."""
 
 from __future__ import annotations
 
 import itertools
-import re
 import time
 from collections.abc import Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
-from rich.text import Text
 from smolagents.agent_types import handle_agent_output_types
-from smolagents.agents import (
-    EMPTY_PROMPT_TEMPLATES,
-    ActionOutput,
-    ManagedAgentPromptTemplate,
-    MultiStepAgent,
-    PromptTemplates,
-    StreamEvent,
-)
-from smolagents.memory import ActionStep, FinalAnswerStep, TaskStep, ToolCall
-from smolagents.models import ChatMessage, ChatMessageStreamDelta, MessageRole
-from smolagents.monitoring import YELLOW_HEX, LogLevel, Timing, TokenUsage
-from smolagents.utils import AgentError, AgentExecutionError, AgentGenerationError, AgentMaxStepsError
+from smolagents.agents import EMPTY_PROMPT_TEMPLATES, ManagedAgentPromptTemplate, PromptTemplates, StreamEvent
+from smolagents.memory import ActionStep, FinalAnswerStep, TaskStep
+from smolagents.models import ChatMessage, ChatMessageStreamDelta
+from smolagents.monitoring import LogLevel, Timing, TokenUsage
+from smolagents.utils import AgentError, AgentGenerationError
 
 from deepmath.errors import DeepMathError, InvalidRequest
-from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.integrations.smolagents.generator_model import DeepMathModel, as_usage
-
-if TYPE_CHECKING:
-    from deepmath.integrations.background_loop import BlockingStream
-
-_END_OF_TURN = re.compile(r"(<\|[a-z_]+\|>)+\s*$")
+from deepmath.integrations.background_loop import BlockingStream
+from deepmath.integrations.smolagents.generator_model import DeepMathModel, to_token_usage
+from deepmath.integrations.smolagents.smolagents_patches.step_loop import StepLoopAgent
+from deepmath.integrations.smolagents.step_recorder import StepRecorder
 
 _TEMPLATES = PromptTemplates(
     **EMPTY_PROMPT_TEMPLATES
     | {
         "managed_agent": ManagedAgentPromptTemplate(
-            task="{{task}}",  # the model knows problems, and no talk around them
+            task="{{task}}",  # the model was trained on bare problems
             report="{% if final_answer is none %}'{{name}}' found no answer.{% else %}"
             "Here is the final answer from your managed agent '{{name}}':\n{{final_answer}}{% endif %}",
         )
     }
 )
-
-_ENDED_BY = {
-    pb.STATUS_NO_ANSWER: "the model ended its turn without an answer in \\boxed{}",
-    pb.STATUS_TOKEN_BUDGET: "the budget of tokens, or the model's context, was spent before there was an answer",
-    pb.STATUS_STEP_BUDGET: "the budget of steps, max_steps, was spent before there was an answer",
-    pb.STATUS_TIME_BUDGET: "the budget of time was spent before there was an answer",
-}
-
-
 _OPTIONS = {
     "verbosity_level",
     "step_callbacks",
@@ -64,26 +43,30 @@ _OPTIONS = {
 }
 
 
-class MathAgent(MultiStepAgent):
-    """Solves maths problems by the generator's own loop, with which its model was trained.
+class MathAgent(StepLoopAgent):
+    """Solves maths problems by the generator's own agent loop, the one that its model was trained with.
 
-    A step is what the model writes up to a tool call, and what the snippet gave it to read; the last has the answer.
-    `run` returns the answer as text, or None where there is none: the last step's `error` says why, and the state of a
-    RunResult is "max_steps_error" whatever was spent. With `stream_outputs`, `run(stream=True)` has the text too, as it
-    is written.
+    A step is the model's output up to a tool call, and the output of the snippet; the last step has the answer. `run`
+    returns the answer as text, or None if there is none: then the last step's `error` has the reason, and the state of
+    a RunResult is "max_steps_error", whichever budget was exhausted. With `stream_outputs`, `run(stream=True)` also
+    yields the text as it is generated.
 
-    `model` is where the generator is and how it draws; without one, this starts a local stack. `budget` is what one run
-    may use; `max_steps` of it is the agent's, or the run's, and counts what the model writes up to a tool call, or to
-    `max_step_tokens`. All others are as in smolagents. What the loop has no place for is refused: tools beside Python,
-    managed agents, plans, instructions, checks of the final answer.
+    Each run is an independent question. With `reset=False`, memory and counts are kept, but the model does not see
+    them. The loop has no tools besides Python, managed agents, planning, instructions or final-answer checks; such
+    options are rejected.
 
-    Each run is a question of its own: with `reset=False` memory and counts go on, but the model reads nothing of them.
+    A context manager; `cleanup` closes a model that the agent created.
 
-    A context manager; `cleanup` ends the model where this has made it.
+    Args:
+        model: The generator and its sampling parameters. Default: start a local stack.
+        budget: Budget of one run. Its `max_steps` is replaced by the agent's or the run's.
+        max_steps: Model outputs per run, each up to a tool call or `max_step_tokens`.
+        stream_outputs: Whether `run(stream=True)` yields text deltas.
+        options: Other options of smolagents' agents.
 
     Raises:
-        InvalidRequest: an argument cannot be used.
-        Unavailable: the local stack does not start.
+        InvalidRequest: An argument is invalid.
+        Unavailable: The local stack does not start.
     """
 
     def __init__(
@@ -96,17 +79,19 @@ class MathAgent(MultiStepAgent):
         **options: Any,
     ) -> None:
         if model is not None and not isinstance(model, DeepMathModel):
-            raise InvalidRequest(f"MathAgent runs the generator's own loop: its model is a DeepMathModel, no {model!r}")
+            raise InvalidRequest(
+                f"MathAgent runs the generator's own loop; its model is a DeepMathModel, not {model!r}"
+            )
         if unknown := sorted(options.keys() - _OPTIONS):
-            raise InvalidRequest(f"MathAgent takes no {', '.join(unknown)}: its loop is the generator's own")
+            raise InvalidRequest(f"MathAgent does not support {', '.join(unknown)}: its loop is the generator's own")
         self._own_model = DeepMathModel() if model is None else None
         self._events: BlockingStream[pb.SolveResponse] | None = None
-        self._told = TokenUsage(0, 0)
+        self._recorded_usage = TokenUsage(0, 0)
         self.budget = budget or pb.Budget()
         super().__init__(
             tools=[], model=model or self._own_model, prompt_templates=_TEMPLATES, max_steps=max_steps, **options
         )
-        self.tools: dict[str, Any] = {}  # answers come in a box, by no tool
+        self.tools: dict[str, Any] = {}  # drop `final_answer`: the answer comes in \boxed{}
         self.stream_outputs = stream_outputs
 
     def __enter__(self) -> Self:
@@ -116,13 +101,13 @@ class MathAgent(MultiStepAgent):
         self.cleanup()
 
     def cleanup(self) -> None:
-        """End the model, and its stack, where this has made it."""
+        """Close a model that the agent created, and its local stack."""
         if self._own_model:
             self._own_model.cleanup()
 
     def initialize_system_prompt(self) -> str:
-        """Return where the prompt is: not here."""
-        return "The generator's own, by the prompt template of its model."
+        """Return a placeholder: the generator has the prompt."""
+        return "The generator's own, from the prompt template of its model."
 
     def run(
         self,
@@ -134,52 +119,48 @@ class MathAgent(MultiStepAgent):
         max_steps: int | None = None,
         return_full_result: bool | None = None,
     ) -> Any:
-        """Solve `task`, as smolagents' agents do. `additional_args` become lines of the question.
+        """Solve `task`, like smolagents' agents. `additional_args` become lines of the question.
 
         Raises:
-            InvalidRequest: an argument cannot be used.
-            AgentGenerationError: the generator refused the question, cannot be reached or failed; its cause says which.
-            AgentError: the run was interrupted.
+            InvalidRequest: An argument is invalid.
+            AgentGenerationError: The generator rejected the question, is unreachable or failed; see its cause.
+            AgentError: The run was interrupted.
         """
         if not isinstance(task, str) or not task.strip():
-            raise InvalidRequest(f"task is {task!r}; give the problem to solve, as text")
+            raise InvalidRequest(f"task is {task!r}; pass the problem as text")
         if images:
-            raise InvalidRequest("the model reads text only: leave out images (and files)")
+            raise InvalidRequest("the model reads text only; leave out images and files")
         for name, value in (additional_args or {}).items():
             if not isinstance(value, str | int | float | list | tuple | dict):
                 raise InvalidRequest(
                     f"additional_args[{name!r}] is a {type(value).__name__}; the model reads text only: "
-                    "give numbers, texts, or lists and dicts of them"
+                    "pass numbers, strings, or lists and dicts of them"
                 )
             task += f"\n{name} = {value!r}"
         return super().run(task, stream=stream, reset=reset, max_steps=max_steps, return_full_result=return_full_result)
 
     def interrupt(self) -> None:
-        """End the run under way, from another thread or a callback: it raises AgentError, and its sandbox dies."""
+        """Stop the current run, from another thread or a callback. It raises AgentError, and its sandbox is killed."""
         super().interrupt()
         if self._events:
             self._events.cancel()
 
-    def _run_stream(
-        self,
-        task: str,
-        max_steps: int,
-        images: list[Any] | None = None,  # noqa: ARG002 - smolagents' signature; there are none
-    ) -> Generator[StreamEvent, None, None]:
+    def run_steps(self, task: str, max_steps: int) -> Generator[StreamEvent, None, None]:
+        """Yield the events of one trajectory."""
         budget = pb.Budget()
         budget.CopyFrom(self.budget)
         budget.max_steps = max_steps
-        self._told = TokenUsage(0, 0)
+        self._recorded_usage = TokenUsage(0, 0)
         with closing(self.model.solve(task, budget)) as self._events:
             for self.step_number in itertools.count(1):
                 step = ActionStep(step_number=self.step_number, timing=Timing(start_time=time.time()))
                 self.logger.log_rule(f"Step {self.step_number}", level=LogLevel.INFO)
                 failure: AgentError | None = None
                 try:
-                    yield from self._step_stream(step)
+                    yield from self.run_step_instrumented(step)
                 except AgentError as error:
                     step.error = failure = error
-                self._finalize_step(step)
+                self.finish_step(step)
                 self.memory.steps.append(step)
                 yield step
                 if failure:
@@ -187,106 +168,78 @@ class MathAgent(MultiStepAgent):
                 if step.is_final_answer:
                     break
         final = FinalAnswerStep(handle_agent_output_types(step.action_output))
-        self._finalize_step(final)
+        self.finish_step(final)
         yield final
 
-    def _step_stream(self, memory_step: ActionStep) -> Generator[StreamEvent, None, None]:
-        """Fill `memory_step` with the generator's events up to the end of a snippet, or of the trajectory."""
-        if self.interrupt_switch:
-            raise AgentError("Agent interrupted.", self.logger)
-        memory_step.model_input_messages = self._run_so_far()
-        text = ""
+    def run_step(self, step: ActionStep) -> Generator[StreamEvent, None, None]:
+        """Record the generator's events in `step`, up to a snippet's result or the end of the trajectory."""
+        self._raise_if_interrupted()
+        step.model_input_messages = self._messages_of_this_run()
+        recorder = StepRecorder(step, f"call_{len(self.memory.steps)}", self.logger)
         try:
             for event in self._events or ():
                 match event.WhichOneof("event"):
                     case "text":
-                        text += event.text.text
+                        recorder.add_text(event.text.text)
                         if self.stream_outputs:
                             yield ChatMessageStreamDelta(content=event.text.text)
                     case "note":
-                        self.logger.log(Text(event.note.text, style="yellow"))
+                        recorder.record_note(event.note.text)
                     case "snippet":
-                        self._wrote(memory_step, text, as_usage(event.snippet.usage))
-                        yield self._called(memory_step, event.snippet.code)
+                        usage = to_token_usage(event.snippet.usage)
+                        self._recorded_usage = _add(self._recorded_usage, usage)
+                        recorder.record_output(usage)
+                        yield recorder.record_call(event.snippet.code)
                     case "result":
-                        yield self._observed(memory_step, event.result)
+                        yield recorder.record_result(event.result)
                         return
                     case "trajectory":
-                        self._wrote(memory_step, text, self._untold(event.trajectory.usage))
-                        ended = self._ended(memory_step, event.trajectory)
-                    case "vote":  # after the last sample; to leave before would be to cancel the call
-                        yield ended
+                        recorder.record_output(self._unrecorded(event.trajectory.usage))
+                        end = recorder.record_end(event.trajectory)
+                    case "vote":  # the last event; returning before it would cancel the call
+                        yield end
                         return
         except DeepMathError as error:
             raise AgentGenerationError(f"Error in generating model output:\n{error}", self.logger) from error
+        self._raise_if_interrupted()
+        raise AgentGenerationError("Error in generating model output:\nthe generator's stream ended early", self.logger)
+
+    def _raise_if_interrupted(self) -> None:
         if self.interrupt_switch:
             raise AgentError("Agent interrupted.", self.logger)
-        raise AgentGenerationError("Error in generating model output:\nthe generator left it unfinished", self.logger)
 
-    def _run_so_far(self) -> list[ChatMessage]:
-        """Return this run as smolagents tells of it. The model reads the same, in its own format."""
+    def _messages_of_this_run(self) -> list[ChatMessage]:
+        """Return this run as smolagents' messages. The model reads the same content in its own format."""
         steps = self.memory.steps
-        begun = max(index for index, step in enumerate(steps) if isinstance(step, TaskStep))
-        return [message for step in steps[begun:] for message in step.to_messages()]
+        start = max(index for index, step in enumerate(steps) if isinstance(step, TaskStep))
+        return [message for step in steps[start:] for message in step.to_messages()]
 
-    def _wrote(self, step: ActionStep, text: str, usage: TokenUsage) -> None:
-        self._told = TokenUsage(
-            self._told.input_tokens + usage.input_tokens, self._told.output_tokens + usage.output_tokens
-        )
-        step.token_usage = usage
-        if text := _END_OF_TURN.sub("", text):
-            step.model_output = text
-            step.model_output_message = ChatMessage(MessageRole.ASSISTANT, content=text, token_usage=usage)
-            self.logger.log_markdown(text, title="Output message of the LLM:", level=LogLevel.DEBUG)
-
-    def _untold(self, total: pb.Usage) -> TokenUsage:
-        return TokenUsage(total.input_tokens - self._told.input_tokens, total.output_tokens - self._told.output_tokens)
-
-    def _called(self, step: ActionStep, code: str) -> ToolCall:
-        call = ToolCall(name="python_interpreter", arguments=code, id=f"call_{len(self.memory.steps)}")
-        step.code_action, step.tool_calls = code, [call]
-        self.logger.log_code(title="Executing parsed code:", content=code, level=LogLevel.INFO)
-        return call
-
-    def _observed(self, step: ActionStep, result: pb.ToolResult) -> ActionOutput:
-        step.observations = result.text
-        step.action_output = result.result.value if result.result.HasField("value") else None
-        self.logger.log(Text(f"Out: {result.text}"), level=LogLevel.INFO)
-        if result.result.outcome != executor.OUTCOME_OK:
-            step.error = AgentExecutionError(result.text.splitlines()[-1], self.logger)
-        return ActionOutput(output=step.action_output, is_final_answer=False)
-
-    def _ended(self, step: ActionStep, trajectory: pb.Trajectory) -> ActionOutput:
-        if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
-            reason = "; ".join(trajectory.notes) or "the engine or every executor failed"
-            raise AgentGenerationError(f"Error in generating model output:\n{reason}", self.logger)
-        step.is_final_answer = True
-        if trajectory.status == pb.STATUS_ANSWERED:
-            step.action_output = trajectory.answer
-            self.logger.log(Text(f"Final answer: {trajectory.answer}", style=f"bold {YELLOW_HEX}"), level=LogLevel.INFO)
-        else:
-            step.error = AgentMaxStepsError(_ENDED_BY.get(trajectory.status, "no answer"), self.logger)
-        return ActionOutput(output=step.action_output, is_final_answer=True)
+    def _unrecorded(self, total: pb.Usage) -> TokenUsage:
+        """Return the part of a run's usage that no step has yet."""
+        recorded = self._recorded_usage
+        return TokenUsage(total.input_tokens - recorded.input_tokens, total.output_tokens - recorded.output_tokens)
 
     def save(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse, as do `push_to_hub` and `from_dict`.
+        """Not supported; neither are `push_to_hub` and `from_dict`.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: Always.
         """
-        raise NotImplementedError(
-            "a MathAgent is a connection to a generator, and no files make one: keep the line of code that makes it"
-        )
+        raise NotImplementedError("a MathAgent is a connection to a generator and cannot be saved")
 
     push_to_hub = save
 
     @classmethod
     def from_dict(cls, agent_dict: dict[str, Any], **_: Any) -> NoReturn:
-        """Refuse.
+        """Not supported.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: Always.
         """
         raise NotImplementedError(
-            f"a MathAgent is made by MathAgent(DeepMathModel(ADDRESS)), not of {agent_dict!r:.80}"
+            f"create a MathAgent with MathAgent(DeepMathModel(ADDRESS)), not from {agent_dict!r:.80}"
         )
+
+
+def _add(left: TokenUsage, right: TokenUsage) -> TokenUsage:
+    return TokenUsage(left.input_tokens + right.input_tokens, left.output_tokens + right.output_tokens)

@@ -1,40 +1,41 @@
-"""OpenInference's traces of smolagents, for the classes here too."""
+"""OpenInference spans for DeepMathModel and MathAgent."""
 
 from typing import Any
 
 from deepmath.errors import Unavailable
 from deepmath.integrations.smolagents.generator_model import DeepMathModel
-from deepmath.integrations.smolagents.math_agent import MathAgent
+from deepmath.integrations.smolagents.smolagents_patches.step_loop import StepLoopAgent
 
 
 def instrument(tracer_provider: Any = None) -> None:
-    """Do what `SmolagentsInstrumentor().instrument()` does, and the same to DeepMathModel and MathAgent.
+    """Instrument smolagents, as `SmolagentsInstrumentor().instrument()` does, and also DeepMathModel and MathAgent.
 
-    By itself that makes spans of every agent's runs, but of steps and answers only where the class is smolagents' own.
-    `tracer_provider` is OpenTelemetry's; default: that of the process. Doing it again changes nothing.
+    The instrumentor alone creates spans for the runs of every agent, but for steps and model calls of smolagents' own
+    classes only. `tracer_provider` is OpenTelemetry's; default: the process's. Idempotent.
 
     Raises:
-        Unavailable: the packages are missing.
+        Unavailable: The instrumentation is not installed.
     """
-    try:
+    try:  # openinference-instrumentation-smolagents is optional
         from openinference.instrumentation import OITracer, TraceConfig
         from openinference.instrumentation.smolagents import SmolagentsInstrumentor
-        from openinference.instrumentation.smolagents._wrappers import _ModelStreamWrapper, _ModelWrapper, _StepWrapper
         from opentelemetry import trace
         from wrapt import wrap_function_wrapper
+
+        from deepmath.integrations.smolagents.openinference_patches import span_wrappers
     except ImportError as error:
         raise Unavailable(
-            f"traces of smolagents need a package that is not installed ({error.name}): "
+            f"spans of smolagents need a package that is not installed ({error.name}): "
             "pip install openinference-instrumentation-smolagents"
         ) from error
     if not SmolagentsInstrumentor().is_instrumented_by_opentelemetry:
         SmolagentsInstrumentor().instrument(tracer_provider=tracer_provider)
-    if hasattr(MathAgent._step_stream, "__wrapped__"):
+    if hasattr(StepLoopAgent._step_stream, "__wrapped__"):
         return
     tracer = OITracer(trace.get_tracer(__name__, tracer_provider=tracer_provider), config=TraceConfig())
-    for where, method, wrapper in (
-        (MathAgent, "_step_stream", _StepWrapper),
-        (DeepMathModel, "generate", _ModelWrapper),
-        (DeepMathModel, "generate_stream", _ModelStreamWrapper),
+    for owner, method, wrapper in (
+        (StepLoopAgent, "_step_stream", span_wrappers.StepWrapper),
+        (DeepMathModel, "generate", span_wrappers.ModelWrapper),
+        (DeepMathModel, "generate_stream", span_wrappers.ModelStreamWrapper),
     ):
-        wrap_function_wrapper(where, method, wrapper(tracer=tracer))
+        wrap_function_wrapper(owner, method, wrapper(tracer=tracer))

@@ -1,4 +1,4 @@
-"""A thread for each call of a tool."""
+"""A daemon thread per tool call."""
 
 import asyncio
 import contextvars
@@ -9,11 +9,11 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def in_thread(function: Callable[[], Result], context: contextvars.Context) -> Result:
-    """Run a `function` that may block in a new thread, and return its result.
+async def run_in_thread(function: Callable[[], Result], context: contextvars.Context) -> Result:
+    """Run a blocking `function` in a new thread, in a copy of `context`, and return its result.
 
-    A thread cannot be ended. It goes on where the caller no longer waits, and does not keep the program from ending:
-    that is why `asyncio.to_thread` will not do.
+    Unlike the threads of `asyncio.to_thread`, this one does not delay the exit of the program. A thread cannot be
+    killed: it continues if the caller is cancelled, and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Result] = loop.create_future()
@@ -31,16 +31,18 @@ async def in_thread(function: Callable[[], Result], context: contextvars.Context
         try:
             result = context.copy().run(function)
         except BaseException as raised:
-            error = raised if isinstance(raised, Exception) and not isinstance(raised, StopIteration) else _told(raised)
+            error = _as_error(raised)
         try:
             loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:  # the loop was closed meanwhile
+        except RuntimeError:  # the loop is closed
             pass
 
     threading.Thread(target=work, name="deepmath-tool", daemon=True).start()
     return await done
 
 
-def _told(raised: BaseException) -> RuntimeError:
-    """What would end the loop, or a generator, as an error that does not."""
+def _as_error(raised: BaseException) -> Exception:
+    """Return `raised`, or a RuntimeError in place of one that would end the loop or a generator."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
     return RuntimeError(f"{type(raised).__name__}: {raised}")

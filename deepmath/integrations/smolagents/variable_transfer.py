@@ -1,4 +1,4 @@
-"""Variables on their way into a sandbox: JSON and numpy arrays, large ones in pieces, rebuilt by a snippet of ours."""
+"""Transfer of variables into a sandbox: JSON values and numpy arrays, large arrays in pieces."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from smolagents.local_python_executor import InterpreterError
 from deepmath.clients import HostFunction
 from deepmath.rpc import wire_values
 
-MOST_BYTES = 32 << 20
-"""Of all variables together; the session keeps them, for when it has to move to another executor."""
-MOST_CALLS = 1000
-"""That bring them: one for each, or each piece of a large one. What an executor allows unless configured otherwise."""
-_PIECE_BYTES = 512 << 10  # of an array; a third more in base64
+MAX_BYTES = 32 << 20
+"""Of all variables together. The session records them, to restore them on another executor."""
+MAX_CALLS = 1000
+"""Host calls of one transfer, one per variable or piece: the default limit of an executor."""
+_PIECE_BYTES = 512 << 10  # of an array; base64 adds a third
 
-# What the local interpreter has without an import.
+# Names that the local interpreter has without an import.
 _MATH = "acos asin atan atan2 ceil cos degrees exp floor log radians sin sqrt tan"
 PRELUDE = f"from math import {', '.join(_MATH.split())}\n"
 RECEIVE = """
@@ -32,21 +32,22 @@ del _deepmath_receive
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable as pieces that a host call can hold; those of an array are flat and have its `shape`."""
+    """One variable, as pieces that fit into a host call's result. Pieces of an array are flat; `shape` is its own."""
 
     pieces: list[Any]
     shape: tuple[int, ...] | None
     size: int
+    """In bytes."""
 
     @classmethod
     def of(cls, name: str, value: Any) -> "Variable":
-        """Return `value` as it is now: what happens to it later does not reach the sandbox.
+        """Return a copy of `value`: later changes do not reach the sandbox.
 
         Raises:
-            InterpreterError: its name is none, or it is neither JSON nor a numpy array of plain numbers.
+            InterpreterError: The name is invalid, or the value is neither JSON nor a numpy array of plain numbers.
         """
         if not (isinstance(name, str) and name.isidentifier() and not name.startswith("__")):
-            raise InterpreterError(f"{name!r} cannot be the name of a variable: give an identifier without `__`")
+            raise InterpreterError(f"{name!r} is not a valid variable name: use an identifier without leading `__`")
         try:
             if isinstance(value, numpy.ndarray) and value.nbytes > _PIECE_BYTES:
                 flat = value.reshape(-1).copy()
@@ -59,25 +60,25 @@ class Variable:
         except (TypeError, ValueError) as error:
             raise InterpreterError(
                 f"variable {name!r} cannot be sent into the sandbox: {error}; send JSON values and numpy arrays of "
-                "numbers, or a tool that gives the snippet what it needs of it"
+                "numbers, or a tool that returns what the snippet needs"
             ) from None
 
 
-def host_functions(variables: Mapping[str, Variable]) -> dict[str, HostFunction]:
-    """Return the functions by which RECEIVE asks for `variables`."""
+def transfer_functions(variables: Mapping[str, Variable]) -> dict[str, HostFunction]:
+    """Return the host functions by which RECEIVE fetches `variables`."""
 
-    async def listing(_: dict[str, Any]) -> list[Any]:
+    async def list_variables(_: dict[str, Any]) -> list[Any]:
         return [(name, len(variable.pieces), variable.shape) for name, variable in variables.items()]
 
     async def piece(arguments: dict[str, Any]) -> Any:
         return variables[arguments["name"]].pieces[arguments["place"]]
 
     return {
-        "_deepmath_variables": HostFunction(listing),
+        "_deepmath_variables": HostFunction(list_variables),
         "_deepmath_piece": HostFunction(piece, ("name", "place")),
     }
 
 
-def calls(variables: Mapping[str, Variable]) -> int:
-    """Return how many calls RECEIVE makes."""
+def count_calls(variables: Mapping[str, Variable]) -> int:
+    """Return the number of host calls that RECEIVE makes."""
     return 1 + sum(len(variable.pieces) for variable in variables.values())

@@ -1,4 +1,4 @@
-"""The maths agent under smolagents' GradioUI."""
+"""MathAgent in smolagents' GradioUI."""
 
 from smolagents.gradio_ui import GradioUI, stream_to_gradio
 from support.scripted_engine import CODE
@@ -9,9 +9,9 @@ TASK = "What is 6 * 7?"
 
 
 def test_messages_of_a_run_have_code_output_and_answer(model) -> None:
-    told = list(stream_to_gradio(MathAgent(model), TASK))
-    texts = [message.content for message in told]
-    titles = [message.metadata.get("title") for message in told]
+    messages = list(stream_to_gradio(MathAgent(model), TASK))
+    texts = [message.content for message in messages]
+    titles = [message.metadata.get("title") for message in messages]
     assert f"```python\n{CODE}\n```" in texts
     assert "🛠️ Used tool python_interpreter" in titles
     assert texts[titles.index("📝 Execution Logs")] == "```bash\n42\n"
@@ -19,13 +19,13 @@ def test_messages_of_a_run_have_code_output_and_answer(model) -> None:
     assert any("Output tokens" in text for text in texts)
 
 
-def test_text_streams_while_it_is_written(model) -> None:
+def test_text_is_streamed_as_it_is_generated(model) -> None:
     agent = MathAgent(model, stream_outputs=True)
-    told = list(GradioUI(agent)._stream_response(TASK, []))
-    assert "Final answer" in told[-1][-1].content
+    messages = list(GradioUI(agent)._stream_response(TASK, []))
+    assert "Final answer" in messages[-1][-1].content
     assert next(stream_to_gradio(agent, TASK)).startswith("<tool_call>")
 
 
-def test_interface_builds(model) -> None:
+def test_user_interface_is_built(model) -> None:
     agent = MathAgent(model, name="maths", description="Solves maths problems.")
     assert GradioUI(agent).create_app().title == "Maths"

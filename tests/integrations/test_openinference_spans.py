@@ -1,4 +1,4 @@
-"""Traces of smolagents have our agent and our model in them."""
+"""OpenInference spans of MathAgent and DeepMathModel."""
 
 import sys
 from collections.abc import Iterator
@@ -10,13 +10,14 @@ from support.scripted_engine import CODE
 from deepmath.errors import Unavailable
 from deepmath.integrations.smolagents import DeepMathModel, MathAgent
 from deepmath.integrations.smolagents.openinference_spans import instrument
+from deepmath.integrations.smolagents.smolagents_patches.step_loop import StepLoopAgent
 
 TASK = "What is 6 * 7?"
 
 
 @pytest.fixture
 def spans() -> Iterator:
-    """Where the spans of this process go; nobody makes any yet."""
+    """An exporter of this process's spans. Nothing is instrumented yet."""
     from openinference.instrumentation.smolagents import SmolagentsInstrumentor
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -25,17 +26,17 @@ def spans() -> Iterator:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     exporter.provider = provider
-    ours = [(where, name, where.__dict__[name]) for where, name in METHODS]
+    originals = [(owner, name, owner.__dict__[name]) for owner, name in METHODS]
     yield exporter
     SmolagentsInstrumentor().uninstrument()
-    for where, name, method in ours:
-        setattr(where, name, method)
+    for owner, name, method in originals:
+        setattr(owner, name, method)
 
 
-METHODS = ((MathAgent, "_step_stream"), (DeepMathModel, "generate"), (DeepMathModel, "generate_stream"))
+METHODS = ((StepLoopAgent, "_step_stream"), (DeepMathModel, "generate"), (DeepMathModel, "generate_stream"))
 
 
-def test_run_is_a_span_with_its_tokens_by_smolagents_own_instrumentation(spans, model) -> None:
+def test_run_is_a_span_with_token_counts_by_the_instrumentor_alone(spans, model) -> None:
     from openinference.instrumentation.smolagents import SmolagentsInstrumentor
 
     SmolagentsInstrumentor().instrument(tracer_provider=spans.provider)
@@ -47,7 +48,7 @@ def test_run_is_a_span_with_its_tokens_by_smolagents_own_instrumentation(spans, 
     assert run.attributes["llm.token_count.completion"] == agent.monitor.total_output_token_count > 0
 
 
-def test_steps_are_spans_below_their_run(spans, model) -> None:
+def test_steps_are_child_spans_of_their_run(spans, model) -> None:
     instrument(spans.provider)
     instrument(spans.provider)
     list(MathAgent(model, name="maths").run(TASK, stream=True))
@@ -58,9 +59,9 @@ def test_steps_are_spans_below_their_run(spans, model) -> None:
     assert CODE in run.attributes["output.value"]
 
 
-def test_answers_of_the_model_are_spans_below_their_step(spans, model, generator) -> None:
+def test_model_calls_are_child_spans_of_their_step(spans, model, scripted_generator) -> None:
     instrument(spans.provider)
-    generator.engine.says = ["<code>\nfinal_answer(42)\n</code>"] * 2
+    scripted_generator.engine.replies = ["<code>\nfinal_answer(42)\n</code>"] * 2
     CodeAgent([], model).run(TASK)
     CodeAgent([], model, stream_outputs=True).run(TASK)
     named = {span.name: span for span in spans.get_finished_spans()}
@@ -74,17 +75,17 @@ def test_answers_of_the_model_are_spans_below_their_step(spans, model, generator
     assert named["DeepMathModel.generate_stream"].parent.span_id == named["Step 1"].context.span_id
 
 
-def test_calls_to_the_generator_carry_the_span_that_they_are_made_in(spans, model) -> None:
+def test_calls_to_the_generator_carry_the_current_span(spans, model) -> None:
     from deepmath.observability import tracing
 
-    async def told() -> str:
+    async def traceparent() -> str:
         return tracing.traceparent()
 
     with spans.provider.get_tracer("test").start_as_current_span("mine") as span:
-        assert format(span.context.trace_id, "032x") in model._loop.run(told())
+        assert format(span.context.trace_id, "032x") in model._loop.run(traceparent())
 
 
-def test_missing_packages_are_named(monkeypatch) -> None:
+def test_missing_package_is_named_with_its_install_command(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "openinference.instrumentation", None)
     with pytest.raises(Unavailable, match="pip install openinference-instrumentation-smolagents"):
         instrument()

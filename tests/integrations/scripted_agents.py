@@ -1,4 +1,4 @@
-"""A model that says what a test tells it to, to drive agents with; and tools for their snippets."""
+"""Code agents whose snippets the test sets, and tools for them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from smolagents import ActionStep, ChatMessage, CodeAgent, LogLevel, MessageRole, Model, tool
 
 
-class Scripted(Model):
-    """Writes one snippet after the other, whatever it is asked."""
+class ScriptedModel(Model):
+    """Writes one snippet after the other, whatever the prompt."""
 
     def __init__(self, snippets: Iterable[str]) -> None:
         super().__init__(model_id="scripted")
@@ -18,22 +18,22 @@ class Scripted(Model):
         return ChatMessage(role=MessageRole.ASSISTANT, content=f"<code>\n{snippet}\n</code>")
 
 
-def agent_of(executor: Any, snippets: Iterable[str], tools: Iterable[Any] = (), **options: Any) -> CodeAgent:
-    """Return an agent that will run `snippets`."""
+def scripted_agent(executor: Any, snippets: Iterable[str], tools: Iterable[Any] = (), **options: Any) -> CodeAgent:
+    """Return an agent that runs `snippets`."""
     return CodeAgent(
-        tools=list(tools), model=Scripted(snippets), executor=executor, verbosity_level=LogLevel.OFF, **options
+        tools=list(tools), model=ScriptedModel(snippets), executor=executor, verbosity_level=LogLevel.OFF, **options
     )
 
 
-def steps(executor: Any, snippets: list[str], tools: Iterable[Any] = ()) -> list[ActionStep]:
-    """Let an agent run `snippets` and return what came of each."""
-    agent = agent_of(executor, snippets, tools, max_steps=len(snippets))
+def run_snippets(executor: Any, snippets: list[str], tools: Iterable[Any] = ()) -> list[ActionStep]:
+    """Run `snippets` in an agent, and return its steps, one per snippet."""
+    agent = scripted_agent(executor, snippets, tools, max_steps=len(snippets))
     agent.run("Run your snippets.")
     return [step for step in agent.memory.steps if isinstance(step, ActionStep)][: len(snippets)]
 
 
-def told(step: ActionStep) -> tuple[Any, ...]:
-    """Return what the model is told of a step, and what the agent takes as its output."""
+def outcome(step: ActionStep) -> tuple[Any, ...]:
+    """Return what the model reads of a step, and what the agent takes as its output."""
     error = None if step.error is None else str(step.error)
     return error, step.observations, repr(step.action_output), step.is_final_answer
 
@@ -43,18 +43,18 @@ def add(x: float, y: float) -> float:
     """Adds two numbers.
 
     Args:
-        x: One of them.
-        y: The other.
+        x: The first number.
+        y: The second number.
     """
     return x + y
 
 
 @tool
 def lookup(key: str) -> dict:
-    """Returns what there is about a key.
+    """Returns the entry of a key.
 
     Args:
-        key: What to look for.
+        key: The key.
     """
     known = {"one": {"value": 1, "names": ["one", "uno"]}}
     if key not in known:
@@ -64,10 +64,10 @@ def lookup(key: str) -> dict:
 
 @tool
 def refuse(reason: str) -> str:
-    """Never does anything.
+    """Always fails.
 
     Args:
-        reason: Why.
+        reason: The reason.
     """
     raise ValueError(f"refused: {reason}")
 

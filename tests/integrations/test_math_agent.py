@@ -1,4 +1,4 @@
-"""The generator's own loop as an agent of smolagents: its steps, its memory, its ends, and what is refused."""
+"""MathAgent: steps, memory, ends of a run, interruption, and rejected arguments."""
 
 import io
 import threading
@@ -19,7 +19,8 @@ from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.integrations.smolagents import DeepMathModel, MathAgent
 
-from .scripted_generator import saying
+from .conftest import in_thread
+from .scripted_generator import serve_scripted
 
 TASK = "What is 6 * 7?"
 
@@ -35,8 +36,8 @@ def agent(model: DeepMathModel, shown: io.StringIO) -> MathAgent:
     return MathAgent(model, logger=AgentLogger(LogLevel.DEBUG, Console(file=shown, width=200)))
 
 
-def scripted(*texts: str) -> type[ScriptedEngine]:
-    """Return an engine that writes these texts, one a step; after the last it never writes again."""
+def engine_with(*texts: str) -> type[ScriptedEngine]:
+    """Return an engine that generates these texts, one per step, and then hangs."""
 
     class Engine(ScriptedEngine):
         async def generate(self, prompt_ids, sampling, *, on_tokens=None, **options) -> SampledTokens:
@@ -53,7 +54,7 @@ def scripted(*texts: str) -> type[ScriptedEngine]:
     return Engine
 
 
-def test_run_returns_the_answer_and_leaves_its_steps(agent, generator) -> None:
+def test_run_returns_the_answer_and_records_its_steps(agent, scripted_generator) -> None:
     result = agent.run(TASK, return_full_result=True)
     assert isinstance(result, RunResult)
     assert (result.output, result.state) == ("42", "success")
@@ -67,23 +68,23 @@ def test_run_returns_the_answer_and_leaves_its_steps(agent, generator) -> None:
     assert (answer.action_output, answer.is_final_answer, answer.tool_calls) == ("42", True, None)
 
 
-def test_calls_of_runs_and_answers_end_well(agent, model, generator) -> None:
+def test_rpcs_of_runs_and_chats_end_with_status_ok(agent, model, scripted_generator) -> None:
     agent.run(TASK)
-    generator.engine.says = ["ok"]
+    scripted_generator.engine.replies = ["ok"]
     model.generate([{"role": "user", "content": TASK}])
     deadline = time.monotonic() + 10
-    while not (generator.calls("Solve", "ok") and generator.calls("Chat", "ok")):
+    while not (scripted_generator.calls("Solve", "ok") and scripted_generator.calls("Chat", "ok")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert generator.calls("Solve", "cancelled") == generator.calls("Chat", "cancelled") == 0
+    assert scripted_generator.calls("Solve", "cancelled") == scripted_generator.calls("Chat", "cancelled") == 0
 
 
-def test_token_usage_and_timing_are_those_of_each_step(agent, generator) -> None:
+def test_token_usage_and_timing_are_recorded_per_step(agent, scripted_generator) -> None:
     result = agent.run(TASK, return_full_result=True)
     call, answer = agent.memory.steps[1:]
-    tokenizer = generator.engine.tokenizer
+    tokenizer = scripted_generator.engine.tokenizer
     lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in (CALL, ANSWER)]
-    prompts = [len(tokenizer.encode(text, add_special_tokens=False)) for text in generator.engine.prompts]
+    prompts = [len(tokenizer.encode(text, add_special_tokens=False)) for text in scripted_generator.engine.prompts]
     assert [step.token_usage.output_tokens for step in (call, answer)] == lengths
     assert [step.token_usage.input_tokens for step in (call, answer)] == prompts
     assert (result.token_usage.input_tokens, result.token_usage.output_tokens) == (sum(prompts), sum(lengths))
@@ -92,7 +93,7 @@ def test_token_usage_and_timing_are_those_of_each_step(agent, generator) -> None
     assert result.timing.duration >= call.timing.duration + answer.timing.duration > 0
 
 
-def test_stream_yields_steps_as_they_end_and_then_the_answer(agent) -> None:
+def test_stream_yields_steps_and_then_the_answer(agent) -> None:
     events = list(agent.run(TASK, stream=True))
     kinds = [ToolCall, ActionOutput, ActionStep, ActionOutput, ActionStep, FinalAnswerStep]
     assert [type(event) for event in events] == kinds
@@ -124,13 +125,13 @@ def test_replay_and_visualize_show_the_run(agent, shown) -> None:
         assert text in shown.getvalue()
 
 
-def test_run_is_shown_while_it_happens(agent, shown) -> None:
+def test_run_is_logged(agent, shown) -> None:
     agent.run(TASK)
     for text in (TASK, "DeepMathModel - scripted", CODE, "Out: 42", "Final answer: 42", "Output tokens"):
         assert text in shown.getvalue()
 
 
-def test_memory_tells_its_steps_as_dicts_and_code(agent) -> None:
+def test_memory_returns_steps_as_dicts_and_code(agent) -> None:
     result = agent.run(TASK, return_full_result=True)
     assert [step.get("step_number") for step in result.steps] == [None, 1, 2]
     assert result.steps[1]["model_input_messages"][0]["content"][0]["text"] == f"New task:\n{TASK}"
@@ -138,36 +139,39 @@ def test_memory_tells_its_steps_as_dicts_and_code(agent) -> None:
     assert result.dict()["token_usage"]["total_tokens"] == result.token_usage.total_tokens
 
 
-def test_second_run_with_reset_false_keeps_the_memory_and_asks_anew(agent, generator) -> None:
+def test_second_run_with_reset_false_keeps_memory_and_sends_the_question_alone(agent, scripted_generator) -> None:
     agent.run(TASK)
     once = agent.monitor.total_output_token_count
     agent.run("What is 7 * 6?", reset=False)
     assert [type(step) for step in agent.memory.steps] == [TaskStep, ActionStep, ActionStep] * 2
     assert agent.monitor.total_output_token_count == 2 * once
-    assert generator.engine.prompts[2] == generator.engine.prompts[0].replace("6 * 7", "7 * 6")
+    assert scripted_generator.engine.prompts[2] == scripted_generator.engine.prompts[0].replace("6 * 7", "7 * 6")
 
 
-def test_additional_args_are_lines_of_the_question(agent, generator) -> None:
+def test_additional_args_are_lines_of_the_question(agent, scripted_generator) -> None:
     agent.run("What is x * y?", additional_args={"x": 6, "y": "seven"})
-    assert "What is x * y?\nx = 6\ny = 'seven'<|im_end|>" in generator.engine.prompts[0]
+    assert "What is x * y?\nx = 6\ny = 'seven'<|im_end|>" in scripted_generator.engine.prompts[0]
 
 
-def test_code_agent_has_a_maths_agent_at_hand(model, generator) -> None:
+def test_code_agent_calls_a_managed_maths_agent(model, scripted_generator) -> None:
     maths = MathAgent(model, name="maths", description="Solves maths problems.", provide_run_summary=True)
-    generator.engine.says = [f'<code>\nprint(maths(task="{TASK}"))\n</code>', "<code>\nfinal_answer('done')\n</code>"]
+    scripted_generator.engine.replies = [
+        f'<code>\nprint(maths(task="{TASK}"))\n</code>',
+        "<code>\nfinal_answer('done')\n</code>",
+    ]
     manager = CodeAgent([], model, managed_agents=[maths])
     assert manager.run("Have it solved.") == "done"
-    told = manager.memory.steps[1].observations
-    assert "Here is the final answer from your managed agent 'maths':\n42" in told
-    assert "<summary_of_work>" in told
-    assert CODE in told
+    observations = manager.memory.steps[1].observations
+    assert "Here is the final answer from your managed agent 'maths':\n42" in observations
+    assert "<summary_of_work>" in observations
+    assert CODE in observations
     manager.visualize()
     assert manager.to_dict()["managed_agents"][0]["class"] == "MathAgent"
 
 
-def test_tool_calling_agent_has_a_maths_agent_at_hand(model, generator) -> None:
+def test_tool_calling_agent_calls_a_managed_maths_agent(model, scripted_generator) -> None:
     maths = MathAgent(model, name="maths", description="Solves maths problems.")
-    generator.engine.says = [
+    scripted_generator.engine.replies = [
         '{"name": "maths", "arguments": {"task": "What is 6 * x?", "additional_args": {"x": 7}}}',
         '{"name": "final_answer", "arguments": {"answer": "42"}}',
     ]
@@ -176,9 +180,9 @@ def test_tool_calling_agent_has_a_maths_agent_at_hand(model, generator) -> None:
     assert manager.memory.steps[1].observations.endswith("managed agent 'maths':\n42")
 
 
-def test_failing_snippet_is_an_error_of_its_step_and_the_run_goes_on(executor_address) -> None:
-    engine = scripted("<tool_call>\n1 / 0\n</tool_call>", ANSWER)
-    with saying(executor_address, engine) as generator, DeepMathModel(generator.address) as model:
+def test_failing_snippet_is_an_error_of_its_step_and_the_run_continues(executor_address) -> None:
+    engine = engine_with("<tool_call>\n1 / 0\n</tool_call>", ANSWER)
+    with serve_scripted(executor_address, engine) as generator, DeepMathModel(generator.address) as model:
         agent = MathAgent(model)
         assert agent.run(TASK) == "42"
     step = agent.memory.steps[1]
@@ -190,13 +194,13 @@ def test_failing_snippet_is_an_error_of_its_step_and_the_run_goes_on(executor_ad
     ("texts", "options", "reason"),
     [
         (["I do not know.<|im_end|>"], {}, "ended its turn without an answer"),
-        ([CALL, CALL, CALL], {"max_steps": 2}, "budget of steps"),
-        ([CALL], {"budget": pb.Budget(max_tokens=len(CALL) // 8)}, "budget of tokens"),
-        (["<tool_call>\nwhile True: pass\n</tool_call>"], {"budget": pb.Budget(wall_ms=300)}, "budget of time"),
+        ([CALL, CALL, CALL], {"max_steps": 2}, "step budget"),
+        ([CALL], {"budget": pb.Budget(max_tokens=len(CALL) // 8)}, "token budget"),
+        (["<tool_call>\nwhile True: pass\n</tool_call>"], {"budget": pb.Budget(wall_ms=300)}, "time budget"),
     ],
 )
-def test_run_without_an_answer_returns_none_and_says_why(executor_address, texts, options, reason) -> None:
-    with saying(executor_address, scripted(*texts)) as generator, DeepMathModel(generator.address) as model:
+def test_run_without_an_answer_returns_none_with_the_reason(executor_address, texts, options, reason) -> None:
+    with serve_scripted(executor_address, engine_with(*texts)) as generator, DeepMathModel(generator.address) as model:
         agent = MathAgent(model, name="maths", **options)
         result = agent.run(TASK, return_full_result=True)
         assert (result.output, result.state) == (None, "max_steps_error")
@@ -206,29 +210,35 @@ def test_run_without_an_answer_returns_none_and_says_why(executor_address, texts
         assert result.token_usage == agent.monitor.get_total_token_counts()
 
 
-def test_manager_is_told_that_there_is_no_answer(executor_address) -> None:
-    with saying(executor_address, scripted("No.<|im_end|>")) as generator, DeepMathModel(generator.address) as model:
+def test_manager_gets_a_report_without_an_answer(executor_address) -> None:
+    with (
+        serve_scripted(executor_address, engine_with("No.<|im_end|>")) as generator,
+        DeepMathModel(generator.address) as model,
+    ):
         assert MathAgent(model, name="maths")(TASK) == "'maths' found no answer."
 
 
-def test_max_steps_of_a_run_goes_before_that_of_the_agent(executor_address) -> None:
-    with saying(executor_address, scripted(CALL, ANSWER)) as generator, DeepMathModel(generator.address) as model:
+def test_max_steps_of_a_run_overrides_the_agents(executor_address) -> None:
+    with (
+        serve_scripted(executor_address, engine_with(CALL, ANSWER)) as generator,
+        DeepMathModel(generator.address) as model,
+    ):
         agent = MathAgent(model, max_steps=2)
         assert agent.run(TASK, max_steps=1) is None
         assert agent.run(TASK) == "42"
 
 
-def test_interrupt_ends_a_run_that_waits(executor_address) -> None:
-    with saying(executor_address, scripted(CALL)) as generator, DeepMathModel(generator.address) as model:
+def test_interrupt_stops_a_waiting_run(executor_address) -> None:
+    with serve_scripted(executor_address, engine_with(CALL)) as generator, DeepMathModel(generator.address) as model:
         agent = MathAgent(model, step_callbacks=[lambda step: timer.start() if step.step_number == 1 else None])
         timer = threading.Timer(0.5, agent.interrupt)
         with pytest.raises(AgentError, match="interrupted"):
             agent.run(TASK)
         assert [step.observations for step in agent.memory.steps[1:]] == ["42", None]
-        gone(generator)
+        assert_no_trajectory_left(generator)
 
 
-def test_interrupt_before_the_first_event_ends_the_run(model) -> None:
+def test_interrupt_before_the_first_event_stops_the_run(model) -> None:
     agent = MathAgent(model)
     events = agent.run(TASK, stream=True)
     agent.interrupt()
@@ -236,31 +246,30 @@ def test_interrupt_before_the_first_event_ends_the_run(model) -> None:
         list(events)
 
 
-def test_interrupt_by_a_callback_ends_the_run(model) -> None:
+def test_interrupt_by_a_callback_stops_the_run(model) -> None:
     agent = MathAgent(model, step_callbacks=[lambda step, agent: agent.interrupt()])
     with pytest.raises(AgentError, match="interrupted"):
         agent.run(TASK)
 
 
-def test_run_that_is_left_ends_its_trajectory(executor_address) -> None:
-    with saying(executor_address, scripted(CALL)) as generator, DeepMathModel(generator.address) as model:
+def test_closing_the_stream_cancels_the_trajectory(executor_address) -> None:
+    with serve_scripted(executor_address, engine_with(CALL)) as generator, DeepMathModel(generator.address) as model:
         events = MathAgent(model).run(TASK, stream=True)
         assert isinstance(next(events), ToolCall)
         events.close()
-        gone(generator)
+        assert_no_trajectory_left(generator)
 
 
-def gone(generator) -> None:
-    """No trajectory is left in a generator."""
+def assert_no_trajectory_left(generator) -> None:
     deadline = time.monotonic() + 10
     while generator.live:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_generator_that_dies_in_a_run_is_told_of_with_the_steps_so_far(executor_address) -> None:
-    with saying(executor_address, scripted(CALL)) as generator, DeepMathModel(generator.address) as model:
-        dies = threading.Timer(0.2, generator.die)
+def test_lost_generator_is_an_error_and_the_finished_steps_are_kept(executor_address) -> None:
+    with serve_scripted(executor_address, engine_with(CALL)) as generator, DeepMathModel(generator.address) as model:
+        dies = threading.Timer(0.2, generator.kill)
         agent = MathAgent(model, step_callbacks=[lambda step: dies.start() if step.step_number == 1 else None])
         with pytest.raises(AgentGenerationError, match="cannot be reached or is shutting down") as failed:
             agent.run(TASK)
@@ -269,9 +278,9 @@ def test_generator_that_dies_in_a_run_is_told_of_with_the_steps_so_far(executor_
         assert agent.memory.steps[-1].error is failed.value
 
 
-def test_executors_that_are_not_there_are_told_of(tmp_path) -> None:
+def test_unreachable_executors_are_an_error_of_the_run(tmp_path) -> None:
     with (
-        saying(f"unix:{tmp_path}/nobody") as generator,
+        serve_scripted(f"unix:{tmp_path}/nobody") as generator,
         DeepMathModel(generator.address) as model,
         pytest.raises(AgentGenerationError, match="executor"),
     ):
@@ -279,22 +288,22 @@ def test_executors_that_are_not_there_are_told_of(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ({"task": " "}, "give the problem to solve"),
+        ({"task": " "}, "pass the problem as text"),
         ({"task": 42}, "task is 42"),
-        ({"task": TASK, "images": ["a.png"]}, "the model reads text only: leave out images"),
+        ({"task": TASK, "images": ["a.png"]}, "the model reads text only; leave out images"),
         ({"task": TASK, "additional_args": {"table": object()}}, r"additional_args\['table'\] is a object"),
     ],
 )
-def test_what_cannot_be_run_is_refused_by_name(agent, arguments, said) -> None:
-    with pytest.raises(InvalidRequest, match=said):
+def test_invalid_argument_of_run_is_rejected_by_name(agent, arguments, message) -> None:
+    with pytest.raises(InvalidRequest, match=message):
         agent.run(**arguments)
 
 
-def test_question_that_is_too_long_is_told_of(executor_address) -> None:
+def test_too_long_question_is_an_error_with_both_lengths(executor_address) -> None:
     with (
-        saying(executor_address, ScriptedEngine) as generator,
+        serve_scripted(executor_address, ScriptedEngine) as generator,
         DeepMathModel(generator.address) as model,
         pytest.raises(AgentGenerationError, match=r"prompt of .* tokens, and the model's context holds 4096"),
     ):
@@ -302,24 +311,25 @@ def test_question_that_is_too_long_is_told_of(executor_address) -> None:
 
 
 @pytest.mark.parametrize("option", ["tools", "planning_interval", "managed_agents", "final_answer_checks", "what"])
-def test_what_the_loop_has_no_place_for_is_refused_by_name(model, option) -> None:
-    with pytest.raises(InvalidRequest, match=f"MathAgent takes no {option}"):
+def test_unsupported_option_is_rejected_by_name(model, option) -> None:
+    with pytest.raises(InvalidRequest, match=f"MathAgent does not support {option}"):
         MathAgent(model, **{option: []})
 
 
-def test_model_of_another_kind_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="its model is a DeepMathModel, no 'gpt-5'"):
+def test_model_of_another_class_is_rejected() -> None:
+    with pytest.raises(InvalidRequest, match="its model is a DeepMathModel, not 'gpt-5'"):
         MathAgent("gpt-5")
 
 
-def test_maths_agent_is_not_saved(agent, tmp_path) -> None:
+def test_maths_agent_cannot_be_saved(agent, tmp_path) -> None:
     for call in (lambda: agent.save(tmp_path), lambda: agent.push_to_hub("me/it"), lambda: MathAgent.from_dict({})):
-        with pytest.raises(NotImplementedError, match="MathAgent is"):
+        with pytest.raises(NotImplementedError, match="a MathAgent"):
             call()
 
 
-def test_embedded_model_solves_a_problem(real) -> None:
-    agent = MathAgent(real)
+@in_thread
+def test_embedded_model_solves_a_problem(embedded_model) -> None:
+    agent = MathAgent(embedded_model)
     result = agent.run("What is the greatest common divisor of 84 and 126?", return_full_result=True)
     assert (result.output, result.state) == ("42", "success")
     assert "gcd" in agent.memory.steps[1].code_action

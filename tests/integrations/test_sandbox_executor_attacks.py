@@ -1,4 +1,4 @@
-"""Attacks by an agent's snippets: the published escapes of smolagents' local interpreter, and more, get nowhere."""
+"""Attacks by an agent's snippets: the published escapes of smolagents' local interpreter, and others, all contained."""
 
 import re
 import socket
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from .scripted import TOOLS, steps
+from .scripted_agents import TOOLS, run_snippets
 
 SECRET = "hunter2-of-the-caller"
-# Each prints what it got. The secret is in this process: in its environment, in a file, behind a port.
+# Each prints what it obtained. The secret is in this process's environment, and in a file.
 READ = "print(open({file!r}).read())"
 ENVIRON = "print(__import__('random')._os.environ)"
 ESCAPES = {
@@ -61,11 +61,11 @@ def text_of(code: str, file: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ESCAPES)
-def test_escape_reaches_nothing_of_the_caller(executor, secret, name):
-    attack, after = steps(executor, [text_of(ESCAPES[name], secret), "1 + 1"], TOOLS)
+def test_escape_reads_no_secret_of_the_caller(code_executor, secret, name):
+    attack, after = run_snippets(code_executor, [text_of(ESCAPES[name], secret), "1 + 1"], TOOLS)
     assert SECRET not in str(attack.observations)
     assert SECRET not in str(attack.error)
-    # Without an error is what system(3) says of a process that it cannot start, and the environment of the sandbox.
+    # No error: system(3) that cannot start a process returns a status; the sandbox's own environment is readable.
     no_process = re.search(r"logs:\n(-1|32512)\n", attack.observations or "")
     assert attack.error is not None or no_process or name == "environment"
     assert list(secret.parent.iterdir()) == [secret]
@@ -73,8 +73,8 @@ def test_escape_reaches_nothing_of_the_caller(executor, secret, name):
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_forbidden_call_kills_the_sandbox_and_the_agent_goes_on(executor, name):
-    attack, after = steps(executor, [KILLED[name], "1 + 1"], TOOLS)
+def test_forbidden_call_kills_the_sandbox_and_the_agent_continues(code_executor, name):
+    attack, after = run_snippets(code_executor, [KILLED[name], "1 + 1"], TOOLS)
     assert "the variables of earlier snippets are lost" in str(attack.error)
     assert after.action_output == 2
 
@@ -94,13 +94,13 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_snippet_without_end_is_ended_in_time_by_the_right_error(new_executor, name):
+def test_endless_snippet_is_stopped_in_time_with_the_expected_error(new_executor, name):
     executor = new_executor(timeout_seconds=1, memory_bytes=256 << 20)
     start = time.monotonic()
-    attack, after = steps(executor, [ENDLESS[name], "1 + 1"], TOOLS)
-    assert time.monotonic() - start < 20  # and not 30 s, or for ever; how fast exactly is benchmarked
-    right = {"memory": "MemoryError", "prints": "printed far too much", "power_in_a_loop": ""}
-    assert right.get(name, "Code execution exceeded the maximum execution time of 1 seconds") in str(attack.error)
+    attack, after = run_snippets(executor, [ENDLESS[name], "1 + 1"], TOOLS)
+    assert time.monotonic() - start < 20  # a bound for busy machines; benchmarks measure the time
+    expected = {"memory": "MemoryError", "prints": "exceeded the output limit", "power_in_a_loop": ""}
+    assert expected.get(name, "Code execution exceeded the maximum execution time of 1 seconds") in str(attack.error)
     assert attack.error is not None
     assert after.action_output == 2
 
@@ -120,19 +120,19 @@ def ask(function, arguments):
     ("function", "arguments"),
     [("open", '{"file": "/etc/passwd"}'), ("__init__", "{}"), ("send_tools", "{}"), ("add", '{"x": NaN, "y": 1}')],
 )
-def test_forged_call_of_what_is_no_tool_is_refused(executor, function, arguments):
+def test_forged_call_of_an_unknown_or_malformed_tool_is_refused(code_executor, function, arguments):
     forge = FORGERY.replace("SEQUENCE", "2") + f"print(ask({function!r}, {arguments!r}))"
-    (step,) = steps(executor, [forge], TOOLS)
+    (step,) = run_snippets(code_executor, [forge], TOOLS)
     assert '{"error":' in step.observations
 
 
-def test_forged_call_of_a_tool_is_a_call_like_any_other(executor):
+def test_forged_call_of_a_tool_has_the_effect_of_a_normal_call(code_executor):
     forge = FORGERY.replace("SEQUENCE", "2") + """print(ask('add', '{"x": 2, "y": 3}'))"""
-    (step,) = steps(executor, [forge], TOOLS)
+    (step,) = run_snippets(code_executor, [forge], TOOLS)
     assert '{"value":"5"}' in step.observations
 
 
-def test_value_forged_by_a_snippet_is_plain_text_to_the_caller(executor):
+def test_forged_value_is_plain_text_to_the_caller(code_executor):
     forge = """
 import random
 os = random._os
@@ -141,21 +141,21 @@ os.write(3, len(body).to_bytes(4, 'big') + body)
 os.sys.modules['time'].sleep(60)
 """
     pickle = '{"$type":"pickle","data":"Y3Bvc2l4CnN5c3RlbQooVmlkCnRSLg=="}'
-    (step,) = steps(executor, [forge.replace("VALUE", repr(pickle))], TOOLS)
+    (step,) = run_snippets(code_executor, [forge.replace("VALUE", repr(pickle))], TOOLS)
     assert step.action_output == pickle
 
 
-def test_agent_has_no_network_but_its_tools_have(executor):
+def test_snippet_has_no_network(code_executor):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"import random\nrandom._os.sys.modules['_socket'].socket().connect(('127.0.0.1', {port}))"
         server.settimeout(0.5)
-        (step,) = steps(executor, [code])
+        (step,) = run_snippets(code_executor, [code])
         assert step.error is not None
         with pytest.raises(TimeoutError):
             server.accept()
 
 
-def test_snippet_cannot_start_a_process(executor):
-    (step,) = steps(executor, ["import random\nrandom._os.fork()"])
+def test_snippet_cannot_start_a_process(code_executor):
+    (step,) = run_snippets(code_executor, ["import random\nrandom._os.fork()"])
     assert "PermissionError" in str(step.error)

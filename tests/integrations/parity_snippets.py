@@ -1,4 +1,4 @@
-"""Snippets over what smolagents documents of its Python: those that do the same in both executors, and all that do not.
+"""Snippets over the Python that smolagents documents: those with equal results in both executors, and all others.
 
 Each is a list of steps of one agent.
 """
@@ -143,7 +143,7 @@ SAME = {
 
 
 class Difference(NamedTuple):
-    """Steps whose last one does something else, what each of the two tells of it, and why, as in docs/smolagents.md."""
+    """Steps whose last result differs, with a part of each result and the reason in docs/smolagents.md."""
 
     steps: list[str]
     local: str
@@ -204,7 +204,7 @@ DIFFERENT = {
         ["import os"], "Authorized imports are: [", "Authorized imports are: ['cmath'", _IMPORTS
     ),
     "import_of_time": Difference(["import time\n1"], "code snippet:\n1", "Import of time is not allowed", _IMPORTS),
-    "import_that_was_not_asked_for": Difference(
+    "import_that_was_not_authorized": Difference(
         ["import scipy\n1"], "Import of scipy is not allowed", "code snippet:\n1", _IMPORTS
     ),
     "import_of_a_submodule": Difference(
