@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from support.executor_process import SMALL_SESSIONS, descendants, kill, run_modu
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 
 
 async def test_session_over_the_maximum_is_refused_with_a_retry_delay(small_executor):
@@ -248,17 +246,6 @@ async def test_service_without_free_descriptors_refuses_and_recovers(doomed_exec
                 await open_sessions(doomed_executor, sessions, 6)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         assert (await doomed_executor.execute("1 + 1")).value == "2"
-
-
-def test_memory_of_a_dead_process_is_an_os_error():
-    process = subprocess.Popen(["sleep", "60"])
-    meter = ProcessMeter(os.pidfd_open(process.pid))
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, not reaped
-    with pytest.raises(ProcessLookupError):
-        meter.status_bytes("VmHWM")
-    process.wait()
-    meter.close()
 
 
 def files_mapped(pid: int) -> str:
