@@ -140,7 +140,7 @@ async def test_run_over_its_deadline_cancels_the_function_too(client):
 @pytest.mark.parametrize("name", ["a b", "class", "__import__", "x" * 65])
 async def test_invalid_function_name_is_rejected(client, name):
     async with client.session() as session:
-        with pytest.raises(InvalidRequest, match=r"host\.functions has"):
+        with pytest.raises(InvalidRequest, match=r"host\.functions contains"):
             await session.run("1", host_functions={name: HostFunction(Counter().call)})
 
 
