@@ -142,7 +142,8 @@ async def test_snippet_of_a_failed_sandbox_is_run_again(plain, client):
         await session.run("x = 1")
         running_one = asyncio.create_task(session.run("for _ in range(3 * 10**7): pass\nx"))
         await plain.until(lambda load: load.running_snippets == 1)
-        await kill_busy_sandbox(plain)
+        while not notes and not running_one.done():  # a busy machine may give the sandbox little CPU time
+            await kill_busy_sandbox(plain)
         result = await running_one
         assert (result.outcome, result.value) == (pb.OUTCOME_OK, "1")
     assert "the sandbox failed" in notes[0]
