@@ -59,7 +59,7 @@ async def test_grown_zygote_is_replaced_and_its_session_continues() -> None:
 
 
 async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_without_a_cgroup() -> None:
-    async with native(Cgroup(300 << 20, 64, wanted=False)) as backend:
+    async with native(Cgroup(300 << 20, 64, enabled=False)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, TAKE.format(100))).value == "100"
         killed = await run(large, TAKE.format(250) + "\nimport random\nrandom._os.sys.modules['time'].sleep(9)")

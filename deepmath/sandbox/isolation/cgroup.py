@@ -23,13 +23,13 @@ _END_SECONDS = 1.0  # for the kernel to remove the processes that were killed
 class Cgroup:
     """Control groups of one supervisor, one per controller.
 
-    Where a group cannot be created, or is not `wanted`, there is none, and `layer` says why.
+    Where a group cannot be created, or with `enabled` false, there is none, and `layer` says why.
     """
 
-    def __init__(self, memory_bytes: int, processes: int, wanted: bool = True) -> None:
+    def __init__(self, memory_bytes: int, processes: int, enabled: bool = True) -> None:
         self._groups: dict[str, Path] = {}
-        self._reasons: dict[str, str] = {} if wanted else {"memory and pids": "not requested"}
-        for controller, limit in (("memory", memory_bytes), ("pids", processes)) if wanted else ():
+        self._reasons: dict[str, str] = {} if enabled else {"memory and pids": "not requested"}
+        for controller, limit in (("memory", memory_bytes), ("pids", processes)) if enabled else ():
             try:
                 self._groups[controller] = _create(controller, limit)
             except OSError as error:

@@ -51,7 +51,7 @@ class NativeBackend:
         self._level = level
         self._settings = ZygoteSettings(preload, tuple(allowed_modules))
         self._grace_s = grace_s
-        self._cgroup = cgroup or Cgroup(available_memory() * 9 // 10, 0, wanted=False)
+        self._cgroup = cgroup or Cgroup(available_memory() * 9 // 10, 0, enabled=False)
         self._growth_bytes = growth_bytes
         self._refusal = ""
         self._server: ForkServer | None = None
