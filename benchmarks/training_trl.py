@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from deepmath_trainer.run_config import TrainConfig, load
+from deepmath_trainer.problem_order import ProblemOrder
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config
 from deepmath_trainer.run_folder import RunFolder
-from deepmath_trainer.training_data import ProblemOrder, load_problems
+from deepmath_trainer.training_data import load_problems
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
@@ -32,7 +34,7 @@ Messages = list[dict[str, Any]]
 
 
 def main(folder: RunFolder) -> None:
-    config = load(folder.config.read_text())
+    config = parse_config(folder.config.read_text())
     if config.launch.threads:
         torch.set_num_threads(config.launch.threads)
     agent = config.rollout.mode == "agent"

@@ -14,7 +14,7 @@ import promql_parser
 import pytest
 import yaml
 from deepmath_trainer.metrics import RunMetrics
-from deepmath_trainer.run_config import load, read
+from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_registry import RunRegistry
 from prometheus_client import generate_latest
@@ -82,7 +82,7 @@ def run(tmp_path) -> RunFolder:
     """The folder of an active run."""
     folder = RunFolder(tmp_path / "a-run-by-hunter2")
     folder.path.mkdir()
-    folder.write_config(load(read("tiny-math")).to_yaml())
+    folder.write_config(parse_config(read_recipe("tiny-math")).to_yaml())
     folder.write_state(status="running", step=0, steps=9)
     return folder
 

@@ -1,20 +1,22 @@
-"""Training for real: runs on generators around the engine that all tests share."""
+"""Training runs, in this process or in a worker's, on generators around the engine that all tests share."""
 
 import asyncio
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from deepmath_trainer.run_config import TrainConfig, load, read
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
 
-# Two problems, four times each: as small as a batch can be that still has something to learn from.
 SECRET = "hunter2-of-the-trainer"
+# Two problems, four samples each: the smallest batch that still has advantages.
 SMALL = (
     "rollout.groups=2",
     "rollout.samples=4",
@@ -29,18 +31,19 @@ SMALL = (
 
 @pytest.fixture
 async def generator_without_executor(serve_generator) -> AsyncIterator[str]:
-    """The address of one that fails with every trajectory that calls Python."""
+    """The address of a generator on which every trajectory that calls Python fails."""
     async with serve_generator(executor=None) as served:
         yield served.address
 
 
 def small(generator: str, *overrides: str) -> TrainConfig:
-    return load(read("tiny-math"), [*SMALL, f"generators=['{generator}']", *overrides])
+    """Return the configuration of a small run."""
+    return parse_config(read_recipe("tiny-math"), [*SMALL, f"generators=['{generator}']", *overrides])
 
 
 @dataclass
-class Recorded:
-    """A training in this process, and what its loss got."""
+class RecordedRun:
+    """A training in this process, and the inputs of its loss."""
 
     trainer: Any
     folder: RunFolder
@@ -50,70 +53,67 @@ class Recorded:
     metrics: list[dict[str, float]] = field(default_factory=list)
 
 
-@pytest.fixture
-async def train(fresh_generator: str, tmp_path: Path) -> AsyncIterator[Callable]:
-    """Trains in this process: `await train("optimizer.steps=2", ...)` returns what was recorded."""
-    pipelines = []
+@asynccontextmanager
+async def trained_in_process(config: TrainConfig, path: Path) -> AsyncIterator[RecordedRun]:
+    """Train in this process; the trainer can be used until the block ends."""
+    from deepmath_trainer.grpo_trainer import GrpoTrainer
+    from deepmath_trainer.training_worker import TrainingWorker
 
-    async def run(*overrides: str) -> Recorded:
-        from deepmath_trainer.grpo_trainer import GrpoTrainer
-        from deepmath_trainer.training_worker import TrainingWorker
+    recorded = RecordedRun(None, RunFolder(path))
 
-        config = small(fresh_generator, *overrides)
-        folder = RunFolder(tmp_path / "run")
-        folder.path.mkdir()
-        pipeline = TrainingWorker(folder, config, 0).pipeline()
-        pipelines.append(pipeline)
+    def on_step(_step: int, metrics: dict[str, float], batch: Any) -> None:
+        recorded.metrics.append(metrics)
+        recorded.batches.append(batch)
 
-        def work() -> Recorded:
-            pipeline.start(0)
-            recorded = Recorded(None, folder)
+    class RecordingTrainer(GrpoTrainer):
+        def _compute_loss(self, model, inputs):
+            recorded.losses.append({name: value.clone() for name, value in inputs.items()})
+            return super()._compute_loss(model, inputs)
 
-            def on_step(step, metrics, batch) -> None:
-                recorded.metrics.append(metrics)
-                recorded.batches.append(batch)
+    path.mkdir()  # noqa: ASYNC240
+    pipeline = TrainingWorker(recorded.folder, config, 0).make_pipeline()
 
-            class RecordingTrainer(GrpoTrainer):
-                def _compute_loss(self, model, inputs):
-                    recorded.losses.append({name: value.clone() for name, value in inputs.items()})
-                    return super()._compute_loss(model, inputs)
+    def train() -> None:
+        pipeline.start(0)
+        recorded.trainer = RecordingTrainer(config, recorded.folder, pipeline, on_step)
+        recorded.trainer.run(None)
 
-            recorded.trainer = RecordingTrainer(config, folder, pipeline, on_step)
-            recorded.trainer.go(None)
-            return recorded
-
-        return await asyncio.to_thread(work)
-
-    yield run
-    for pipeline in pipelines:
+    try:
+        await asyncio.to_thread(train)
+        yield recorded
+    finally:
         await asyncio.to_thread(pipeline.close)
 
 
 @dataclass
 class RunningWorker:
-    """A run in a process of its own."""
+    """A run in a worker process."""
 
     folder: RunFolder
     process: asyncio.subprocess.Process
 
     async def until_step(self, step: int) -> None:
+        """Wait until optimizer step `step` is complete."""
         async with asyncio.timeout(240):
             while self.folder.read_state().step < step:
                 assert self.process.returncode is None, self.folder.worker_log.read_text()[-3000:]
                 await asyncio.sleep(0.02)
 
     async def ended(self) -> str:
+        """Wait for the end of the process and return the run's status."""
         async with asyncio.timeout(240):
             await self.process.wait()
         return self.folder.read_state().status
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
+        """Kill the process and wait for its end."""
         self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def worker() -> AsyncIterator[Callable]:
-    """Starts or goes on with a run: `await worker(folder, config)`."""
+    """Starts or resumes a run: `await worker(folder, config)`."""
     processes = []
 
     async def start(path: Path, config: TrainConfig) -> RunningWorker:
@@ -122,7 +122,7 @@ async def worker() -> AsyncIterator[Callable]:
         folder.write_config(config.to_yaml())
         with folder.worker_log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "deepmath_trainer.training_worker", str(path)),
+                *(sys.executable, "-P", "-m", "deepmath_trainer.training_worker", str(path)),
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"HF_TOKEN": SECRET, "WANDB_API_KEY": SECRET, "A_SECRET": SECRET},

@@ -1,4 +1,4 @@
-"""Services are killed under a run, which waits for them and goes on."""
+"""A run waits for services that are killed, and continues when they are back."""
 
 import psutil
 import pytest
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def kill(services: LocalServices, at: int) -> None:
-    """Kill -9 a service. The processes that it started end by themselves."""
+    """Kill a service with SIGKILL. Its child processes end by themselves."""
     process = psutil.Process(services.processes[at].pid)
     started = process.children(recursive=True)
     process.kill()
@@ -21,7 +21,7 @@ def kill(services: LocalServices, at: int) -> None:
     assert not left
 
 
-async def test_run_goes_on_when_executor_and_generator_are_killed(worker, tmp_path) -> None:
+async def test_run_continues_after_executor_and_generator_are_killed(worker, tmp_path) -> None:
     async with LocalServices() as services:
         executor = await services.start("executor")
         options = ("--executor", executor, "--model", str(EMBEDDED_MODEL), *EMBEDDED_OPTIONS)
@@ -37,5 +37,5 @@ async def test_run_goes_on_when_executor_and_generator_are_killed(worker, tmp_pa
     metrics = [line["metrics"] for line in run.folder.read_metrics()]
     assert len(metrics) == 8
     assert sum(one["infrastructure_failures"] for one in metrics) == 0
-    # The generator came back without any policy and was given the newest before it sampled again.
+    # The restarted generator had no policy and got the newest one before it sampled.
     assert {one["staleness"] for one in metrics[1:]} == {1}

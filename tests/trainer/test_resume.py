@@ -1,8 +1,9 @@
-"""A run that is killed goes on as if it had not been; what had been sampled is not sampled again."""
+"""A killed run resumes with the same result, and without sampling again what it had sampled."""
 
 import asyncio
 import json
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,55 @@ from .conftest import SECRET, small
 
 pytestmark = pytest.mark.slow
 STEPS = 5
-SETTINGS = (f"optimizer.steps={STEPS}", "checkpoint.every=2", "checkpoint.keep=9", "traces=2")
-# What a clock measures is another each time.
+SETTINGS = (f"optimizer.steps={STEPS}", "checkpoint.every=2", "checkpoint.keep=9", "traces=2", "report_to=[]")
+CHECKPOINT, KILLED_AFTER = 2, 3  # steps
+BATCH = 8  # trajectories
+# Measurements of time differ between runs.
 CLOCKS = ("seconds", "idle", "per_s")
+
+
+@dataclass
+class KilledRun:
+    """A run that was killed after a step without a checkpoint, and resumed."""
+
+    folder: RunFolder
+    metrics_when_killed: dict[str, float]
+    """Of step `KILLED_AFTER`."""
+    journalled: dict[int, set[str]]
+    """When it was killed: batch -> ids of the trajectories in the journal."""
+    requested_before: list[str]
+    requested_after: list[str]
+    """Id and seed of each prompt, before and after the kill."""
+
+
+@pytest.fixture(scope="module")
+async def killed_run(serve_generator, worker, tmp_path_factory) -> KilledRun:
+    requested: list[str] = []
+
+    class RecordingServicer(GeneratorServicer):
+        async def Rollout(self, request, context):  # noqa: N802
+            requested.extend(f"{prompt.id} {prompt.seed}" for prompt in request.prompts)
+            async for response in super().Rollout(request, context):
+                yield response
+
+    path = tmp_path_factory.mktemp("killed") / "run"
+    async with serve_generator(servicer=RecordingServicer) as served:
+        settings = small(served.address, *SETTINGS)
+        run = await worker(path, settings)
+        await run.until_step(KILLED_AFTER)
+        before = metrics(run.folder, KILLED_AFTER)
+        await run.kill()
+        journalled = {batch: journalled_ids(path, batch) for batch in range(STEPS)}
+        requested_before = list(requested)
+        requested.clear()
+        assert await (await worker(path, settings)).ended() == "done"
+    return KilledRun(run.folder, before, journalled, requested_before, requested)
+
+
+def journalled_ids(run: Path, batch: int) -> set[str]:
+    journal = TrajectoryJournal(run / "journal" / "0").open(batch, offset=0)
+    journal.close()
+    return set(journal.found)
 
 
 def metrics(folder: RunFolder, step: int) -> dict[str, float]:
@@ -31,7 +78,7 @@ def problems(folder: RunFolder) -> list[tuple[int, str]]:
 
 
 def state(checkpoint: Path) -> dict[str, object]:
-    """All that a run goes on with."""
+    """Return everything that a run resumes from."""
     return {
         "adapter": load_file(checkpoint / "adapter_model.safetensors"),
         "optimizer": torch.load(checkpoint / "optimizer.pt")["state"],
@@ -51,56 +98,34 @@ def assert_same(one: object, other: object) -> None:
         assert one == other
 
 
-async def test_killed_run_goes_on_as_if_it_had_not_been(serve_generator, worker, tmp_path) -> None:
+async def test_killed_run_resumes_as_if_it_had_not_been_killed(killed_run, serve_generator, worker, tmp_path) -> None:
     async with serve_generator() as served:
         unkilled = await worker(tmp_path / "unkilled", small(served.address, *SETTINGS))
         assert await unkilled.ended() == "done"
-    async with serve_generator() as served:
-        killed = await worker(tmp_path / "killed", small(served.address, *SETTINGS))
-        await killed.until_step(3)
-        before = metrics(killed.folder, 3)
-        killed.kill()
-        await killed.process.wait()
-        again = await worker(tmp_path / "killed", small(served.address, *SETTINGS))
-        assert await again.ended() == "done"
-    # Step 3, after the last checkpoint, was taken again, on what the journal had of it: to the same numbers.
-    assert metrics(again.folder, 3) == before
-    checkpoints = [folder / "checkpoints" / "checkpoint-4" for folder in (unkilled.folder.path, again.folder.path)]
+    # Step 3, after the last checkpoint, was repeated on the journal's trajectories, with the same result.
+    assert metrics(killed_run.folder, KILLED_AFTER) == killed_run.metrics_when_killed
+    checkpoints = [folder.checkpoints / "checkpoint-4" for folder in (unkilled.folder, killed_run.folder)]
     one, other = map(state, checkpoints)
     for part in ("schedule", "random"):
         assert_same(one[part], other[part])
-    assert problems(unkilled.folder) == problems(again.folder)
-    # The same seeds draw the same samples, as long as the engine's batches leave the arithmetic the same.
-    if metrics(unkilled.folder, 4) == metrics(again.folder, 4):
+    assert problems(unkilled.folder) == problems(killed_run.folder)
+    # The same seeds draw the same samples, as long as the engine's batching leaves the arithmetic the same.
+    if metrics(unkilled.folder, 4) == metrics(killed_run.folder, 4):
         assert_same(one, other)
 
 
-async def test_completed_trajectories_are_not_asked_for_again(serve_generator, worker, tmp_path) -> None:
-    asked: list[str] = []
-
-    class RecordingServicer(GeneratorServicer):
-        async def Rollout(self, request, context):  # noqa: N802
-            asked.extend(f"{prompt.id} {prompt.seed}" for prompt in request.prompts)
-            async for response in super().Rollout(request, context):
-                yield response
-
-    async with serve_generator(servicer=RecordingServicer) as served:
-        settings = small(served.address, "optimizer.steps=2", "checkpoint.every=9")
-        run = await worker(tmp_path / "run", settings)
-        await run.until_step(1)
-        run.kill()
-        await run.process.wait()
-        journal = TrajectoryJournal(tmp_path / "run" / "journal" / "0")
-        ended = {batch: set(journal.open(batch, offset=0).found) for batch in (0, 1)}
-        before, asked[:] = list(asked), []
-        assert await (await worker(tmp_path / "run", settings)).ended() == "done"
-    assert len(ended[0]) == 8
-    assert len(before) == 16
-    assert len(asked) == 8 - len(ended[1])
-    assert set(asked) <= set(before), "another seed"
+async def test_completed_trajectories_are_not_requested_again(killed_run) -> None:
+    kept = range(CHECKPOINT, STEPS)  # batches that the checkpoint does not cover
+    assert len(killed_run.journalled[CHECKPOINT]) == BATCH, "the batch that was trained on before the kill"
+    assert not any(killed_run.journalled[batch] for batch in range(CHECKPOINT))
+    missing = sum(BATCH - len(killed_run.journalled[batch]) for batch in kept)
+    assert len(killed_run.requested_after) == missing
+    again = set(killed_run.requested_after) & set(killed_run.requested_before)
+    in_flight = len(killed_run.requested_before) - sum(map(len, killed_run.journalled.values())) - CHECKPOINT * BATCH
+    assert len(again) == in_flight, "requested again with another seed, or although completed"
 
 
-async def test_sigterm_leaves_a_checkpoint_to_go_on_from(fresh_generator, worker, tmp_path) -> None:
+async def test_sigterm_leaves_a_checkpoint_to_resume_from(fresh_generator, worker, tmp_path) -> None:
     settings = small(fresh_generator, "optimizer.steps=4", "checkpoint.every=9")
     run = await worker(tmp_path / "run", settings)
     await run.until_step(1)
@@ -115,9 +140,10 @@ async def test_sigterm_leaves_a_checkpoint_to_go_on_from(fresh_generator, worker
     assert not [path for path in files if SECRET.encode() in path.read_bytes()], "a secret of the environment is kept"
 
 
-async def test_full_disk_at_a_checkpoint_leaves_the_one_before(fresh_generator, worker, tmp_path) -> None:
+async def test_full_disk_at_a_checkpoint_leaves_the_previous_one(fresh_generator, worker, tmp_path) -> None:
     """From the first checkpoint on a file may have 2.5 MB: enough for an adapter, not for the optimizer's state."""
-    run = await worker(tmp_path / "run", small(fresh_generator, "optimizer.steps=6", "checkpoint.every=2"))
+    settings = ("optimizer.steps=6", "checkpoint.every=2", "report_to=[]")
+    run = await worker(tmp_path / "run", small(fresh_generator, *settings))
     first = run.folder.checkpoints / "checkpoint-2"
     async with asyncio.timeout(240):
         while not first.is_dir():  # noqa: ASYNC110

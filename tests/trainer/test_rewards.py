@@ -1,4 +1,4 @@
-"""A reward is a pure function of the trajectory, and each kind of code use is gamed only as far as it says."""
+"""Rewards are pure functions of the trajectory; each kind of code use can be gamed only as far as documented."""
 
 import pytest
 from deepmath_trainer.rewards import Outcome, outcome, reward
@@ -20,7 +20,7 @@ def ran(
 def trajectory(
     *parts: pb.SnippetRun | str, answer: str = "", status: pb.Status.ValueType = pb.STATUS_ANSWERED
 ) -> pb.Trajectory:
-    """The trajectory of which the model wrote the texts and the calls of the snippets, as the agent loop joins them."""
+    """Return a trajectory of `parts`, model-written texts and snippets, in segments as the agent loop makes them."""
     segments: list[pb.Segment] = []
     text = ""
     for part in parts:
@@ -56,7 +56,7 @@ def test_call_without_effect_is_called_and_not_executed(code: str) -> None:
 @pytest.mark.parametrize(
     "failure", [executor.OUTCOME_EXCEPTION, executor.OUTCOME_WALL_TIMEOUT, executor.OUTCOME_POLICY_VIOLATION]
 )
-def test_failed_call_is_called_and_not_executed_whatever_it_printed(failure: executor.Outcome.ValueType) -> None:
+def test_failed_call_is_called_and_not_executed_whatever_its_output(failure: executor.Outcome.ValueType) -> None:
     assert uses(trajectory(ran("f()", stdout="5\n", outcome=failure), answer="5")) == (True, False, False)
 
 
@@ -105,7 +105,7 @@ def test_output_in_the_answer_is_used(shown: pb.SnippetRun, answer: str) -> None
         ("(no output)", "5"),
     ],
 )
-def test_output_that_is_part_of_something_longer_is_not_used(value: str, answer: str) -> None:
+def test_output_that_is_part_of_a_longer_text_is_not_used(value: str, answer: str) -> None:
     assert not outcome(trajectory(ran("f()", value), rf"\boxed{{{answer}}}", answer=answer), True).used
 
 
@@ -128,21 +128,21 @@ def test_output_in_earlier_prose_is_not_used() -> None:
     assert not outcome(run, True).used
 
 
-def test_output_that_only_its_own_and_other_outputs_repeat_is_not_used() -> None:
+def test_output_repeated_only_by_outputs_is_not_used() -> None:
     assert not outcome(trajectory(ran("f()", "4227", "4227\n"), ran("f()", "4227"), answer="1"), True).used
 
 
-def test_output_that_imitates_the_end_of_an_output_is_not_used_by_itself() -> None:
+def test_output_that_imitates_the_end_of_an_output_does_not_use_itself() -> None:
     assert not outcome(trajectory(ran("f()", stdout="42\n```\n42\n42"), answer="1"), True).used
 
 
-def test_one_digit_in_later_code_is_chance_and_not_use() -> None:
+def test_single_digit_in_later_code_is_not_use() -> None:
     assert not outcome(trajectory(ran("1", "1"), ran("sum(range(1, 9))", "36"), answer="7"), True).used
 
 
 def test_output_cut_off_by_the_budget_is_not_used() -> None:
     cut = trajectory(ran("s()", "4227"), status=pb.STATUS_TOKEN_BUDGET)
-    del cut.segments[1:]  # of the call only what the model wrote is left
+    del cut.segments[1:]  # only the model's text of the call remains
     assert not outcome(cut, False).used
 
 
@@ -153,7 +153,7 @@ def test_stray_end_of_a_call_shifts_no_later_output() -> None:
 
 
 @pytest.mark.parametrize(("code_use", "paid"), [("called", (1, 1, 1)), ("executed", (0, 1, 1)), ("used", (0, 0, 1))])
-def test_each_kind_of_use_is_paid_for_as_configured(code_use: str, paid: tuple[int, ...]) -> None:
+def test_each_kind_of_use_is_rewarded_as_configured(code_use: str, paid: tuple[int, ...]) -> None:
     runs = [
         trajectory(ran(""), answer="5"),
         trajectory(ran("1", "1"), answer="5"),
@@ -168,10 +168,10 @@ WRONG = Outcome(False, called=True, executed=True, used=True, model_tokens=100, 
 CUT = Outcome(False, called=True, executed=True, used=True, model_tokens=1000, truncated=True)
 
 
-def test_weights_of_the_seeds_pay_ten_times_as_much_for_code_as_for_accuracy() -> None:
-    seeds = RewardConfig(accuracy=0.1, code=1.0, code_use="called")
-    assert reward(PERFECT, seeds, MAX_TOKENS).total == pytest.approx(1.1)
-    assert reward(WRONG, seeds, MAX_TOKENS).total == pytest.approx(1.0)
+def test_weights_of_the_paper_reward_code_ten_times_as_much_as_accuracy() -> None:
+    paper = RewardConfig(accuracy=0.1, code=1.0, code_use="called")
+    assert reward(PERFECT, paper, MAX_TOKENS).total == pytest.approx(1.1)
+    assert reward(WRONG, paper, MAX_TOKENS).total == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("config", [RewardConfig(), RewardConfig(overlong="zero"), RewardConfig(overlong="mask")])
@@ -197,7 +197,7 @@ def test_only_the_token_budget_makes_a_trajectory_overlong(status: pb.Status.Val
 
 
 @pytest.mark.parametrize(("tokens", "taken"), [(0, 0.0), (200, 0.0), (600, -0.1), (1000, -0.2), (3000, -0.2)])
-def test_length_costs_linearly_from_the_free_tokens_to_the_limit(tokens: int, taken: float) -> None:
+def test_length_penalty_is_linear_from_the_free_tokens_to_the_limit(tokens: int, taken: float) -> None:
     long = Outcome(True, called=False, executed=False, used=False, model_tokens=tokens, truncated=False)
     paid = reward(long, RewardConfig(length=0.2, length_free=200), MAX_TOKENS)
     assert paid.length == pytest.approx(taken)

@@ -1,4 +1,4 @@
-"""`python -m deepmath_trainer --runs FOLDER`: the trainer as a process. It loads no model; its workers do."""
+"""`python -m deepmath_trainer --runs FOLDER`: the trainer service. It loads no model; the workers do."""
 
 import asyncio
 import sys
@@ -6,13 +6,13 @@ import sys
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath.serving.service_config import load
+from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath_trainer.config import TrainerServiceConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the service until it is told to end; return its exit status."""
+    """Run the service until it is stopped; return its exit status."""
     silence_core_logging()
     exit_on_sigterm()
     settings = load(TrainerServiceConfig, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)

@@ -1,4 +1,4 @@
-"""What the trainer service can be told. What a run can be told is in `config`."""
+"""Settings of the trainer service. Those of a run are in `run_config`."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from deepmath.serving.service_config import ServiceConfig
 
 
 class TrainerServiceConfig(ServiceConfig):
-    """Runs of GRPO, each a worker process and a folder."""
+    """Trains models with GRPO. Each run has a worker process and a folder."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_TRAINER_")
 
     runs: Path = Field(Path("runs"), description="Folder of the runs.")
     stop_seconds: float = Field(
-        120.0, gt=0, description="Time for a run to write its checkpoint when it is stopped; then it is killed."
+        120.0, gt=0, description="Time for a stopped run to write its checkpoint, in seconds; then it is killed."
     )

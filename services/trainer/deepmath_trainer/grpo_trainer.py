@@ -1,26 +1,21 @@
-"""The only file that knows TRL: its GRPOTrainer, fed with rollouts of ours through its own hooks.
+"""TRL's GRPOTrainer on batches of the sampling pipeline.
 
-Theory of operation. TRL asks `rollout_func` for a batch, scores it under the current weights, and takes optimizer
-steps on it. What it asks with does not matter: which problems come, in which order, is a function of the batch's
-number alone (`Rollouts`), so the dataset that TRL gets is a placeholder. Everything that the loss needs comes back:
+Theory of operation. TRL calls `rollout_func` for a batch, scores it under the current weights, and takes optimizer
+steps on it. Its arguments do not matter: which problems a batch has, in which order, is a function of the batch's
+number alone (`BatchSampler`), so the dataset given to TRL is a placeholder. All that the loss needs is returned:
 
     prompt_ids, completion_ids    as the engine read and sampled them
-    logprobs                      of the policy that sampled, after temperature
+    logprobs                      of the policy that sampled them, after temperature
     env_mask                      1 for tokens of the model, 0 for those of tools and of failed trajectories
-    value                         the reward; None where there is none
+    value                         the reward; None if there is none
 
-Three of TRL's insides are used, which is why its version is pinned. (1) Its correction for tokens sampled by another
-policy is tied to its own vLLM client: `use_vllm` is set after construction, with a client that does nothing. (2) The
-temperature of the loss is a closure's cell, set for each batch. (3) A LoRA adapter is written by the functions of its
-asynchronous trainer.
+`trl_patches` holds everything that reaches into TRL's private parts; TRL's version is pinned because of it. The state
+beside TRL's is in the objects that this class connects: `PolicyPublisher`, `CheckpointStore`, `ScoreCache` and
+`StepTimer`.
 """
 
-import logging
-import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,47 +24,34 @@ import torch
 from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import import_utils
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
 
 from deepmath.errors import Unavailable
-from deepmath_trainer.logprob_scoring import Scores, score_rows, unpadded
-from deepmath_trainer.loss_rows import row
-from deepmath_trainer.reference_adapter import POLICY, move_reference
-from deepmath_trainer.rollout_batches import Batch
+from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
+from deepmath_trainer.loss_row import LossRow
+from deepmath_trainer.policy_publisher import PolicyPublisher, PolicyWriter
+from deepmath_trainer.reference_adapter import update_reference
+from deepmath_trainer.rollout_batch import RolloutBatch
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.sampling_pipeline import SamplingPipeline
-from deepmath_trainer.step_metrics import of_batch, of_trl
-
-# Where one environment has both, TRL would import vLLM: half a minute, for nothing. A trainer never loads it.
-import_utils.is_vllm_available = lambda *_, **__: False
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # it warns of `rollout_func`; its version is pinned
-
-from trl import GRPOConfig, GRPOTrainer  # noqa: E402
-from trl.experimental.async_grpo.async_grpo_trainer import (  # noqa: E402
-    save_lora_adapter,
-    validate_lora_for_vllm_sync,
-)
-
-log = logging.getLogger(__name__)
-
-_PROJECT = "deepmath"  # of W&B and trackio, where the user names none
-_SAMPLER = "sampler"  # in a checkpoint: the policy that the batch under way is sampled by
+from deepmath_trainer.score_cache import ScoreCache
+from deepmath_trainer.step_callback import StepCallback
+from deepmath_trainer.step_metrics import StepTimer, batch_metrics
+from deepmath_trainer.trainer_arguments import grpo_arguments, lora_arguments, set_tracker_environment
+from deepmath_trainer.trl_patches.adapter_export import check_adapter, export_adapter
+from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer, TokenScores
+from deepmath_trainer.trl_patches.importance_correction import enable_importance_correction
+from deepmath_trainer.trl_patches.log_keys import optimizer_metrics
+from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
+from deepmath_trainer.write_failure import explain_write_failure
 
 
-class _NoVllm:
-    """Stands where TRL keeps its vLLM client: policies are published by the pipeline."""
-
-    def sync_weights(self) -> None:
-        pass
-
-
-class GrpoTrainer(GRPOTrainer):  # type: ignore[misc]
+class GrpoTrainer(HookedGrpoTrainer):
     """GRPO on batches of a pipeline.
 
-    `on_step` is told of every optimizer step: its number, its metrics, and the batch it was taken on.
+    `on_step` is called after every optimizer step with its number, its metrics, and its batch.
     """
 
     def __init__(
@@ -77,400 +59,186 @@ class GrpoTrainer(GRPOTrainer):  # type: ignore[misc]
         config: TrainConfig,
         folder: RunFolder,
         pipeline: SamplingPipeline,
-        on_step: Callable[[int, dict[str, float], Batch], None],
+        on_step: Callable[[int, dict[str, float], RolloutBatch], None],
     ) -> None:
-        self._config, self._folder, self._pipeline, self._on_step = config, folder, pipeline, on_step
-        self._policies = folder.path / "policies"
-        self._published: int | None = None  # optimizer step of the policy that was last published
-        self._batch: Batch | None = None
-        self._taught: torch.Tensor | None = None  # which rows of the loss have a gradient; None for all
-        self._scores: Scores | None = None  # of the batch, for the loss to come
-        self.may_stop = False  # at this moment, because a batch is waited for
-        self._stop_asked = False
-        self._ended = time.monotonic()  # the step before
-        self._waited = 0.0  # seconds for the batch, in this step
-        self._busy_before = pipeline.busy_seconds
+        self._config, self._pipeline, self._on_step = config, pipeline, on_step
+        self._batch: RolloutBatch | None = None
+        self.can_stop_now = False
+        """Whether training can be interrupted at this moment, because a batch is awaited."""
+        self._stop_requested = False
         if config.launch.threads:
             torch.set_num_threads(config.launch.threads)
-        tokenizer = AutoTokenizer.from_pretrained(config.model_path)
-        model = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=config.launch.dtype)
-        if config.lora:
-            torch.manual_seed(config.seed)  # the adapter's beginning is random
-            model = get_peft_model(model, _lora(config))
+        set_tracker_environment(folder)
         super().__init__(
-            model=model,
-            reward_funcs=[value_of],
-            args=_arguments(config, folder),
+            model=_load_model(config),
+            reward_funcs=[reward_of_rollout],
+            args=GRPOConfig(**grpo_arguments(config, folder)),
             train_dataset=Dataset.from_dict({"prompt": [""] * config.rollout.groups}),
-            processing_class=tokenizer,
-            rollout_func=GrpoTrainer._rollout,
-            callbacks=[_Reporter(self)],
+            processing_class=AutoTokenizer.from_pretrained(config.model_path),
+            rollout_func=lambda prompts, _: self._rollout(len(prompts)),
+            callbacks=[StepCallback(self._after_step, self._after_log)],
         )
         if config.lora:
-            validate_lora_for_vllm_sync(self._plain_model())
-        if self._together:  # what the generators were at, when the first process asked
-            pipeline.replicas.offset = broadcast_object_list([pipeline.replicas.offset])[0]
+            check_adapter(self._unwrapped_model())
         if config.loss.importance_correction:
-            self.use_vllm, self.vllm_mode = True, "server"
-            self.vllm_generation, self._last_loaded_step = _NoVllm(), -1
+            enable_importance_correction(self)
+        if self._distributed:  # all processes use the offset that the first one read from the generators
+            pipeline.replicas.offset = broadcast_object_list([pipeline.replicas.offset])[0]
+        writer = PolicyWriter(self.save_policy, self.accelerator.wait_for_everyone, self.accelerator.is_main_process)
+        self._policies = PolicyPublisher(
+            folder.path / "policies", config.publish_every, writer, lambda: pipeline.generators_are_fresh
+        )
+        self._checkpoints = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
+        self.scores = ScoreCache(_scores_are_reusable(config), zero_advantage_is_zero_loss=self.beta == 0)
+        self._timer = StepTimer(lambda: pipeline.busy_seconds)
 
-    def go(self, checkpoint: Path | None) -> bool:
-        """Train from the beginning or from `checkpoint`; return whether to the end, and not only until told to stop."""
-        if checkpoint and (sampler := sampler_of(checkpoint)):
-            self._published = step_of(sampler)
-            kept = self._policies / sampler.name
-            shutil.copytree(sampler, kept, dirs_exist_ok=True)
-            batch = step_of(checkpoint) // self._config.optimizer.updates
-            self._pipeline.begin(batch, self._unless_fresh(kept), self._published)
-        self._ended = time.monotonic()
-        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    def run(self, checkpoint: TrainingCheckpoint | None) -> bool:
+        """Train from the start or from `checkpoint`; return whether training is complete, rather than stopped."""
+        if checkpoint and (sampler := checkpoint.sampler):
+            policy = self._policies.restore(sampler)
+            self._pipeline.start_batch(self._batch_index(checkpoint.step), policy, checkpoint.first_published)
+        self._timer.start_step()
+        self.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         return bool(self.state.global_step >= self._config.optimizer.steps)
 
-    def publish(self) -> None:
-        """Give the generators the policy as it is."""
-        if folder := self._policy():
-            self._pipeline.publish(folder, self.state.global_step)
+    def publish_policy(self) -> None:
+        """Send the current policy to the generators, if they do not have it."""
+        step = self.state.global_step
+        if folder := self._policies.next(step):
+            self._pipeline.publish(folder, step)
+
+    def save_policy(self, folder: Path) -> None:
+        """Write the policy in the form that generators load: a LoRA adapter as peft writes it, or the whole model."""
+        if self._config.lora:
+            export_adapter(self._unwrapped_model(), self.accelerator, folder)
+        else:
+            self.save_model(str(folder))
 
     def stop_after_step(self) -> None:
-        """Write a checkpoint after the step that is under way, and end there."""
-        self._stop_asked = True
+        """Write a checkpoint after the current step and stop."""
+        self._stop_requested = True
 
     def save_checkpoint(self) -> None:
         """Write a checkpoint now, between two steps."""
         if self.state.global_step:
-            self._save_checkpoint(self.model, None)
-
-    def save_policy(self, folder: Path) -> None:
-        """Write the policy as generators take it: a LoRA adapter as peft writes it, or the whole model."""
-        if self._config.lora:
-            save_lora_adapter(self._plain_model(), self.accelerator, POLICY, str(folder))
-        else:
-            self.save_model(str(folder), _internal_call=True)
+            self.save_checkpoint_now()
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write nothing: the card is ours, and a checkpoint has none."""
+        """Write nothing: `model_card` writes the adapter's card, and a checkpoint has none."""
 
-    @staticmethod
-    def _rollout(prompts: list[str], trainer: "GrpoTrainer") -> dict[str, list[Any]]:
-        """TRL's `rollout_func`: the next batch."""
-        self = trainer
-        began = time.monotonic()
+    def loss_scope(self, advantages: torch.Tensor) -> AbstractContextManager[None]:
+        """Let the loss reuse the scores of the batch."""
+        return self.scores.loss(advantages)
+
+    def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
+        """Score without padding, and once where TRL would do it twice."""
+        # Several processes have to call the model equally often; a load-balancing loss is over all rows.
+        if self._distributed or len(batch) > 3 or options.get("compute_aux_loss"):
+            return score(*batch, **options)
+        options.pop("batch_size", None)
+        return self.scores.score(score, *batch, **options)
+
+    def checkpoint_root(self) -> Path:
+        """Write checkpoints to the staging folder."""
+        return self._checkpoints.staging
+
+    def write_checkpoint(self, write: Callable[[], None]) -> None:
+        """Stage a checkpoint and move it to its place when it is complete.
+
+        Raises:
+            Unavailable: it could not be written; the previous one remains.
+        """
+        step, is_main_process = self.state.global_step, self.accelerator.is_main_process
+        if is_main_process:
+            self._checkpoints.discard_staged()
+        try:
+            with explain_write_failure(f"the checkpoint of step {step}"):
+                write()
+                if is_main_process and self._config.rollout.staleness and self._config.lora:
+                    self._checkpoints.stage_sampler(step, self._policies.current)
+        except Unavailable:
+            self._checkpoints.discard_staged()
+            raise
+        if is_main_process:
+            self._checkpoints.commit(step)
+            self._pipeline.discard_before(self._batch_index(step))
+
+    def _rollout(self, expected: int) -> dict[str, list[Any]]:
+        """Return the next batch, of `expected` trajectories, in the form of TRL's `rollout_func`."""
         step = self.state.global_step
-        self.may_stop = not self._together
-        batch = self._pipeline.next(step // self._config.optimizer.updates, self._policy, step)
-        self.may_stop = False
-        self._waited = time.monotonic() - began
+        self.can_stop_now = not self._distributed
+        with self._timer.waiting():
+            batch = self._pipeline.next(self._batch_index(step), partial(self._policies.next, step), step)
+        self.can_stop_now = False
         self._batch = batch
+        self.scores.start_batch(torch.tensor([not group.flat for group in batch.groups for _ in group.samples]))
         set_loss_temperature(self.accelerator.unwrap_model(self.model), batch.temperature)
         values = [sample.reward.total for sample in batch.samples]
         rows = [
-            row(sample.trajectory, value is not None, self._tokenizer.pad_token_id)
+            LossRow.of(sample.trajectory, value is not None, self.processing_class.pad_token_id)
             for sample, value in zip(batch.samples, values, strict=True)
         ]
-        assert len(rows) == len(prompts), "TRL asked for another number of trajectories than the configuration says"
+        assert len(rows) == expected, "TRL requested another number of trajectories than the configuration gives"
         return {
-            "prompt_ids": [one.prompt_ids for one in rows],
-            "completion_ids": [one.completion_ids for one in rows],
-            "logprobs": [one.logprobs for one in rows],
-            "env_mask": [one.mask for one in rows],
+            "prompt_ids": [row.prompt_ids for row in rows],
+            "completion_ids": [row.completion_ids for row in rows],
+            "logprobs": [row.logprobs for row in rows],
+            "env_mask": [row.mask for row in rows],
             "value": values,
         }
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss. It is zero where a trajectory has no advantage: then it needs no gradient."""
-        taught = inputs["advantages"] != 0
-        self._taught = taught if self.beta == 0 and taught.any() else None
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
-        self._taught = self._scores = None
-        return loss
+    def _after_step(self) -> bool:
+        """Update the reference if it is due; return whether to stop here."""
+        loss, step = self._config.loss, self.state.global_step
+        if self._config.lora and loss.reference_every and step % loss.reference_every == 0:
+            update_reference(self._unwrapped_model(), loss.reference_mixup)
+        if step % self._config.optimizer.updates:
+            return False  # in the middle of a batch
+        requested = torch.tensor(float(self._stop_requested), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(requested) > 0)  # in any process
 
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *rest: Any, **options: Any
-    ) -> tuple[Any, Any, Any]:
-        """TRL's scoring, without padding, and once where TRL would do it twice.
-
-        TRL scores a batch for the correction by importance sampling, and again in the loss. Where one optimizer step
-        is taken on the whole batch at once, the weights are the same, and the loss gets the first scores again.
-        """
-        score = super()._get_per_token_logps_and_entropies
-        # Several processes have to call the model equally often; a balancing loss is over all rows.
-        if self._together or rest or options.get("compute_aux_loss"):
-            scored: tuple[Any, Any, Any] = score(model, input_ids, attention_mask, logits_to_keep, *rest, **options)
-            return scored
-        options.pop("batch_size", None)
-        in_loss = torch.is_grad_enabled()
-        if in_loss and self._scores:
-            return *self._scores.of(unpadded(input_ids, attention_mask)), None
-        once = not in_loss and self._scores_serve_the_loss
-        taught = self._rows_with_an_advantage() if once else self._taught
-        if taught is None:
-            taught = torch.ones_like(input_ids[:, 0], dtype=torch.bool)
-        with torch.set_grad_enabled(in_loss or once):
-            scores = score_rows(
-                partial(score, model),
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                taught.to(input_ids.device),
-                **options | {"compute_entropy": once or options.get("compute_entropy", False)},
-            )
-        if once:
-            self._scores = scores
-            return scores.logprobs.detach(), None, None
-        return scores.logprobs, scores.entropies if options.get("compute_entropy") else None, None
-
-    @property
-    def _scores_serve_the_loss(self) -> bool:
-        """Whether the scores before the loss are those in it, and may keep what a gradient needs until then."""
-        optimizer, launch = self._config.optimizer, self._config.launch
-        at_once = self._config.accumulation == optimizer.updates == 1
-        return at_once and self.beta == 0 and not launch.gradient_checkpointing
-
-    def _rows_with_an_advantage(self) -> torch.Tensor | None:
-        """Return which rows of the batch can have an advantage; None where none has."""
+    def _after_log(self, logs: Mapping[str, float]) -> None:
+        """Report the optimizer step that TRL has logged."""
         assert self._batch is not None
-        taught = torch.tensor([not group.flat for group in self._batch.groups for _ in group.samples])
-        return taught if taught.any() else None
+        step, batch = self.state.global_step, self._batch
+        metrics = (
+            optimizer_metrics(logs)
+            | batch_metrics(batch)
+            | self._timer.end_step(batch, self._config.batch)
+            | {
+                "staleness": batch.mean_staleness(step - 1),
+                "verify_timeouts": self._pipeline.sampler.verifier.timeouts,
+            }
+        )
+        self._on_step(step, metrics, batch)
 
-    def _policy(self) -> Path | None:
-        """Write the current policy and return its folder; None where it need not be published."""
-        step = self.state.global_step
-        if self._published is not None and step - self._published < self._config.publish_every:
-            return None
-        folder = self._policies / f"step-{step}"
-        with _room_for(f"the policy of step {step}"):
-            self.save_policy(folder)
-        self.accelerator.wait_for_everyone()  # the first process has written it, all publish it
-        self._published = step
-        self._forget_policies()
-        return self._unless_fresh(folder)
+    def _batch_index(self, step: int) -> int:
+        """Return the batch that follows optimizer step `step`."""
+        return step // self._config.optimizer.updates
 
-    def _unless_fresh(self, policy: Path) -> Path | None:
-        """Return `policy` unless fresh generators have it: an adapter that has learned nothing changes nothing."""
-        return None if self._published == 0 and self._pipeline.fresh else policy
-
-    def _forget_policies(self) -> None:
-        """Delete all policies but the newest two: a replica that comes back may still be given the older one."""
-        if self.accelerator.is_main_process:
-            for path in sorted(self._policies.glob("step-*"), key=step_of)[:-2]:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _plain_model(self) -> PeftModel:
+    def _unwrapped_model(self) -> PeftModel:
         return self.accelerator.unwrap_model(self.model)
 
-    # Checkpoints. One is written beside its place and moved there when it is whole, so that the last whole one
-    # survives whatever happens.
-
-    def _get_output_dir(self, *_: Any, **__: Any) -> str:
-        return str(self._folder.checkpoints / ".writing")
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        step = self.state.global_step
-        writing = Path(self._get_output_dir())
-        if self.accelerator.is_main_process:
-            shutil.rmtree(writing, ignore_errors=True)
-        made = writing / f"checkpoint-{step}"
-        try:
-            with _room_for(f"the checkpoint of step {step}"):
-                super()._save_checkpoint(model, trial)
-                if self.accelerator.is_main_process and self._config.rollout.staleness and self._config.lora:
-                    sampler = f"step-{self._published}"  # samples the batch that is under way
-                    shutil.copytree(self._policies / sampler, made / _SAMPLER / sampler)
-        except Unavailable:
-            shutil.rmtree(writing, ignore_errors=True)
-            raise
-        if self.accelerator.is_main_process:
-            place = self._folder.checkpoints / made.name
-            shutil.rmtree(place, ignore_errors=True)
-            made.rename(place)
-            self._rotate()
-            self._pipeline.forget_before(step // self._config.optimizer.updates)
-
-    def _rotate(self) -> None:
-        for old in checkpoints(self._folder)[: -self._config.checkpoint.keep]:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def move_reference(self) -> None:
-        """Move the reference adapter where a step is due for it."""
-        loss = self._config.loss
-        if self._config.lora and loss.reference_every and self.state.global_step % loss.reference_every == 0:
-            move_reference(self._plain_model(), loss.reference_mixup)
-
     @property
-    def _together(self) -> bool:
+    def _distributed(self) -> bool:
         """Whether this is one of several processes."""
         return bool(self.accelerator.num_processes > 1)
 
-    def at_stop(self) -> bool:
-        """Whether to stop here: any process was asked to, and it is between two batches."""
-        if self.state.global_step % self._config.optimizer.updates:
-            return False
-        asked = torch.tensor(float(self._stop_asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked) > 0)
 
-    def finish_step(self, logs: Mapping[str, float]) -> None:
-        """Tell of the optimizer step that TRL has just logged."""
-        assert self._batch is not None
-        now = time.monotonic()
-        step_seconds = now - self._ended
-        busy = self._pipeline.busy_seconds - self._busy_before
-        metrics = (
-            of_trl(logs)
-            | of_batch(self._batch)
-            | {
-                "generate_seconds": self._batch.ended - self._batch.began,
-                "train_seconds": step_seconds - self._waited,
-                "step_seconds": step_seconds,
-                "samples_per_s": self._config.batch / step_seconds,
-                "trainer_idle": self._waited / step_seconds,
-                "generator_idle": max(0.0, 1 - busy / step_seconds),
-                "staleness": self._staleness(self._batch),
-                "verify_timeouts": self._pipeline.rollouts.verifier.timeouts,
-            }
-        )
-        self._on_step(self.state.global_step, metrics, self._batch)
-        self._ended, self._waited, self._busy_before = now, 0.0, self._pipeline.busy_seconds
-
-    def _staleness(self, batch: Batch) -> float:
-        """Return how many optimizer steps the policies in `batch` are behind, on average over its segments."""
-        base: int = self.state.global_step - 1 + batch.offset
-        versions = [
-            segment.policy_version
-            for sample in batch.samples
-            for segment in sample.trajectory.segments
-            if segment.logprobs
-        ]
-        return float(sum(base - version for version in versions)) / max(len(versions), 1)
-
-
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Hears of every optimizer step once it is taken, and once it is logged."""
-
-    def __init__(self, trainer: GrpoTrainer) -> None:
-        self._trainer = trainer
-
-    def on_step_end(self, *seen: Any, **_: Any) -> None:
-        """Called with arguments, state and control."""
-        self._trainer.move_reference()
-        if self._trainer.at_stop():
-            seen[2].should_save = seen[2].should_training_stop = True
-
-    def on_log(self, *_: Any, logs: Mapping[str, float], **__: Any) -> None:
-        """Called with what TRL logged."""
-        if "loss" in logs:  # and not the summary at the end
-            self._trainer.finish_step(logs)
-
-
-@contextmanager
-def _room_for(what: str) -> Iterator[None]:
-    """Tell of a file that could not be written: torch, safetensors and the system each have an error of their own."""
-    try:
-        yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise Unavailable(
-            f"{what} could not be written: {reason}. The last checkpoint is whole: make room and resume the run"
-        ) from error
-
-
-def step_of(path: Path) -> int:
-    """Return the optimizer step that ends the name of a checkpoint or a policy."""
-    return int(path.name.rpartition("-")[2])
-
-
-def checkpoints(folder: RunFolder) -> list[Path]:
-    """Return the whole checkpoints of a run, oldest first."""
-    return sorted(folder.checkpoints.glob("checkpoint-*"), key=step_of)
-
-
-def first_published(checkpoint: Path) -> int:
-    """Return the optimizer step of the policy that a run which goes on from `checkpoint` publishes first."""
-    return step_of(sampler_of(checkpoint) or checkpoint)
-
-
-def sampler_of(checkpoint: Path) -> Path | None:
-    """Return the policy that sampled the batch under way when `checkpoint` was written."""
-    return next((checkpoint / _SAMPLER).glob("step-*"), None)
-
-
-def value_of(value: list[float | None], **_: Any) -> list[float | None]:
-    """TRL's reward function: the reward that came with the rollout."""
+def reward_of_rollout(value: list[float | None], **_: Any) -> list[float | None]:
+    """TRL's reward function: the rewards that came with the rollout."""
     return value
 
 
-def set_loss_temperature(model: Any, temperature: float) -> None:
-    """Make the loss divide the logits by `temperature`, as sampling did.
-
-    TRL reads its `temperature` once, into a closure around the model's forward.
-    """
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    forward = base.forward.__func__
-    cell = forward.__closure__[forward.__code__.co_freevars.index("temperature")]
-    cell.cell_contents = temperature
+def _load_model(config: TrainConfig) -> Any:
+    model = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=config.launch.dtype)
+    if config.lora is None:
+        return model
+    torch.manual_seed(config.seed)  # the adapter's initial weights are random
+    return get_peft_model(model, LoraConfig(**lora_arguments(config.lora)))
 
 
-def _lora(config: TrainConfig) -> LoraConfig:
-    assert config.lora
-    return LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        use_rslora=config.lora.rslora,
-        lora_dropout=config.lora.dropout,
-        target_modules=config.lora.targets,
-        task_type="CAUSAL_LM",
-    )
-
-
-def _arguments(config: TrainConfig, folder: RunFolder) -> GRPOConfig:
-    optimizer, loss = config.optimizer, config.loss
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.tensorboard)
-    os.environ.setdefault("WANDB_PROJECT", _PROJECT)
-    os.environ.setdefault("WANDB_DIR", str(folder.path))
-    return GRPOConfig(
-        output_dir=str(folder.checkpoints),
-        run_name=folder.name,
-        project=_PROJECT,
-        report_to=config.report_to or "none",
-        seed=config.seed,
-        # the batch
-        per_device_train_batch_size=optimizer.micro_batch,
-        gradient_accumulation_steps=config.accumulation,
-        steps_per_generation=config.accumulation * optimizer.updates,
-        num_generations=config.rollout.samples,
-        max_completion_length=config.rollout.max_tokens,
-        temperature=config.rollout.temperature.start,
-        top_p=1.0,
-        top_k=0,
-        # the loss
-        loss_type=loss.type,
-        epsilon=loss.epsilon,
-        epsilon_high=loss.epsilon_high,
-        beta=loss.beta,
-        sync_ref_model=bool(loss.reference_every) and config.lora is None,
-        ref_model_mixup_alpha=loss.reference_mixup,
-        ref_model_sync_steps=loss.reference_every or 1,
-        scale_rewards=loss.scale_rewards,
-        vllm_importance_sampling_correction=loss.importance_correction,
-        vllm_importance_sampling_mode="token_truncate",
-        vllm_importance_sampling_clip_max=loss.importance_max,
-        # the optimizer
-        max_steps=optimizer.steps,
-        learning_rate=optimizer.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if optimizer.schedule == "constant" else optimizer.schedule,
-        warmup_steps=optimizer.warmup,
-        adam_beta1=optimizer.beta1,
-        adam_beta2=optimizer.beta2,
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.max_grad_norm,
-        # the machine
-        use_cpu=config.launch.cpu,
-        bf16=config.launch.dtype == "bfloat16",
-        gradient_checkpointing=config.launch.gradient_checkpointing,
-        # the bookkeeping
-        logging_steps=1,
-        disable_tqdm=True,
-        save_strategy="steps",
-        save_steps=config.checkpoint.every,
-        ignore_data_skip=True,  # the order of the data is a function of the step
-        remove_unused_columns=False,
-    )
+def _scores_are_reusable(config: TrainConfig) -> bool:
+    """Return whether the scores before the loss equal those in it, and may hold until then what a gradient needs."""
+    one_step_on_the_whole_batch = config.accumulation == config.optimizer.updates == 1
+    return one_step_on_the_whole_batch and config.loss.beta == 0 and not config.launch.gradient_checkpointing

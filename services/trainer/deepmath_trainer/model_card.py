@@ -1,39 +1,38 @@
-"""The card of what was trained, as model hubs read it: README.md with YAML at its head."""
+"""The model card of a trained model or adapter: README.md with the hub's metadata at its head."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deepmath import __version__
 from deepmath_trainer.run_config import TrainConfig
 
 _LABELS = (
     ("accuracy", "accuracy", "{:.1%}"),
-    ("code_rate", "trajectories that call Python", "{:.1%}"),
-    ("code_executed_rate", "trajectories with a call that ran", "{:.1%}"),
-    ("model_tokens", "tokens written, on average", "{:.1f}"),
+    ("code_rate", "trajectories with a tool call", "{:.1%}"),
+    ("code_executed_rate", "trajectories with a successful call", "{:.1%}"),
+    ("model_tokens", "mean output tokens", "{:.1f}"),
 )
 
 
 def write_card(adapter: Path, config: TrainConfig, evaluation: Mapping[str, Any]) -> Path:
     """Write the README.md of the model or LoRA adapter in the folder `adapter`, and the run's configuration beside it.
 
-    No path of this machine stays in the folder, which is made to be published.
+    The folder is meant to be published: no path or address of this machine remains in it.
     """
-    (adapter / "training.yaml").write_text(_portable(config))
-    _name_base(adapter / "adapter_config.json", _base_model(config))
-    card = adapter / "README.md"
-    card.write_text(
-        f"---\n{yaml.safe_dump(_metadata(config, evaluation), sort_keys=False)}---\n\n{_text(config, evaluation)}"
-    )
-    return card
+    (adapter / "training.yaml").write_text(_public_config(config))
+    _name_base_model(adapter / "adapter_config.json", _base_model(config))
+    metadata = _metadata(config, evaluation).to_yaml(line_break="\n")
+    path = adapter / "README.md"
+    ModelCard(f"---\n{metadata}\n---\n\n{_text(config, evaluation)}").save(path)
+    return path
 
 
 def _base_model(config: TrainConfig) -> str:
-    """Return the model's hub name, or the name of its folder: paths of a machine are nobody's business."""
+    """Return the hub name of the model, or the name of its folder instead of a local path."""
     return _public(config.model_path)
 
 
@@ -45,47 +44,46 @@ def _public(name: str) -> str:
     return Path(name).name if Path(name).exists() else name
 
 
-def _name_base(peft_config: Path, base: str) -> None:
+def _name_base_model(peft_config: Path, base: str) -> None:
     if peft_config.exists():
         values = json.loads(peft_config.read_text())
         peft_config.write_text(json.dumps(values | {"base_model_name_or_path": base}, indent=2))
 
 
-def _portable(config: TrainConfig) -> str:
+def _public_config(config: TrainConfig) -> str:
     """Return the configuration without this machine's addresses and folders."""
     data = config.data.model_copy(update={"dataset": _public(config.data.dataset)})
     public: dict[str, Any] = {"generators": [], "checkpoint_root": None, "model": _base_model(config), "data": data}
     return config.model_copy(update=public).to_yaml()
 
 
-def _license(config: TrainConfig) -> dict[str, str]:
-    """Return the license that the base model's card names; nothing where it is not at hand."""
-    card = Path(config.model_path) / "README.md"
-    head = card.read_text().split("---") if card.is_file() else []
-    known = yaml.safe_load(head[1]) if len(head) > 2 and not head[0] else {}
-    return {"license": known["license"]} if isinstance(known, dict) and "license" in known else {}
+def _license(config: TrainConfig) -> str | None:
+    """Return the license in the base model's card; None if there is no local card or no license in it."""
+    path = Path(config.model_path) / "README.md"
+    if not path.is_file():
+        return None
+    found: str | None = ModelCard.load(path, ignore_metadata_errors=True).data.get("license")
+    return found
 
 
-def _metadata(config: TrainConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    kind = {"library_name": "peft"} if config.lora else {"library_name": "transformers"}
-    return {
-        **_license(config),
-        "base_model": _base_model(config),
-        **kind,
-        "pipeline_tag": "text-generation",
-        "tags": ["grpo", "trl", "math", "tool-use", *(["lora"] if config.lora else [])],
-        **_results(config, evaluation),
-    }
+def _metadata(config: TrainConfig, evaluation: Mapping[str, Any]) -> ModelCardData:
+    return ModelCardData(
+        base_model=_base_model(config),
+        library_name="peft" if config.lora else "transformers",
+        license=_license(config),
+        model_name=_title(config),
+        pipeline_tag="text-generation",
+        tags=["grpo", "trl", "math", "tool-use", *(["lora"] if config.lora else [])],
+        eval_results=_eval_results(config, evaluation),
+    )
 
 
-def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _eval_results(config: TrainConfig, evaluation: Mapping[str, Any]) -> list[EvalResult] | None:
     if "after" not in evaluation:
-        return {}
-    name = _public(config.evaluation.data.dataset)
-    dataset = {"name": name, "type": name}
-    metric = {"type": "accuracy", "value": round(evaluation["after"]["accuracy"], 4)}
-    result = {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": [metric]}
-    return {"model-index": [{"name": _title(config), "results": [result]}]}
+        return None
+    dataset = _public(config.evaluation.data.dataset)
+    accuracy = round(evaluation["after"]["accuracy"], 4)
+    return [EvalResult("text-generation", dataset, dataset, metric_type="accuracy", metric_value=accuracy)]
 
 
 def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
@@ -93,29 +91,29 @@ def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
     serve = "deepmath solve --model BASE --adapter FOLDER" if config.lora else "deepmath solve --model FOLDER"
     parts = [
         f"# {_title(config)}",
-        f"{kind} {_base_model(config)}, trained with GRPO (TRL) by DeepMath services {__version__} to solve maths "
-        "problems with short Python snippets, which a sandbox runs.",
-        _figures(config, evaluation),
-        f"## Training\n\n{_training(config)}\n\nAll settings are in `training.yaml`; the command was\n\n"
+        f"{kind} {_base_model(config)}, fine-tuned with GRPO (TRL) by DeepMath services {__version__} to solve maths "
+        "problems with short Python snippets that run in a sandbox.",
+        _results(config, evaluation),
+        f"## Training\n\n{_training(config)}\n\n`training.yaml` has all settings. To repeat the run:\n\n"
         "    deepmath train --config training.yaml",
         f'## Use\n\n    {serve} "What is 12 * 34?"',
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _figures(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
-    sides = [when for when in ("before", "after") if when in evaluation]
-    if not sides:
+def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
+    columns = [when for when in ("before", "after") if when in evaluation]
+    if not columns:
         return ""
-    rows = [f"| | {' | '.join(sides)} |", "|---|" + "---|" * len(sides)]
+    rows = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for name, label, form in _LABELS:
-        rows.append(f"| {label} | {' | '.join(form.format(evaluation[side][name]) for side in sides)} |")
-    data, one = config.evaluation.data, evaluation[sides[-1]]
-    head = (
-        f"## Results\n\n{one['problems']} problems of `{_public(data.dataset)}` ({data.split}), one sample each at "
+        rows.append(f"| {label} | {' | '.join(form.format(evaluation[when][name]) for when in columns)} |")
+    data, problems = config.evaluation.data, evaluation[columns[-1]]["problems"]
+    introduction = (
+        f"## Results\n\n{problems} problems of `{_public(data.dataset)}` ({data.split}), one sample each at "
         f"temperature {config.evaluation.temperature}, mode {config.rollout.mode}:\n\n"
     )
-    return head + "\n".join(rows)
+    return introduction + "\n".join(rows)
 
 
 def _training(config: TrainConfig) -> str:

@@ -1,4 +1,4 @@
-"""How good a policy is: one sample for each of some test problems."""
+"""Evaluation of a policy on test problems, one sample each."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -11,20 +11,20 @@ from deepmath_trainer.generator_replicas import GeneratorReplicas
 from deepmath_trainer.rewards import outcome
 from deepmath_trainer.run_config import TrainConfig
 
-_IN_ONE_CALL = 64
+_PROMPTS_PER_CALL = 64
 _MOST_ATTEMPTS = 4
 
 
-async def evaluate(
+async def evaluate_policy(
     config: TrainConfig, problems: Sequence[DatasetProblem], replicas: GeneratorReplicas, verifier: Verifier
 ) -> dict[str, float]:
-    """Return the figures of the policy that the generators have.
+    """Return the figures of the policy that the generators serve.
 
-    `accuracy`, `code_rate`, `code_executed_rate` are shares and `model_tokens` a mean of the problems that did not fail
-    for reasons of ours; `failed` counts the others. Problem i is always drawn with the same seed.
+    `accuracy`, `code_rate` and `code_executed_rate` are shares and `model_tokens` a mean, over the problems without an
+    infrastructure failure; `failed` counts the others. Problem i is always sampled with the same seed.
 
     Raises:
-        Unavailable: there is no generator to be had.
+        Unavailable: no generator can be reached.
     """
     trajectories: dict[str, pb.Trajectory] = {}
     temperature, request = config.evaluation.temperature, config.rollout.request
@@ -39,8 +39,8 @@ async def evaluate(
                 if response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED:
                     trajectories[response.id] = response.trajectory
     pairs = [(problems[int(name)].answer, trajectory.answer) for name, trajectory in trajectories.items()]
-    right = await asyncio.to_thread(verifier.verify, pairs)
-    outcomes = [outcome(*pair) for pair in zip(trajectories.values(), right, strict=True)]
+    verdicts = await asyncio.to_thread(verifier.verify, pairs)
+    outcomes = [outcome(*pair) for pair in zip(trajectories.values(), verdicts, strict=True)]
     return {
         "problems": len(problems),
         "accuracy": _mean([bool(one.correct) for one in outcomes]),
@@ -53,7 +53,7 @@ async def evaluate(
 
 def _parts(prompts: list[pb.RolloutPrompt]) -> Iterator[list[pb.RolloutPrompt]]:
     rest = iter(prompts)
-    while part := list(islice(rest, _IN_ONE_CALL)):
+    while part := list(islice(rest, _PROMPTS_PER_CALL)):
         yield part
 
 

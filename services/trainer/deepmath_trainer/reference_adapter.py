@@ -1,28 +1,27 @@
 """The reference of the KL divergence as a LoRA adapter that follows the policy.
 
-TRL moves a reference only where it is a whole model. Beside an adapter it keeps the reference as a second adapter,
-`ref`, frozen at its beginning; here that one is moved: W_ref <- mixup W_policy + (1 - mixup) W_ref, as TRL's
-SyncRefModelCallback does with whole models (TR-DPO, arXiv 2404.09656). The sum of two products of rank r has rank up to
-2 r; it is cut back to the nearest product of rank r (Eckart and Young), which loses nothing the first time.
+TRL updates a reference only if it is a whole model (https://github.com/huggingface/trl/issues/3108). Beside an adapter
+it keeps the reference as a second adapter, a frozen copy of the first; here that copy is updated:
+W_ref <- mixup W_policy + (1 - mixup) W_ref, as TRL's SyncRefModelCallback does with whole models (TR-DPO, arXiv
+2404.09656). The sum of two products of rank r has rank up to 2 r; it is reduced to the nearest product of rank r
+(Eckart and Young 1936), which is exact for the first update.
 """
 
 import torch
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 
-POLICY, REFERENCE = "default", "ref"
+from deepmath_trainer.peft_patches.lora_factors import lora_factors
+from deepmath_trainer.trl_patches.adapter_names import POLICY, REFERENCE
 
 
-def move_reference(model: PeftModel, mixup: float) -> None:
-    """Move the adapter `ref` of `model` by the share `mixup` towards its adapter `default`, which has the same rank."""
-    for layer in model.modules():
-        if isinstance(layer, LoraLayer) and REFERENCE in layer.lora_A:
-            ups = [layer.lora_B[name].weight.detach() for name in (POLICY, REFERENCE)]  # out x r
-            downs = [layer.lora_A[name].weight.detach() for name in (POLICY, REFERENCE)]  # r x in
-            up = torch.cat([mixup * ups[0], (1 - mixup) * ups[1]], dim=1).float()
-            low_up, low_down = nearest_product(up, torch.cat(downs).float(), rank=downs[0].shape[0])
-            ups[1].copy_(low_up)
-            downs[1].copy_(low_down)
+def update_reference(model: PeftModel, mixup: float) -> None:
+    """Move the reference adapter of `model` towards the policy's, which has the same rank, by the share `mixup`."""
+    for (policy_up, policy_down), (reference_up, reference_down) in lora_factors(model, POLICY, REFERENCE):
+        up = torch.cat([mixup * policy_up, (1 - mixup) * reference_up], dim=1).float()
+        down = torch.cat([policy_down, reference_down]).float()
+        new_up, new_down = nearest_product(up, down, rank=policy_down.shape[0])
+        reference_up.copy_(new_up)
+        reference_down.copy_(new_down)
 
 
 def nearest_product(up: torch.Tensor, down: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,8 @@
-"""What a trajectory is rewarded for. Pure functions of the trajectory and of whether its answer is right."""
+"""Rewards: pure functions of a trajectory and of whether its answer is correct.
+
+They read the contract's segments and snippets, never marks in the trajectory's text: a model can write any mark. The
+token ids of a segment cannot be decoded here (the tokenizer is the generator's), so each segment carries its text.
+"""
 
 import re
 from collections.abc import Iterator
@@ -9,24 +13,24 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_normalization import same_canonical_form
 from deepmath_trainer.run_config import RewardConfig
 
-_RESULT_LINES = 4  # results come last; of a longer output any number would reappear by chance
-_MOST_ELEMENTS = 4  # the same for a list
+_RESULT_LINES = 4  # results come last; in a longer output any number would occur by chance
+_MOST_ELEMENTS = 4  # likewise for a list
 _WRAPPED = re.compile(r"[A-Za-z_][\w.]*\((.*)\)")  # np.int64(5), mpf('0.5')
 _FRACTION = re.compile(r"Fraction\((-?\d+), (\d+)\)")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that the reward depends on."""
+    """Everything that the reward depends on."""
 
     correct: bool | None
-    """None: not to be told, because the answer could not be checked or the trajectory failed by our fault."""
+    """None: unknown, because the answer could not be verified or the trajectory ended by an infrastructure failure."""
     called: bool
-    """There was a tool call, whatever became of it."""
+    """There was a tool call, whatever its result."""
     executed: bool
-    """A snippet ran to its end and showed something: an empty call succeeds too, and tells nothing."""
+    """A snippet succeeded and had output: an empty call succeeds too, without any."""
     used: bool
-    """The output of a snippet that ran to its end reappears in what the model wrote later, see `outcome`."""
+    """The output of a snippet that succeeded recurs in what the model wrote later, see `outcome`."""
     model_tokens: int
     """Tokens that the model sampled."""
     truncated: bool
@@ -35,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reward:
-    """The parts, weighted, and their sum. `total` is None where there is no reward and must be no loss."""
+    """The weighted parts and their sum. `total` is None if there is no reward and must be no loss."""
 
     total: float | None
     accuracy: float = 0.0
@@ -44,13 +48,13 @@ class Reward:
 
 
 def outcome(trajectory: pb.Trajectory, correct: bool | None) -> Outcome:
-    """Return what `trajectory` is rewarded for; `correct` is the verifier's verdict on its answer.
+    """Return what the reward of `trajectory` depends on; `correct` is the verifier's verdict on its answer.
 
-    An output is used where it stands, with the same value or as a text of its own (a 1 is not found in 213, 1.5 or
-    -1), in the answer, or in the prose or the code that the model wrote after it. An output of one character counts
-    in the answer only: a 1 stands in almost any code. Of an output the value and the last four lines count, of a line
-    also what follows its last `=` or `:`, and of a short list its elements. This cannot tell a computed number from
-    one that a snippet merely states.
+    An output is used if it recurs, with the same value or as a text of its own (1 is not found in 213, 1.5 or -1), in
+    the answer, or in prose or code that the model wrote after it. An output of one character counts in the answer only:
+    a 1 occurs in almost any code. Of an output, the value and the last four lines count; of a line also what follows
+    its last `=` or `:`; of a short list also its elements. This cannot distinguish a computed number from one that a
+    snippet merely states.
     """
     failed = trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
     return Outcome(
@@ -64,9 +68,9 @@ def outcome(trajectory: pb.Trajectory, correct: bool | None) -> Outcome:
 
 
 def reward(outcome: Outcome, config: RewardConfig, max_tokens: int) -> Reward:
-    """Return the reward of a trajectory that had `max_tokens` tokens to spend.
+    """Return the reward of a trajectory with a budget of `max_tokens` tokens.
 
-    The length part is the overlong penalty of DAPO (Yu et al. 2025, equation 13): 0 up to `length_free` model
+    The length part is the soft overlong punishment of DAPO (Yu et al. 2025, equation 13): 0 up to `length_free` model
     tokens, then linear down to -`length` at `max_tokens`.
     """
     if outcome.correct is None or (outcome.truncated and config.overlong == "mask"):
@@ -75,8 +79,8 @@ def reward(outcome: Outcome, config: RewardConfig, max_tokens: int) -> Reward:
         return Reward(0.0)
     accuracy = config.accuracy * outcome.correct
     code = config.code * bool(getattr(outcome, config.code_use))
-    paid = max(max_tokens - config.length_free, 1)
-    length = -config.length * min(max(outcome.model_tokens - config.length_free, 0) / paid, 1.0)
+    penalized = max(max_tokens - config.length_free, 1)
+    length = -config.length * min(max(outcome.model_tokens - config.length_free, 0) / penalized, 1.0)
     return Reward(accuracy + code + length, accuracy, code, length)
 
 
@@ -86,19 +90,22 @@ def _succeeded(run: pb.SnippetRun) -> bool:
 
 
 def _uses_an_output(trajectory: pb.Trajectory) -> bool:
-    answer, written = trajectory.answer, _written_after(trajectory)
-    for at, run in enumerate(trajectory.snippets):
-        later = "\n".join(written[at:])
+    answer, written = trajectory.answer, _text_after_outputs(trajectory)
+    for number, run in enumerate(trajectory.snippets):
+        later = "\n".join(written[number:])
         for result in _results(run.result) if _succeeded(run) else ():
-            if same_canonical_form(answer, result) or _stands_in(result, answer):
+            if same_canonical_form(answer, result) or _occurs(result, answer):
                 return True
-            if len(result) > 1 and _stands_in(result, later):
+            if len(result) > 1 and _occurs(result, later):
                 return True
     return False
 
 
-def _written_after(trajectory: pb.Trajectory) -> list[str]:
-    """Return the model's text from each output to the next; nothing for an output that the budget cut off."""
+def _text_after_outputs(trajectory: pb.Trajectory) -> list[str]:
+    """Return, for each snippet's output in the context, the model's text from it to the next output.
+
+    The i-th tool segment is the output of the i-th snippet. An output that the budget cut off has no segment.
+    """
     written: list[str] = []
     for segment in trajectory.segments:
         if segment.source == pb.Segment.SOURCE_TOOL:
@@ -109,7 +116,7 @@ def _written_after(trajectory: pb.Trajectory) -> list[str]:
 
 
 def _results(result: executor.SnippetResult) -> Iterator[str]:
-    """What in an output can be taken for its result."""
+    """Yield the texts in an output that may be its result."""
     lines = [result.value, *reversed(result.stdout.splitlines()[-_RESULT_LINES:])]
     for line in filter(None, map(str.strip, lines)):
         for text in filter(None, {line, re.split("[=:]", line)[-1].strip()}):
@@ -118,7 +125,7 @@ def _results(result: executor.SnippetResult) -> Iterator[str]:
 
 
 def _elements(text: str) -> Iterator[str]:
-    """The number within the repr of a number, the elements of a short list."""
+    """Yield the number in the repr of a number, or the elements of a short list."""
     if fraction := _FRACTION.fullmatch(text):
         yield "/".join(fraction.groups())
     elif wrapped := _WRAPPED.fullmatch(text):
@@ -129,8 +136,8 @@ def _elements(text: str) -> Iterator[str]:
             yield from filter(None, elements)
 
 
-def _stands_in(text: str, whole: str) -> bool:
-    """Whether `text` is in `whole` with nothing at its ends that makes it part of a longer number or name."""
+def _occurs(text: str, whole: str) -> bool:
+    """Return whether `text` is in `whole`, and not as a part of a longer number or name."""
     # A minus after an operand is an operator; anywhere else it is a sign, and -5 is not 5.
     before = r"(?<![\w.])(?<!\A-)(?<![\s(\[{,=:$]-)"
     after = r"(?!\w|\.\d|,\d{3}(?!\d))"

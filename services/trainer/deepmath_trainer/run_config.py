@@ -1,19 +1,12 @@
-"""What a training run can be told: a YAML file, and `key.sub=value` over it."""
+"""The configuration of a training run, in sections."""
 
-import difflib
-from collections.abc import Iterator, Sequence
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
-
-RECIPES = Path(str(files("deepmath_trainer") / "recipes"))
 
 
 class _Section(BaseModel):
@@ -21,46 +14,48 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Problems with their right answers. Solutions are never read."""
+    """Problems with their gold answers. Solutions are never read."""
 
-    dataset: str = Field("synthetic", description="`synthetic`, a file or folder, or a hub name.")
+    dataset: str = Field("synthetic", description="`synthetic`, a file or folder, or a name on the Hugging Face hub.")
     subset: str | None = Field(None, description="Configuration of a hub dataset.")
     split: str = Field("train", description="Split of the dataset.")
-    problem: str | None = Field(None, description="Column of the question. Default: `problem`.")
-    answer: str | None = Field(None, description="Column of the right answer. Default: `answer`, or the dataset's own.")
-    where: dict[str, str | int | float | bool] = Field({}, description="Keep rows whose columns have these values.")
-    max_problem_chars: int | None = Field(None, gt=0, description="Leave longer questions out.")
-    limit: int | None = Field(None, gt=0, description="At most this many problems; of `synthetic`, default 4096.")
-    most_unparseable: float = Field(0.2, ge=0, le=1, description="Share of unparseable gold answers that is an error.")
+    problem: str | None = Field(None, description="Column with the question. Default: `problem`.")
+    answer: str | None = Field(
+        None, description="Column with the gold answer. Default: `answer`, or the known one of the dataset."
+    )
+    where: dict[str, str | int | float | bool] = Field({}, description="Use only rows whose columns have these values.")
+    max_problem_chars: int | None = Field(None, gt=0, description="Exclude questions longer than this, in characters.")
+    limit: int | None = Field(None, gt=0, description="Maximum number of problems. Default for `synthetic`: 4096.")
+    most_unparseable: float = Field(0.2, ge=0, le=1, description="Largest tolerated share of unparseable gold answers.")
 
 
-class Temperature(_Section):
+class TemperatureConfig(_Section):
     """Linear from `start` to `end` over `steps` optimizer steps, then constant."""
 
-    start: float = Field(1.0, gt=0, le=2)
-    end: float = Field(1.0, gt=0, le=2)
-    steps: int = Field(1, gt=0)
+    start: float = Field(1.0, gt=0, le=2, description="Temperature at the first step.")
+    end: float = Field(1.0, gt=0, le=2, description="Temperature from step `steps` on.")
+    steps: int = Field(1, gt=0, description="Optimizer steps from `start` to `end`.")
 
 
 class RolloutConfig(_Section):
-    """How a batch is sampled: `groups` problems, each `samples` times."""
+    """Sampling of a batch: `groups` problems, each `samples` times."""
 
-    mode: Literal["agent", "plain"] = "agent"
-    groups: int = Field(8, gt=0, description="Problems in a batch.")
-    samples: int = Field(8, gt=1, description="Trajectories of each problem; their mean is the baseline.")
-    temperature: Temperature = Temperature()
-    staleness: Literal[0, 1] = Field(1, description="1: the next batch is sampled while one is trained on.")
-    resample_flat: int = Field(0, ge=0, description="Times to replace groups whose rewards are all equal.")
-    max_tokens: int = Field(5000, gt=0, description="Tokens of a trajectory, the tools' included.")
-    max_steps: int = Field(50, gt=0)
-    max_step_tokens: int = Field(3000, gt=0)
-    snippet_ms: int = Field(20_000, gt=0)
-    executor_ms: int = Field(300_000, gt=0)
-    wall_ms: int = Field(1_800_000, gt=0)
+    mode: Literal["agent", "plain"] = Field("agent", description="With Python (agent) or without (plain).")
+    groups: int = Field(8, gt=0, description="Problems per batch.")
+    samples: int = Field(8, gt=1, description="Trajectories per problem; their mean reward is the baseline.")
+    temperature: TemperatureConfig = TemperatureConfig()
+    staleness: Literal[0, 1] = Field(1, description="1: sample the next batch during training. 0: alternate.")
+    resample_flat: int = Field(0, ge=0, description="How often to replace a group whose rewards are all equal.")
+    max_tokens: int = Field(5000, gt=0, description="Tokens per trajectory, including those of tools.")
+    max_steps: int = Field(50, gt=0, description="Steps per trajectory: generations up to a tool call.")
+    max_step_tokens: int = Field(3000, gt=0, description="Tokens per step.")
+    snippet_ms: int = Field(20_000, gt=0, description="Time limit of a snippet, in milliseconds.")
+    executor_ms: int = Field(300_000, gt=0, description="Time limit of a trajectory's snippets, in milliseconds.")
+    wall_ms: int = Field(1_800_000, gt=0, description="Time limit of a trajectory, in milliseconds.")
 
     @property
     def request(self) -> dict[str, Any]:
-        """Mode and budget as generators are told them."""
+        """Mode and budget of a rollout request."""
         mode = pb.MODE_PLAIN if self.mode == "plain" else pb.MODE_AGENT
         return {"mode": mode, "budget": pb.Budget(**self.model_dump(include=set(pb.Budget.DESCRIPTOR.fields_by_name)))}
 
@@ -68,110 +63,122 @@ class RolloutConfig(_Section):
 class RewardConfig(_Section):
     """Weights of the rewards. The sum of all parts is a trajectory's reward."""
 
-    accuracy: float = Field(1.0, ge=0)
-    code: float = Field(0.1, ge=0)
+    accuracy: float = Field(1.0, ge=0, description="Reward of a correct answer.")
+    code: float = Field(0.1, ge=0, description="Reward of code use.")
     code_use: Literal["called", "executed", "used"] = Field(
-        "executed", description="What counts: any call, a call that succeeded, or an output that was used."
+        "executed", description="What counts as code use: any call, a call that succeeded, or an output that was used."
     )
-    length: float = Field(0.0, ge=0, description="Taken off at `max_tokens`; linear from `length_free` tokens on.")
-    length_free: int = Field(0, ge=0, description="Model tokens that cost nothing.")
+    length: float = Field(0.0, ge=0, description="Penalty at `max_tokens`, linear from `length_free`.")
+    length_free: int = Field(0, ge=0, description="Model tokens without a penalty.")
     overlong: Literal["keep", "zero", "mask"] = Field(
-        "keep", description="A trajectory that hit a token budget: as any other, reward 0, or no loss."
+        "keep", description="Trajectories that hit a token budget: normal reward, reward 0, or no loss."
     )
-    verify_seconds: float = Field(5.0, gt=0, description="For one answer; then it has no reward.")
-    verify_workers: int = Field(2, gt=0, description="Processes that compare answers.")
+    verify_seconds: float = Field(
+        5.0, gt=0, description="Timeout for verifying one answer, in seconds; without a verdict there is no reward."
+    )
+    verify_workers: int = Field(2, gt=0, description="Verifier processes.")
 
 
-class LoraConfig(_Section):
-    """The adapter that is trained, as peft has it."""
+class LoraSettings(_Section):
+    """The LoRA adapter, in peft's terms."""
 
-    rank: int = Field(32, gt=0)
-    alpha: int = Field(16, gt=0)
-    rslora: bool = True
-    dropout: float = Field(0.0, ge=0, lt=1)
-    targets: list[str] | Literal["all-linear"] = "all-linear"
+    rank: int = Field(32, gt=0, description="Rank.")
+    alpha: int = Field(16, gt=0, description="Scaling: alpha / rank, or alpha / sqrt(rank) with `rslora`.")
+    rslora: bool = Field(True, description="Rank-stabilized scaling.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout probability.")
+    targets: list[str] | Literal["all-linear"] = Field("all-linear", description="Names of the adapted modules.")
 
 
 class OptimizerConfig(_Section):
-    """AdamW and its schedule."""
+    """AdamW and its learning-rate schedule."""
 
     steps: int = Field(100, gt=0, description="Optimizer steps of the run.")
-    learning_rate: float = Field(1e-6, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps.")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    micro_batch: int = Field(8, gt=0, description="Trajectories in one backward pass on one device.")
-    updates: int = Field(1, gt=0, description="Optimizer steps on one batch of rollouts.")
+    learning_rate: float = Field(1e-6, gt=0, description="Peak learning rate.")
+    schedule: Literal["constant", "linear", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Length of the linear warm-up, as a share of the steps.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's beta1.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's beta2.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm at which gradients are clipped.")
+    micro_batch: int = Field(8, gt=0, description="Trajectories per backward pass and device.")
+    updates: int = Field(1, gt=0, description="Optimizer steps per batch.")
 
 
 class LossConfig(_Section):
-    """The loss, as TRL's GRPOTrainer has it."""
+    """The loss, in the terms of TRL's GRPOTrainer."""
 
-    type: Literal["grpo", "dapo", "bnpo", "dr_grpo", "cispo"] = "dapo"
-    epsilon: float = Field(0.2, gt=0)
-    epsilon_high: float | None = Field(None, gt=0, description="Default: `epsilon`.")
-    beta: float = Field(0.0, ge=0, description="Weight of the KL divergence from the reference.")
-    reference_every: int | None = Field(None, gt=0, description="Steps after which the reference is moved.")
-    reference_mixup: float = Field(0.6, gt=0, le=1, description="How far it then moves to the policy.")
-    scale_rewards: Literal["group", "batch", "none"] = "group"
-    importance_correction: bool = Field(True, description="Weigh tokens by policy over sampler, truncated.")
-    importance_max: float = Field(3.0, gt=0, description="The weights are truncated here (`token_truncate`).")
+    type: Literal["grpo", "dapo", "bnpo", "dr_grpo", "cispo"] = Field("dapo", description="Normalization of the loss.")
+    epsilon: float = Field(0.2, gt=0, description="Lower clip range of the policy ratio.")
+    epsilon_high: float | None = Field(None, gt=0, description="Upper clip range. Default: `epsilon`.")
+    beta: float = Field(0.0, ge=0, description="Coefficient of the KL divergence from the reference.")
+    reference_every: int | None = Field(None, gt=0, description="Steps between updates of the reference.")
+    reference_mixup: float = Field(0.6, gt=0, le=1, description="Share of the policy in an update of the reference.")
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Scope of the standard deviation by which advantages are divided."
+    )
+    importance_correction: bool = Field(True, description="Weight tokens by the truncated ratio of policy to sampler.")
+    importance_max: float = Field(
+        3.0, gt=0, description="Value at which these weights are truncated (`token_truncate`)."
+    )
 
 
 class LaunchConfig(_Section):
-    """On how many devices. Over one, `accelerate launch` starts the processes."""
+    """Devices. Several processes are started with `accelerate launch`."""
 
-    processes: int = Field(1, gt=0)
-    accelerate: str | None = Field(
-        None, description="A configuration of accelerate: a file, `fsdp`, `deepspeed-zero3`."
+    processes: int = Field(1, gt=0, description="Training processes, one per device.")
+    accelerate: str | None = Field(None, description="Accelerate configuration: a file, `fsdp` or `deepspeed-zero3`.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Data type of the weights.")
+    cpu: bool = Field(False, description="Train on the CPU even if there is a GPU.")
+    threads: int | None = Field(None, gt=0, description="Torch threads on a CPU.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass to save memory."
     )
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    cpu: bool = Field(False, description="Train on the processor even where there is a GPU.")
-    threads: int | None = Field(None, gt=0, description="Threads of torch on a processor.")
-    gradient_checkpointing: bool = False
 
 
 class CheckpointConfig(_Section):
-    """What is kept to go on from."""
+    """Checkpoints, from which a run resumes."""
 
-    every: int = Field(50, gt=0, description="Optimizer steps.")
-    keep: int = Field(2, gt=0, description="The latest ones; older ones are deleted.")
+    every: int = Field(50, gt=0, description="Optimizer steps between checkpoints.")
+    keep: int = Field(2, gt=0, description="Checkpoints to keep; older ones are deleted.")
 
 
 class EvaluationConfig(_Section):
-    """One sample for each of some test problems before and after. 0 problems: none."""
+    """Evaluation before and after training, one sample per test problem."""
 
-    problems: int = Field(0, ge=0)
+    problems: int = Field(0, ge=0, description="Test problems. 0: no evaluation.")
     data: DataConfig = DataConfig(split="test")
-    temperature: float = Field(1.0, ge=0, le=2)
+    temperature: float = Field(1.0, ge=0, le=2, description="Sampling temperature.")
 
 
 class TrainConfig(_Section):
-    """A run."""
+    """A training run."""
 
-    model: str = Field(description="Directory or hub name; `tiny-math` is the embedded one.")
-    name: str | None = Field(None, description="Of the run and its folder. Default: the recipe's, with the seed.")
-    seed: int = Field(0, ge=0)
-    generators: list[str] = Field([], description="Addresses, one of each replica. None: `deepmath train` starts one.")
-    prompt: str | None = Field(None, description="Prompt template for a generator that `deepmath train` starts.")
+    model: str = Field(description="Directory or hub name of the model; `tiny-math` is the embedded one.")
+    name: str | None = Field(
+        None, description="Name of the run and its folder. Default: that of the recipe, with the seed."
+    )
+    seed: int = Field(0, ge=0, description="Seed of data order, sampling and initialization.")
+    generators: list[str] = Field(
+        [], description="Addresses of the generator replicas. Default: `deepmath train` starts one."
+    )
+    prompt: str | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
     checkpoint_root: str | None = Field(
-        None, description="Folder that the generators can read too; without LoRA the weights go there."
+        None, description="Folder shared with the generators; without LoRA, weights are published there."
     )
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
-    lora: LoraConfig | None = LoraConfig()
+    lora: LoraSettings | None = LoraSettings()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
-    publish_every: int = Field(1, gt=0, description="Optimizer steps after which generators get the new policy.")
+    publish_every: int = Field(1, gt=0, description="Optimizer steps between published policies.")
     launch: LaunchConfig = LaunchConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = ["tensorboard"]
-    traces: int = Field(2, ge=0, description="Sample traces kept of each step.")
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
+        ["tensorboard"], description="Experiment trackers."
+    )
+    traces: int = Field(2, ge=0, description="Sample traces logged per step.")
 
     @property
     def model_path(self) -> str:
@@ -180,12 +187,12 @@ class TrainConfig(_Section):
 
     @property
     def batch(self) -> int:
-        """Trajectories in a batch of rollouts, over all processes."""
+        """Trajectories in a batch, over all processes."""
         return self.rollout.groups * self.rollout.samples
 
     @property
     def accumulation(self) -> int:
-        """Backward passes of an optimizer step on each process."""
+        """Backward passes per optimizer step in each process."""
         return self.batch // (self.launch.processes * self.optimizer.micro_batch * self.optimizer.updates)
 
     @model_validator(mode="after")
@@ -194,111 +201,31 @@ class TrainConfig(_Section):
         if self.rollout.groups % processes:
             raise ValueError(
                 f"rollout.groups is {self.rollout.groups} and launch.processes {processes}: each process trains on "
-                "whole groups, so give a multiple"
+                "whole groups; set a multiple"
             )
         share = processes * optimizer.micro_batch * optimizer.updates
         if self.batch % share:
             raise ValueError(
                 f"a batch of {self.rollout.groups} groups x {self.rollout.samples} samples = {self.batch} trajectories "
-                f"cannot be cut into launch.processes {processes} x optimizer.micro_batch {optimizer.micro_batch} x "
-                f"optimizer.updates {optimizer.updates} = {share}; make it a multiple"
+                f"cannot be divided into launch.processes {processes} x optimizer.micro_batch {optimizer.micro_batch} "
+                f"x optimizer.updates {optimizer.updates} = {share}; set a multiple"
             )
         for name, every in (("optimizer.steps", optimizer.steps), ("checkpoint.every", self.checkpoint.every)):
             if every % optimizer.updates:
                 raise ValueError(
-                    f"{name} is {every} and optimizer.updates {optimizer.updates}: give a multiple, so that it falls "
-                    "between two batches"
+                    f"{name} is {every} and optimizer.updates {optimizer.updates}; it must fall between two batches: "
+                    "set a multiple"
                 )
         if self.lora is None and not self.checkpoint_root:
             raise ValueError(
-                "lora is off, so all weights have to reach the generators: set checkpoint_root to a folder that they "
-                "read too, and start them with the same --checkpoint-root"
+                "lora is off, so the generators need all weights: set checkpoint_root to a folder that they can read, "
+                "and start them with the same --checkpoint-root"
             )
         if self.loss.reference_every and not self.loss.beta:
-            raise ValueError("loss.reference_every is set and loss.beta is 0: there is no reference to move")
+            raise ValueError("loss.reference_every is set, but loss.beta is 0, so there is no reference to update")
         return self
 
     def to_yaml(self) -> str:
-        """Return the whole configuration, defaults included."""
+        """Return the complete configuration, including defaults."""
         text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
         return text
-
-
-def read(recipe: str) -> str:
-    """Return the text of a recipe.
-
-    Raises:
-        InvalidRequest: there is none of that name.
-    """
-    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    if recipe not in names:
-        near = difflib.get_close_matches(recipe, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
-        raise InvalidRequest(f"there is no file and no recipe {recipe!r}{hint}")
-    return (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8")
-
-
-def load(text: str, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Return the configuration that `text` describes, with `key.sub=value` strings over it.
-
-    Raises:
-        InvalidRequest: it is malformed; every mistake is named, an unknown key with the nearest known one.
-    """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidRequest(f"the configuration is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise InvalidRequest("the configuration must be a mapping; it needs at least `model: NAME`")
-    for override in overrides:
-        _set(values, override)
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        raise InvalidRequest("; ".join(_explained(error))) from None
-
-
-def _set(values: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise InvalidRequest(f"{override!r} sets nothing: write KEY=VALUE, such as optimizer.steps=50")
-    *sections, key = path.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise InvalidRequest(f"{override!r}: {section} is a value and has no parts")
-        values = inner
-    try:
-        values[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InvalidRequest(f"{override!r}: the value is no YAML; put it in quotes") from None
-
-
-def _explained(error: ValidationError) -> Iterator[str]:
-    for mistake in error.errors():
-        where = ".".join(map(str, mistake["loc"]))
-        if mistake["type"] == "extra_forbidden":
-            yield f"{where} is no setting{_nearest(mistake['loc'])}"
-        elif mistake["type"] == "missing":
-            yield f"{where} is missing"
-        elif mistake["type"] == "value_error":
-            yield str(mistake["ctx"]["error"])
-        else:
-            message = mistake["msg"][0].lower() + mistake["msg"][1:]
-            yield f"{where} is {mistake['input']!r}: {message}"
-
-
-def _nearest(path: tuple[int | str, ...]) -> str:
-    section: type[BaseModel] = TrainConfig
-    for name in path[:-1]:
-        found = _section(section.model_fields[str(name)].annotation)
-        if found is None:
-            return ""
-        section = found
-    near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1, cutoff=0.4)
-    return f"; did you mean {'.'.join([*map(str, path[:-1]), near[0]])}?" if near else ""
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    candidates = (annotation, *get_args(annotation))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

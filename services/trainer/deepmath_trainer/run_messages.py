@@ -1,14 +1,15 @@
-"""What a run's folder says, in the words of the contract."""
+"""Conversion of a run's folder to the messages of the trainer's contract."""
 
 import math
 from typing import Any
 
 from deepmath.trainer.v1 import trainer_pb2 as pb
-from deepmath_trainer.run_folder import RunFolder, RunState
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_state import RunState
 
 
-def run(folder: RunFolder, state: RunState, config_yaml: str = "") -> pb.Run:
-    """Return the run as the contract has it."""
+def run_message(folder: RunFolder, state: RunState, config_yaml: str = "") -> pb.Run:
+    """Return the run."""
     evaluation = folder.read_evaluation()
     return pb.Run(
         name=folder.name,
@@ -25,14 +26,14 @@ def run(folder: RunFolder, state: RunState, config_yaml: str = "") -> pb.Run:
     )
 
 
-def metrics(line: dict[str, Any]) -> pb.StepMetrics:
-    """Return a line of metrics.jsonl as the contract has it."""
+def metrics_message(line: dict[str, Any]) -> pb.StepMetrics:
+    """Return a line of metrics.jsonl."""
     values = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
     return pb.StepMetrics(step=line["step"], time=line["time"], metrics=values)
 
 
-def trace(line: dict[str, Any]) -> pb.SampleTrace:
-    """Return a line of traces.jsonl as the contract has it."""
+def trace_message(line: dict[str, Any]) -> pb.SampleTrace:
+    """Return a line of traces.jsonl."""
     texts = {name: line.get(name, "") for name in ("problem", "gold", "answer", "text")}
     return pb.SampleTrace(step=line["step"], reward=line.get("reward"), **texts)
 

@@ -1,7 +1,6 @@
-"""All runs of a folder: their names, their workers, and the truth about those whose worker is gone."""
+"""The runs of a folder: their names, their workers, and the state of those whose worker has died."""
 
 import asyncio
-import difflib
 import os
 import re
 import shutil
@@ -11,32 +10,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
+from deepmath.serving.setting_errors import did_you_mean
 from deepmath_trainer.run_config import TrainConfig
-from deepmath_trainer.run_folder import RunFolder, RunState
-from deepmath_trainer.worker_launch import command, spawn
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_state import RunState
+from deepmath_trainer.worker_launch import start_worker, worker_command
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _POLL_S = 0.1
-_QUOTED_LOG = 4000  # bytes of a worker's log that an error may quote from
-_LONGEST_QUOTE = 400
+_LOG_TAIL_BYTES = 4000  # the part of a worker's log from which an error quotes
+_LONGEST_QUOTE = 400  # characters
 
 
 class RunRegistry:
-    """The runs below `root`. One event loop uses it."""
+    """The runs below `root`, for use by one event loop."""
 
     def __init__(self, root: Path, stop_seconds: float) -> None:
-        """Take over the runs that are there.
+        """Load the runs below `root`.
+
+        `stop_seconds` is how long a worker may take to stop before it is killed.
 
         Raises:
-            DeepMathError: `root` cannot be written to.
+            DeepMathError: `root` is not writable.
         """
         self._root, self._stop_seconds = root, stop_seconds
         self._workers: dict[str, asyncio.subprocess.Process] = {}
-        self._reapers: set[asyncio.Task[None]] = set()
-        self._asked: set[str] = set()  # runs that were told to stop
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._stop_requested: set[str] = set()
         self._starting = asyncio.Lock()
-        self._ending = False
-        with _writing(root):
+        self._shutting_down = False
+        with _explain_write_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             (root / ".probe").touch()
             (root / ".probe").unlink()
@@ -44,7 +47,7 @@ class RunRegistry:
             self.state(folder)
 
     def all(self) -> list[RunFolder]:
-        """Return the runs, the latest first."""
+        """Return the runs, latest first."""
         folders = [RunFolder(path.parent) for path in self._root.glob("*/state.json")]
         return sorted(folders, key=lambda folder: folder.config.stat().st_mtime, reverse=True)
 
@@ -52,106 +55,106 @@ class RunRegistry:
         """Return the run `name`.
 
         Raises:
-            InvalidRequest: there is none.
+            InvalidRequest: it does not exist.
         """
         names = [folder.name for folder in self.all()]
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            raise InvalidRequest(f"there is no run {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise InvalidRequest(f"there is no run {name!r}{did_you_mean(name, names)}")
         return RunFolder(self._root / name)
 
-    def free(self, name: str) -> RunFolder:
+    def new(self, name: str) -> RunFolder:
         """Return the folder for a new run `name`.
 
         Raises:
-            InvalidRequest: that is no name for a folder.
-            WrongOrder: there is such a run.
+            InvalidRequest: `name` is not a valid folder name.
+            WrongOrder: the run exists.
         """
         if not _NAME.fullmatch(name):
             raise InvalidRequest(
-                f"{name!r} is no name for a run: take at most 64 letters, digits, -, _ and ., the first no . or -"
+                f"{name!r} is not a valid name for a run: use at most 64 letters, digits, -, _ and ., and no . or - at "
+                "the start"
             )
         if (self._root / name).exists():
-            raise WrongOrder(f"there is a run {name}: --resume goes on with it, --name takes another name")
+            raise WrongOrder(f"the run {name} exists: resume it with --resume, or use another --name")
         return RunFolder(self._root / name)
 
-    def fresh(self, stem: str) -> RunFolder:
-        """Return the folder for a new run `stem`, with a number after it if the name is taken."""
+    def new_numbered(self, stem: str) -> RunFolder:
+        """Return the folder for a new run `stem`, with a number appended if the name is taken."""
         stem = re.sub(r"[^A-Za-z0-9_.-]", "-", stem)[:58].lstrip(".-") or "run"
         number = 1
         while (self._root / (name := stem if number == 1 else f"{stem}-{number}")).exists():
             number += 1
-        return self.free(name)
+        return self.new(name)
 
     def state(self, folder: RunFolder) -> RunState:
-        """Return the state of a run. One whose worker is gone without a last state has failed."""
+        """Return the state of a run. One whose worker died without writing its last state has failed."""
         state = folder.read_state()
         worker = self._workers.get(folder.name)
         if state.ended or (worker and worker.returncode is None) or folder.is_held():
             return state
-        state = folder.read_state()  # it may have ended as it should since it was read
+        state = folder.read_state()  # the worker may have written its last state since
         if state.ended:
             return state
-        if worker and folder.name in self._asked and worker.returncode == -signal.SIGTERM:  # before it could listen
-            return folder.write_state(status="stopped", error="")
+        if worker and folder.name in self._stop_requested and worker.returncode == -signal.SIGTERM:
+            return folder.write_state(status="stopped", error="")  # stopped before it handled signals
         return folder.write_state(status="failed", error=_reason(folder, worker.returncode if worker else None))
 
     async def start(self, folder: RunFolder, config: TrainConfig) -> None:
-        """Start a worker for the run in `folder`, which may be one to go on with.
+        """Start a worker for the run in `folder`, which resumes it if it has a checkpoint.
 
         Raises:
-            WrongOrder: a worker is at it.
-            Unavailable: all runs are being stopped.
-            DeepMathError: its folder cannot be written to.
+            WrongOrder: the run has a worker.
+            Unavailable: the service is shutting down.
+            DeepMathError: the folder is not writable.
         """
         async with self._starting:
-            if self._ending:
-                raise Unavailable("the trainer is about to end; start the run at the next one")
-            worker = await self._spawn(folder, config)
+            if self._shutting_down:
+                raise Unavailable("the trainer is shutting down; start the run when it is back")
+            worker = await self._start_worker(folder, config)
             self._workers[folder.name] = worker
-        task = asyncio.create_task(self._reap(folder, worker))
-        self._reapers.add(task)
-        task.add_done_callback(self._reapers.discard)
+        task = asyncio.create_task(self._record_end(folder, worker))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
 
-    async def _spawn(self, folder: RunFolder, config: TrainConfig) -> asyncio.subprocess.Process:
+    async def _start_worker(self, folder: RunFolder, config: TrainConfig) -> asyncio.subprocess.Process:
         new = not folder.path.exists()
-        with _writing(folder.path, new):
+        with _explain_write_errors(folder.path, new):
             folder.path.mkdir(exist_ok=True)
-            with folder.hold() as lock:  # the worker has it too; it ends with the last of us
+            with folder.hold() as lock:  # inherited by the worker, which holds it until it ends
                 folder.write_config(config.to_yaml())
                 folder.write_state(status="starting", error="", pid=0, steps=config.optimizer.steps)
-                self._asked.discard(folder.name)
-                return await spawn(command(config.launch, folder.path), folder, lock)
+                self._stop_requested.discard(folder.name)
+                return await start_worker(worker_command(config.launch, folder.path), folder, lock)
 
     async def stop(self, folder: RunFolder) -> RunState:
-        """Tell the worker of a run to write a checkpoint and end; return the run's last state."""
+        """Make the worker of a run write a checkpoint and stop; return the run's last state."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._stop_seconds
-        self._asked.add(folder.name)
-        told = 0
+        self._stop_requested.add(folder.name)
+        signalled = 0
         while not (state := self.state(folder)).ended:
             pid = self.worker_pid(folder)
-            if pid and pid != told:
+            if pid and pid != signalled:
                 _signal(pid, signal.SIGTERM)
-                told = pid
+                signalled = pid
             if pid and loop.time() > end:
                 _kill_group(pid)
             await asyncio.sleep(_POLL_S)
         return state
 
     def worker_pid(self, folder: RunFolder) -> int:
-        """Return the process id of a run's worker, the one to ask for a checkpoint; 0 while it is not known."""
+        """Return the process id of a run's worker, the one that handles SIGTERM; 0 while it is unknown."""
         worker = self._workers.get(folder.name)
         return folder.read_state().pid or (worker.pid if worker else 0)
 
     async def stop_all(self) -> None:
-        """Stop the runs whose workers this process has started, and start no others."""
-        self._ending = True
-        async with self._starting:  # one that is being started is one of them
+        """Stop the runs whose workers this process has started, and start no more."""
+        self._shutting_down = True
+        async with self._starting:  # includes a run that is being started
             pass
         await asyncio.gather(*(self.stop(RunFolder(self._root / name)) for name in self._workers))
 
-    async def _reap(self, folder: RunFolder, worker: asyncio.subprocess.Process) -> None:
+    async def _record_end(self, folder: RunFolder, worker: asyncio.subprocess.Process) -> None:
         await worker.wait()
         self.state(folder)
 
@@ -171,30 +174,30 @@ def _kill_group(pid: int) -> None:
 
 
 def _reason(folder: RunFolder, status: int | None) -> str:
-    """Return why a worker that left no last state has ended. `status` is its exit status where that is known."""
+    """Return why a worker died without writing its last state. `status` is its exit status, if known."""
     if status is None:
-        return f"interrupted; go on with `deepmath train --resume --name {folder.name}`"
+        return f"interrupted; resume with `deepmath train --resume --name {folder.name}`"
     if status < 0:
         killed = signal.Signals(-status).name
         return f"the worker was killed by {killed}" + (" (out of memory?)" if killed == "SIGKILL" else "")
-    words = _last_words(folder.worker_log)
-    return f"{words} (all of it in {folder.worker_log})" if words else f"the worker ended with status {status}"
+    line = _last_line(folder.worker_log)
+    return f"{line} (full log: {folder.worker_log})" if line else f"the worker exited with status {status}"
 
 
-def _last_words(log: Path) -> str:
+def _last_line(log: Path) -> str:
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _QUOTED_LOG))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
         lines = file.read().decode(errors="replace").split("\n")
     return next((line.strip()[:_LONGEST_QUOTE] for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager
-def _writing(folder: Path, remove: bool = False) -> Iterator[None]:
+def _explain_write_errors(folder: Path, remove: bool = False) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if remove:
             shutil.rmtree(folder, ignore_errors=True)
         raise DeepMathError(
-            f"cannot write to {folder}: {error.strerror or error}; make room or name another folder with --runs"
+            f"cannot write to {folder}: {error.strerror or error}; free disk space or use another folder with --runs"
         ) from error

@@ -1,11 +1,11 @@
-"""Sampling beside training: the policy goes out and batches come in on a thread of their own.
+"""Sampling beside training: policies are published and batches sampled on a thread of their own.
 
     staleness 0   publish v0 │ sample 0 │ train 0 │ publish v1 │ sample 1 │ train 1 │ ...
     staleness 1   publish v0 │ sample 0 │ train 0             │ train 1   │ ...
                                         │ sample 1            │ publish v1, sample 2 │ ...
 
-With staleness 1 batch i + 1 is sampled while batch i is trained on, so by the policy before the newest. A policy is
-published only between batches: each batch is sampled by one policy, which makes a run that is resumed repeat itself.
+With staleness 1, batch i + 1 is sampled while batch i is trained on, hence by the policy before the newest. A policy is
+published only between batches: each batch is sampled by one policy, which makes a resumed run repeat itself.
 """
 
 import asyncio
@@ -15,94 +15,98 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deepmath_trainer.batch_sampler import BatchSampler
 from deepmath_trainer.generator_replicas import GeneratorReplicas
-from deepmath_trainer.rollout_batches import Batch, RolloutBatches
+from deepmath_trainer.rollout_batch import RolloutBatch
 
 Result = TypeVar("Result")
 
 
 class SamplingPipeline:
-    """Batches in turn. For use by one thread; `temperature_at` gives the temperature of a batch."""
+    """Batches in order, for use by one thread.
+
+    `temperature_at` returns the temperature of a batch, given its index.
+    """
 
     def __init__(
         self,
-        rollouts: RolloutBatches,
+        sampler: BatchSampler,
         replicas: GeneratorReplicas,
         *,
         batches: int,
         staleness: int,
         temperature_at: Callable[[int], float],
     ) -> None:
-        self.rollouts, self.replicas = rollouts, replicas
+        self.sampler, self.replicas = sampler, replicas
         self._batches, self._staleness, self._temperature_at = batches, staleness, temperature_at
-        self._pending: dict[int, Future[Batch]] = {}
+        self._pending: dict[int, Future[RolloutBatch]] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rollouts", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sampling", daemon=True)
         self._thread.start()
 
     def start(self, step: int) -> None:
-        """Reach the generators. The first policy that is published will be that of optimizer step `step`.
+        """Connect to the generators. The first policy to be published is that of optimizer step `step`.
 
         Raises:
-            Unavailable: one cannot be reached.
+            Unavailable: a generator cannot be reached.
         """
         self.run(self.replicas.start(step))
 
     def publish(self, policy: Path, step: int) -> None:
-        """Give the generators a policy and wait until they have it."""
+        """Send a policy to the generators and wait until they have loaded it."""
         self.run(self.replicas.publish(policy, step))
 
     @property
     def busy_seconds(self) -> float:
-        """Seconds in which a generator was at work for us."""
-        return self.rollouts.busy.seconds
+        """Seconds during which at least one generator worked for the run."""
+        return self.sampler.busy.seconds
 
     @property
-    def fresh(self) -> bool:
-        """Whether the generators have no policy but the model itself."""
+    def generators_are_fresh(self) -> bool:
+        """Whether the generators serve the base model and have never had a policy."""
         return self.replicas.offset == 0
 
-    def forget_before(self, batch: int) -> None:
-        """Drop what is kept of batches below `batch`."""
-        self.rollouts.journal.forget_before(batch)
+    def discard_before(self, batch: int) -> None:
+        """Delete the journals of the batches below `batch`."""
+        self.sampler.journal.discard_before(batch)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run `work` on the thread of the rollouts and wait for it."""
+        """Run `work` on the sampling thread and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def next(self, index: int, policy: Callable[[], Path | None], step: int) -> Batch:
-        """Return batch `index`, and see to it that the next one is begun in time.
+    def next(self, index: int, policy: Callable[[], Path | None], step: int) -> RolloutBatch:
+        """Return batch `index` and start the next one if staleness allows.
 
-        `policy` writes the policy of optimizer step `step` and returns its folder, or None where it need not be
-        published; it is called when the generators can take it.
+        `policy` writes the policy of optimizer step `step` and returns its folder, or None if it need not be published.
+        It is called when the generators can load it.
         """
         if index not in self._pending:
-            self.begin(index, policy(), step)
-            policy = _nothing
+            self.start_batch(index, policy(), step)
+            policy = _no_policy
         batch = self._pending.pop(index).result()
         if self._staleness and index + 1 < self._batches:
-            self.begin(index + 1, policy(), step)
+            self.start_batch(index + 1, policy(), step)
         return batch
 
     def close(self) -> None:
-        """Give up what is under way and end the thread."""
+        """Cancel what is being sampled and stop the thread."""
         for future in self._pending.values():
             future.cancel()
         self.run(self.replicas.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self.rollouts.close()
+        self.sampler.close()
 
-    def begin(self, index: int, policy: Path | None, step: int) -> None:
-        """Begin to sample batch `index`, once the generators have `policy`, of `step`, where one is given."""
+    def start_batch(self, index: int, policy: Path | None, step: int) -> None:
+        """Start to sample batch `index`, after publishing `policy` of optimizer step `step` if one is given."""
 
-        async def publish_and_sample() -> Batch:
+        async def publish_and_sample() -> RolloutBatch:
             if policy is not None:
                 await self.replicas.publish(policy, step)
-            return await self.rollouts.batch(index, self._temperature_at(index))
+            return await self.sampler.sample(index, self._temperature_at(index))
 
         self._pending[index] = asyncio.run_coroutine_threadsafe(publish_and_sample(), self._loop)
 
 
-def _nothing() -> None:
+def _no_policy() -> None:
     return None

@@ -1,4 +1,4 @@
-"""The trainer's contract: runs are checked and started here; each trains in a worker process of its own."""
+"""The trainer's contract: validates and starts runs, each of which trains in its own worker process."""
 
 import asyncio
 import socket
@@ -11,11 +11,13 @@ import grpc
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
-from deepmath_trainer import run_messages
-from deepmath_trainer.run_config import TrainConfig, load, read
-from deepmath_trainer.run_folder import RunFolder, Tail
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config, read_recipe
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_log import RunLogReader
+from deepmath_trainer.run_messages import metrics_message, run_message, trace_message
 from deepmath_trainer.run_registry import RunRegistry
-from deepmath_trainer.run_validation import check
+from deepmath_trainer.run_validation import validate_run
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["TrainerService"].full_name
 
@@ -23,7 +25,7 @@ _POLL_S = 0.2  # a step takes longer
 
 
 class TrainerServicer(rpc.TrainerServiceServicer):
-    """Starts, tells of and stops `runs`."""
+    """Starts, reports and stops `runs`."""
 
     def __init__(self, runs: RunRegistry) -> None:
         self._runs = runs
@@ -33,40 +35,38 @@ class TrainerServicer(rpc.TrainerServiceServicer):
         rpc.add_TrainerServiceServicer_to_server(self, server)
 
     async def StartRun(self, request: pb.StartRunRequest, context: Any) -> pb.StartRunResponse:
-        """Check the run, and start it unless that was all that was asked for."""
+        """Validate a run, and start it unless the request is a dry run."""
         config, folder = self._resumed(request) if request.resume else self._new(request)
-        notes = await check(config)
+        notes = await validate_run(config)
         if not request.dry_run:
             if not config.generators:
-                raise InvalidRequest("generators: give the address of at least one")
+                raise InvalidRequest("generators: set the address of at least one generator")
             await self._runs.start(folder, config)
-        run = run_messages.run(folder, self._runs.state(folder), config.to_yaml()) if folder.path.exists() else None
+        run = run_message(folder, self._runs.state(folder), config.to_yaml()) if folder.path.exists() else None
         return pb.StartRunResponse(run=run or _planned(folder, config), needs=_needs(config), notes=notes)
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
-        """Say how a run goes and what it was told."""
+        """Return the state and configuration of a run."""
         folder = self._runs.find(request.name)
-        return pb.GetRunResponse(run=run_messages.run(folder, self._runs.state(folder), folder.config.read_text()))
+        return pb.GetRunResponse(run=run_message(folder, self._runs.state(folder), folder.config.read_text()))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
-        """Say how all runs go."""
-        return pb.ListRunsResponse(
-            runs=[run_messages.run(folder, self._runs.state(folder)) for folder in self._runs.all()]
-        )
+        """Return the states of all runs."""
+        return pb.ListRunsResponse(runs=[run_message(folder, self._runs.state(folder)) for folder in self._runs.all()])
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Any) -> AsyncIterator[pb.WatchRunResponse]:
-        """Stream what the run's folder says until the run has ended."""
+        """Stream state, metrics and traces of a run until it has ended."""
         folder = self._runs.find(request.name)
-        metrics, traces = Tail(folder.metrics), Tail(folder.traces)
+        metrics, traces = RunLogReader(folder.metrics), RunLogReader(folder.traces)
         known = None
         while True:
-            state = self._runs.state(folder)  # before the logs: nothing is added to them after its end
-            run = run_messages.run(folder, state)
+            state = self._runs.state(folder)  # before the logs, which do not grow once it has ended
+            run = run_message(folder, state)
             if run != known:
                 yield pb.WatchRunResponse(run=run)
                 known = run
-            updates = [pb.WatchRunResponse(metrics=run_messages.metrics(line)) for line in metrics.read()]
-            updates += [pb.WatchRunResponse(trace=run_messages.trace(line)) for line in traces.read()]
+            updates = [pb.WatchRunResponse(metrics=metrics_message(line)) for line in metrics.read()]
+            updates += [pb.WatchRunResponse(trace=trace_message(line)) for line in traces.read()]
             for update in sorted(updates, key=_step):
                 if _step(update) >= request.from_step:
                     yield update
@@ -76,42 +76,42 @@ class TrainerServicer(rpc.TrainerServiceServicer):
             await asyncio.sleep(_POLL_S)
 
     async def StopRun(self, request: pb.StopRunRequest, context: Any) -> pb.StopRunResponse:
-        """Stop a run and wait for its end."""
+        """Stop a run and wait until it has ended."""
         folder = self._runs.find(request.name)
-        return pb.StopRunResponse(run=run_messages.run(folder, await self._runs.stop(folder)))
+        return pb.StopRunResponse(run=run_message(folder, await self._runs.stop(folder)))
 
     def _new(self, request: pb.StartRunRequest) -> tuple[TrainConfig, RunFolder]:
         if not request.WhichOneof("source"):
             raise InvalidRequest("give a configuration or the name of a recipe")
-        config = load(_text(request), request.overrides)
+        config = parse_config(_text(request), request.overrides)
         if name := request.name or config.name:
-            return config, self._runs.free(name)
-        return config, self._runs.fresh(f"{request.recipe or Path(config.model).name}-{config.seed}")
+            return config, self._runs.new(name)
+        return config, self._runs.new_numbered(f"{request.recipe or Path(config.model).name}-{config.seed}")
 
     def _resumed(self, request: pb.StartRunRequest) -> tuple[TrainConfig, RunFolder]:
-        """Return the run to go on with; what would make it another run may not be changed."""
+        """Return the run to resume. Settings that define the run cannot be changed."""
         if not request.name:
-            raise InvalidRequest("say which run to go on with: --resume --name NAME")
+            raise InvalidRequest("name the run to resume: --resume --name NAME")
         folder = self._runs.find(request.name)
         if not self._runs.state(folder).ended:
-            raise WrongOrder(f"the run {folder.name} is at work; stop it first")
-        kept = load(folder.config.read_text())
+            raise WrongOrder(f"the run {folder.name} is already running; stop it first")
+        kept = parse_config(folder.config.read_text())
         text = _text(request) if request.WhichOneof("source") else folder.config.read_text()
-        # `deepmath train` starts generators of its own only where there are none; those that it had are gone.
+        # `deepmath train` starts a generator only if none is configured; the one that it started before is gone.
         listening = [address for address in kept.generators if _may_listen(address)]
-        config = load(text, [f"generators={listening}", *request.overrides])
+        config = parse_config(text, [f"generators={listening}", *request.overrides])
         for setting in ("model", "seed", "data", "lora"):
             if getattr(config, setting) != getattr(kept, setting):
-                raise InvalidRequest(f"{setting} is not what the run {folder.name} began with; start a new run")
+                raise InvalidRequest(f"{setting} differs from that of the run {folder.name}; start a new run")
         return config, folder
 
 
 def _text(request: pb.StartRunRequest) -> str:
-    return read(request.recipe) if request.WhichOneof("source") == "recipe" else request.config_yaml
+    return read_recipe(request.recipe) if request.WhichOneof("source") == "recipe" else request.config_yaml
 
 
 def _may_listen(address: str) -> bool:
-    """Whether a generator may be found at `address`; not where it is a socket file that nobody listens on."""
+    """Return whether a generator may listen at `address`: false for a socket file without a listener."""
     if not address.startswith("unix:"):
         return True
     with socket.socket(socket.AF_UNIX) as probe:

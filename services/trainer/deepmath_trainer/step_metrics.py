@@ -1,52 +1,69 @@
-"""What is told of an optimizer step, under names of ours."""
+"""The metrics of an optimizer step: means over its batch, and where its time went."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from deepmath_trainer.rollout_batches import Batch
-
-# TRL's name -> ours
-_OF_TRL = {
-    "loss": "loss",
-    "reward": "reward",
-    "reward_std": "reward_std",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "kl": "kl",
-    "entropy": "entropy",
-    "clip_ratio/region_mean": "clip_ratio",
-    "sampling/importance_sampling_ratio/mean": "importance_ratio_mean",
-    "sampling/importance_sampling_ratio/min": "importance_ratio_min",
-    "sampling/importance_sampling_ratio/max": "importance_ratio_max",
-    "sampling/sampling_logp_difference/mean": "logp_difference_mean",
-    "sampling/sampling_logp_difference/max": "logp_difference_max",
-}
+from deepmath_trainer.rollout_batch import RolloutBatch
 
 
-def of_trl(logs: Mapping[str, float]) -> dict[str, float]:
-    """Return what TRL logged of a step."""
-    return {ours: float(logs[theirs]) for theirs, ours in _OF_TRL.items() if logs.get(theirs) is not None}
-
-
-def of_batch(batch: Batch) -> dict[str, float]:
-    """Return what a batch says. Shares and means are over the trajectories that did not fail for reasons of ours."""
-    sound = [sample for sample in batch.samples if not sample.failed]
-    outcomes = [sample.outcome for sample in sound]
+def batch_metrics(batch: RolloutBatch) -> dict[str, float]:
+    """Return the metrics of a batch; rates and means are over the samples without an infrastructure failure."""
+    valid = [sample for sample in batch.samples if not sample.failed]
+    outcomes = [sample.outcome for sample in valid]
     return {
         "temperature": batch.temperature,
         "accuracy": _mean(bool(one.correct) for one in outcomes),
         "code_rate": _mean(one.called for one in outcomes),
         "code_executed_rate": _mean(one.executed for one in outcomes),
         "code_used_rate": _mean(one.used for one in outcomes),
-        "model_tokens": _mean(sample.trajectory.model_tokens for sample in sound),
-        "tool_tokens": _mean(sample.trajectory.tool_tokens for sample in sound),
+        "model_tokens": _mean(sample.trajectory.model_tokens for sample in valid),
+        "tool_tokens": _mean(sample.trajectory.tool_tokens for sample in valid),
         "truncated_rate": _mean(one.truncated for one in outcomes),
-        "reward_accuracy": _mean(sample.reward.accuracy for sample in sound),
-        "reward_code": _mean(sample.reward.code for sample in sound),
-        "reward_length": _mean(sample.reward.length for sample in sound),
+        "reward_accuracy": _mean(sample.reward.accuracy for sample in valid),
+        "reward_code": _mean(sample.reward.code for sample in valid),
+        "reward_length": _mean(sample.reward.length for sample in valid),
         "flat_groups": sum(group.flat for group in batch.groups),
         "resampled_groups": batch.resampled,
-        "infrastructure_failures": len(batch.samples) - len(sound),
+        "infrastructure_failures": len(batch.samples) - len(valid),
     }
+
+
+class StepTimer:
+    """Measures the time between optimizer steps, and how much of it trainer and generators were idle.
+
+    `busy_seconds` returns for how long a generator has worked for the run so far.
+    """
+
+    def __init__(self, busy_seconds: Callable[[], float]) -> None:
+        self._busy_seconds = busy_seconds
+        self.start_step()
+
+    def start_step(self) -> None:
+        """Start to measure a step."""
+        self._started, self._waited, self._busy_before = time.monotonic(), 0.0, self._busy_seconds()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time in the block as waiting for the batch."""
+        started = time.monotonic()
+        yield
+        self._waited = time.monotonic() - started
+
+    def end_step(self, batch: RolloutBatch, trajectories: int) -> dict[str, float]:
+        """Return the times of the step taken on `batch`, of `trajectories` over all processes; start the next step."""
+        step_seconds = time.monotonic() - self._started
+        busy = self._busy_seconds() - self._busy_before
+        waited = self._waited
+        self.start_step()
+        return {
+            "generate_seconds": batch.ended - batch.started,
+            "train_seconds": step_seconds - waited,
+            "step_seconds": step_seconds,
+            "samples_per_s": trajectories / step_seconds,
+            "trainer_idle": waited / step_seconds,
+            "generator_idle": max(0.0, 1 - busy / step_seconds),
+        }
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,4 +1,4 @@
-"""The temperature that a step samples at, and that the loss then divides by."""
+"""The temperature of an optimizer step, used for sampling and in the loss."""
 
 from dataclasses import dataclass
 
@@ -14,5 +14,5 @@ class TemperatureSchedule:
     def at(self, step: int) -> float:
         """Return the temperature of optimizer step `step`, counted from 0."""
         if step >= self.steps:
-            return self.end  # to the last bit: a sum of fractions may miss it
+            return self.end  # exactly: the interpolation may differ in the last bit
         return self.start + (self.end - self.start) * max(step, 0) / self.steps

@@ -1,4 +1,4 @@
-"""How a run went, as pictures."""
+"""Plots of a run's metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,30 @@ mpl.use("agg")  # no display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# File, title, unit of the vertical axis, metrics with their labels, and its limits where they are known.
+# File, title, unit of the vertical axis, metrics with their labels, and the axis' limits if fixed.
 _PLOTS: tuple[tuple[str, str, str, dict[str, str], tuple[float, float] | None], ...] = (
-    ("reward", "Reward", "reward", {"reward": "mean of a batch"}, None),
-    ("accuracy", "Accuracy", "share of trajectories", {"accuracy": "right"}, (0, 1)),
+    ("reward", "Reward", "reward", {"reward": "batch mean"}, None),
+    ("accuracy", "Accuracy", "share of trajectories", {"accuracy": "correct"}, (0, 1)),
     (
         "code_rate",
         "Code",
         "share of trajectories",
-        {"code_rate": "called", "code_executed_rate": "ran", "code_used_rate": "used"},
+        {"code_rate": "called", "code_executed_rate": "succeeded", "code_used_rate": "output used"},
         (0, 1),
     ),
     ("length", "Length", "tokens", {"model_tokens": "model", "tool_tokens": "tools"}, None),
     ("temperature", "Temperature", "temperature", {"temperature": "sampling and loss"}, None),
 )
-_EVALUATED = {"accuracy": "accuracy", "code_rate": "code_rate", "length": "model_tokens"}
-_SMOOTHING = 0.05  # share of the steps on either side that a mean is taken over
+_EVALUATION_METRICS = {"accuracy": "accuracy", "code_rate": "code_rate", "length": "model_tokens"}
+_SMOOTHING = 0.05  # half width of the moving mean, as a share of the steps
 _SIZE_INCHES = (6.0, 3.6)
-_DOTS_PER_INCH = 120
+_DPI = 120
 
 
-def draw(folder: RunFolder) -> list[Path]:
-    """Write a PNG for each plot, and `overview.png` with all of them, into the run's plots folder; return their paths.
+def draw_plots(folder: RunFolder) -> list[Path]:
+    """Write a PNG for each plot, and `overview.png` with all of them, to the run's plots folder; return their paths.
 
-    Points are optimizer steps, lines their moving means; diamonds are the evaluations before and after.
+    Points are optimizer steps, lines their moving means, diamonds the evaluations before and after training.
     """
     lines, evaluation = folder.read_metrics(), folder.read_evaluation()
     folder.plots.mkdir(exist_ok=True)
@@ -60,8 +60,10 @@ def _plot(ax: Axes, name: str, lines: list[dict[str, Any]], evaluation: dict[str
         points = [(line["step"], value) for line in lines if (value := line["metrics"].get(metric)) is not None]
         if points:
             _curve(ax, label, *zip(*points, strict=True))
-    if evaluated := _EVALUATED.get(name):
-        marks = [(at, evaluation[when][evaluated]) for when, at in _ends(lines).items() if when in evaluation]
+    if evaluated := _EVALUATION_METRICS.get(name):
+        marks = [
+            (at, evaluation[when][evaluated]) for when, at in _evaluation_steps(lines).items() if when in evaluation
+        ]
         if marks:
             ax.plot(*zip(*marks, strict=True), "D", color="black", label="test problems")
     ax.set(title=title, xlabel="optimizer step", ylabel=unit)
@@ -78,16 +80,16 @@ def _curve(ax: Axes, label: str, steps: tuple[int, ...], values: tuple[float, ..
 
 
 def _smooth(values: tuple[float, ...]) -> list[float]:
-    """Return the mean around each value: as far on one side as on the other, so that a trend is not moved."""
-    reach, last = round(_SMOOTHING * len(values)), len(values) - 1
-    windows = ((at, min(reach, at, last - at)) for at in range(len(values)))
+    """Return the centred moving mean; the window shrinks towards the ends, so that trends are not shifted."""
+    half_width, last = round(_SMOOTHING * len(values)), len(values) - 1
+    windows = ((at, min(half_width, at, last - at)) for at in range(len(values)))
     return [sum(values[at - near : at + near + 1]) / (2 * near + 1) for at, near in windows]
 
 
-def _ends(lines: list[dict[str, Any]]) -> dict[str, int]:
+def _evaluation_steps(lines: list[dict[str, Any]]) -> dict[str, int]:
     return {"before": 0, "after": max((line["step"] for line in lines), default=0)}
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    figure.savefig(path, dpi=_DPI)
     return path

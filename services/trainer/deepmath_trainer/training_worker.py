@@ -1,6 +1,6 @@
-"""`python -m deepmath_trainer.training_worker FOLDER`: one run, from where it is to its end.
+"""`python -m deepmath_trainer.training_worker FOLDER`: trains one run, from its last checkpoint if it has one.
 
-The same command goes on with a run that was stopped or killed. SIGTERM asks it to write a checkpoint and end.
+The same command resumes a run that was stopped or killed. On SIGTERM the worker writes a checkpoint and stops.
 """
 
 import logging
@@ -14,67 +14,69 @@ from typing import TYPE_CHECKING
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath_trainer.run_config import TrainConfig, load
+from deepmath_trainer.checkpoint_store import CheckpointStore
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config
 from deepmath_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from deepmath_trainer.grpo_trainer import GrpoTrainer
-    from deepmath_trainer.rollout_batches import Batch
+    from deepmath_trainer.rollout_batch import RolloutBatch
     from deepmath_trainer.sampling_pipeline import SamplingPipeline
 
 log = logging.getLogger(__name__)
 
 
-class StopAsked(BaseException):
-    """SIGTERM came at a moment at which the run can end."""
+class StopRequested(BaseException):
+    """SIGTERM arrived at a moment at which training can be interrupted."""
 
 
 class TrainingWorker:
-    """A run under way. `rank` is this process among those of the run; the first one writes the folder."""
+    """A worker of a run. `rank` is this process among those of the run; the first one writes the folder."""
 
     def __init__(self, folder: RunFolder, config: TrainConfig, rank: int) -> None:
         self.folder, self.config, self.rank = folder, config, rank
         self._trainer: GrpoTrainer | None = None
 
     def run(self) -> None:
-        """Train, evaluate before and after, and leave the adapter with its card and plots.
+        """Train, evaluate before and after, and write the adapter with its card and plots.
 
         Raises:
-            DeepMathError: the run cannot go on.
+            DeepMathError: the run cannot continue.
         """
-        from deepmath_trainer.grpo_trainer import GrpoTrainer, checkpoints, first_published, step_of
+        from deepmath_trainer.grpo_trainer import GrpoTrainer
 
         signal.signal(signal.SIGTERM, self._stop)
-        checkpoint = next(iter(checkpoints(self.folder)[-1:]), None)
-        step = step_of(checkpoint) if checkpoint else 0
+        checkpoint = CheckpointStore(self.folder.checkpoints).latest()
+        step = checkpoint.step if checkpoint else 0
         if self.rank == 0:
             self.folder.rewind(step)
             self.folder.write_state(step=step, pid=os.getpid(), steps=self.config.optimizer.steps)
-        pipeline = self.pipeline()
+        pipeline = self.make_pipeline()
         trainer = None
         try:
-            pipeline.start(first_published(checkpoint) if checkpoint else 0)
+            pipeline.start(checkpoint.first_published if checkpoint else 0)
             trainer = GrpoTrainer(self.config, self.folder, pipeline, self._report)
             if not checkpoint:
                 self._evaluate("before", pipeline)
             self.folder.write_state(status="running")
             self._trainer = trainer
-            finished = trainer.go(checkpoint)
+            complete = trainer.run(checkpoint)
             self._trainer = None
-            if finished:
+            if complete:
                 self._finish(trainer, pipeline)
-            self.folder.write_state(status="done" if finished else "stopped")
-        except StopAsked:
+            self.folder.write_state(status="done" if complete else "stopped")
+        except StopRequested:
             if trainer:
                 trainer.save_checkpoint()
             self.folder.write_state(status="stopped")
         finally:
             pipeline.close()
 
-    def pipeline(self) -> "SamplingPipeline":
-        """Return what the trainer gets its batches from."""
+    def make_pipeline(self) -> "SamplingPipeline":
+        """Return the source of the trainer's batches."""
+        from deepmath_trainer.batch_sampler import BatchSampler
         from deepmath_trainer.generator_replicas import GeneratorReplicas
-        from deepmath_trainer.rollout_batches import RolloutBatches
         from deepmath_trainer.sampling_pipeline import SamplingPipeline
         from deepmath_trainer.temperature_schedule import TemperatureSchedule
         from deepmath_trainer.training_data import load_problems
@@ -86,7 +88,7 @@ class TrainingWorker:
         journal = TrajectoryJournal(self.folder.path / "journal" / str(self.rank))
         schedule = TemperatureSchedule(**config.rollout.temperature.model_dump())
         return SamplingPipeline(
-            RolloutBatches(config, problems, replicas, journal, self.rank),
+            BatchSampler(config, problems, replicas, journal, self.rank),
             replicas,
             batches=config.optimizer.steps // config.optimizer.updates,
             staleness=config.rollout.staleness,
@@ -94,19 +96,19 @@ class TrainingWorker:
         )
 
     def _evaluate(self, when: str, pipeline: "SamplingPipeline") -> None:
-        from deepmath_trainer.policy_evaluation import evaluate
+        from deepmath_trainer.policy_evaluation import evaluate_policy
         from deepmath_trainer.training_data import load_problems
 
         known = self.folder.read_evaluation()
         if self.rank or not self.config.evaluation.problems or when in known:
             return
-        # The same for every seed, or runs could not be compared.
+        # The same problems for every seed, so that runs can be compared.
         problems = load_problems(self.config.evaluation.data, seed=0)[: self.config.evaluation.problems]
-        figures = pipeline.run(evaluate(self.config, problems, pipeline.replicas, pipeline.rollouts.verifier))
+        figures = pipeline.run(evaluate_policy(self.config, problems, pipeline.replicas, pipeline.sampler.verifier))
         self.folder.write_evaluation(known | {when: figures})
 
-    def _report(self, step: int, metrics: dict[str, float], batch: "Batch") -> None:
-        """Write down an optimizer step."""
+    def _report(self, step: int, metrics: dict[str, float], batch: "RolloutBatch") -> None:
+        """Write an optimizer step to the run's folder."""
         if self.rank:
             return
         self.folder.append_metrics(step, metrics)
@@ -125,30 +127,30 @@ class TrainingWorker:
         self.folder.write_state(step=step, policy_version=step + batch.offset)
 
     def _finish(self, trainer: "GrpoTrainer", pipeline: "SamplingPipeline") -> None:
-        """Leave what was learned, and say how much that is."""
+        """Evaluate the trained policy and write the adapter with its card and plots."""
         from deepmath_trainer.model_card import write_card
-        from deepmath_trainer.training_plots import draw
+        from deepmath_trainer.training_plots import draw_plots
 
-        trainer.publish()
+        trainer.publish_policy()
         self._evaluate("after", pipeline)
         trainer.save_policy(self.folder.adapter)
         if self.rank == 0:
             write_card(self.folder.adapter, self.config, self.folder.read_evaluation())
-            draw(self.folder)
+            draw_plots(self.folder)
 
     def _stop(self, *_: object) -> None:
-        if self._trainer is None or self._trainer.may_stop:
-            raise StopAsked
+        if self._trainer is None or self._trainer.can_stop_now:
+            raise StopRequested
         self._trainer.stop_after_step()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the worker of the run in the folder that `arguments` name; return its exit status."""
+    """Run the worker of the run whose folder is the first of `arguments`; return its exit status."""
     folder = RunFolder(Path(arguments[0]))
     silence_core_logging()
     set_up_logging("info")
-    _lock = None if folder.is_held() else folder.hold()  # held already by the service that started us
-    config = load(folder.config.read_text())
+    _lock = None if folder.is_held() else folder.hold()  # a service that started this process holds it already
+    config = parse_config(folder.config.read_text())
     try:
         TrainingWorker(folder, config, int(os.environ.get("RANK", "0"))).run()
     except DeepMathError as error:
@@ -156,8 +158,8 @@ def main(arguments: Sequence[str]) -> int:
         folder.write_state(status="failed", error=str(error))
         return 1
     except Exception as error:
-        log.exception("the run failed by a defect of the trainer")
-        folder.write_state(status="failed", error=f"{type(error).__name__}: {error} (worker.log has all of it)")
+        log.exception("unhandled exception in the training worker")
+        folder.write_state(status="failed", error=f"{type(error).__name__}: {error} (traceback in worker.log)")
         return 1
     return 0
 

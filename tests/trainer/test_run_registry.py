@@ -1,4 +1,4 @@
-"""Runs and their workers: real worker processes, ended in all the ways that there are."""
+"""Runs and their workers: real worker processes that end in every possible way."""
 
 import asyncio
 import os
@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from deepmath_trainer.run_config import TrainConfig, load, read
-from deepmath_trainer.run_folder import RunFolder, RunState
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config, read_recipe
+from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_registry import RunRegistry
-from deepmath_trainer.worker_launch import command
+from deepmath_trainer.run_state import RunState
+from deepmath_trainer.worker_launch import worker_command
 
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
 
@@ -24,8 +26,8 @@ async def runs(tmp_path: Path) -> AsyncIterator[RunRegistry]:
 
 @pytest.fixture
 def config(free_port: int) -> TrainConfig:
-    """A run whose generator is away, so that its worker waits."""
-    return load(read("tiny-math"), [f"generators=['127.0.0.1:{free_port}']"])
+    """A run whose generator is unreachable, so that its worker waits."""
+    return parse_config(read_recipe("tiny-math"), [f"generators=['127.0.0.1:{free_port}']"])
 
 
 async def ended(runs: RunRegistry, folder: RunFolder) -> RunState:
@@ -36,16 +38,16 @@ async def ended(runs: RunRegistry, folder: RunFolder) -> RunState:
             await asyncio.sleep(0.05)
 
 
-async def test_run_stopped_while_it_loads_is_stopped(runs, config) -> None:
-    folder = runs.free("young")
+async def test_run_stopped_during_startup_is_stopped(runs, config) -> None:
+    folder = runs.new("young")
     await runs.start(folder, config)
     assert runs.state(folder).status == "starting"
     assert (await runs.stop(folder)).status == "stopped"
     assert not folder.is_held()
 
 
-async def test_worker_killed_by_kill_9_leaves_a_failed_run_that_says_so(runs, config) -> None:
-    folder = runs.free("killed")
+async def test_worker_killed_with_sigkill_leaves_a_failed_run_with_that_reason(runs, config) -> None:
+    folder = runs.new("killed")
     await runs.start(folder, config)
     os.kill(runs.worker_pid(folder), signal.SIGKILL)
     state = await ended(runs, folder)
@@ -54,8 +56,8 @@ async def test_worker_killed_by_kill_9_leaves_a_failed_run_that_says_so(runs, co
 
 
 @pytest.mark.slow
-async def test_worker_that_cannot_work_leaves_its_reason_in_one_line(runs, config) -> None:
-    folder = runs.free("spoiled")
+async def test_worker_that_fails_leaves_its_reason_in_one_line(runs, config) -> None:
+    folder = runs.new("failing")
     data = config.data.model_copy(update={"dataset": str(folder.path / "none.jsonl")})
     await runs.start(folder, config.model_copy(update={"data": data}))
     state = await ended(runs, folder)
@@ -64,23 +66,23 @@ async def test_worker_that_cannot_work_leaves_its_reason_in_one_line(runs, confi
     assert "\n" not in state.error
 
 
-async def test_run_at_work_cannot_be_started_again(runs, config) -> None:
-    folder = runs.free("twice")
+async def test_running_run_cannot_be_started_again(runs, config) -> None:
+    folder = runs.new("twice")
     await runs.start(folder, config)
-    with pytest.raises(WrongOrder, match="at work"):
+    with pytest.raises(WrongOrder, match="already running"):
         await runs.start(folder, config)
 
 
 async def test_stopped_run_can_be_started_again(runs, config) -> None:
-    folder = runs.free("again")
+    folder = runs.new("again")
     await runs.start(folder, config)
     await runs.stop(folder)
     await runs.start(folder, config)
     assert runs.state(folder).status == "starting"
 
 
-async def test_run_that_is_being_started_when_all_are_stopped_is_stopped_too(runs, config) -> None:
-    folder = runs.free("late")
+async def test_run_that_starts_while_all_are_stopped_is_stopped_too(runs, config) -> None:
+    folder = runs.new("late")
     starting = asyncio.create_task(runs.start(folder, config))
     await asyncio.sleep(0)
     assert not starting.done()
@@ -89,21 +91,21 @@ async def test_run_that_is_being_started_when_all_are_stopped_is_stopped_too(run
     assert runs.state(folder).status == "stopped"
 
 
-async def test_no_run_is_started_once_all_are_stopped(runs, config) -> None:
+async def test_no_run_starts_after_all_are_stopped(runs, config) -> None:
     await runs.stop_all()
-    with pytest.raises(Unavailable, match="about to end"):
-        await runs.start(runs.free("too-late"), config)
+    with pytest.raises(Unavailable, match="shutting down"):
+        await runs.start(runs.new("too-late"), config)
     assert runs.all() == []
 
 
-async def test_configuration_is_kept_whole(runs, config) -> None:
-    folder = runs.free("kept")
+async def test_configuration_is_written_completely(runs, config) -> None:
+    folder = runs.new("kept")
     await runs.start(folder, config)
-    assert load(folder.config.read_text()) == config
+    assert parse_config(folder.config.read_text()) == config
 
 
-async def test_run_that_outlives_its_service_is_at_work_for_the_next_which_can_stop_it(runs, config, tmp_path) -> None:
-    folder = runs.free("orphan")
+async def test_run_that_outlives_its_service_can_be_stopped_by_the_next_one(runs, config, tmp_path) -> None:
+    folder = runs.new("orphan")
     await runs.start(folder, config)
     folder.write_state(pid=runs.worker_pid(folder))  # as the worker does when it has loaded
     next_runs = RunRegistry(tmp_path / "runs", stop_seconds=30)
@@ -112,7 +114,7 @@ async def test_run_that_outlives_its_service_is_at_work_for_the_next_which_can_s
     assert not folder.is_held()
 
 
-def test_run_whose_worker_is_gone_has_failed_when_the_service_starts_and_says_how_to_go_on(tmp_path) -> None:
+def test_run_whose_worker_has_died_has_failed_when_the_service_starts_and_says_how_to_resume(tmp_path) -> None:
     gone = RunFolder(tmp_path / "gone")
     gone.path.mkdir()
     gone.write_config("model: tiny-math\n")
@@ -122,7 +124,7 @@ def test_run_whose_worker_is_gone_has_failed_when_the_service_starts_and_says_ho
     assert "--resume --name gone" in state.error
 
 
-def test_run_that_has_ended_is_left_as_it_is(tmp_path) -> None:
+def test_ended_run_is_unchanged(tmp_path) -> None:
     done = RunFolder(tmp_path / "done")
     done.path.mkdir()
     done.write_config("model: tiny-math\n")
@@ -139,28 +141,30 @@ def test_run_that_has_ended_is_left_as_it_is(tmp_path) -> None:
         (["launch.processes=2", "launch.cpu=false", f"launch.accelerate={__file__}"], "accelerate.commands.launch"),
     ],
 )
-def test_worker_is_launched_as_its_devices_need(overrides: list[str], module: str) -> None:
-    line = command(load(read("tiny-math"), ["optimizer.micro_batch=32", *overrides]).launch, Path("run"))
-    assert line[1:3] == ["-m", module]
-    assert line[-3:] == ["-m", "deepmath_trainer.training_worker", "run"]
+def test_worker_is_launched_as_its_devices_require(overrides: list[str], module: str) -> None:
+    line = worker_command(
+        parse_config(read_recipe("tiny-math"), ["optimizer.micro_batch=32", *overrides]).launch, Path("run")
+    )
+    assert line[1:4] == ["-P", "-m", module]
+    assert line[-4:] == ["-P", "-m", "deepmath_trainer.training_worker", "run"]
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "-x", "a/b", "../up", "/abs", "a b", "a\nb", "ü", "a" * 65])
-def test_name_that_is_no_plain_folder_name_is_refused(runs, name: str) -> None:
-    with pytest.raises(InvalidRequest, match="no name for a run"):
-        runs.free(name)
+def test_name_that_is_not_a_plain_folder_name_is_rejected(runs, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="not a valid name for a run"):
+        runs.new(name)
 
 
-def test_fresh_name_of_a_hub_model_is_a_folder_name(runs) -> None:
-    assert runs.fresh("../Qwen/Qwen3-4B 0").name == "Qwen-Qwen3-4B-0"
+def test_numbered_name_of_a_hub_model_is_a_folder_name(runs) -> None:
+    assert runs.new_numbered("../Qwen/Qwen3-4B 0").name == "Qwen-Qwen3-4B-0"
 
 
-async def test_fresh_name_is_numbered_where_it_is_taken(runs, config) -> None:
-    await runs.start(runs.fresh("tiny-0"), config)
-    assert runs.fresh("tiny-0").name == "tiny-0-2"
+async def test_name_that_is_taken_gets_a_number(runs, config) -> None:
+    await runs.start(runs.new_numbered("tiny-0"), config)
+    assert runs.new_numbered("tiny-0").name == "tiny-0-2"
 
 
-def test_folder_that_cannot_be_written_to_is_told_at_the_start(tmp_path) -> None:
+def test_folder_that_is_not_writable_is_reported_at_startup(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeepMathError, match="cannot write to"):
         RunRegistry(tmp_path / "file" / "runs", stop_seconds=1)

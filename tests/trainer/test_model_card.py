@@ -1,4 +1,4 @@
-"""Pictures and card of a run."""
+"""The model card has the hub's metadata and the figures of the run, and no data of this machine."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 from deepmath_trainer.model_card import write_card
-from deepmath_trainer.run_config import TrainConfig, load, read
+from deepmath_trainer.run_config import TrainConfig
+from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
-from deepmath_trainer.training_plots import draw
 
-PNG = b"\x89PNG\r\n\x1a\n"
 FIGURES = {"problems": 400, "accuracy": 0.25, "code_rate": 0.5, "code_executed_rate": 0.375, "model_tokens": 90.5}
 EVALUATION = {"before": FIGURES, "after": FIGURES | {"accuracy": 0.875}}
 
@@ -24,27 +23,14 @@ def folder(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def config() -> TrainConfig:
-    return load(read("tiny-math"), ["generators=['10.0.0.1:50052']", "name=lesson"])
+    return parse_config(read_recipe("tiny-math"), ["generators=['10.0.0.1:50052']", "name=example"])
 
 
 def head(card: Path) -> dict:
     return yaml.safe_load(card.read_text().split("---")[1])
 
 
-def test_each_metric_has_its_picture(folder) -> None:
-    folder.append_metrics(1, {"reward": 0.1, "accuracy": 0.2, "code_rate": 0.3, "model_tokens": 50, "temperature": 1})
-    folder.append_metrics(2, {"reward": float("nan"), "accuracy": 0.4})
-    folder.write_evaluation(EVALUATION)
-    paths = draw(folder)
-    assert {path.stem for path in paths} == {"reward", "accuracy", "code_rate", "length", "temperature", "overview"}
-    assert all(path.read_bytes().startswith(PNG) for path in paths)
-
-
-def test_run_without_a_step_has_empty_pictures(folder) -> None:
-    assert all(path.read_bytes().startswith(PNG) for path in draw(folder))
-
-
-def test_card_has_the_metadata_of_a_hub(folder, config) -> None:
+def test_card_has_the_metadata_of_the_hub(folder, config) -> None:
     metadata = head(write_card(folder.adapter, config, EVALUATION))
     assert (metadata["base_model"], metadata["library_name"], metadata["license"]) == (
         "tiny-math",
@@ -58,14 +44,14 @@ def test_card_shows_before_and_after(folder, config) -> None:
     assert "| accuracy | 25.0% | 87.5% |" in write_card(folder.adapter, config, EVALUATION).read_text()
 
 
-def test_card_of_a_run_without_evaluation_claims_nothing(folder, config) -> None:
+def test_card_of_a_run_without_evaluation_has_no_results(folder, config) -> None:
     card = write_card(folder.adapter, config, {})
     assert "model-index" not in head(card)
     assert "Results" not in card.read_text()
 
 
-def test_card_of_all_weights_names_the_library_that_loads_them(folder) -> None:
-    config = load(read("tiny-math"), ["lora=null", "checkpoint_root=/somewhere"])
+def test_card_of_full_weights_names_transformers(folder) -> None:
+    config = parse_config(read_recipe("tiny-math"), ["lora=null", "checkpoint_root=/somewhere"])
     assert head(write_card(folder.adapter, config, {}))["library_name"] == "transformers"
 
 

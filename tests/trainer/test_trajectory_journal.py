@@ -1,4 +1,4 @@
-"""What a killed trainer had sampled is found again."""
+"""The trajectories of a killed trainer are found again."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def journal(tmp_path: Path) -> TrajectoryJournal:
     return TrajectoryJournal(tmp_path / "journal")
 
 
-def written(journal: TrajectoryJournal, *names: str) -> None:
+def write(journal: TrajectoryJournal, *names: str) -> None:
     batch = journal.open(7, offset=0)
     for name in names:
         batch.append(response(name))
@@ -28,14 +28,16 @@ def written(journal: TrajectoryJournal, *names: str) -> None:
 
 
 def test_trajectories_are_found_by_their_id(journal: TrajectoryJournal) -> None:
-    written(journal, "a", "b")
+    write(journal, "a", "b")
     assert journal.open(7, offset=0).found == {"a": response("a"), "b": response("b")}
     assert journal.open(8, offset=0).found == {}
 
 
 @pytest.mark.parametrize("cut", [1, 3, 20])
-def test_torn_last_trajectory_costs_no_other(journal: TrajectoryJournal, tmp_path: Path, cut: int) -> None:
-    written(journal, "a", "b")
+def test_torn_last_trajectory_is_ignored_and_the_others_kept(
+    journal: TrajectoryJournal, tmp_path: Path, cut: int
+) -> None:
+    write(journal, "a", "b")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
     again = journal.open(7, offset=0)
@@ -46,22 +48,22 @@ def test_torn_last_trajectory_costs_no_other(journal: TrajectoryJournal, tmp_pat
 
 
 @pytest.mark.parametrize("length", [0, 5])
-def test_file_without_a_whole_head_is_empty(journal: TrajectoryJournal, tmp_path: Path, length: int) -> None:
-    written(journal, "a")
+def test_file_without_a_complete_trajectory_is_empty(journal: TrajectoryJournal, tmp_path: Path, length: int) -> None:
+    write(journal, "a")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:length])
     assert journal.open(7, offset=0).found == {}
 
 
-def test_versions_are_those_of_the_run_that_goes_on(journal: TrajectoryJournal) -> None:
-    written(journal, "a")
+def test_policy_versions_are_converted_to_those_of_the_resumed_run(journal: TrajectoryJournal) -> None:
+    write(journal, "a")
     (segment,) = journal.open(7, offset=10).found["a"].trajectory.segments
     assert segment.policy_version == 13
 
 
-def test_batches_that_a_checkpoint_holds_are_dropped(journal: TrajectoryJournal) -> None:
-    written(journal, "a")
-    journal.forget_before(7)
+def test_batches_covered_by_a_checkpoint_are_deleted(journal: TrajectoryJournal) -> None:
+    write(journal, "a")
+    journal.discard_before(7)
     assert journal.open(7, offset=0).found
-    journal.forget_before(8)
+    journal.discard_before(8)
     assert not journal.open(7, offset=0).found

@@ -1,4 +1,4 @@
-"""The folder of a run: logs that survive a kill, a whole state, a lock that dies with its holder."""
+"""The folder of a run: logs that survive a kill, an atomic state, a lock that ends with its holder."""
 
 import json
 import os
@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from deepmath_trainer.run_folder import RunFolder, RunState, Tail
+from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_log import RunLogReader
+from deepmath_trainer.run_state import RunState
 
 from deepmath.errors import Unavailable, WrongOrder
 
@@ -33,23 +35,23 @@ def tear(path: Path) -> None:
         file.write(b'{"step": 4, "metr')
 
 
-def test_metrics_come_back_as_they_were_logged(folder) -> None:
+def test_metrics_are_read_as_logged(folder) -> None:
     folder.append_metrics(1, {"reward": 0.25, "loss": -1.0})
     (line,) = folder.read_metrics()
     assert (line["step"], line["metrics"]) == (1, {"reward": 0.25, "loss": -1.0})
 
 
-def test_metric_that_is_not_finite_is_kept_as_null_in_valid_json(folder) -> None:
+def test_non_finite_metric_is_null_in_valid_json(folder) -> None:
     folder.append_metrics(1, {"loss": float("nan"), "reward": float("inf")})
 
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+    def reject(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
 
-    line = json.loads(folder.metrics.read_text(), parse_constant=refuse)
+    line = json.loads(folder.metrics.read_text(), parse_constant=reject)
     assert line["metrics"] == {"loss": None, "reward": None}
 
 
-def test_torn_last_line_is_passed_over(folder) -> None:
+def test_torn_last_line_is_ignored(folder) -> None:
     log_steps(folder, 3)
     tear(folder.metrics)
     assert steps(folder) == [1, 2, 3]
@@ -62,33 +64,33 @@ def test_rewound_run_has_each_step_once(folder) -> None:
     folder.append_metrics(3, {"reward": 9.0})
     assert steps(folder) == [1, 2, 3]
     assert folder.read_metrics()[-1]["metrics"] == {"reward": 9.0}
-    assert [line["step"] for line in Tail(folder.traces).read()] == [1, 2]
+    assert [line["step"] for line in RunLogReader(folder.traces).read()] == [1, 2]
 
 
-def test_tail_reads_each_line_once_and_a_torn_one_when_it_is_whole(folder) -> None:
-    tail = Tail(folder.metrics)
-    assert tail.read() == []
+def test_reader_returns_each_line_once_and_a_torn_one_when_it_is_complete(folder) -> None:
+    reader = RunLogReader(folder.metrics)
+    assert reader.read() == []
     log_steps(folder, 1)
-    assert [line["step"] for line in tail.read()] == [1]
+    assert [line["step"] for line in reader.read()] == [1]
     with folder.metrics.open("ab") as file:
         file.write(b'{"step": 2,')
-    assert tail.read() == []
+    assert reader.read() == []
     with folder.metrics.open("ab") as file:
         file.write(b' "metrics": {}}\n')
-    assert [line["step"] for line in tail.read()] == [2]
+    assert [line["step"] for line in reader.read()] == [2]
 
 
-def test_tail_goes_on_after_a_rewind(folder) -> None:
+def test_reader_continues_after_a_rewind(folder) -> None:
     log_steps(folder, 3)
-    tail = Tail(folder.metrics)
-    tail.read()
+    reader = RunLogReader(folder.metrics)
+    reader.read()
     folder.rewind(1)
-    assert tail.read() == []
+    assert reader.read() == []
     folder.append_metrics(2, {})
-    assert [line["step"] for line in tail.read()] == [2]
+    assert [line["step"] for line in reader.read()] == [2]
 
 
-def test_state_keeps_what_is_not_changed(folder) -> None:
+def test_unchanged_fields_of_the_state_are_kept(folder) -> None:
     folder.write_state(status="running", step=3, steps=9)
     folder.write_state(step=4)
     state = folder.read_state()
@@ -102,11 +104,11 @@ def test_state_of_a_later_version_is_read(folder) -> None:
     assert folder.read_state().step == 3
 
 
-def test_run_without_a_state_has_not_begun(folder) -> None:
+def test_run_without_a_state_has_not_started(folder) -> None:
     assert folder.read_state() == RunState()
 
 
-def test_spoiled_state_is_told_with_its_path(folder) -> None:
+def test_corrupt_state_is_reported_with_its_path(folder) -> None:
     (folder.path / "state.json").write_text("{")
     with pytest.raises(Unavailable, match=r"state\.json"):
         folder.read_state()
@@ -115,15 +117,17 @@ def test_spoiled_state_is_told_with_its_path(folder) -> None:
 def test_held_run_cannot_be_held_again(folder) -> None:
     with folder.hold():
         assert folder.is_held()
-        with pytest.raises(WrongOrder, match="at work"):
+        with pytest.raises(WrongOrder, match="already running"):
             folder.hold()
     assert not folder.is_held()
 
 
-def test_lock_handed_to_a_process_ends_with_it_even_by_kill_9(folder) -> None:
+def test_inherited_lock_ends_with_its_process_even_by_sigkill(folder) -> None:
     with folder.hold() as lock:
         holder = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=(lock.fileno(),), start_new_session=True
+            [sys.executable, "-P", "-c", "import time; time.sleep(600)"],
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,
         )
     assert folder.is_held()
     os.killpg(holder.pid, signal.SIGKILL)

@@ -1,17 +1,17 @@
-"""The temperature of a step depends on its number alone."""
+"""The temperature of a step depends on its number only."""
 
 import pytest
 from deepmath_trainer.temperature_schedule import TemperatureSchedule
 
-SEEDS = TemperatureSchedule(1.2, 0.7, 1000)
+PAPER = TemperatureSchedule(1.2, 0.7, 1000)
 
 
 @pytest.mark.parametrize(("step", "temperature"), [(0, 1.2), (500, 0.95), (999, 0.7005), (1000, 0.7), (5000, 0.7)])
-def test_schedule_of_the_seeds_falls_linearly_and_stays(step: int, temperature: float) -> None:
-    assert SEEDS.at(step) == pytest.approx(temperature)
+def test_schedule_of_the_paper_falls_linearly_then_stays_constant(step: int, temperature: float) -> None:
+    assert PAPER.at(step) == pytest.approx(temperature)
 
 
-def test_schedule_ends_at_its_end_exactly() -> None:
+def test_schedule_reaches_its_end_exactly() -> None:
     assert TemperatureSchedule(1.2, 0.7, 3).at(3) == 0.7
 
 

@@ -1,8 +1,9 @@
-"""The reference adapter moves towards the policy."""
+"""The reference adapter follows the policy."""
 
 import pytest
 import torch
-from deepmath_trainer.reference_adapter import POLICY, REFERENCE, move_reference, nearest_product
+from deepmath_trainer.reference_adapter import nearest_product, update_reference
+from deepmath_trainer.trl_patches.adapter_names import POLICY, REFERENCE
 from peft import LoraConfig, PeftModel, get_peft_model
 
 RANK = 3
@@ -22,32 +23,32 @@ def model() -> PeftModel:
 
 
 def change(model: PeftModel, adapter: str) -> list[torch.Tensor]:
-    """What an adapter adds to each layer's weights."""
+    """Return what an adapter adds to each layer's weights."""
     return [layer.get_delta_weight(adapter) for layer in model.modules() if hasattr(layer, "get_delta_weight")]
 
 
-def test_first_move_is_exact(model: PeftModel) -> None:
+def test_first_update_is_exact(model: PeftModel) -> None:
     policy = change(model, POLICY)
-    move_reference(model, mixup=0.4)
+    update_reference(model, mixup=0.4)
     for moved, whole in zip(change(model, REFERENCE), policy, strict=True):
         torch.testing.assert_close(moved, 0.4 * whole)
 
 
-def test_policy_stays(model: PeftModel) -> None:
+def test_policy_is_unchanged(model: PeftModel) -> None:
     before = change(model, POLICY)
-    move_reference(model, mixup=0.4)
+    update_reference(model, mixup=0.4)
     for was, now in zip(before, change(model, POLICY), strict=True):
         torch.testing.assert_close(was, now, rtol=0, atol=0)
 
 
-def test_whole_move_ends_at_the_policy(model: PeftModel) -> None:
-    move_reference(model, mixup=0.3)
-    move_reference(model, mixup=1.0)
+def test_full_update_equals_the_policy(model: PeftModel) -> None:
+    update_reference(model, mixup=0.3)
+    update_reference(model, mixup=1.0)
     for moved, policy in zip(change(model, REFERENCE), change(model, POLICY), strict=True):
         torch.testing.assert_close(moved, policy)
 
 
-def test_product_is_cut_to_the_nearest_of_its_rank() -> None:
+def test_product_is_reduced_to_the_nearest_of_its_rank() -> None:
     torch.manual_seed(1)
     up, down = torch.randn(20, 6), torch.randn(6, 30)
     near = torch.matmul(*nearest_product(up, down, rank=4))

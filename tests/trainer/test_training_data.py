@@ -1,4 +1,4 @@
-"""Problems come whole, once and in a known order, or not at all and with the reason."""
+"""Training problems are loaded completely and once, or rejected with the reason."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ import datasets
 import pytest
 from deepmath_trainer import training_data
 from deepmath_trainer.run_config import DataConfig
-from deepmath_trainer.training_data import ProblemOrder, load_problems
+from deepmath_trainer.training_data import load_problems
 
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.errors import InvalidRequest, Unavailable
@@ -45,7 +45,7 @@ def jsonl_of(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "parquet", "csv", "saved", "saved splits", "folder"])
-def test_local_data_is_read_in_every_form(form: str, tmp_path: Path) -> None:
+def test_local_data_is_read_in_every_format(form: str, tmp_path: Path) -> None:
     dataset, path = datasets.Dataset.from_list(ROWS), tmp_path / f"problems.{form}"
     match form:
         case "jsonl":
@@ -68,18 +68,18 @@ def test_local_data_is_read_in_every_form(form: str, tmp_path: Path) -> None:
     assert answers(problems) == [row["answer"] for row in ROWS]
 
 
-def test_problem_keeps_its_id_in_another_file(jsonl: Path, tmp_path: Path) -> None:
+def test_problem_has_the_same_id_in_every_file(jsonl: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text(f"final,question\n2,{ROWS[0]['problem']}\n")
     (one,) = load_problems(DataConfig(dataset=str(other), problem="question", answer="final"), 0)
     assert one == load_problems(DataConfig(dataset=str(jsonl)), 0)[0]
 
 
-def test_solutions_are_not_even_read(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_solutions_are_never_read(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    rows = training_data.Dataset.rows
+    rows = training_data.DatasetSplit.rows
     monkeypatch.setattr(
-        training_data.Dataset, "rows", lambda self, columns: (read.extend(columns), rows(self, columns))[1]
+        training_data.DatasetSplit, "rows", lambda self, columns: (read.extend(columns), rows(self, columns))[1]
     )
     load_problems(DataConfig(dataset=str(jsonl), where={"level": 2}), 0)
     assert read == ["problem", "answer", "level"]
@@ -90,16 +90,16 @@ def test_where_keeps_rows_with_the_value(jsonl: Path, level: int | str) -> None:
     assert len(load_problems(DataConfig(dataset=str(jsonl), where={"level": level}), 0)) == 2
 
 
-def test_long_questions_are_left_out(jsonl: Path) -> None:
+def test_long_questions_are_excluded(jsonl: Path) -> None:
     assert answers(load_problems(DataConfig(dataset=str(jsonl), max_problem_chars=14), 0)) == ["2"]
 
 
-def test_question_that_stands_there_twice_is_one_problem(jsonl_of: Any) -> None:
+def test_duplicate_question_is_one_problem(jsonl_of: Any) -> None:
     file = jsonl_of(("a?", "1"), ("b?", "2"), ("a?", "1"))
     assert [problem.text for problem in load_problems(DataConfig(dataset=file), 0)] == ["a?", "b?"]
 
 
-def test_numbers_as_answers_become_text(jsonl_of: Any) -> None:
+def test_numeric_answers_become_text(jsonl_of: Any) -> None:
     assert answers(load_problems(DataConfig(dataset=jsonl_of(("a?", 1), ("b?", 2.5), ("c?", 3.0))), 0)) == [
         "1",
         "2.5",
@@ -132,7 +132,7 @@ def test_open_math_reasoning_is_mapped_by_default(tmp_path: Path) -> None:
     assert other.text == "b?"
 
 
-def test_unparseable_gold_is_left_out_loudly(jsonl_of: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_unparseable_gold_answers_are_excluded_with_a_warning(jsonl_of: Any, caplog: pytest.LogCaptureFixture) -> None:
     file = jsonl_of(("a?", "1"), ("b?", "???"), ("c?", None), ("d?", "x^2"), *((f"{n}?", n) for n in range(9)))
     with caplog.at_level(logging.WARNING):
         problems = load_problems(DataConfig(dataset=file), 0)
@@ -157,10 +157,10 @@ def test_only_unparseable_gold_answers_are_an_error_whatever_the_share(jsonl_of:
         load_problems(DataConfig(dataset=jsonl_of(("b?", "???")), most_unparseable=1.0), 0)
 
 
-def test_of_very_many_gold_answers_some_are_parsed(jsonl_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_sample_of_very_many_gold_answers_is_parsed(jsonl_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_data, "_MOST_PARSED", 3)
     file = jsonl_of(*((f"{n}?", "?" * n) for n in range(1, 13)), *((f"{n}.", n) for n in range(36)))
-    # A quarter of all is bad, though of 12 bad ones only 3 were seen.
+    # A quarter of all is bad, although only 3 of the 12 bad ones were parsed.
     with pytest.raises(InvalidRequest, match="3 of 48 answers"):
         load_problems(DataConfig(dataset=file, most_unparseable=0.2), 0)
     assert len(load_problems(DataConfig(dataset=file, most_unparseable=0.3), 0)) == 45
@@ -169,14 +169,14 @@ def test_of_very_many_gold_answers_some_are_parsed(jsonl_of: Any, monkeypatch: p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"problem": "question"}, "no column question; it has problem, answer, solution, level"),
-        ({"answer": "final"}, "no column final; it has problem, answer, solution, level"),
-        ({"where": {"source": "x"}}, "no column source; it has problem, answer, solution, level"),
-        ({"where": {"level": 9}}, "no such problem: check data.where"),
+        ({"problem": "question"}, "no column question; its columns are problem, answer, solution, level"),
+        ({"answer": "final"}, "no column final; its columns are problem, answer, solution, level"),
+        ({"where": {"source": "x"}}, "no column source; its columns are problem, answer, solution, level"),
+        ({"where": {"level": 9}}, "no problem of .* matches; check data.where"),
         ({"max_problem_chars": 1}, "data.max_problem_chars"),
     ],
 )
-def test_settings_that_do_not_fit_the_data_are_told(jsonl: Path, settings: dict[str, Any], message: str) -> None:
+def test_settings_that_do_not_fit_the_data_are_rejected(jsonl: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         load_problems(DataConfig(dataset=str(jsonl), **settings), 0)
 
@@ -193,7 +193,7 @@ def test_settings_that_do_not_fit_the_data_are_told(jsonl: Path, settings: dict[
         ("gone.jsonl", None, "no such file"),
     ],
 )
-def test_file_that_cannot_be_read_is_told(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+def test_unreadable_file_is_rejected(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidRequest, match=message) as refused:
@@ -201,25 +201,25 @@ def test_file_that_cannot_be_read_is_told(tmp_path: Path, name: str, content: by
     assert "\n" not in str(refused.value)
 
 
-def test_saved_dataset_without_rows_is_told(tmp_path: Path) -> None:
+def test_saved_dataset_without_rows_is_rejected(tmp_path: Path) -> None:
     datasets.Dataset.from_list(ROWS).select([]).save_to_disk(tmp_path / "saved")
     with pytest.raises(InvalidRequest, match="saved is empty"):
         load_problems(DataConfig(dataset=str(tmp_path / "saved")), 0)
 
 
-def test_split_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_unknown_split_is_rejected_with_the_known_ones(tmp_path: Path) -> None:
     datasets.DatasetDict(tir=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
     with pytest.raises(InvalidRequest, match="no split train; there are tir"):
         load_problems(DataConfig(dataset=str(tmp_path / "saved")), 0)
 
 
-def test_hub_dataset_that_is_neither_cached_nor_reachable_is_one_clear_line() -> None:
+def test_hub_dataset_neither_cached_nor_reachable_is_a_one_line_error() -> None:
     with pytest.raises(Unavailable, match="the hub cannot be reached") as refused:  # tests run with HF_HUB_OFFLINE
         load_problems(DataConfig(dataset="nvidia/OpenMathReasoning"), 0)
     assert "\n" not in str(refused.value)
 
 
-def test_synthetic_problems_are_those_of_the_split_and_the_seed() -> None:
+def test_synthetic_problems_depend_on_split_and_seed() -> None:
     train, again, other = (load_problems(DataConfig(limit=60), seed) for seed in (1, 1, 2))
     test = load_problems(DataConfig(limit=60, split="test"), 1)
     assert train == again
@@ -228,33 +228,21 @@ def test_synthetic_problems_are_those_of_the_split_and_the_seed() -> None:
     assert not {*train} & {*test}
 
 
-def test_synthetic_problems_can_be_of_one_family() -> None:
+def test_synthetic_problems_can_be_restricted_to_one_family() -> None:
     assert load_problems(DataConfig(limit=60, where={"family": "gcd"}), 0)
     with pytest.raises(InvalidRequest, match="id, family, problem, answer"):
         load_problems(DataConfig(limit=60, where={"kind": "gcd"}), 0)
 
 
-def test_synthetic_split_of_another_name_is_told() -> None:
+def test_unknown_synthetic_split_is_rejected() -> None:
     with pytest.raises(InvalidRequest, match=r"data\.split is 'dev'"):
         load_problems(DataConfig(split="dev"), 0)
 
 
 def test_synthetic_problems_load_neither_datasets_nor_torch() -> None:
     code = (
-        "import sys; from deepmath_trainer.run_config import DataConfig; from deepmath_trainer.training_data import load_problems\n"
+        "import sys; from deepmath_trainer.run_config import DataConfig\n"
+        "from deepmath_trainer.training_data import load_problems\n"
         "load_problems(DataConfig(limit=9), 0); print({'datasets', 'torch', 'sympy'} & {*sys.modules})"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
-
-
-def test_every_epoch_gives_every_problem_once_in_another_order() -> None:
-    order = ProblemOrder(10, seed=3)
-    epochs = [order.indices(10 * epoch, 10) for epoch in range(4)]
-    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
-    assert len({tuple(epoch) for epoch in epochs}) == 4
-
-
-def test_position_is_all_that_the_order_depends_on() -> None:
-    whole = ProblemOrder(7, seed=1).indices(0, 50)
-    assert [index for start in range(0, 50, 5) for index in ProblemOrder(7, seed=1).indices(start, 5)] == whole
-    assert ProblemOrder(7, seed=2).indices(0, 50) != whole
+    assert subprocess.check_output([sys.executable, "-P", "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,72 @@
+"""The checkpoints of a run on disk: staged, then moved to their place, so that each is complete or absent."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAME = "checkpoint-{}"  # as transformers names them
+_SAMPLER = "sampler"
+
+
+def step_of(path: Path) -> int:
+    """Return the optimizer step at the end of the name of a checkpoint or a policy."""
+    return int(path.name.rpartition("-")[2])
+
+
+@dataclass(frozen=True)
+class TrainingCheckpoint:
+    """A complete checkpoint."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        """The optimizer step after which it was written."""
+        return step_of(self.path)
+
+    @property
+    def sampler(self) -> Path | None:
+        """The policy that was sampling the next batch when it was written; None if no batch was being sampled."""
+        return next((self.path / _SAMPLER).glob("step-*"), None)
+
+    @property
+    def first_published(self) -> int:
+        """The optimizer step of the policy that a run resumed from it publishes first."""
+        return step_of(self.sampler or self.path)
+
+
+class CheckpointStore:
+    """The folder of a run's checkpoints, of which the latest `keep` remain."""
+
+    def __init__(self, folder: Path, keep: int = 1) -> None:
+        self._folder, self._keep = folder, keep
+        self.staging = folder / ".writing"
+        """Where transformers writes a checkpoint."""
+
+    def all(self) -> list[TrainingCheckpoint]:
+        """Return the complete checkpoints, oldest first."""
+        return [TrainingCheckpoint(path) for path in sorted(self._folder.glob(_NAME.format("*")), key=step_of)]
+
+    def latest(self) -> TrainingCheckpoint | None:
+        """Return the latest complete checkpoint."""
+        return next(reversed(self.all()), None)
+
+    def discard_staged(self) -> None:
+        """Delete what an interrupted or failed write left."""
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def stage_sampler(self, step: int, policy: Path) -> None:
+        """Add the policy that samples the next batch to the staged checkpoint of `step`."""
+        shutil.copytree(policy, self._staged(step) / _SAMPLER / policy.name)
+
+    def commit(self, step: int) -> None:
+        """Move the staged checkpoint of `step` to its place and delete the oldest ones."""
+        staged = self._staged(step)
+        place = self._folder / staged.name
+        shutil.rmtree(place, ignore_errors=True)
+        staged.rename(place)
+        for old in self.all()[: -self._keep]:
+            shutil.rmtree(old.path, ignore_errors=True)
+
+    def _staged(self, step: int) -> Path:
+        return self.staging / _NAME.format(step)

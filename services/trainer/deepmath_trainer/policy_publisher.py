@@ -1,0 +1,77 @@
+"""Writes the policies of a run and decides when the generators get one."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepmath_trainer.checkpoint_store import step_of
+from deepmath_trainer.write_failure import explain_write_failure
+
+_KEPT = 2  # a replica that was unreachable may still need the older one
+
+
+@dataclass(frozen=True)
+class PolicyWriter:
+    """How the processes of a run write the current policy together."""
+
+    write: Callable[[Path], None]
+    """Writes it to a folder; called by all processes."""
+    synchronize: Callable[[], None]
+    """Waits for all processes."""
+    is_main_process: bool
+
+
+class PolicyPublisher:
+    """The policies below `folder`, written every `every` optimizer steps.
+
+    `generators_are_fresh` returns whether the generators serve the base model and have never had a policy.
+    """
+
+    def __init__(
+        self, folder: Path, every: int, writer: PolicyWriter, generators_are_fresh: Callable[[], bool]
+    ) -> None:
+        self._folder, self._every, self._writer = folder, every, writer
+        self._generators_are_fresh = generators_are_fresh
+        self._published: int | None = None  # optimizer step of the policy published last
+
+    @property
+    def current(self) -> Path:
+        """The folder of the policy published last."""
+        return self._path(self._published)
+
+    def restore(self, sampler: Path) -> Path | None:
+        """Make `sampler`, from a checkpoint, the policy published last; return what the generators need, as `next`."""
+        self._published = step_of(sampler)
+        shutil.copytree(sampler, self.current, dirs_exist_ok=True)
+        return self._unless_served()
+
+    def next(self, step: int) -> Path | None:
+        """Write the policy of optimizer step `step` if it is due.
+
+        Returns:
+            The folder that the generators need; None if they have that policy or it is not due.
+
+        Raises:
+            Unavailable: it could not be written.
+        """
+        if self._published is not None and step - self._published < self._every:
+            return None
+        with explain_write_failure(f"the policy of step {step}"):
+            self._writer.write(self._path(step))
+        self._writer.synchronize()  # the main process writes it, all publish it
+        self._published = step
+        self._delete_old()
+        return self._unless_served()
+
+    def _path(self, step: int | None) -> Path:
+        return self._folder / f"step-{step}"
+
+    def _unless_served(self) -> Path | None:
+        # An adapter that has not been trained changes nothing.
+        return None if self._published == 0 and self._generators_are_fresh() else self.current
+
+    def _delete_old(self) -> None:
+        if self._writer.is_main_process:
+            for path in sorted(self._folder.glob("step-*"), key=step_of)[:-_KEPT]:
+                shutil.rmtree(path, ignore_errors=True)

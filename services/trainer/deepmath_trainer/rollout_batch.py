@@ -1,0 +1,66 @@
+"""A batch of judged trajectories: groups of samples of one problem each."""
+
+from dataclasses import dataclass, field
+
+from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath_trainer.rewards import Outcome, Reward
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """A trajectory and its reward."""
+
+    trajectory: pb.Trajectory
+    outcome: Outcome
+    reward: Reward
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by an infrastructure failure."""
+        return self.trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """A problem and its samples."""
+
+    problem: DatasetProblem
+    samples: list[TrainingSample]
+
+    @property
+    def flat(self) -> bool:
+        """Whether all rewards are equal, so that no sample has an advantage."""
+        return len({sample.reward.total for sample in self.samples} - {None}) < 2
+
+
+@dataclass
+class RolloutBatch:
+    """The groups that one process trains on at a time."""
+
+    index: int
+    temperature: float
+    groups: list[RolloutGroup] = field(default_factory=list)
+    offset: int = 0
+    """Policy versions in it are optimizer steps plus this."""
+    started: float = 0.0
+    ended: float = 0.0
+    """Times by the clock of the sampling thread's event loop, in seconds."""
+    resampled: int = 0
+    """Flat groups that were replaced."""
+
+    @property
+    def samples(self) -> list[TrainingSample]:
+        """All samples, group after group."""
+        return [sample for group in self.groups for sample in group.samples]
+
+    def mean_staleness(self, step: int) -> float:
+        """Return how many optimizer steps the sampling policies were behind that of `step`, averaged over segments."""
+        current = step + self.offset
+        versions = [
+            segment.policy_version
+            for sample in self.samples
+            for segment in sample.trajectory.segments
+            if segment.logprobs
+        ]
+        return float(sum(current - version for version in versions)) / max(len(versions), 1)

@@ -1,0 +1,69 @@
+"""TRL's trainer with public hooks: the only place that overrides private methods of TRL or transformers."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+TokenScores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+"""Log-probabilities and entropies, each (rows, tokens), and the load-balancing loss."""
+
+
+class HookedGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer with hooks for subclasses, which by default leave its behaviour as it is."""
+
+    def loss_scope(self, advantages: torch.Tensor) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Return a context in which the loss of rows with these advantages, (rows,), is computed."""
+        return nullcontext()
+
+    def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
+        """Score the completions of a batch with `score`, TRL's function, bound to the model.
+
+        `batch` is input_ids and attention_mask, each (rows, tokens), and the number of tokens at the end to score.
+        """
+        return score(*batch, **options)
+
+    def checkpoint_root(self) -> Path:
+        """Return the folder in which `checkpoint-STEP` is written."""
+        return Path(super()._get_output_dir(None))
+
+    def write_checkpoint(self, write: Callable[[], None]) -> None:
+        """Write a checkpoint by calling `write`."""
+        write()
+
+    def save_checkpoint_now(self) -> None:
+        """Write a checkpoint of the current step, between two steps: `Trainer` writes them at its own times only."""
+        self._save_checkpoint(self.model, None)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Override `GRPOTrainer._compute_loss`, the only place between the advantages and the loss.
+
+        Rows without an advantage need no gradient; no upstream issue is known.
+        """
+        with self.loss_scope(inputs["advantages"]):
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *batch: Any, **options: Any) -> TokenScores:
+        """Override `GRPOTrainer._get_per_token_logps_and_entropies`, which scores padded batches, some of them twice.
+
+        Upstream: https://github.com/huggingface/trl/pull/7087 (scoring without padding, open).
+        """
+        score = super()._get_per_token_logps_and_entropies
+        return self.score_tokens(partial(score, model), *batch, **options)
+
+    def _get_output_dir(self, *_: Any, **__: Any) -> str:
+        """Override `Trainer._get_output_dir`, to write checkpoints in a staging folder.
+
+        transformers writes a checkpoint file by file in its final place, so that a full disk or a kill leaves a part
+        of one: https://github.com/huggingface/transformers/pull/35580.
+        """
+        return str(self.checkpoint_root())
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Override `Trainer._save_checkpoint`; the reason is that of `_get_output_dir`."""
+        self.write_checkpoint(partial(super()._save_checkpoint, model, trial))

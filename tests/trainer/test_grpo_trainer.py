@@ -1,0 +1,193 @@
+"""The loss gets exactly what was sampled, at the temperature at which it was sampled."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import torch
+
+from .conftest import RecordedRun, small, trained_in_process
+
+pytestmark = pytest.mark.slow
+ON_POLICY = "rollout.staleness=0"
+Row = tuple[list[int], list[int], list[int], list[float]]
+"""Prompt, completion, mask and log-probabilities."""
+
+
+@pytest.fixture(scope="module")
+async def on_policy(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedRun]:
+    """Three steps, each on a batch of the newest policy, while the temperature falls."""
+    schedule = "rollout.temperature={start: 1.2, end: 0.7, steps: 2}"
+    async with serve_generator() as served:
+        config = small(served.address, "optimizer.steps=3", ON_POLICY, schedule)
+        async with trained_in_process(config, tmp_path_factory.mktemp("on-policy") / "run") as run:
+            yield run
+
+
+@pytest.fixture(scope="module")
+async def off_policy(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedRun]:
+    """Three steps, the later two each on a batch of the policy before the newest."""
+    rate = ("optimizer.learning_rate=2e-3", "optimizer.schedule=constant")
+    async with serve_generator() as served:
+        config = small(served.address, "optimizer.steps=3", *rate)
+        async with trained_in_process(config, tmp_path_factory.mktemp("off-policy") / "run") as run:
+            yield run
+
+
+@pytest.fixture(scope="module")
+async def one_step(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedRun]:
+    """A run of one step, whose trainer tests may call; they leave it as it was."""
+    async with serve_generator() as served:
+        config = small(served.address, "optimizer.steps=1", ON_POLICY)
+        async with trained_in_process(config, tmp_path_factory.mktemp("one-step") / "run") as run:
+            yield run
+
+
+@pytest.fixture
+def trainer(one_step: RecordedRun) -> Any:
+    return one_step.trainer
+
+
+@pytest.fixture
+def loss(one_step: RecordedRun) -> dict[str, torch.Tensor]:
+    """A copy of the tensors that the loss of the step got."""
+    (tensors,) = one_step.losses
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def rows(loss: dict[str, torch.Tensor]) -> list[Row]:
+    """Return the trajectories in a loss, without padding, in sorted order."""
+    found = []
+    for i in range(len(loss["prompt_ids"])):
+        real = loss["completion_mask"][i].bool()
+        prompt = loss["prompt_ids"][i][loss["prompt_mask"][i].bool()].tolist()
+        parts = (loss["completion_ids"], loss["tool_mask"], loss["sampling_per_token_logps"])
+        found.append((prompt, *(part[i][real].tolist() for part in parts)))
+    return sorted(found)
+
+
+def sampled(batch) -> list[Row]:
+    """Return the trajectories of a batch as the generator returned them, in sorted order."""
+    found = []
+    for sample in batch.samples:
+        ids, mask, logprobs = [], [], []
+        for segment in sample.trajectory.segments:
+            ids += segment.token_ids
+            mask += [int(segment.source == segment.SOURCE_MODEL)] * len(segment.token_ids)
+            logprobs += segment.logprobs or [0.0] * len(segment.token_ids)
+        found.append((list(sample.trajectory.prompt_token_ids), ids, mask, logprobs))
+    return sorted(found)
+
+
+async def test_ids_masks_and_log_probabilities_in_the_loss_are_those_that_were_sampled(off_policy) -> None:
+    assert len(off_policy.losses) == len(off_policy.batches) == 3
+    for loss, batch in zip(off_policy.losses, off_policy.batches, strict=True):
+        assert rows(loss) == sampled(batch)
+    assert any(0 in mask for batch in off_policy.batches for _, _, mask, _ in sampled(batch)), "no tool was called"
+
+
+async def test_tokens_of_tools_have_no_gradient(trainer, loss, monkeypatch) -> None:
+    mask = loss["completion_mask"] * loss["tool_mask"]
+    leaf = None
+
+    def scored(*_, **__):
+        nonlocal leaf
+        leaf = loss["old_per_token_logps"].clone().requires_grad_()
+        return leaf, torch.zeros_like(leaf), None
+
+    monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", scored)
+    trainer._compute_loss(trainer.model, loss).backward()
+    assert leaf.grad[mask == 0].abs().max() == 0
+    assert leaf.grad[mask == 1].abs().max() > 0
+
+
+async def test_importance_ratio_is_1_if_the_policy_sampled_itself(on_policy) -> None:
+    for metrics in on_policy.metrics:
+        assert metrics["staleness"] == 0
+        assert metrics["importance_ratio_min"] == pytest.approx(1, abs=2e-3)
+        assert metrics["importance_ratio_max"] == pytest.approx(1, abs=2e-3)
+
+
+async def test_importance_ratio_shows_a_policy_one_step_behind(off_policy) -> None:
+    assert [metrics["staleness"] for metrics in off_policy.metrics] == [0, 1, 1]
+    assert off_policy.metrics[0]["importance_ratio_max"] == pytest.approx(1, abs=2e-3)
+    assert off_policy.metrics[2]["importance_ratio_max"] > 1.01
+
+
+async def test_temperature_of_the_loss_is_that_of_sampling_throughout_the_schedule(on_policy) -> None:
+    assert [metrics["temperature"] for metrics in on_policy.metrics] == pytest.approx([1.2, 0.95, 0.7])
+    for batch, metrics in zip(on_policy.batches, on_policy.metrics, strict=True):
+        segments = [segment for one in batch.samples for segment in one.trajectory.segments if segment.logprobs]
+        assert {round(segment.temperature, 6) for segment in segments} == {round(metrics["temperature"], 6)}
+        # Scored again by the trainer: with different temperatures this would be a thousand times as large.
+        assert metrics["logp_difference_max"] < 2e-3
+
+
+async def test_wrong_temperature_in_the_loss_would_be_detected(one_step, trainer, loss) -> None:
+    from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
+
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
+    attention = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)
+    mask = (loss["completion_mask"] * loss["tool_mask"]).bool()
+    set_loss_temperature(trainer.model, 1.05)
+    try:
+        with torch.no_grad():
+            scored, _, _ = trainer._get_per_token_logps_and_entropies(
+                trainer.model, ids, attention, loss["completion_ids"].shape[1]
+            )
+    finally:
+        set_loss_temperature(trainer.model, one_step.batches[0].temperature)
+    assert (scored - loss["sampling_per_token_logps"])[mask].abs().max() > 0.01
+
+
+async def test_failed_trajectory_has_no_reward_and_no_loss(generator_without_executor, tmp_path) -> None:
+    config = small(generator_without_executor, "optimizer.steps=1")
+    async with trained_in_process(config, tmp_path / "run") as run:
+        (batch,), (metrics,), (loss,) = run.batches, run.metrics, run.losses
+    failed = [sample for sample in batch.samples if sample.failed]
+    assert metrics["infrastructure_failures"] == len(failed) > 0
+    assert {sample.reward.total for sample in failed} == {None}
+    in_loss = (loss["completion_mask"] * loss["tool_mask"]).sum(dim=1)
+    assert (in_loss == 0).sum() == len(failed)
+    assert loss["advantages"][in_loss == 0].abs().max() == 0
+
+
+def gradients_of(trainer, loss: dict[str, torch.Tensor], scoring: type) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the loss, and the gradient of each weight, with the scoring of class `scoring`."""
+    trainer.model.zero_grad()
+    with pytest.MonkeyPatch.context() as patch:
+        score = scoring._get_per_token_logps_and_entropies.__get__(trainer)
+        patch.setattr(trainer, "_get_per_token_logps_and_entropies", score)
+        value = trainer._compute_loss(trainer.model, loss)
+    value.backward()
+    return value.detach(), [weight.grad.clone() for weight in trainer.model.parameters() if weight.grad is not None]
+
+
+def assert_same_loss_as_trl(trainer, loss: dict[str, torch.Tensor]) -> None:
+    from deepmath_trainer.grpo_trainer import GrpoTrainer
+    from trl import GRPOTrainer
+
+    found, expected = (gradients_of(trainer, loss, scoring) for scoring in (GrpoTrainer, GRPOTrainer))
+    torch.testing.assert_close(found[0], expected[0])
+    for one, other in zip(found[1], expected[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("flat", [0, 5, 8])
+async def test_values_and_gradients_are_those_of_the_padded_batch(trainer, loss, flat: int) -> None:
+    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
+    loss["advantages"][:flat] = 0  # these rows are scored without a gradient
+    assert_same_loss_as_trl(trainer, loss)
+
+
+async def test_cached_scores_give_the_loss_its_values_and_gradients_in_any_order_of_the_rows(trainer, loss) -> None:
+    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
+    loss["advantages"][:3] = 0
+    order = torch.randperm(len(loss["advantages"]))
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)[order]
+    mask = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)[order]
+    trainer.scores.start_batch((loss["advantages"] != 0)[order])
+    with torch.no_grad():
+        trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, loss["completion_ids"].shape[1])
+    assert trainer.scores.is_filled, "the loss would score again"
+    assert_same_loss_as_trl(trainer, loss)
