@@ -32,7 +32,7 @@ from deepmath.serving.grpc_server import GrpcServer
 
 # By the fixtures that a test uses, however indirectly.
 MARKED_BY = {"engine": "vllm", "docker_engine": "containers", "image": "containers"}
-IN_CONTAINERS = {"docker", "image"}
+IN_CONTAINERS = {"docker", "lean_docker", "image"}
 
 
 @pytest.hookimpl(tryfirst=True)
