@@ -202,7 +202,7 @@ def test_structured_outputs_of_a_code_agent_are_rejected(model) -> None:
 
 @in_thread
 def test_default_prompt_of_smolagents_is_too_long_for_the_embedded_model(embedded_model) -> None:
-    with pytest.raises(AgentGenerationError, match=r"prompt of .* tokens, and the model's context holds 2048"):
+    with pytest.raises(AgentGenerationError, match=r"prompt of .* tokens, and the model's context of 2048"):
         CodeAgent([], embedded_model).run("6 * 7?")
 
 

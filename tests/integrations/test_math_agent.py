@@ -305,7 +305,7 @@ def test_too_long_question_is_an_error_with_both_lengths(executor_address) -> No
     with (
         serve_scripted(executor_address, ScriptedEngine) as generator,
         DeepMathModel(generator.address) as model,
-        pytest.raises(AgentGenerationError, match=r"prompt of .* tokens, and the model's context holds 4096"),
+        pytest.raises(AgentGenerationError, match=r"prompt of .* tokens, and the model's context of 4096"),
     ):
         MathAgent(model).run("12 " * 10_000)
 

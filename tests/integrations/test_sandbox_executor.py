@@ -410,14 +410,14 @@ def test_tools_run_in_the_callers_process_and_snippets_do_not(code_executor):
 def test_tool_calls_beyond_the_limit_are_refused(new_executor):
     executor = new_executor(max_tool_calls=3)
     executor.send_tools({"add": add})
-    with pytest.raises(InterpreterError, match="RuntimeError: this snippet may make 3 calls"):
+    with pytest.raises(InterpreterError, match="RuntimeError: this snippet has made all of its 3 calls"):
         executor("[add(n, 1) for n in range(10)]")
     assert executor("[add(n, 1) for n in range(3)]").output == [1, 2, 3]
 
 
 def test_tool_with_an_invalid_name_is_rejected(code_executor):
     code_executor.send_tools({"a b": add})
-    with pytest.raises(InvalidRequest, match=r"host\.functions has 'a b'"):
+    with pytest.raises(InvalidRequest, match=r"host\.functions contains the invalid name 'a b'"):
         code_executor("1")
 
 
