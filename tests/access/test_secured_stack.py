@@ -13,7 +13,7 @@ from deepmath.clients import GeneratorClient, TrainerClient
 from deepmath.errors import Forbidden, InvalidRequest, Unauthenticated
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(900)]
 
 _RUN = (
     *("optimizer.steps=1", "optimizer.micro_batch=4"),

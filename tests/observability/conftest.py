@@ -30,9 +30,9 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 @pytest.fixture(scope="package")
-async def watched(tmp_path_factory, collector) -> AsyncIterator[Executor]:
+async def observed(tmp_path_factory, collector) -> AsyncIterator[Executor]:
     """An executor with metrics, traces, JSON logs and an audit file."""
-    folder = tmp_path_factory.mktemp("watched")
+    folder = tmp_path_factory.mktemp("observed")
     options = ("--metrics-listen=127.0.0.1:0", f"--otlp={collector.url}", "--log-format=json", "--log-level=info")
     async with running(folder, *options, f"--audit-file={folder}/audit", "--waiting-sandboxes=1") as executor:
         yield executor
@@ -65,8 +65,8 @@ def generating() -> Callable:
 
 
 @pytest.fixture(scope="package")
-async def generator(generating, watched) -> AsyncIterator[Generator]:
-    async with generating(watched.log.parent / "socket") as generator:
+async def generator(generating, observed) -> AsyncIterator[Generator]:
+    async with generating(observed.log.parent / "socket") as generator:
         yield generator
 
 

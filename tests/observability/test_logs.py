@@ -45,43 +45,43 @@ def logged(formatter: logging.Formatter, message: str, error: Exception | None =
     return stream.getvalue()
 
 
-async def test_request_id_of_the_caller_is_in_log_audit_log_and_response(watched) -> None:
-    assert await execute(watched, "1", (request_id.KEY, "my-request.7")) == "my-request.7"
-    (line,) = [line for line in lines(watched) if line.get("request_id") == "my-request.7"]
+async def test_request_id_of_the_caller_is_in_log_audit_log_and_response(observed) -> None:
+    assert await execute(observed, "1", (request_id.KEY, "my-request.7")) == "my-request.7"
+    (line,) = [line for line in lines(observed) if line.get("request_id") == "my-request.7"]
     assert line["message"].startswith("deepmath.executor.v1.ExecutorService/Execute: ok after ")
     assert (line["service"], line["level"], len(line["trace_id"])) == ("executor", "info", 32)
-    assert [line["outcome"] for line in audited(watched) if line["request_id"] == "my-request.7"] == ["OK"]
+    assert [line["outcome"] for line in audited(observed) if line["request_id"] == "my-request.7"] == ["OK"]
 
 
 @pytest.mark.parametrize("malformed", ["", "a b", 'a"b', "x" * 65, "../../x", "a;b"])
-async def test_malformed_request_id_is_replaced(watched, malformed) -> None:
-    assert GENERATED.fullmatch(await execute(watched, "1", (request_id.KEY, malformed)))
+async def test_malformed_request_id_is_replaced(observed, malformed) -> None:
+    assert GENERATED.fullmatch(await execute(observed, "1", (request_id.KEY, malformed)))
 
 
-async def test_call_without_a_request_id_gets_a_new_one(watched) -> None:
-    ids = [await execute(watched, "1") for _ in range(2)]
+async def test_call_without_a_request_id_gets_a_new_one(observed) -> None:
+    ids = [await execute(observed, "1") for _ in range(2)]
     assert ids[0] != ids[1]
     assert all(map(GENERATED.fullmatch, ids))
 
 
-async def test_every_line_is_one_object(watched) -> None:
-    await execute(watched, "print('one\\ntwo')")
-    assert all({"level", "time", "logger", "message"} <= set(line) for line in lines(watched))
+async def test_every_line_is_one_object(observed) -> None:
+    await execute(observed, "print('one\\ntwo')")
+    assert all({"level", "time", "logger", "message"} <= set(line) for line in lines(observed))
 
 
-async def test_metadata_is_not_logged(watched) -> None:
-    await execute(watched, "1", ("authorization", "Bearer hunter2-token"))
-    assert "hunter2-token" not in watched.log.read_text() + (watched.log.parent / "audit").read_text()
+async def test_metadata_is_not_logged(observed) -> None:
+    await execute(observed, "1", ("authorization", "Bearer hunter2-token"))
+    assert "hunter2-token" not in observed.log.read_text() + (observed.log.parent / "audit").read_text()
 
 
-async def test_request_id_propagates_from_the_generator_to_the_executor(generator, watched) -> None:
+async def test_request_id_propagates_from_the_generator_to_the_executor(generator, observed) -> None:
     async def solve(number: int) -> None:
         request_id.current.set(f"solve-{number}")  # each in its own task, as in a service that calls another
         async for _ in generator.client.solve("What is 6 * 7?"):
             pass
 
     await asyncio.gather(*(asyncio.create_task(solve(number)) for number in range(3)))
-    known = [line["request_id"] for line in audited(watched) if line["request_id"].startswith("solve-")]
+    known = [line["request_id"] for line in audited(observed) if line["request_id"].startswith("solve-")]
     assert sorted(known) == ["solve-0", "solve-1", "solve-2"]
 
 

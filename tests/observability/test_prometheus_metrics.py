@@ -141,30 +141,30 @@ async def test_trajectory_of_a_client_that_leaves_is_counted_as_cancelled(genera
         await until(generator.metrics, f"rpcs_total{{{rollout}}}{{cancelled}}", 1)
 
 
-async def test_calls_are_counted_by_status(watched) -> None:
-    before = parsed(await page(address_of(watched)))
-    await watched.execute("1")
+async def test_calls_are_counted_by_status(observed) -> None:
+    before = parsed(await page(address_of(observed)))
+    await observed.execute("1")
     with pytest.raises(grpc.aio.AioRpcError):
-        await watched.execute("\0")
+        await observed.execute("\0")
     with pytest.raises(grpc.aio.AioRpcError):
-        await watched.channel.unary_unary("/hunter2.Service/Method")(b"")
-    after = parsed(await page(address_of(watched)))
+        await observed.channel.unary_unary("/hunter2.Service/Method")(b"")
+    after = parsed(await page(address_of(observed)))
     execute = "deepmath_executor_rpcs_total{deepmath.executor.v1.ExecutorService/Execute}{%s}"
     for name in (execute % "ok", execute % "invalid_argument", "deepmath_executor_rpcs_total{unknown}{unimplemented}"):
         assert after[name] - before.get(name, 0) == 1
     assert after[f"deepmath_executor_build_info{{{__version__}}}"] == 1
 
 
-async def test_no_label_takes_a_value_chosen_by_a_client(watched, generator, run) -> None:
-    async with watched.session(session_id="hunter2", client="hunter2"):
+async def test_no_label_takes_a_value_chosen_by_a_client(observed, generator, run) -> None:
+    async with observed.session(session_id="hunter2", client="hunter2"):
         pass
     with pytest.raises(grpc.aio.AioRpcError):
-        await watched.channel.unary_unary("/deepmath.hunter2/hunter2")(b"")
+        await observed.channel.unary_unary("/deepmath.hunter2/hunter2")(b"")
     with pytest.raises(DeepMathError):
         async for _ in generator.client.rollout([pb.RolloutPrompt(id="hunter2", question="")]):
             pass
     trainer = RunMetrics(RunRegistry(run.path.parent, 1))
-    for text in (await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)):
+    for text in (await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)):
         assert text
         assert "hunter2" not in text
 
@@ -225,15 +225,15 @@ async def test_trainer_serves_its_metrics(run, free_port) -> None:
 
 
 @pytest.fixture
-async def exposed(watched, generator, run) -> set[str]:
+async def exposed(observed, generator, run) -> set[str]:
     """The names of all metrics of the three services."""
-    await watched.execute("1")
+    await observed.execute("1")
     await generator.client.get_info()
     with run.hold():
         trainer = RunMetrics(RunRegistry(run.path.parent, 1))
         trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # as by a server with this method
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
-        pages = [await page(address_of(watched)), await scraped(generator.metrics), await scraped(trainer)]
+        pages = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
     return set().union(*map(families, pages))
 
 

@@ -71,20 +71,20 @@ async def test_trajectories_of_one_call_are_separate_traces_linked_to_it(traced,
     await collector.until(lambda spans: ran(spans) == sorted(span.trace for span in trajectories))
 
 
-async def test_no_span_contains_text_of_a_person_or_a_model(traced, collector, generator, watched) -> None:
+async def test_no_span_contains_text_of_a_person_or_a_model(traced, collector, generator, observed) -> None:
     async for _ in generator.client.solve(QUESTION):
         pass
-    await watched.execute("raise ValueError('hunter' + '2')")
-    await watched.execute("print('the-output')\nthe_variable = = 1")
+    await observed.execute("raise ValueError('hunter' + '2')")
+    await observed.execute("print('the-output')\nthe_variable = = 1")
     before = len(collector.spans)
     await collector.until(lambda spans: len(spans) > before + 3)
     for text in (b"hunter", QUESTION.encode(), CODE.encode(), b"ValueError", b"the_variable", b"boxed", b"the-output"):
         assert text not in collector.raw
 
 
-async def test_traceparent_of_a_foreign_client_is_the_parent_of_the_executors_spans(collector, watched) -> None:
+async def test_traceparent_of_a_foreign_client_is_the_parent_of_the_executors_spans(collector, observed) -> None:
     metadata = ((tracing.KEY, f"00-{TRACE}-{SPAN}-01"),)
-    await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=metadata)
+    await observed.stub.Execute(pb.ExecuteRequest(code="1"), metadata=metadata)
     await collector.until(lambda spans: TRACE in [s.trace for s in spans if s.name == EXECUTE])
     (call,) = [span for span in collector.spans if span.trace == TRACE and span.name == EXECUTE]
     (snippet,) = [span for span in collector.spans if span.trace == TRACE and span.name == "snippet"]
@@ -92,18 +92,18 @@ async def test_traceparent_of_a_foreign_client_is_the_parent_of_the_executors_sp
 
 
 @pytest.mark.parametrize("traceparent", ["x", "00-0-0-01", f"00-{'0' * 32}-{SPAN}-01", "9" * 4000])
-async def test_malformed_parent_starts_a_new_trace(collector, watched, traceparent) -> None:
+async def test_malformed_parent_starts_a_new_trace(collector, observed, traceparent) -> None:
     before = len(collector.named(EXECUTE))
     assert (
-        await watched.stub.Execute(pb.ExecuteRequest(code="1"), metadata=((tracing.KEY, traceparent),))
+        await observed.stub.Execute(pb.ExecuteRequest(code="1"), metadata=((tracing.KEY, traceparent),))
     ).result.value == "1"
     await collector.until(lambda spans: len(collector.named(EXECUTE)) > before)
     assert collector.named(EXECUTE)[-1].parent == ""
 
 
-async def test_failed_call_has_its_status_and_no_message(collector, watched) -> None:
+async def test_failed_call_has_its_status_and_no_message(collector, observed) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
-        await watched.stub.Execute(pb.ExecuteRequest(code="the_code\0"))
+        await observed.stub.Execute(pb.ExecuteRequest(code="the_code\0"))
     await collector.until(lambda spans: any(span.attributes.get("status") == "invalid_argument" for span in spans))
     assert b"NUL" not in collector.raw
 

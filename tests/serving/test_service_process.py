@@ -33,6 +33,7 @@ asyncio.run(serve(ServiceConfig(listen="127.0.0.1:0"), {}, drain))
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_sigterm_ends_a_generator_that_is_loading_its_model_as_process_1_of_a_container(tmp_path) -> None:
     """The kernel drops signals to process 1 for which it has no handler."""
     if subprocess.run([*_AS_PROCESS_1, "true"], capture_output=True, check=False).returncode:
