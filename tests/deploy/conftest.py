@@ -1,4 +1,4 @@
-"""Manifests are rendered by kubectl, or by kustomize; without either their tests are skipped and say so."""
+"""Renderings of the manifests. Tests are skipped if neither kubectl nor kustomize is installed."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def kustomize_command() -> list[str]:
 
 @pytest.fixture(params=RENDERINGS, ids="+".join, scope="session")
 def manifests(request, kustomize_command) -> list[Manifest]:
-    """A rendering of the manifests: an overlay, perhaps with components."""
+    """One rendering of the manifests: an overlay with any components."""
     return render(*request.param)

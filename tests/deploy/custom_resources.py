@@ -1,7 +1,7 @@
-"""The parts that we use of resources that Kubernetes itself does not know, as their definitions (CRDs) have them.
+"""Schemas of the custom resources in the manifests, limited to the fields that the manifests use.
 
-Written down from the Go types of LeaderWorkerSet v1, JobSet v1alpha2, KEDA v1alpha1, cert-manager v1 and the Prometheus
-operator v1. Unknown fields are refused, as a strict apply would. Pod templates are checked as pods, in test_schemas.py.
+Transcribed from the Go types of LeaderWorkerSet v1, JobSet v1alpha2, KEDA v1alpha1, cert-manager v1 and the Prometheus
+operator v1. Unknown fields are rejected, as in a strict apply. test_schemas.py validates pod templates as pods.
 """
 
 from typing import Any, Literal
@@ -24,7 +24,7 @@ class _Resource(_Part):
 
 
 class _Template(_Part):
-    """A pod's template; `spec` is checked by Kubernetes' own schema."""
+    """A pod template. Kubernetes' own schema validates `spec`."""
 
     class Labels(_Part):
         labels: dict[str, str]
@@ -116,7 +116,7 @@ class ScaledObject(_Resource):
             class Query(_Part):
                 serverAddress: str
                 query: str
-                threshold: str  # a number in quotes: anything else is refused
+                threshold: str  # KEDA accepts only a quoted number
 
             type: Literal["prometheus"]
             metricType: Literal["AverageValue", "Value", "Utilization"]

@@ -1,4 +1,4 @@
-"""The manifests of deploy/k8s as a cluster would get them, and the pods that come of them."""
+"""Renderings of deploy/k8s by kustomize, and the pods that their controllers would create."""
 
 import shutil
 import subprocess
@@ -15,15 +15,20 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy" / "k8s"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
-# What cannot be had together, and why.
-APART = {
+# Incompatible combinations, with the reason.
+INCOMPATIBLE = {
     ("gpu", "trainer-service"): "the service has neither GPU nor models",
     ("multi-node", "trainer-service"): "its trainer is a JobSet",
 }
-# Each overlay by itself and with each component, and one with everything that goes together.
+# Each overlay alone and with each component, and one with all components that are compatible.
 RENDERINGS = [
     *((overlay,) for overlay in OVERLAYS),
-    *((overlay, component) for overlay in OVERLAYS for component in COMPONENTS if (overlay, component) not in APART),
+    *(
+        (overlay, component)
+        for overlay in OVERLAYS
+        for component in COMPONENTS
+        if (overlay, component) not in INCOMPATIBLE
+    ),
     ("cpu-demo", *(component for component in COMPONENTS if component not in {"hpa", "hpa-queue", "trainer-service"})),
 ]
 
@@ -32,7 +37,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as a controller would make it."""
+    """A pod as its controller would create it."""
 
     kind: str
     name: str
@@ -53,7 +58,7 @@ class Pod:
 
 
 def kustomize() -> list[str]:
-    """The command that renders, or an empty list where there is none."""
+    """Return the rendering command; empty if none is installed."""
     if shutil.which("kubectl"):
         return ["kubectl", "kustomize"]
     return ["kustomize", "build"] if shutil.which("kustomize") else []
@@ -61,7 +66,7 @@ def kustomize() -> list[str]:
 
 @cache
 def render(overlay: str, *components: str) -> list[Manifest]:
-    """What a cluster gets."""
+    """Return the manifests of an overlay with `components`, as a cluster would receive them."""
     with tempfile.TemporaryDirectory(dir=MANIFESTS, prefix=".test-") as folder:
         kustomization = {
             "resources": [f"../overlays/{overlay}"],
@@ -74,7 +79,7 @@ def render(overlay: str, *components: str) -> list[Manifest]:
 
 
 def templates(manifest: Manifest) -> Iterator[tuple[str, Manifest]]:
-    """The pod templates in a manifest, each with the name of its pods."""
+    """Yield the pod templates in a manifest, each with the name of its pods."""
     name, spec = manifest["metadata"]["name"], manifest.get("spec", {})
     match manifest["kind"]:
         case "Deployment" | "StatefulSet" | "DaemonSet" | "Job":
@@ -89,7 +94,7 @@ def templates(manifest: Manifest) -> Iterator[tuple[str, Manifest]]:
 
 
 def pods(manifests: list[Manifest]) -> list[Pod]:
-    """All pods that come of `manifests`."""
+    """Return one pod per template in `manifests`."""
     return [
         Pod(manifest["kind"], name, manifest["metadata"]["namespace"], template["metadata"]["labels"], template["spec"])
         for manifest in manifests

@@ -1,4 +1,4 @@
-"""The stack on one host, as compose.yaml has it."""
+"""compose.yaml: the stack on one host."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ def service(request) -> dict:
     return COMPOSE["services"][request.param]
 
 
-def test_there_is_a_service_for_each_image() -> None:
+def test_each_image_has_a_service() -> None:
     assert tuple(COMPOSE["services"]) == SERVICES
 
 
@@ -30,22 +30,22 @@ def test_service_has_no_privileges_and_a_read_only_root(service) -> None:
     assert service["user"].startswith("${USER_AND_GROUP:-65534")
 
 
-def test_service_is_bounded(service) -> None:
+def test_service_has_resource_limits(service) -> None:
     limits = service["deploy"]["resources"]["limits"]
     assert {"cpus", "memory", "pids"} <= set(limits)
     assert service["memswap_limit"] == limits["memory"]  # no swap
 
 
-def test_service_is_pinned_and_keeps_the_health_check_of_its_image(service) -> None:
+def test_service_pins_its_image_and_keeps_its_health_check(service) -> None:
     assert service["image"].endswith(":0.1.0")
     assert "healthcheck" not in service
 
 
-def test_executors_run_under_our_profile() -> None:
+def test_executors_use_the_seccomp_profile() -> None:
     assert "seccomp:deploy/seccomp/executor.json" in COMPOSE["services"]["executor"]["security_opt"]
 
 
-def test_executors_are_in_no_network_that_leads_out_and_publish_nothing() -> None:
+def test_executors_have_only_internal_networks_and_no_published_port() -> None:
     executor = COMPOSE["services"]["executor"]
     assert all(COMPOSE["networks"][name]["internal"] for name in executor["networks"])
     assert "ports" not in executor
@@ -58,25 +58,25 @@ def test_trainers_and_executors_share_no_network() -> None:
     assert networks["executor"] & networks["generator"]
 
 
-def test_ports_are_published_on_this_host_only() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert ports == ["127.0.0.1:7302:7302"]
 
 
-def test_nothing_is_served_in_the_clear(service) -> None:
-    told = json.dumps([service.get("command"), service.get("environment")])
-    assert "--tls=/etc/deepmath/tls" in told or "DEEPMATH_TLS" in told
-    assert "insecure" not in told.lower()
+def test_every_service_uses_tls(service) -> None:
+    configured = json.dumps([service.get("command"), service.get("environment")])
+    assert "--tls=/etc/deepmath/tls" in configured or "DEEPMATH_TLS" in configured
+    assert "insecure" not in configured.lower()
 
 
-def test_executors_drain_as_they_do_in_a_cluster(kustomize_command) -> None:
+def test_executors_drain_as_long_as_in_a_cluster(kustomize_command) -> None:
     (deployment,) = of_kind(render("cpu-demo"), "Deployment")
     arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
     (drain,) = (argument for argument in arguments if argument.startswith("--drain-seconds="))
     assert drain in COMPOSE["services"]["executor"]["command"]
 
 
-def test_docker_compose_reads_it() -> None:
+def test_docker_compose_accepts_the_file() -> None:
     answers = shutil.which("docker") and subprocess.run(
         ["docker", "compose", "version"], capture_output=True, check=False
     )

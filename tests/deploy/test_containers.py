@@ -1,4 +1,4 @@
-"""A generator on this machine, and executors in containers with the manifest's security context, over mutual TLS."""
+"""A generator on this machine with executors in containers, under the manifest's security context, over mutual TLS."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ _PROMPTS = 64
 
 @dataclass
 class Executors:
-    """Containers, each under an address that it keeps when it is started anew."""
+    """Executor containers by address; a restarted container keeps its address."""
 
     image: str
     tls: Path
@@ -39,21 +39,21 @@ class Executors:
         started = docker(*run, *serve)
         assert started.returncode == 0, started.stderr
         self.running[address] = started.stdout.strip()
-        until = time.monotonic() + _READY_SECONDS
-        while f"serving on {address}" not in self.said(address):
-            assert time.monotonic() < until, self.said(address)
+        deadline = time.monotonic() + _READY_SECONDS
+        while f"serving on {address}" not in self.logs(address):
+            assert time.monotonic() < deadline, self.logs(address)
             time.sleep(0.2)
 
-    def said(self, address: str) -> str:
+    def logs(self, address: str) -> str:
         logs = docker("logs", self.running[address])
         return logs.stdout + logs.stderr
 
-    def served(self, address: str) -> int:
-        """Return how many snippets it has run."""
-        return sum(line.startswith('{"time"') for line in self.said(address).splitlines())
+    def snippets_run(self, address: str) -> int:
+        """Return the number of snippets in its audit log."""
+        return sum(line.startswith('{"time"') for line in self.logs(address).splitlines())
 
     def stop(self, address: str) -> int:
-        """End a container as a cluster does, and return its exit status."""
+        """Stop a container as a cluster does, and return its exit status."""
         container = self.running.pop(address)
         docker("stop", f"--time={_DRAIN_SECONDS + 20}", container)
         status = json.loads(docker("inspect", container).stdout)[0]["State"]["ExitCode"]
@@ -72,42 +72,42 @@ def authority(tmp_path_factory) -> Authority:
 @pytest.fixture(scope="module")
 def executors(image, authority) -> Iterator[Executors]:  # noqa: F811
     tls = authority.issue("executor")
-    for path in (tls, *tls.iterdir()):  # the container's user reads them
+    for path in (tls, *tls.iterdir()):  # readable for the container's user
         path.chmod(0o755 if path.is_dir() else 0o644)
-    made = Executors(image, tls)
+    executors = Executors(image, tls)
     try:
-        yield made
+        yield executors
     finally:
-        for address in list(made.running):
-            made.kill(address)
+        for address in list(executors.running):
+            executors.kill(address)
 
 
 @pytest.fixture(scope="module")
 def addresses() -> list[str]:
-    """Three that nobody listens on."""
+    """Three free addresses."""
     return [f"127.0.0.1:{port}" for port in free_ports(3)]
 
 
 @pytest.fixture(scope="module")
-async def both(executors, authority, addresses) -> AsyncIterator[ExecutorClient]:
-    """With all three addresses, of which two serve and have done so."""
+async def executor_client(executors, authority, addresses) -> AsyncIterator[ExecutorClient]:
+    """A client of all three addresses, of which two are served and have run snippets."""
     for address in addresses[:2]:
         await asyncio.to_thread(executors.start, address)
     async with ExecutorClient(",".join(addresses), tls=authority.issue("generator")) as executor:
         async with asyncio.timeout(_READY_SECONDS):
-            while not all(map(executors.served, addresses[:2])):
+            while not all(map(executors.snippets_run, addresses[:2])):
                 await executor.execute("1 + 1")
         yield executor
 
 
 @pytest.fixture(scope="module")
-async def served_before(executors, both, addresses) -> dict[str, int]:
-    return {address: executors.served(address) for address in addresses[:2]}
+async def snippets_before(executors, executor_client, addresses) -> dict[str, int]:
+    return {address: executors.snippets_run(address) for address in addresses[:2]}
 
 
 @pytest.fixture(scope="module")
-async def client(serve_generator, both, served_before) -> AsyncIterator[GeneratorClient]:
-    async with serve_generator(executor=both) as served, GeneratorClient(served.address) as client:
+async def client(serve_generator, executor_client, snippets_before) -> AsyncIterator[GeneratorClient]:
+    async with serve_generator(executor=executor_client) as served, GeneratorClient(served.address) as client:
         yield client
 
 
@@ -122,26 +122,26 @@ async def undisturbed(client) -> dict[str, pb.Trajectory]:
     return await rollout(client)
 
 
-async def test_generator_on_the_host_solves_through_both_containers(executors, served_before, undisturbed) -> None:
+async def test_generator_on_the_host_solves_through_both_containers(executors, snippets_before, undisturbed) -> None:
     answered = [one for one in undisturbed.values() if one.status == pb.STATUS_ANSWERED]
-    ran = [snippet for one in answered for snippet in one.snippets]
+    snippets = [snippet for one in answered for snippet in one.snippets]
     assert len(answered) > _PROMPTS / 2
-    assert len(ran) > _PROMPTS / 2
-    assert all(executors.served(address) > before for address, before in served_before.items())
+    assert len(snippets) > _PROMPTS / 2
+    assert all(executors.snippets_run(address) > before for address, before in snippets_before.items())
 
 
-async def test_container_lets_nobody_in_without_a_certificate(executors, addresses, undisturbed) -> None:
+async def test_container_rejects_a_client_without_a_certificate(executors, addresses, undisturbed) -> None:
     async with ExecutorClient(addresses[0], patience_s=2) as stranger:
         with pytest.raises(Unavailable):
             await stranger.execute("1 + 1")
 
 
-async def test_container_killed_in_mid_trajectory_changes_no_trajectory(
+async def test_killing_a_container_in_mid_trajectory_changes_no_trajectory(
     client, executors, addresses, undisturbed
 ) -> None:
-    before = executors.served(addresses[0])
+    before = executors.snippets_run(addresses[0])
     rolling = asyncio.create_task(rollout(client))
-    while await asyncio.to_thread(executors.served, addresses[0]) < before + 4:
+    while await asyncio.to_thread(executors.snippets_run, addresses[0]) < before + 4:
         assert not rolling.done()
     await asyncio.to_thread(executors.kill, addresses[0])
     assert not rolling.done()
@@ -152,7 +152,7 @@ async def test_container_killed_in_mid_trajectory_changes_no_trajectory(
 
 
 async def test_rolling_restart_under_load_fails_no_trajectory(client, executors, addresses, undisturbed) -> None:
-    """As a Deployment does it: a new one is ready before an old one is told to end."""
+    """In the order of a Deployment: a new executor is ready before an old one is terminated."""
     for address in set(addresses[:2]) - set(executors.running):
         await asyncio.to_thread(executors.start, address)
     found: list[pb.Trajectory] = []

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana get of a cluster is what deploy/observability has."""
+"""The component `monitoring` equals deploy/observability, and every pod has a metrics port that it scrapes."""
 
 import json
 
@@ -13,17 +13,17 @@ def rendered() -> list[Manifest]:
     return render("cpu-demo", "monitoring")
 
 
-def test_alerts_are_those_of_the_file(kustomize_command) -> None:
+def test_alerts_equal_the_file(kustomize_command) -> None:
     (rule,) = of_kind(rendered(), "PrometheusRule")
     assert rule["spec"] == yaml.safe_load((OBSERVABILITY / "alerts.yaml").read_text())
 
 
-def test_dashboard_is_that_of_the_file_and_labelled_for_grafana(kustomize_command) -> None:
+def test_dashboard_equals_the_file_and_is_labelled_for_grafana(kustomize_command) -> None:
     (config,) = (m for m in of_kind(rendered(), "ConfigMap") if m["metadata"]["labels"].get("grafana_dashboard"))
     assert json.loads(config["data"]["deepmath.json"]) == json.loads((OBSERVABILITY / "dashboard.json").read_text())
 
 
-def test_every_pod_is_asked_for_metrics_on_a_port_that_it_has(kustomize_command) -> None:
+def test_every_pod_is_scraped_on_a_port_that_it_declares(kustomize_command) -> None:
     monitors = [monitor["spec"] for monitor in of_kind(rendered(), "PodMonitor")]
     for pod in pods(rendered()):
         (monitor,) = (m for m in monitors if m["selector"]["matchLabels"].items() <= pod.labels.items())

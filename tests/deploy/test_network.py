@@ -1,4 +1,4 @@
-"""Who reaches whom, as the network policies of a rendering have it: worked out as the API defines it, pod by pod."""
+"""Reachability under the network policies of each rendering, evaluated pod by pod as the API defines it."""
 
 import ipaddress
 
@@ -7,7 +7,7 @@ import pytest
 from .manifests import OVERLAYS, Manifest, Pod, of_kind, pods, render
 
 INTERNET = ipaddress.ip_address("1.1.1.1")
-METADATA = ipaddress.ip_address("169.254.169.254")  # where clouds give out credentials
+METADATA = ipaddress.ip_address("169.254.169.254")  # serves credentials in clouds
 CLUSTER = ipaddress.ip_address("10.0.0.1")
 DNS = Pod("Deployment", "dns", "kube-system", {"k8s-app": "kube-dns"}, {})
 PROMETHEUS = Pod("StatefulSet", "prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {})
@@ -28,7 +28,7 @@ def selects(selector: Manifest, labels: dict[str, str]) -> bool:
     )
 
 
-def is_meant(peer: Manifest, other: Peer, namespace: str) -> bool:
+def matches(peer: Manifest, other: Peer, namespace: str) -> bool:
     if "ipBlock" in peer:
         if isinstance(other, Pod):
             return False
@@ -45,21 +45,21 @@ def is_meant(peer: Manifest, other: Peer, namespace: str) -> bool:
     return selects(peer.get("podSelector", {}), other.labels)
 
 
-def allows(policies: list[Manifest], pod: Pod, other: Peer, port: int, way: str) -> bool:
-    """Whether `pod` may be reached by `other` ("ingress"), or may reach it ("egress"), on `port`."""
-    mine = [
+def allows(policies: list[Manifest], pod: Pod, other: Peer, port: int, direction: str) -> bool:
+    """Return whether the policies of `pod` allow traffic on `port` from ("ingress") or to ("egress") `other`."""
+    selected = [
         policy
         for policy in policies
         if policy["metadata"]["namespace"] == pod.namespace
         and selects(policy["spec"]["podSelector"], pod.labels)
-        and way.capitalize() in policy["spec"]["policyTypes"]
+        and direction.capitalize() in policy["spec"]["policyTypes"]
     ]
-    peers = "from" if way == "ingress" else "to"
-    return not mine or any(
+    peers = "from" if direction == "ingress" else "to"
+    return not selected or any(
         (not rule.get("ports") or port in [entry["port"] for entry in rule["ports"]])
-        and (not rule.get(peers) or any(is_meant(peer, other, pod.namespace) for peer in rule[peers]))
-        for policy in mine
-        for rule in policy["spec"].get(way, [])
+        and (not rule.get(peers) or any(matches(peer, other, pod.namespace) for peer in rule[peers]))
+        for policy in selected
+        for rule in policy["spec"].get(direction, [])
     )
 
 
@@ -73,7 +73,7 @@ def policies(manifests) -> list[Manifest]:
 
 
 @pytest.fixture
-def ours(manifests) -> dict[str, list[Pod]]:
+def by_component(manifests) -> dict[str, list[Pod]]:
     """The pods of each component."""
     found: dict[str, list[Pod]] = {}
     for pod in pods(manifests):
@@ -90,74 +90,83 @@ def reached(policies: list[Manifest], source: Pod, all_pods: list[Pod]) -> set[t
     }
 
 
-def test_every_pod_is_under_a_policy_of_both_ways(manifests, policies) -> None:
+def test_every_pod_is_denied_by_default_in_both_directions(manifests, policies) -> None:
     for pod in pods(manifests):
-        for way in ("Ingress", "Egress"):
+        for direction in ("Ingress", "Egress"):
             assert any(
                 policy["metadata"]["namespace"] == pod.namespace
                 and policy["spec"]["podSelector"] == {}
-                and way in policy["spec"]["policyTypes"]
-                and not policy["spec"].get(way.lower())
+                and direction in policy["spec"]["policyTypes"]
+                and not policy["spec"].get(direction.lower())
                 for policy in policies
-            ), f"{pod}: {way}"
+            ), f"{pod}: {direction}"
 
 
-def test_executors_reach_nothing(policies, ours) -> None:
-    everybody = [pod for found in ours.values() for pod in found]
-    for executor in ours["executor"]:
-        assert reached(policies, executor, [*everybody, CLIENT, COLLECTOR]) == set()
+def test_executors_reach_nothing(policies, by_component) -> None:
+    all_pods = [pod for found in by_component.values() for pod in found]
+    for executor in by_component["executor"]:
+        assert reached(policies, executor, [*all_pods, CLIENT, COLLECTOR]) == set()
         for address in (INTERNET, METADATA, CLUSTER):
             assert not any(allows(policies, executor, address, port, "egress") for port in PORTS)
 
 
-def test_executors_are_reached_by_generators_only(policies, ours) -> None:
-    (executor,) = ours["executor"]
-    others = [*ours["trainer"], *ours.get("models", []), CLIENT, STRANGER, OUTSIDER, DNS, INTERNET, CLUSTER]
+def test_executors_accept_generators_only(policies, by_component) -> None:
+    (executor,) = by_component["executor"]
+    others = [
+        *by_component["trainer"],
+        *by_component.get("models", []),
+        CLIENT,
+        STRANGER,
+        OUTSIDER,
+        DNS,
+        INTERNET,
+        CLUSTER,
+    ]
     for port in PORTS:
         assert not any(allows(policies, executor, other, port, "ingress") for other in others)
-    assert all(reaches(policies, generator, executor, 7301) for generator in ours["generator"])
+    assert all(reaches(policies, generator, executor, 7301) for generator in by_component["generator"])
 
 
-def test_generators_reach_executors_and_dns_and_no_address(policies, ours) -> None:
-    everybody = [pod for found in ours.values() for pod in found]
-    for generator in ours["generator"]:
-        found = reached(policies, generator, everybody)
+def test_generators_reach_only_executors_and_dns(policies, by_component) -> None:
+    all_pods = [pod for found in by_component.values() for pod in found]
+    for generator in by_component["generator"]:
+        found = reached(policies, generator, all_pods)
         assert {target for target in found if target[0] != "generator"} == {("executor", 7301), ("dns", 53)}
         for address in (INTERNET, METADATA, CLUSTER):
             assert not any(allows(policies, generator, address, port, "egress") for port in PORTS)
 
 
-def test_trainers_reach_generators_and_dns_and_no_address(policies, ours) -> None:
-    everybody = [pod for found in ours.values() for pod in found]
-    for trainer in ours["trainer"]:
-        found = reached(policies, trainer, everybody)
+def test_trainers_reach_only_generators_and_dns(policies, by_component) -> None:
+    all_pods = [pod for found in by_component.values() for pod in found]
+    for trainer in by_component["trainer"]:
+        found = reached(policies, trainer, all_pods)
         assert {target for target in found if target[0] != "trainer"} == {("generator", 7302), ("dns", 53)}
         for address in (INTERNET, METADATA, CLUSTER):
             assert not any(allows(policies, trainer, address, port, "egress") for port in PORTS)
 
 
-def test_clients_that_say_so_reach_generators_and_dns_and_no_address(policies, ours) -> None:
-    assert all(reaches(policies, CLIENT, generator, 7302) for generator in ours["generator"])
-    everybody = [pod for found in ours.values() for pod in found]
-    found = reached(policies, CLIENT, [*everybody, COLLECTOR])
-    standing = {("trainer", 7303) for trainer in ours["trainer"] if trainer.kind == "StatefulSet"}
-    assert found == {("generator", 7302), ("dns", 53)} | standing
+def test_labelled_clients_reach_only_generators_and_dns(policies, by_component) -> None:
+    assert all(reaches(policies, CLIENT, generator, 7302) for generator in by_component["generator"])
+    all_pods = [pod for found in by_component.values() for pod in found]
+    found = reached(policies, CLIENT, [*all_pods, COLLECTOR])
+    trainer_service = {("trainer", 7303) for trainer in by_component["trainer"] if trainer.kind == "StatefulSet"}
+    assert found == {("generator", 7302), ("dns", 53)} | trainer_service
     for address in (INTERNET, METADATA, CLUSTER):
         assert not any(allows(policies, CLIENT, address, port, "egress") for port in PORTS)
 
 
-def test_clients_are_reached_by_nobody(policies, ours) -> None:
-    everybody = [*(pod for found in ours.values() for pod in found), STRANGER, OUTSIDER, PROMETHEUS]
-    assert not any(reaches(policies, other, CLIENT, port) for other in everybody for port in PORTS)
+def test_clients_accept_no_connections(policies, by_component) -> None:
+    all_pods = [*(pod for found in by_component.values() for pod in found), STRANGER, OUTSIDER, PROMETHEUS]
+    assert not any(reaches(policies, other, CLIENT, port) for other in all_pods for port in PORTS)
 
 
-def test_generators_are_not_reached_by_strangers(policies, ours) -> None:
-    for generator in ours["generator"]:
+def test_generators_reject_strangers(policies, by_component) -> None:
+    for generator in by_component["generator"]:
         assert not any(allows(policies, generator, STRANGER, port, "ingress") for port in PORTS)
         assert not any(allows(policies, generator, OUTSIDER, port, "ingress") for port in PORTS)
 
 
-def test_downloads_reach_the_internet_by_https_and_nothing_of_the_cluster(kustomize_command) -> None:
+def test_downloads_reach_the_internet_over_https_and_nothing_in_the_cluster(kustomize_command) -> None:
     policies = of_kind(render("gpu"), "NetworkPolicy")
     (models,) = (pod for pod in pods(render("gpu")) if pod.component == "models")
     assert [port for port in PORTS if allows(policies, models, INTERNET, port, "egress")] == [443]
@@ -165,14 +174,14 @@ def test_downloads_reach_the_internet_by_https_and_nothing_of_the_cluster(kustom
         assert not any(allows(policies, models, address, port, "egress") for port in PORTS)
 
 
-def test_prometheus_reaches_metrics_where_it_is_let_in_and_nothing_else(kustomize_command) -> None:
+def test_prometheus_reaches_only_the_metrics_ports(kustomize_command) -> None:
     policies = of_kind(render("cpu-demo", "monitoring"), "NetworkPolicy")
     for pod in pods(render("cpu-demo", "monitoring")):
-        let_in = {port for port in PORTS if allows(policies, pod, PROMETHEUS, port, "ingress")}
-        assert let_in == {9301, 9302, 9303}
+        ports = {port for port in PORTS if allows(policies, pod, PROMETHEUS, port, "ingress")}
+        assert ports == {9301, 9302, 9303}
 
 
-def test_trainer_as_a_service_is_reached_by_clients_only(kustomize_command) -> None:
+def test_trainer_service_accepts_clients_only(kustomize_command) -> None:
     policies = of_kind(render("cpu-demo", "trainer-service"), "NetworkPolicy")
     (trainer,) = (p for p in pods(render("cpu-demo", "trainer-service")) if p.component == "trainer")
     assert {port for port in PORTS if allows(policies, trainer, CLIENT, port, "ingress")} == {7303}
@@ -181,12 +190,12 @@ def test_trainer_as_a_service_is_reached_by_clients_only(kustomize_command) -> N
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize(("components", "let_out"), [([], set()), (["tracing"], {"generator", "trainer"})])
-def test_spans_leave_by_the_component_tracing_and_never_from_executors(
-    kustomize_command, overlay: str, components: list[str], let_out: set[str]
+@pytest.mark.parametrize(("components", "exporting"), [([], set()), (["tracing"], {"generator", "trainer"})])
+def test_only_generators_and_trainers_export_spans_with_the_component_tracing(
+    kustomize_command, overlay: str, components: list[str], exporting: set[str]
 ) -> None:
     manifests = render(overlay, *components)
     policies = of_kind(manifests, "NetworkPolicy")
     for pod in pods(manifests):
         ports = {port for port in PORTS if reaches(policies, pod, COLLECTOR, port)}
-        assert ports == ({4317} if pod.component in let_out else set()), pod
+        assert ports == ({4317} if pod.component in exporting else set()), pod

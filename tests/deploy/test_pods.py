@@ -1,7 +1,7 @@
-"""The overlay cpu-demo, with tokens, as real pods: they solve and train together over mutual TLS.
+"""The overlay cpu-demo with tokens as real pods, which solve and train together over mutual TLS.
 
-DEEPMATH_KUBE_PODS names a command that plays manifests as pods by podman (`load IMAGE...`, `up FILE SECCOMP_FOLDER`,
-`down FILE`). Without it these tests are skipped. The images are those of `make images`.
+DEEPMATH_KUBE_PODS names a command that runs manifests as pods with podman (`load IMAGE...`, `up FILE SECCOMP_FOLDER`,
+`down FILE`). Without it these tests are skipped. The images come from `make images`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from deepmath.errors import Forbidden, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 
 from .manifests import ROOT, Manifest, render
-from .playable import Machine, Played, playable
+from .podman_pods import Machine, PodmanPods, podman_pods
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -42,14 +42,14 @@ _READY_SECONDS = 300
 
 @dataclass(frozen=True)
 class Pods:
-    """What runs, and what a client of it has."""
+    """Running pods, and the credentials of their clients."""
 
     folder: Path
-    played: Played
+    converted: PodmanPods
 
     @property
     def generator(self) -> str:
-        return f"{self.played.addresses['generator-0']}:7302"
+        return f"{self.converted.addresses['generator-0']}:7302"
 
     def client(self, token: str = "me", tls: str | None = "me") -> GeneratorClient:
         return GeneratorClient(
@@ -67,36 +67,36 @@ def kube_pods(*arguments: str) -> str:
 @pytest.fixture(scope="module")
 def rendered(kustomize_command) -> list[Manifest]:
     if not os.environ.get("DEEPMATH_KUBE_PODS"):
-        pytest.skip("DEEPMATH_KUBE_PODS names no command that plays manifests as pods")
+        pytest.skip("DEEPMATH_KUBE_PODS is not set: no command to run manifests as pods")
     return render("cpu-demo", "tokens")
 
 
 @pytest.fixture(scope="module")
 def pods(rendered, tmp_path_factory) -> Iterator[Pods]:
-    """Executors and the generator, up and ready; the trainer's pod waits for its test."""
+    """Ready executors and generator; the trainer's pod starts in its own test."""
     folder = tmp_path_factory.mktemp("pods")
     folder.chmod(0o755)
-    played = playable(rendered, Machine(folder))
-    _make_secrets(folder, played)
-    everything = played.write(folder)
-    images = {container["image"] for pod in _pods(played) for container in pod["spec"]["containers"]}
+    converted = podman_pods(rendered, Machine(folder))
+    _make_secrets(folder, converted)
+    everything = converted.write(folder)
+    images = {container["image"] for pod in _pods(converted) for container in pod["spec"]["containers"]}
     kube_pods("load", *(image.removeprefix("localhost/") for image in images))
     serving = _part(everything, lambda name: not name.startswith("trainer"))
     try:
         kube_pods("up", str(serving), str(ROOT / "deploy" / "seccomp"))
-        made = Pods(folder, played)
+        made = Pods(folder, converted)
         asyncio.run(_ready(made))
         yield made
     finally:
         kube_pods("down", str(serving))
 
 
-def _pods(played: Played) -> list[Manifest]:
-    return [manifest for manifest in played.manifests if manifest["kind"] == "Pod"]
+def _pods(converted: PodmanPods) -> list[Manifest]:
+    return [manifest for manifest in converted.manifests if manifest["kind"] == "Pod"]
 
 
 def _part(everything: Path, wanted) -> Path:
-    """Write the pods whose names are `wanted`, with all ConfigMaps."""
+    """Write the pods whose names satisfy `wanted`, with all ConfigMaps."""
     manifests = list(yaml.safe_load_all(everything.read_text()))
     part = [one for one in manifests if one["kind"] != "Pod" or wanted(one["metadata"]["name"])]
     names = [one["metadata"]["name"] for one in part if one["kind"] == "Pod"]
@@ -105,11 +105,11 @@ def _part(everything: Path, wanted) -> Path:
     return path
 
 
-def _make_secrets(folder: Path, played: Played) -> None:
-    """Certificates and tokens, in the folders that take the place of Secrets."""
+def _make_secrets(folder: Path, converted: PodmanPods) -> None:
+    """Write certificates and tokens to the folders that replace Secrets."""
     create_ca(folder / "authority", days=2)
     for name, dns in _NAMES.items():
-        ips = list(played.of(name).values())
+        ips = list(converted.of(name).values())
         made = issue_certificate(folder / "authority", name, dns, ips, days=2)
         shutil.copytree(made, folder / (name if name == "me" else f"{name}-tls"))
     tokens: dict[tuple[str, str], list[Scope]] = {
@@ -157,19 +157,19 @@ async def test_generator_solves_through_the_executors(pods) -> None:
     assert sum(bool(one.snippets) for one in found) > 8
 
 
-async def test_client_without_a_certificate_is_refused(pods) -> None:
+async def test_client_without_a_certificate_is_rejected(pods) -> None:
     async with pods.client(tls=None) as client:
         with pytest.raises(Unavailable):
             await client.get_info(5.0)
 
 
-async def test_token_of_another_scope_is_refused(pods) -> None:
+async def test_token_without_the_scope_is_rejected(pods) -> None:
     async with pods.client(token="other") as client:
         with pytest.raises(Forbidden, match="scope"):
             await client.get_info(5.0)
 
 
-async def test_nothing_is_lost_when_an_executor_is_killed_in_mid_trajectory(pods) -> None:
+async def test_killing_an_executor_in_mid_trajectory_loses_no_trajectory(pods) -> None:
     rolling = asyncio.create_task(_rollout(pods, 96))
     await asyncio.sleep(1.5)
     assert not rolling.done()
@@ -186,7 +186,7 @@ def test_trainer_finishes_its_run(pods) -> None:
         run = pods.folder / "volumes" / "runs" / "run"
         until = time.monotonic() + 600
         while not (run / "adapter" / "adapter_config.json").exists():
-            assert time.monotonic() < until, "the run has not ended"
+            assert time.monotonic() < until, "the run did not finish"
             time.sleep(2)
         steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert steps == list(range(1, 11))

@@ -1,4 +1,4 @@
-"""What the number of executors goes by."""
+"""The metrics that scale executors."""
 
 import pytest
 
@@ -10,18 +10,18 @@ def metrics(component: str) -> list[Manifest]:
     return autoscaler["spec"]["metrics"]
 
 
-def test_without_the_prometheus_adapter_there_is_no_metric_that_needs_it(kustomize_command) -> None:
-    """An autoscaler removes no pod while one of its metrics cannot be had."""
+def test_hpa_uses_no_metric_of_the_prometheus_adapter(kustomize_command) -> None:
+    """An autoscaler removes no pod while one of its metrics is unavailable."""
     assert [metric["type"] for metric in metrics("hpa")] == ["Resource"]
 
 
-def test_with_the_adapter_the_queue_counts_beside_the_processor(kustomize_command) -> None:
-    processor, queue = metrics("hpa-queue")
-    assert [processor] == metrics("hpa")
+def test_hpa_queue_adds_queued_snippets_to_cpu_utilization(kustomize_command) -> None:
+    cpu, queue = metrics("hpa-queue")
+    assert [cpu] == metrics("hpa")
     assert queue["pods"]["metric"]["name"] == "deepmath_executor_queued_snippets"
 
 
 @pytest.mark.parametrize("component", ["hpa", "hpa-queue", "keda"])
-def test_no_apply_sets_the_number_of_executors_back(kustomize_command, component: str) -> None:
+def test_apply_does_not_reset_the_number_of_executors(kustomize_command, component: str) -> None:
     (executor,) = of_kind(render("cpu-demo", component), "Deployment")
     assert "replicas" not in executor["spec"]

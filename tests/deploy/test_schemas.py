@@ -1,4 +1,4 @@
-"""Every rendering is what the API server takes, strictly: no unknown field, no wrong type."""
+"""Every rendering passes strict schema validation: no unknown field, no wrong type."""
 
 import json
 from functools import cache
@@ -10,23 +10,23 @@ import yaml
 from .custom_resources import KINDS
 from .manifests import MANIFESTS, Manifest, of_kind, pods
 
-# The least version of Kubernetes that the manifests are for (the sleep of preStop), and the newest known.
+# The oldest supported version of Kubernetes (preStop sleep), and the newest in the library.
 VERSIONS = ("1.32", kubernetes_validate.latest_version())
 
 
 @cache
 def check(manifest: str, version: str) -> None:
-    """Refuse what Kubernetes would. What was good once, in another rendering, is not looked at again."""
+    """Validate a manifest, once for all renderings that contain it."""
     kubernetes_validate.validate(json.loads(manifest), version, strict=True)
 
 
-def own(manifests: list[Manifest]) -> list[Manifest]:
+def built_in(manifests: list[Manifest]) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] not in KINDS]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_resources_are_valid(manifests, version: str) -> None:
-    for manifest in own(manifests):
+    for manifest in built_in(manifests):
         check(json.dumps(manifest), version)
 
 
@@ -47,27 +47,26 @@ def test_pods_of_custom_resources_are_valid(manifests, version: str) -> None:
         check(json.dumps(made), version)
 
 
-def test_unknown_field_is_refused(manifests) -> None:
+def test_unknown_field_is_rejected(manifests) -> None:
     deployment = of_kind(manifests, "Deployment")[0]
     wrong = {**deployment, "spec": {**deployment["spec"], "replcas": 3}}
     with pytest.raises(kubernetes_validate.ValidationError):
         check(json.dumps(wrong), VERSIONS[0])
 
 
-def test_nothing_is_there_twice(manifests) -> None:
+def test_no_resource_is_defined_twice(manifests) -> None:
     names = [(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests]
     assert len(names) == len(set(names))
 
 
 def test_every_resource_has_a_namespace(manifests) -> None:
-    spared = {"Namespace", "RuntimeClass"}
+    cluster_wide = {"Namespace", "RuntimeClass"}
     assert [
-        m["metadata"]["name"] for m in manifests if m["kind"] not in spared and "namespace" not in m["metadata"]
+        m["metadata"]["name"] for m in manifests if m["kind"] not in cluster_wide and "namespace" not in m["metadata"]
     ] == []
 
 
-def test_every_file_is_part_of_a_rendering() -> None:
-    """A file that no kustomization names would be dead."""
+def test_every_file_is_used_by_a_kustomization() -> None:
     named = set()
     for file in MANIFESTS.rglob("kustomization.yaml"):
         kustomization = yaml.safe_load(file.read_text())
