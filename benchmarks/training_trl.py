@@ -1,9 +1,9 @@
-"""The other side of `benchmarks.training`: TRL's own GRPOTrainer with its own tools, generating through transformers.
+"""The baseline of `benchmarks.training`: TRL's own GRPOTrainer with its own tools, generating with transformers.
 
-`python -m benchmarks.training_trl FOLDER` trains as FOLDER/config.yaml says, a configuration of our trainer, and writes
-FOLDER/metrics.jsonl under our trainer's names. Model, problems and their order, batch, LoRA, optimizer, loss and
-rewards are the same. The tool is given by `environment_factory`, TRL's form of `tools=` in which a trajectory has
-variables of its own: two-step questions need them. There is no service, no sandbox and no log-probability of the
+`python -m benchmarks.training_trl FOLDER` trains with FOLDER/config.yaml, a configuration of this project's trainer,
+and writes FOLDER/metrics.jsonl with the same names of metrics. Model, problems and their order, batch, LoRA, optimizer,
+loss and rewards are the same. The tool is an `environment_factory`, the form of TRL's `tools=` in which each trajectory has
+its own variables, which two-step questions need. There are no services, no sandbox and no log-probabilities of the
 sampler.
 """
 
@@ -48,18 +48,18 @@ def main(folder: RunFolder) -> None:
         peft_config=lora(config),
     )
     trainer.folder = folder
-    importlib.import_module("sympy")  # is no step's work
+    importlib.import_module("sympy")  # its import is not part of a step
     trainer.train()
 
 
 class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer with a clock around its parts."""
+    """TRL's trainer with timers around its parts."""
 
     folder: RunFolder
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.seconds = {"generate": 0.0, "reward": 0.0, "batch": 0.0}
-        self.ended = time.perf_counter()
+        self.step_started = time.perf_counter()
         super().__init__(*args, **options)
 
     def _generate(self, *args: Any) -> Any:
@@ -80,10 +80,10 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         values = {name: sum(given) / len(given) for name, given in self._metrics["train"].items() if given}
         super().log(logs, start_time)
-        if "loss" not in logs:  # the summary at the end
+        if "loss" not in logs:  # the summary at the end of training
             return
         now = time.perf_counter()
-        step_seconds, self.ended = now - self.ended, now
+        step_seconds, self.step_started = now - self.step_started, now
         metrics = {
             "step_seconds": step_seconds,
             "generate_seconds": self.seconds["generate"],
@@ -108,7 +108,7 @@ def tokenizer(path: str, agent: bool) -> PreTrainedTokenizerBase:
 
 
 def dataset(config: TrainConfig) -> Dataset:
-    """Return the problems in the order in which our trainer takes them."""
+    """Return the problems in the order of this project's trainer."""
     problems = load_problems(config.data, config.seed)
     order = ProblemOrder(len(problems), config.seed).indices(0, config.optimizer.steps * config.rollout.groups)
     system = tomllib.loads((Path(config.model_path) / "prompt.toml").read_text())[config.rollout.mode]
@@ -130,7 +130,7 @@ def arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
         seed=config.seed,
         use_cpu=config.launch.cpu,
         bf16=False,
-        gradient_checkpointing=False,  # it would drop the cache in generation
+        gradient_checkpointing=False,  # would disable the cache during generation
         shuffle_dataset=False,
         per_device_train_batch_size=optimizer.micro_batch,
         gradient_accumulation_steps=config.accumulation,
@@ -143,7 +143,7 @@ def arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
         max_steps=optimizer.steps,
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type=optimizer.schedule,
-        warmup_steps=optimizer.warmup,  # below 1: a share
+        warmup_steps=optimizer.warmup,  # below 1: a share of the steps
         adam_beta1=optimizer.beta1,
         adam_beta2=optimizer.beta2,
         weight_decay=optimizer.weight_decay,
@@ -174,12 +174,13 @@ def lora(config: TrainConfig) -> LoraConfig:
 
 def accuracy_reward(completions: list[Messages], gold: list[str], **_: object) -> list[float]:
     return [
-        float(same_canonical_form(answer(messages), right)) for messages, right in zip(completions, gold, strict=True)
+        float(same_canonical_form(answer(messages), expected))
+        for messages, expected in zip(completions, gold, strict=True)
     ]
 
 
 def code_reward(completions: list[Messages], **_: object) -> list[float]:
-    """Return 1 for each completion in which a snippet ran to its end."""
+    """Return 1 for each completion in which a snippet succeeded."""
     return [float(any(m["role"] == "tool" and succeeded(m["content"]) for m in one)) for one in completions]
 
 

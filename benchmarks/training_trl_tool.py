@@ -1,12 +1,12 @@
-r"""The Python tool of the TRL baseline, and the format by which TRL's own tool loop understands the embedded model.
+r"""The Python tool of the TRL baseline, and the templates with which TRL's own tool loop runs the embedded model.
 
 The model writes raw Python between `<tool_call>` and `</tool_call>` and reads the output in a fence, all in one turn:
 
-- TRL parses calls by a `response_template` of transformers. Here what stands between the two is the argument `code`.
-- A call ends the turn for TRL, so `</tool_call>` is the tokenizer's end token, beside `<|im_end|>`. By that token TRL
-  also finds where a tool's output begins when it takes the output's ids from the chat template.
-- The chat template renders an output as the fence, within the assistant's turn. Calls of tools other than `python`, of
-  which there are none, are rendered as JSON: TRL checks that a tool's name is not lost.
+- TRL parses calls with a `response_template` of transformers. Here the text between the two is the argument `code`.
+- For TRL a call ends the turn, so `</tool_call>` is the tokenizer's end token, beside `<|im_end|>`. With that token TRL
+  also finds the start of a tool's output when it takes the output's ids from the chat template.
+- The chat template renders an output as the fence, within the assistant's turn. Calls of tools other than `python`,
+  which do not exist, are rendered as JSON, because TRL checks that the name of a tool is rendered.
 """
 
 import ast
@@ -21,11 +21,11 @@ END_OF_CALL = "</tool_call>"
 NO_OUTPUT = "(no output)"
 RESPONSE_TEMPLATE = {
     "defaults": {"role": "assistant"},
-    # TRL parses each turn with all that came before it: the new text begins here.
+    # TRL parses each turn together with everything before it: the new text starts here.
     "start_anchor_pattern": r"<\|im_start\|>assistant\n|</tool_call>\n```output\n.*?\n```\n",
     "fields": {
         "tool_calls": {
-            "open_pattern": r"<tool_call>(?=.*</tool_call>)",  # a call that was cut off is none
+            "open_pattern": r"<tool_call>(?=.*</tool_call>)",  # a truncated call is not a call
             "close": END_OF_CALL,
             "repeats": True,
             "content": "text",
@@ -56,17 +56,17 @@ _FAILURE = re.compile(r"\w+(Error|Exception|Iteration|Exit|Interrupt): .*")
 
 
 class ToolSession:
-    """What TRL makes for each trajectory; its public methods are the tools. Variables live from call to call."""
+    """The environment of one trajectory; its public methods are the tools. Variables persist between calls."""
 
     def reset(self, **_: object) -> None:
-        """Begin with another trajectory."""
+        """Start another trajectory."""
         self._names: dict[str, Any] = {"__name__": "__main__"}
 
     def python(self, code: str) -> str:
         """Run Python and return its standard output, then the value of its last expression.
 
         Args:
-            code: The source.
+            code: Python source code.
         """
         out = io.StringIO()
         signal.signal(signal.SIGALRM, _stop)
@@ -74,7 +74,7 @@ class ToolSession:
         try:
             with contextlib.redirect_stdout(out):
                 shown = self._run(code)
-        except BaseException as error:  # a snippet may also say exit()
+        except BaseException as error:  # a snippet may also call exit()
             shown = f"{type(error).__name__}: {error}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -91,7 +91,7 @@ class ToolSession:
 
 
 def succeeded(output: str) -> bool:
-    """Return whether what `python` returned shows something and ends with no exception."""
+    """Return whether `output`, returned by `python`, is not empty and does not end with an exception."""
     return output != NO_OUTPUT and not _FAILURE.fullmatch(output.rpartition("\n")[2])
 
 
