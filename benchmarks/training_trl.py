@@ -1,10 +1,10 @@
 """The baseline of `benchmarks.training`: TRL's own GRPOTrainer with its own tools, generating with transformers.
 
 `python -m benchmarks.training_trl FOLDER` trains with FOLDER/config.yaml, a configuration of this project's trainer,
-and writes FOLDER/metrics.jsonl with the same names of metrics. Model, problems and their order, batch, LoRA, optimizer,
-loss and rewards are the same. The tool is an `environment_factory`, the form of TRL's `tools=` in which each trajectory has
-its own variables, which two-step questions need. There are no services, no sandbox and no log-probabilities of the
-sampler.
+and writes FOLDER/metrics.jsonl with the same names of metrics. Model, problems and their order, batch, LoRA,
+optimizer, loss and rewards are the same. The tool is an `environment_factory`, the form of TRL's `tools=` in which
+each trajectory has its own variables, which two-step questions need. There are no services, no sandbox and no
+log-probabilities of the sampler.
 """
 
 import importlib

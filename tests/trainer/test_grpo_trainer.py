@@ -51,8 +51,7 @@ def trainer(one_step: RecordedRun) -> Any:
 @pytest.fixture
 def loss(one_step: RecordedRun) -> dict[str, torch.Tensor]:
     """A copy of the tensors that the loss of the step got."""
-    (tensors,) = one_step.losses
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    return {name: tensor.clone() for name, tensor in one_step.losses[0].items()}
 
 
 def rows(loss: dict[str, torch.Tensor]) -> list[Row]:
