@@ -41,7 +41,7 @@ class CheckpointStore:
     def __init__(self, folder: Path, keep: int = 1) -> None:
         self._folder, self._keep = folder, keep
         self.staging = folder / ".writing"
-        """Where transformers writes a checkpoint."""
+        """The folder in which transformers writes a checkpoint."""
 
     def all(self) -> list[TrainingCheckpoint]:
         """Return the complete checkpoints, oldest first."""

@@ -108,7 +108,7 @@ class GrpoTrainer(HookedGrpoTrainer):
             self._pipeline.publish(folder, step)
 
     def save_policy(self, folder: Path) -> None:
-        """Write the policy in the form that generators load: a LoRA adapter as peft writes it, or the whole model."""
+        """Write the policy in the form that generators load: a LoRA adapter as peft writes it, or all weights."""
         if self._config.lora:
             export_adapter(self._unwrapped_model(), self.accelerator, folder)
         else:
@@ -131,7 +131,7 @@ class GrpoTrainer(HookedGrpoTrainer):
         return self.scores.loss(advantages)
 
     def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
-        """Score without padding, and once where TRL would do it twice."""
+        """Score without padding, and once instead of twice."""
         # Several processes have to call the model equally often; a load-balancing loss is over all rows.
         if self._distributed or len(batch) > 3 or options.get("compute_aux_loss"):
             return score(*batch, **options)

@@ -13,7 +13,7 @@ _KEPT = 2  # a replica that was unreachable may still need the older one
 
 @dataclass(frozen=True)
 class PolicyWriter:
-    """How the processes of a run write the current policy together."""
+    """Writing of the current policy by all processes of a run together."""
 
     write: Callable[[Path], None]
     """Writes it to a folder; called by all processes."""

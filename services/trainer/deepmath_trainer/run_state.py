@@ -9,7 +9,7 @@ _ENDED = frozenset({"done", "stopped", "failed"})
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is. `status`: starting, running, done, stopped or failed; `updated`: Unix time in seconds."""
+    """The progress of a run. `status`: starting, running, done, stopped or failed; `updated`: Unix time in seconds."""
 
     status: str = "starting"
     step: int = 0

@@ -1,4 +1,4 @@
-"""Scores of a batch, computed once where TRL would compute them twice.
+"""Scores of a batch, computed once instead of twice.
 
 TRL scores a batch for the importance-sampling correction, and again in the loss. If a single optimizer step is taken on
 the whole batch at once, the weights are the same, and the loss gets the first scores. Rows whose advantage is zero add

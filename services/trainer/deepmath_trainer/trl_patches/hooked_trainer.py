@@ -14,7 +14,7 @@ TokenScores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 
 
 class HookedGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer with hooks for subclasses, which by default leave its behaviour as it is."""
+    """GRPOTrainer with hooks for subclasses, which by default do not change its behaviour."""
 
     def loss_scope(self, advantages: torch.Tensor) -> AbstractContextManager[None]:  # noqa: ARG002
         """Return a context in which the loss of rows with these advantages, (rows,), is computed."""
