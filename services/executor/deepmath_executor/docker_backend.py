@@ -34,7 +34,7 @@ from deepmath.sandbox.supervisor.memory_watchdog import evict_largest
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath_executor import docker_labels
-from deepmath_executor.container_layers import container_layers
+from deepmath_executor.container_layers import container_cgroup_layer, container_layers
 from deepmath_executor.container_spec import PROCESSES, ContainerSpec
 from deepmath_executor.docker_client import DockerClient
 from deepmath_executor.supervisor_socket import SupervisorSocket, peer_pid
@@ -156,7 +156,10 @@ class DockerBackend:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 connections.append(await listener.accept(lambda: client.is_running(container)))
                 if not self.layers:
-                    self.layers = [*container_layers(peer_pid(connections[0])), self._cgroup_layer()]
+                    self.layers = [
+                        *container_layers(peer_pid(connections[0])),
+                        container_cgroup_layer(client.info, self._memory_bytes, PROCESSES),
+                    ]
                 connections.append(await listener.accept(lambda: client.is_running(container)))
         except BaseException as error:
             for connection in connections:
@@ -179,18 +182,3 @@ class DockerBackend:
                 if sandbox.alive:
                     (held[sandbox],) = sandbox.meter.status_bytes("RssAnon")
         return held
-
-    def _cgroup_layer(self) -> IsolationLayer:
-        assert self._client is not None
-        limits = {
-            f"{self._memory_bytes >> 20} MiB": self._client.info["MemoryLimit"],
-            f"{PROCESSES} processes": self._client.info["PidsLimit"],
-            "one core": self._client.info["CpuCfsQuota"],
-        }
-        enforced, missing = (
-            [limit for limit, works in limits.items() if bool(works) is wanted] for wanted in (True, False)
-        )
-        detail = f"per container: {', '.join(enforced)}" if enforced else "none"
-        if missing:
-            detail += f"; the engine's kernel does not enforce {', '.join(missing)}"
-        return IsolationLayer(name="cgroup", in_force=not missing, detail=detail)
