@@ -53,7 +53,7 @@ def main(folder: RunFolder) -> None:
 
 
 class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer with timers around its parts."""
+    """TRL's trainer with timers around its parts, which are private methods of the pinned version."""
 
     folder: RunFolder
 
