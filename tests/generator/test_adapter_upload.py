@@ -8,13 +8,12 @@ from pathlib import Path
 import grpc
 import pytest
 from support.adapters import MODEL, write_adapter
+from support.token_scoring import QUESTIONS, largest_difference
 
 from deepmath.clients.generator_client import _describe, _messages
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
-
-from .test_trajectory_ids import QUESTIONS, largest_difference
 
 
 async def versions(updatable) -> tuple[int, list[int]]:

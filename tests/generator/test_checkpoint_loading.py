@@ -4,12 +4,11 @@ import asyncio
 
 import pytest
 from support.adapters import MODEL, write_adapter, write_checkpoint
+from support.token_scoring import QUESTIONS, largest_difference
 
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
-
-from .test_trajectory_ids import QUESTIONS, largest_difference
 
 
 @pytest.fixture

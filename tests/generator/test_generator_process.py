@@ -123,7 +123,7 @@ def test_engine_killed_while_idle_stops_the_service_after_a_health_change(idle_d
 
 
 def test_json_logging_generator_writes_text_only_in_its_final_message(idle_death) -> None:
-    assert idle_death.log[-1].startswith("deepmath serve generator: the service has lost what it needs to work")
+    assert idle_death.log[-1].startswith("deepmath serve generator: the service has lost a dependency")
     records = [json.loads(line) for line in idle_death.log if line.startswith("{")]
     assert {record["service"] for record in records} == {"generator"}
     assert not [line for line in idle_death.log[:-1] if "deepmath" in line and not line.startswith("{")]

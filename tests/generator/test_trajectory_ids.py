@@ -4,17 +4,12 @@ import asyncio
 
 import pytest
 from deepmath_generator.tool_output import encode_tool_output, render_result
+from support.token_scoring import QUESTIONS, largest_difference, token_ids
 
-from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 
-QUESTIONS = [problem.problem for problem in generate(32, "test", 1)]
 MODEL, TOOL = pb.Segment.SOURCE_MODEL, pb.Segment.SOURCE_TOOL
-
-
-def ids(trajectory: pb.Trajectory) -> list[int]:
-    return [*trajectory.prompt_token_ids, *(token for s in trajectory.segments for token in s.token_ids)]
 
 
 @pytest.fixture(scope="module")
@@ -83,27 +78,11 @@ async def test_log_probabilities_match_a_second_scoring_of_the_ids(
     assert largest < 1e-3
 
 
-def largest_difference(model, trajectory: pb.Trajectory, temperature: float) -> float:
-    import torch
-
-    tokens = torch.tensor(ids(trajectory))
-    with torch.inference_mode():
-        logprobs = torch.log_softmax(model(tokens[None]).logits[0] / temperature, dim=-1)
-    at, largest = len(trajectory.prompt_token_ids), 0.0
-    for segment in trajectory.segments:
-        assert segment.source == TOOL or segment.temperature == pytest.approx(temperature)
-        for token, logprob in zip(segment.token_ids, segment.logprobs, strict=False):
-            largest = max(largest, abs(logprobs[at - 1, token].item() - logprob))
-            at += 1
-        at += len(segment.token_ids) if segment.source == TOOL else 0
-    return largest
-
-
 async def test_streamed_and_unstreamed_trajectories_are_the_same(solve) -> None:
     events: list[pb.SolveResponse] = []
     streamed = await solve(QUESTIONS[0], seed=4, emit=events.append)
     unstreamed = await solve(QUESTIONS[0], seed=4)
-    assert ids(streamed) == ids(unstreamed)
+    assert token_ids(streamed) == token_ids(unstreamed)
     assert events
 
 
@@ -118,7 +97,7 @@ async def test_streamed_texts_and_outputs_add_up_to_the_text(solve, two_step) ->
 
 
 async def test_same_seed_gives_the_same_trajectory(solve) -> None:
-    assert ids(await solve(QUESTIONS[2], seed=11)) == ids(await solve(QUESTIONS[2], seed=11))
+    assert token_ids(await solve(QUESTIONS[2], seed=11)) == token_ids(await solve(QUESTIONS[2], seed=11))
 
 
 async def test_samples_of_one_seed_differ_from_each_other(generator) -> None:
