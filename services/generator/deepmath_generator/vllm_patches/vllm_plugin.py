@@ -25,13 +25,18 @@ def mark_generator() -> None:
     os.environ[_GENERATOR_PID] = str(os.getpid())
 
 
+def belongs_to_generator() -> bool:
+    """Return whether a generator has started this process through vLLM; Ray's workers do not inherit the mark."""
+    return os.environ.get(_GENERATOR_PID) not in {None, str(os.getpid())}
+
+
 def prepare_process() -> None:
     """Entry point: prepare this process and report the outcome to the generator.
 
     Raises:
         VllmPatchError: A patch does not apply.
     """
-    if os.environ.get(_GENERATOR_PID) in {None, str(os.getpid())}:
+    if not belongs_to_generator():
         return
     from deepmath_generator.vllm_patches.startup_report import report_outcome
     from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError, applying
