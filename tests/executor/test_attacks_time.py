@@ -6,7 +6,7 @@ import pytest
 from support.attacks import CPU, CRASHED, FORGE, OK, PRELUDE, VIOLATION, WALL, is_refused
 from support.executor_process import GRACE_MS, LATE_MS
 
-WALL_MS = 200
+WALL_MS = 120
 WAITS = {
     "sleeps": "load('time').sleep(60)",
     "selects_nothing": "load('select').select([], [], [], 60)",
