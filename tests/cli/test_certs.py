@@ -22,7 +22,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_issued_folder_is_good_for_tls_and_its_keys_are_for_the_owner(deepmath, authority):
+async def test_issued_folder_is_usable_for_tls_and_its_keys_are_private(deepmath, authority):
     ended = await deepmath(
         "certs", "issue", str(authority), "executor", "--dns", "executor.deepmath.svc", "--days", "7"
     )
@@ -33,7 +33,7 @@ async def test_issued_folder_is_good_for_tls_and_its_keys_are_for_the_owner(deep
     assert not (folder / "ca.key").exists()
 
 
-async def test_certificate_holds_before_a_strict_verifier_for_the_names_given_and_no_others(deepmath, authority):
+async def test_certificate_is_valid_for_its_names_only_under_a_strict_verifier(deepmath, authority):
     await deepmath("certs", "issue", str(authority), "a", "--dns", "a.example", "--ip", "192.0.2.7")
     certificate = x509.load_pem_x509_certificate((authority / "a" / "tls.crt").read_bytes())
     root = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes())
@@ -46,7 +46,7 @@ async def test_certificate_holds_before_a_strict_verifier_for_the_names_given_an
             policy.build_server_verifier(name).verify(certificate, [])
 
 
-async def test_nothing_is_replaced_without_force(deepmath, authority):
+async def test_existing_files_are_kept_without_force(deepmath, authority):
     certificate, root = authority / "a" / "tls.crt", authority / "ca.crt"
     await deepmath("certs", "issue", str(authority), "a")
     before = certificate.read_bytes(), root.read_bytes()
@@ -62,7 +62,7 @@ async def test_nothing_is_replaced_without_force(deepmath, authority):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["../escape"], "is not a valid name"),
         (["a/b"], "is not a valid name"),
@@ -71,20 +71,20 @@ async def test_nothing_is_replaced_without_force(deepmath, authority):
         (["a", "--days", "0"], "--days"),
     ],
 )
-async def test_what_cannot_be_issued_is_refused(deepmath, authority, arguments, told):
+async def test_invalid_certificate_request_is_rejected(deepmath, authority, arguments, message):
     ended = await deepmath("certs", "issue", str(authority), *arguments)
     assert ended.status == 2
-    assert told in ended.err
+    assert message in ended.err
     assert sorted(path.name for path in authority.iterdir()) == ["ca.crt", "ca.key"]
 
 
-async def test_issuing_without_an_authority_says_how_to_make_one(deepmath, tmp_path):
+async def test_issuing_without_a_ca_names_the_command_that_creates_one(deepmath, tmp_path):
     ended = await deepmath("certs", "issue", str(tmp_path), "a")
     assert ended.status == 2
     assert f"`deepmath certs init {tmp_path}` creates one" in ended.err
 
 
-async def test_token_is_printed_once_and_its_hash_is_kept(deepmath, tmp_path):
+async def test_token_is_printed_once_and_its_hash_is_stored(deepmath, tmp_path):
     tokens = tmp_path / "tokens.toml"
     options = ("--tokens", str(tokens), "--scope", "execute", "--scope", "generate", "--calls-per-second", "2.5")
     ended = await deepmath("token", "alice", *options)
@@ -96,7 +96,7 @@ async def test_token_is_printed_once_and_its_hash_is_kept(deepmath, tmp_path):
     assert mode(tokens) == 0o600
 
 
-async def test_other_clients_and_comments_stay_when_one_gets_a_new_token(deepmath, tmp_path):
+async def test_other_clients_and_comments_are_kept_when_a_token_is_replaced(deepmath, tmp_path):
     tokens = tmp_path / "tokens.toml"
     options = ("--tokens", str(tokens), "--scope", "train")
     first = (await deepmath("token", "alice", *options)).out.strip()
@@ -112,15 +112,15 @@ async def test_other_clients_and_comments_stay_when_one_gets_a_new_token(deepmat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["a b", "--scope", "train"], "is not a valid client name"),
-        (["a", "--scope", "all"], "'all' is no scope"),
+        (["a", "--scope", "all"], "'all' is not a valid scope"),
         (["a"], "scope"),
     ],
 )
-async def test_token_that_cannot_be_is_refused(deepmath, tmp_path, arguments, told):
+async def test_invalid_token_request_is_rejected(deepmath, tmp_path, arguments, message):
     ended = await deepmath("token", *arguments, "--tokens", str(tmp_path / "tokens.toml"))
     assert (ended.status, ended.out) == (2, "")
-    assert told in ended.err
+    assert message in ended.err
     assert not (tmp_path / "tokens.toml").exists()

@@ -13,7 +13,7 @@ from deepmath.evaluation.evaluation_files import read_samples
 SMALL = ("--limit", "6", "--samples", "2", "--max-tokens", "160")
 
 
-async def test_plan_says_what_would_be_drawn_and_draws_nothing(deepmath, tmp_path) -> None:
+async def test_plan_is_printed_and_nothing_is_drawn(deepmath, tmp_path) -> None:
     ended = await deepmath("eval", "--plan", "--limit", "20", "--output", str(tmp_path / "run"))
     assert ended.status == 0
     assert "+Agent" in ended.out
@@ -35,7 +35,9 @@ async def test_samples_are_written_and_the_table_is_shown(deepmath, generator_ad
     assert (run / "samples.jsonl").read_bytes() == before
 
 
-async def test_killed_evaluation_goes_on_and_loses_and_doubles_nothing(generator_address, deepmath, tmp_path) -> None:
+async def test_killed_evaluation_resumes_without_lost_or_duplicate_samples(
+    generator_address, deepmath, tmp_path
+) -> None:
     run = tmp_path / "run"
     command = ["eval", "--generator", generator_address, "--limit", "40", "--samples", "4", "--output", str(run)]
     process = await asyncio.create_subprocess_exec(
@@ -65,7 +67,7 @@ def whole_lines(file: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--benchmark", "math50"], "did you mean math500?"),
         (["--benchmark", "math500"], "hf download --repo-type dataset HuggingFaceH4/MATH-500"),
@@ -78,16 +80,16 @@ def whole_lines(file: Path) -> bytes:
         (["--output", "{file}"], "cannot write to"),
     ],
 )
-async def test_bad_input_is_told_before_any_model_is_loaded(deepmath, tmp_path, arguments, told: str) -> None:
+async def test_invalid_input_is_reported_before_a_model_is_loaded(deepmath, tmp_path, arguments, message: str) -> None:
     file = tmp_path / "problems.jsonl"
     file.write_text(json.dumps({"problem": "1+1?", "solution": "2"}) + "\n")
     ended = await deepmath("eval", *(one.format(file=file) for one in arguments))
     assert ended.status == 2 or (ended.status == 1 and "hf download" in ended.err)
-    assert told in " ".join(ended.err.split())
+    assert message in " ".join(ended.err.split())
     assert "starting the local stack" not in ended.err
 
 
-async def test_folder_of_another_evaluation_is_refused(deepmath, generator_address, tmp_path) -> None:
+async def test_folder_of_another_evaluation_is_rejected(deepmath, generator_address, tmp_path) -> None:
     run = str(tmp_path / "run")
     await deepmath("eval", "--generator", generator_address, *SMALL, "--output", run)
     ended = await deepmath("eval", "--generator", generator_address, *SMALL, "--output", run, "--temperature", "1")

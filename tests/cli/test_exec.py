@@ -14,7 +14,7 @@ async def test_cells_share_one_session(deepmath, executor_address) -> None:
     assert (ended.status, ended.out) == (0, "21\n22\n")
 
 
-async def test_json_is_one_object_per_cell_with_the_fields_of_the_contract(deepmath, executor_address) -> None:
+async def test_json_is_one_object_per_cell_with_the_contracts_fields(deepmath, executor_address) -> None:
     source = "print(1)\n# %%\n1/0\n# %%\n7"
     ended = await deepmath("exec", "-", "--json", "--executor", executor_address, stdin=source)
     cells = [json.loads(line) for line in ended.out.splitlines()]
@@ -25,27 +25,27 @@ async def test_json_is_one_object_per_cell_with_the_fields_of_the_contract(deepm
     assert ended.status == 1
 
 
-async def test_embedded_executor_starts_runs_and_stops(deepmath, tmp_path) -> None:
+async def test_embedded_executor_is_started_and_stopped(deepmath, tmp_path) -> None:
     file = tmp_path / "cells.py"
     file.write_text("from sympy import *\nx = symbols('x')\nsolve(x**2 - 5*x + 6)")
     ended = await deepmath("exec", str(file))
     assert (ended.status, ended.out) == (0, "[2, 3]\n")
 
 
-async def test_limit_of_a_cell_is_kept(deepmath, executor_address) -> None:
+async def test_wall_clock_limit_of_a_cell_is_enforced(deepmath, executor_address) -> None:
     ended = await deepmath(
         *("exec", "-", "--json", "--wall-seconds", "0.3", "--executor", executor_address), stdin="while True: pass"
     )
     assert json.loads(ended.out)["outcome"] == "WALL_TIMEOUT"
 
 
-async def test_missing_file_is_told_with_exit_status_2(deepmath) -> None:
+async def test_missing_file_has_exit_status_2(deepmath) -> None:
     ended = await deepmath("exec", "no-such-file.py")
     assert ended.status == 2
     assert "no-such-file.py" in ended.err
 
 
-async def test_unreachable_executor_is_told_with_exit_status_1(deepmath) -> None:
+async def test_unreachable_executor_has_exit_status_1(deepmath) -> None:
     ended = await deepmath("exec", "-", "--executor", "127.0.0.1:1", stdin="1")
     assert ended.status == 1
     assert "127.0.0.1:1" in ended.err

@@ -15,7 +15,7 @@ def run(tmp_path: Path) -> Path:
     return write(tmp_path / "run", *agent, *baseline, failures=(sample(number=4),))
 
 
-async def test_table_is_printed_and_everything_is_written(deepmath, run: Path) -> None:
+async def test_table_is_printed_and_all_files_are_written(deepmath, run: Path) -> None:
     ended = await deepmath("report", str(run))
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()
@@ -41,12 +41,12 @@ async def test_two_configurations_are_compared(deepmath, run: Path, tmp_path: Pa
     assert not (run / "report").exists()
 
 
-async def test_fewer_samples_may_vote(deepmath, run: Path) -> None:
+async def test_k_limits_the_samples_of_a_vote(deepmath, run: Path) -> None:
     ended = await deepmath("report", str(run), "--k", "1", "--traces", "0")
     assert "synthetic majority@1, %" in ended.out
 
 
-async def test_published_figures_stand_below_ours(deepmath, run: Path, tmp_path: Path) -> None:
+async def test_published_results_follow_ours(deepmath, run: Path, tmp_path: Path) -> None:
     file = tmp_path / "published.json"
     row = '{"configuration": "DeepMath", "benchmark": "synthetic", "majority@16": 97.35, "mean_tokens": 12}'
     file.write_text(f'{{"source": "a blog", "note": "", "rows": [{row}], "claims": []}}')
@@ -56,7 +56,7 @@ async def test_published_figures_stand_below_ours(deepmath, run: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere"], "no evaluation in nowhere"),
         (["RUN", "RUN"], "given twice"),
@@ -67,13 +67,13 @@ async def test_published_figures_stand_below_ours(deepmath, run: Path, tmp_path:
         (["RUN", "--output", "RUN/settings.json"], "cannot write to"),
     ],
 )
-async def test_mistake_is_told_in_one_line_with_exit_status_2(
-    deepmath, run: Path, tmp_path: Path, arguments, told
+async def test_invalid_request_is_one_line_with_exit_status_2(
+    deepmath, run: Path, tmp_path: Path, arguments, message
 ) -> None:
     write(tmp_path / "other", sample(benchmark="own", configuration="own"))
     places = {"RUN": str(run), "OTHER": str(tmp_path / "other")}
     ended = await deepmath("report", *(places.get(one, one.replace("RUN", str(run))) for one in arguments))
     assert ended.status == 2
-    assert told in ended.err
+    assert message in ended.err
     assert ended.err.count("\n") == 1
     assert not (run / "report").exists()

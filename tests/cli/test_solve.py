@@ -16,7 +16,7 @@ async def test_answer_is_shown_in_a_box(deepmath, generator_address) -> None:
     assert "┃" in ended.out or "no answer" in ended.out
 
 
-async def test_json_has_the_fields_of_the_contract(deepmath, generator_address) -> None:
+async def test_json_has_the_contracts_fields(deepmath, generator_address) -> None:
     ended = await deepmath(
         "solve", "--generator", generator_address, "--json", "--samples", "3", "--seed", "1", QUESTION
     )
@@ -33,16 +33,16 @@ async def test_samples_end_with_the_majority(deepmath, generator_address) -> Non
     assert "majority" in ended.out
 
 
-async def test_file_ends_with_a_table_that_says_what_is_right(deepmath, generator_address, tmp_path) -> None:
+async def test_file_ends_with_a_table_of_verdicts(deepmath, generator_address, tmp_path) -> None:
     file = tmp_path / "problems.jsonl"
     problems = list(generate(6, "test", 0))
     file.write_text("".join(json.dumps({"problem": p.problem, "answer": p.answer}) + "\n" for p in problems))
     ended = await deepmath("solve", "--generator", generator_address, "--file", str(file), "--trace")
     assert ended.status == 0
-    assert "of 6 right" in ended.out
+    assert "of 6 correct" in ended.out
 
 
-async def test_malformed_line_is_told_and_costs_the_others_nothing(deepmath, generator_address) -> None:
+async def test_malformed_line_is_reported_and_the_others_are_solved(deepmath, generator_address) -> None:
     lines = [json.dumps({"problem": QUESTION}), "{broken", "[1]", json.dumps({"question": "What is 1 + 1?"}), "{}"]
     lines.append(json.dumps({"problem": ""}))
     ended = await deepmath("solve", "--generator", generator_address, "--json", "--file", "-", stdin="\n".join(lines))
@@ -55,7 +55,7 @@ async def test_malformed_line_is_told_and_costs_the_others_nothing(deepmath, gen
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([""], "question is empty"),
         ([], "give one QUESTION"),
@@ -65,39 +65,37 @@ async def test_malformed_line_is_told_and_costs_the_others_nothing(deepmath, gen
         ([QUESTION, "--mode", "guess"], "mode"),
         ([QUESTION, "--model", "./no-such-model"], "no model at ./no-such-model"),
         ([QUESTION, "--generator", "127.0.0.1:1", "--model", "x"], "leave out --generator"),
-        ([QUESTION, "--generator", "nonsense"], "no address"),
+        ([QUESTION, "--generator", "nonsense"], "is not a valid address"),
         (["--file", "no-such-file.jsonl"], "cannot read no-such-file.jsonl"),
     ],
 )
-async def test_wrong_usage_is_told_with_exit_status_2(deepmath, arguments: list[str], told: str) -> None:
+async def test_incorrect_usage_has_exit_status_2(deepmath, arguments: list[str], message: str) -> None:
     ended = await deepmath("solve", *arguments)
     assert ended.status == 2
-    assert told in ended.err
+    assert message in ended.err
 
 
-@pytest.mark.parametrize(("question", "told"), [("1" * 100_000, "bytes"), ("12 " * 5000, "tokens")])
-async def test_question_that_is_too_long_is_told_with_exit_status_2(
-    deepmath, generator_address, question: str, told: str
-) -> None:
+@pytest.mark.parametrize(("question", "message"), [("1" * 100_000, "bytes"), ("12 " * 5000, "tokens")])
+async def test_too_long_question_has_exit_status_2(deepmath, generator_address, question: str, message: str) -> None:
     ended = await deepmath("solve", "--generator", generator_address, question)
     assert ended.status == 2
-    assert told in ended.err
+    assert message in ended.err
 
 
-async def test_unreachable_generator_is_told_with_exit_status_1(deepmath) -> None:
+async def test_unreachable_generator_has_exit_status_1(deepmath) -> None:
     ended = await deepmath("solve", "--generator", "127.0.0.1:1", QUESTION)
     assert ended.status == 1
     assert "127.0.0.1:1 cannot be reached" in ended.err
 
 
 @pytest.mark.slow
-async def test_embedded_stack_starts_solves_and_stops(deepmath) -> None:
+async def test_embedded_stack_is_started_and_stopped(deepmath) -> None:
     ended = await deepmath("solve", "--json", "--temperature", "0", QUESTION)
     assert ended.status == 0
     assert json.loads(ended.out)["trajectories"][0]["status"] != "INFRASTRUCTURE_FAILED"
 
 
-async def test_unreachable_executor_is_told_with_exit_status_1_before_a_model_is_loaded(deepmath) -> None:
+async def test_unreachable_executor_has_exit_status_1_before_a_model_is_loaded(deepmath) -> None:
     ended = await deepmath("solve", "--executor", "127.0.0.1:1", QUESTION)
     assert ended.status == 1
     assert "executor at 127.0.0.1:1 cannot be reached" in ended.err
@@ -105,7 +103,7 @@ async def test_unreachable_executor_is_told_with_exit_status_1_before_a_model_is
 
 
 @pytest.mark.slow
-async def test_hub_name_that_cannot_be_loaded_is_told_with_exit_status_1(deepmath) -> None:
+async def test_unknown_hub_model_has_exit_status_1(deepmath) -> None:
     ended = await deepmath("solve", "--model", "no-such-owner/no-such-model", QUESTION)
     assert ended.status == 1
     assert "no-such-owner/no-such-model" in ended.err

@@ -1,4 +1,4 @@
-"""`deepmath train`: what it refuses, and how fast; what it shows; a real run from beginning to end."""
+"""`deepmath train`: rejected settings, views, and a complete run."""
 
 import asyncio
 import io
@@ -10,8 +10,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from deepmath.cli.training_panel import Panel, sparkline
-from deepmath.cli.training_views import JsonLines, Lines
+from deepmath.cli.training_panel import TrainingPanel, sparkline
+from deepmath.cli.training_views import TrainingJsonLines, TrainingLog
 from deepmath.exit_codes import EXIT_TERMINATED
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
@@ -42,22 +42,22 @@ UPDATES = [
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--config", "tiny-mth"], "did you mean tiny-math"),
-        (["optimizer.stps=3"], "did you mean optimizer.steps"),
+        (["--config", "tiny-mth"], "did you mean `tiny-math`"),
+        (["optimizer.stps=3"], "did you mean `optimizer.steps`"),
         (["--resume"], "--name NAME"),
         (["--go-on"], "--go-on --name NAME"),
         (["data.dataset=./none.jsonl"], "none.jsonl"),
         (["--trainer", "nowhere"], "is not a valid address"),
     ],
 )
-async def test_mistake_is_told_in_one_line_and_nothing_is_started(deepmath, tmp_path, arguments, reason: str) -> None:
+async def test_invalid_setting_is_one_line_and_nothing_is_started(deepmath, tmp_path, arguments, reason: str) -> None:
     ended = await deepmath("train", *arguments, "--runs", str(tmp_path / "runs"))
     assert ended.status == 2
     assert reason in ended.err
     assert ended.err.count("\n") == 1
 
 
-async def test_dry_run_prints_a_configuration_that_can_be_trained_with(deepmath, tmp_path) -> None:
+async def test_dry_run_prints_a_complete_configuration(deepmath, tmp_path) -> None:
     runs = ("--runs", str(tmp_path / "runs"))
     first = await deepmath("train", "--dry-run", "seed=5", *runs)
     assert first.status == 0
@@ -68,20 +68,20 @@ async def test_dry_run_prints_a_configuration_that_can_be_trained_with(deepmath,
     assert "seed: 5" in again.out
 
 
-async def test_runs_folder_that_cannot_be_written_to_is_told(deepmath, tmp_path) -> None:
+async def test_unwritable_runs_folder_has_exit_status_1(deepmath, tmp_path) -> None:
     (tmp_path / "file").touch()
     ended = await deepmath("train", "--runs", str(tmp_path / "file" / "runs"))
     assert ended.status == 1
     assert "cannot write to" in ended.err
 
 
-async def test_trainer_that_is_not_there_is_told(deepmath, free_port) -> None:
+async def test_unreachable_trainer_has_exit_status_1(deepmath, free_port) -> None:
     ended = await deepmath("train", "--trainer", f"127.0.0.1:{free_port}")
     assert ended.status == 1
     assert f"the trainer at 127.0.0.1:{free_port} cannot be reached" in ended.err
 
 
-async def test_sigterm_before_there_is_a_run_ends_the_command_and_what_it_has_started(tmp_path) -> None:
+async def test_sigterm_before_the_run_starts_stops_the_command_and_its_services(tmp_path) -> None:
     code = "from deepmath.cli.main import main; main()"
     command = (sys.executable, "-c", code, "train", "--runs", str(tmp_path / "runs"))
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
@@ -97,7 +97,7 @@ async def test_sigterm_before_there_is_a_run_ends_the_command_and_what_it_has_st
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_run_ends_with_before_and_after_and_an_adapter(deepmath, fresh_generator, tmp_path) -> None:
+async def test_run_reports_before_and_after_and_writes_an_adapter(deepmath, fresh_generator, tmp_path) -> None:
     runs = tmp_path / "runs"
     ended = await deepmath("train", *SMALL, f"generators=['{fresh_generator}']", "--runs", str(runs), "--name", "short")
     assert ended.status == 0, ended.err + (runs / "short" / "worker.log").read_text()
@@ -111,8 +111,8 @@ async def test_run_ends_with_before_and_after_and_an_adapter(deepmath, fresh_gen
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
 
 
-def test_lines_have_a_line_for_each_step_and_evaluation(capsys) -> None:
-    lines = Lines()
+def test_log_has_a_line_per_step_and_evaluation(capsys) -> None:
+    lines = TrainingLog()
     for update in UPDATES:
         lines.show(update)
     step, before = capsys.readouterr().out.splitlines()
@@ -120,8 +120,8 @@ def test_lines_have_a_line_for_each_step_and_evaluation(capsys) -> None:
     assert before.startswith("before training: accuracy 50.0%, calls Python 0.0%")
 
 
-def test_json_has_an_object_for_each_update_in_valid_json(capsys) -> None:
-    view = JsonLines()
+def test_json_has_a_valid_object_per_update(capsys) -> None:
+    view = TrainingJsonLines()
     for update in UPDATES:
         view.show(update)
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -132,19 +132,19 @@ def test_json_has_an_object_for_each_update_in_valid_json(capsys) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_panel_shows_everything_at_any_width(width: int) -> None:
+def test_panel_fits_any_width(width: int) -> None:
     console = Console(width=width, record=True, file=io.StringIO())
-    panel = Panel(console)
+    panel = TrainingPanel(console)
     for update in UPDATES[:-1]:
         panel.show(update)
     console.print(panel.render())
     shown = console.export_text()
-    assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "right is 2"))
+    assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "expected 2"))
     assert max(map(len, shown.splitlines())) <= width
 
 
 @pytest.mark.parametrize(
     ("values", "bars"), [([], ""), ([1.0], "▁"), ([2.0, 2.0], "▁▁"), ([0.0, 1.0], "▁█"), ([0, 0, 7, 7, 3, 4], "▁█▅")]
 )
-def test_sparkline_goes_from_least_to_greatest(values: list[float], bars: str) -> None:
+def test_sparkline_is_scaled_from_minimum_to_maximum(values: list[float], bars: str) -> None:
     assert sparkline(values, 3) == bars

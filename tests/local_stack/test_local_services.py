@@ -1,4 +1,4 @@
-"""Services that a command starts end with it, and begin whatever the process that starts them is at."""
+"""Services as child processes: started from a busy process, stopped with their parent."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from deepmath.local_stack.local_services import LocalServices
 
 _STACK = """
 import asyncio
-from deepmath.stack import LocalStack
+from deepmath.local_stack.stack import LocalStack
 
 async def main():
     async with LocalStack() as stack:
@@ -27,7 +27,7 @@ asyncio.run(main())
 """
 
 
-def test_service_ends_with_the_process_that_started_it_even_if_that_is_killed() -> None:
+def test_service_is_stopped_when_its_parent_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", _STACK], stdout=subprocess.PIPE) as process:
         assert process.stdout
         service = psutil.Process(int(process.stdout.readline()))
@@ -36,9 +36,9 @@ def test_service_ends_with_the_process_that_started_it_even_if_that_is_killed() 
     assert gone
 
 
-async def test_nothing_of_a_busy_process_comes_to_life_in_the_services_that_it_starts(executor, monkeypatch) -> None:
-    """Between fork and exec gRPC would start threads in the child, which end it when their descriptors are closed."""
-    monkeypatch.setattr(sys, "executable", "/bin/true")  # a service that ends at once, and has no last words of its own
+async def test_services_start_from_a_process_with_busy_grpc_threads(executor, monkeypatch) -> None:
+    """Python code between fork and exec would make gRPC start threads in the child, which kill it later."""
+    monkeypatch.setattr(sys, "executable", "/bin/true")  # a service that exits at once without a log line
 
     async def call() -> None:
         while True:
@@ -54,8 +54,8 @@ async def test_nothing_of_a_busy_process_comes_to_life_in_the_services_that_it_s
 
 
 @pytest.mark.slow
-def test_command_that_is_interrupted_while_the_model_loads_ends_without_a_traceback() -> None:
-    """The engine's processes have inherited the generator's output, and may live longer than it."""
+def test_command_interrupted_while_the_model_loads_exits_without_a_traceback() -> None:
+    """The engine's processes inherit the generator's output, and may outlive it."""
     command = [sys.executable, "-c", "from deepmath.cli.main import main; main()", "solve", "2 + 2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 200
@@ -69,7 +69,7 @@ def test_command_that_is_interrupted_while_the_model_loads_ends_without_a_traceb
 
 
 def _loading(pid: int) -> bool:
-    """Whether the generator has started processes of its own."""
+    """Whether the generator has started its engine's processes."""
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children():
             if "deepmath_generator" in process.cmdline():
