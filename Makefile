@@ -23,6 +23,8 @@ GENERATOR_IMAGE ?= deepmath-generator
 TRAINER_IMAGE ?= deepmath-trainer
 # `host`: some engines have no bridge network, and a package mirror may listen on this machine.
 BUILD_NETWORK ?= host
+# Further options of pytest, such as -x or --numprocesses 2 --dist loadgroup
+TEST_OPTIONS ?=
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
@@ -91,10 +93,10 @@ build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
 	@touch $@
 
 test: install ## run all tests on the real stack
-	@$(python) -m pytest
+	@$(python) -m pytest $(TEST_OPTIONS)
 
 test-fast: install ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
-	@$(python) -m pytest -m 'not slow and not vllm and not containers' --numprocesses 2 --dist loadgroup
+	@$(python) -m pytest -m 'not slow and not vllm and not containers' --numprocesses 2 --dist loadgroup $(TEST_OPTIONS)
 
 lint: install ## run ruff, mypy and buf
 	@.venv/bin/ruff check .

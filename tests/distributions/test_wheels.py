@@ -11,7 +11,7 @@ import pytest
 from support.evaluation_runs import OK, of_answers, write
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SERVICES = ("executor", "generator", "trainer")
 # What each distribution reads at run time, but for Python modules.
