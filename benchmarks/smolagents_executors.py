@@ -1,21 +1,20 @@
-"""What an agent's snippets cost in smolagents' executors: its local interpreter, its containers, and our sandbox.
+"""Latency of snippets in executors for smolagents: its local interpreter, its containers, and our sandbox.
 
-`python -m benchmarks.smolagents_executors` measures, side by side in one run and through the interface that CodeAgent
-uses, in milliseconds
+`python -m benchmarks.smolagents_executors` measures in milliseconds, through the interface that CodeAgent uses:
 
-    first_snippet   a new executor, given a tool, and `1 + 1` in it: what each new agent waits for
-    trivial         `1 + 1` in an executor that has run before
-    loop            a million steps of `x += i`
+    first_snippet   creating an executor, sending a tool, and running `1 + 1`: the start of each new agent
+    trivial         `1 + 1` in a warm executor
+    loop            a million iterations of `x += i`
     sympy_solve     `sp.solve(x**2 - 5*x + 6, x)`
     tool            a call of a tool that adds two numbers
 
     local     LocalPythonExecutor, in this process
-    sandbox   DeepMathExecutor on a service that runs already, at its default level
-    embedded  DeepMathExecutor that starts its own service (first_snippet only; the rest is as with `sandbox`)
-    docker    DockerExecutor, where an engine answers; its tools run in the container. Its image is smolagents' own but
-              for the base, DEEPMATH_PYTHON_IMAGE, and sympy in it; it gets a network of its own
+    sandbox   DeepMathExecutor on a running service, at its default level
+    embedded  DeepMathExecutor that starts its own service (first_snippet only; otherwise like `sandbox`)
+    docker    DockerExecutor, if a Docker engine is reachable; its tools run in the container. Its image is smolagents'
+              own, except for the base (DEEPMATH_PYTHON_IMAGE) and sympy; it has its own network
 
-All take turns for some rounds, and of each figure the median over all of its runs is taken.
+The executors take turns for several rounds; each figure is the median over all runs.
 Results: benchmarks/results/smolagents.json.
 """
 
@@ -48,7 +47,7 @@ SNIPPETS = {
     "tool": ("add(1, 2)", "3", 30),
 }
 IMPORTS = ["sympy"]
-NAME = "deepmath-smolagents-benchmark"  # of the image and of the network
+NAME = "deepmath-smolagents-benchmark"  # image and network
 DOCKERFILE = """
 ARG PYTHON_IMAGE
 FROM ${PYTHON_IMAGE}
@@ -57,7 +56,7 @@ ENV PATH=/venv/bin:$PATH
 EXPOSE 8888
 CMD ["jupyter", "kernelgateway", "--KernelGatewayApp.ip=0.0.0.0", "--KernelGatewayApp.port=8888"]
 """
-LONG = 600  # seconds: the local interpreter's own limit ends the loop where the machine is busy
+LIMIT_S = 600  # the local interpreter's default stops the loop on a busy machine
 
 
 @tool
@@ -65,21 +64,21 @@ def add(x: int, y: int) -> int:
     """Adds two numbers.
 
     Args:
-        x: One of them.
-        y: The other.
+        x: The first number.
+        y: The second number.
     """
     return x + y
 
 
 def main(rounds: int, docker: bool) -> dict[str, Any]:
-    """Measure everything and return it by name."""
+    """Measure all executors, and return the results by name."""
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     notes: dict[str, str] = {}
     loop = BackgroundLoop()
     stack = LocalStack()
     loop.run(loop.hold(stack))
     makers: dict[str, Callable[[], Any]] = {
-        "local": lambda: LocalPythonExecutor(IMPORTS, timeout_seconds=LONG),
+        "local": lambda: LocalPythonExecutor(IMPORTS, timeout_seconds=LIMIT_S),
         "sandbox": lambda: DeepMathExecutor(IMPORTS, stack.executor, timeout_seconds=60),
         "embedded": lambda: DeepMathExecutor(IMPORTS, timeout_seconds=60),
     }
@@ -88,7 +87,7 @@ def main(rounds: int, docker: bool) -> dict[str, Any]:
             build_image()
             makers["docker"] = docker_executor
         except (OSError, subprocess.CalledProcessError) as error:
-            notes["docker"] = f"could not be had: {error}"
+            notes["docker"] = f"not available: {error}"
     try:
         for number in range(rounds):
             for name, make in makers.items():
@@ -111,7 +110,7 @@ def main(rounds: int, docker: bool) -> dict[str, Any]:
 
 
 def measure(make: Callable[[], Any], only_first: bool) -> dict[str, list[float]]:
-    """Measure one new executor from its making on."""
+    """Measure one executor, from its creation."""
     times: dict[str, list[float]] = defaultdict(list)
     started = time.perf_counter()
     executor = make()
@@ -134,28 +133,27 @@ def measure(make: Callable[[], Any], only_first: bool) -> dict[str, list[float]]
 
 
 def run(executor: Any, code: str, value: str) -> None:
-    """Run `code`, whose last value has to be `value`."""
+    """Run `code`, and check its value."""
     output = executor(code)
-    said = str(output.output).strip().strip("'")
-    assert said == value, (code, output)
+    assert str(output.output).strip().strip("'") == value, (code, output)
 
 
 def docker_executor() -> Any:
-    """Return smolagents' executor in a container of the image that `build_image` made."""
+    """Return smolagents' executor in a container of the image that `build_image` builds."""
     from smolagents.remote_executors import DockerExecutor
 
-    given_up = threading.Timer(LONG, lambda: os._exit(1))  # it waits for its container for ever
-    given_up.daemon = True
-    given_up.start()
+    watchdog = threading.Timer(LIMIT_S, lambda: os._exit(1))  # it waits for its container without a timeout
+    watchdog.daemon = True
+    watchdog.start()
     try:
         logger, settings = AgentLogger(level=LogLevel.OFF), {"network": NAME}
         return DockerExecutor(IMPORTS, logger, image_name=NAME, build_new_image=False, container_run_kwargs=settings)
     finally:
-        given_up.cancel()
+        watchdog.cancel()
 
 
 def build_image() -> None:
-    """Build the image, and make its network: some engines have none by default."""
+    """Build the image, and create its network, since some engines have none by default."""
     base = os.environ.get("DEEPMATH_PYTHON_IMAGE", "python:3.11-slim-bookworm")
     build = [
         "docker",
@@ -177,7 +175,7 @@ def build_image() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-docker", action="store_true", help="leave smolagents' containers out")
+    parser.add_argument("--no-docker", action="store_true", help="skip smolagents' containers")
     arguments = parser.parse_args()
     measured = main(arguments.rounds, not arguments.no_docker)
     RESULTS.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""A code agent that has a maths agent at hand: `python examples/managed_math_agent.py "TASK" HOST:PORT [HOST:PORT]`.
+"""A code agent that manages a maths agent: `python examples/managed_math_agent.py "TASK" HOST:PORT [HOST:PORT]`.
 
-The first address is the generator of the code agent, with a general model and a context of 16 000 tokens or more; the
-second that of the maths agent, by default the same. The code agent's own code runs in our sandbox.
+The first address is the generator of the code agent: a general model with a context of 16 000 tokens or more. The
+second is the generator of the maths agent; default: the same. The code agent's own snippets run in the sandbox.
 """
 
 import sys
@@ -12,7 +12,7 @@ from deepmath.integrations.smolagents import DeepMathExecutor, DeepMathModel, Ma
 
 
 def main(task: str, general: str, maths: str | None = None) -> None:
-    """Have `task` done and print what it came to and what it cost."""
+    """Run `task`, and print its result and its token counts."""
     with (
         DeepMathModel(general, max_tokens=2000) as model,
         DeepMathModel(maths or general) as solver,
@@ -28,7 +28,7 @@ def main(task: str, general: str, maths: str | None = None) -> None:
         agent = CodeAgent([], model, managed_agents=[mathematician], executor=executor, verbosity_level=0)
         result = agent.run(task, return_full_result=True)
         print(result.output)
-        print(f"{result.token_usage.total_tokens} tokens, of the mathematician's last run apart: ", end="")
+        print(f"{result.token_usage.total_tokens} tokens; last run of the mathematician: ", end="")
         print(mathematician.monitor.get_total_token_counts().total_tokens)
 
 

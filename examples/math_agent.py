@@ -1,6 +1,6 @@
-"""The maths agent, step by step: `python examples/math_agent.py "QUESTION" [HOST:PORT]`; with --ui, in a browser.
+"""The maths agent step by step: `python examples/math_agent.py "QUESTION" [HOST:PORT]`; in a browser with --ui.
 
-Without an address it starts a local stack with the embedded model. `--ui` needs smolagents[gradio].
+By default it starts a local stack with the embedded model. `--ui` needs smolagents[gradio].
 """
 
 import sys
@@ -11,13 +11,11 @@ from deepmath.integrations.smolagents import DeepMathModel, MathAgent
 
 
 def main(question: str, address: str | None = None) -> None:
-    """Solve `question` and print each step when it ends."""
+    """Solve `question`, and print each step when it finishes."""
     with DeepMathModel(address, temperature=0) as model:
         agent = MathAgent(model, verbosity_level=0)
         if question == "--ui":
-            GradioUI(agent).launch(
-                share=False
-            )  # by default smolagents gives it an address that all the world can reach
+            GradioUI(agent).launch(share=False)  # smolagents' default is a public address
             return
         for event in agent.run(question, stream=True):
             if isinstance(event, ActionStep):
