@@ -151,14 +151,14 @@ class Difference(NamedTuple):
     why: str
 
 
-_PYTHON = "Snippets are run by Python itself"
+_PYTHON = "Snippets run in CPython"
 _LINE = "An error names the line"
 _VALUE = "The value of a snippet is that of its last expression"
-_IMPORTS = "What may be imported is the executor's to say"
-_TEXT = "A value that JSON has no form for comes out as its text"
-_TOOLS = "Names of tools can be assigned to"
-_END = "A bare `except:` sees the end of the snippet"
-_UNSAFE = "Dunder names and builtins are not forbidden"
+_IMPORTS = "The executor decides what may be imported"
+_TEXT = "A value without a JSON representation is returned as text"
+_TOOLS = "Names of tools can be assigned"
+_END = "A bare `except:` catches the end of the snippet"
+_UNSAFE = "Dunder names and builtins are allowed"
 
 DIFFERENT = {
     "matrix_product": Difference(

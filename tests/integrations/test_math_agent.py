@@ -27,7 +27,7 @@ TASK = "What is 6 * 7?"
 
 @pytest.fixture
 def shown() -> io.StringIO:
-    """What an agent prints."""
+    """The output of an agent."""
     return io.StringIO()
 
 
