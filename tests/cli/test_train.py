@@ -1,19 +1,12 @@
-"""`deepmath train`: rejected settings, views, and a complete run."""
+"""`deepmath train`: rejected settings, and a complete run."""
 
 import asyncio
-import io
-import json
-import math
 import sys
 
 import psutil
 import pytest
-from rich.console import Console
 
-from deepmath.cli.training_panel import TrainingPanel, sparkline
-from deepmath.cli.training_views import TrainingJsonLines, TrainingLog
 from deepmath.exit_codes import EXIT_TERMINATED
-from deepmath.trainer.v1 import trainer_pb2 as pb
 
 SMALL = (
     "rollout.groups=2",
@@ -22,21 +15,6 @@ SMALL = (
     "optimizer.steps=2",
     "evaluation.problems=8",
 )
-
-
-def metrics(step: int, **values: float) -> pb.WatchRunResponse:
-    return pb.WatchRunResponse(metrics=pb.StepMetrics(step=step, metrics=values))
-
-
-RUN = pb.Run(name="lesson", status=pb.STATUS_RUNNING, step=1, steps=10)
-UPDATES = [
-    pb.WatchRunResponse(run=RUN),
-    metrics(1, reward=0.5, accuracy=0.25, loss=math.nan),
-    pb.WatchRunResponse(
-        trace=pb.SampleTrace(step=1, problem="[red]1 + 1", gold="2", answer="3", reward=0.1, text="so")
-    ),
-    pb.WatchRunResponse(run=pb.Run(name="lesson", status=pb.STATUS_DONE, step=10, before=pb.Evaluation(accuracy=0.5))),
-]
 
 
 @pytest.mark.parametrize(
@@ -109,42 +87,3 @@ async def test_run_reports_before_and_after_and_writes_an_adapter(deepmath, fres
     assert (run / "adapter" / "README.md").is_file()
     assert len(list((run / "plots").glob("*.png"))) == 6
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
-
-
-def test_log_has_a_line_per_step_and_evaluation(capsys) -> None:
-    lines = TrainingLog()
-    for update in UPDATES:
-        lines.show(update)
-    step, before = capsys.readouterr().out.splitlines()
-    assert step == "step  1/10  reward 0.50  accuracy 0.25"
-    assert before.startswith("before training: accuracy 50.0%, calls Python 0.0%")
-
-
-def test_json_has_a_valid_object_per_update(capsys) -> None:
-    view = TrainingJsonLines()
-    for update in UPDATES:
-        view.show(update)
-    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["event"] for one in objects] == ["run", "metrics", "trace", "run"]
-    assert objects[1]["metrics"]["loss"] is None
-    assert objects[-1]["status"] == "done"
-    assert objects[-1]["before"]["accuracy"] == 0.5
-
-
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_panel_fits_any_width(width: int) -> None:
-    console = Console(width=width, record=True, file=io.StringIO())
-    panel = TrainingPanel(console)
-    for update in UPDATES[:-1]:
-        panel.show(update)
-    console.print(panel.render())
-    shown = console.export_text()
-    assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "expected 2"))
-    assert max(map(len, shown.splitlines())) <= width
-
-
-@pytest.mark.parametrize(
-    ("values", "bars"), [([], ""), ([1.0], "▁"), ([2.0, 2.0], "▁▁"), ([0.0, 1.0], "▁█"), ([0, 0, 7, 7, 3, 4], "▁█▅")]
-)
-def test_sparkline_is_scaled_from_minimum_to_maximum(values: list[float], bars: str) -> None:
-    assert sparkline(values, 3) == bars

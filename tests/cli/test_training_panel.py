@@ -1,0 +1,29 @@
+"""The live panel of a training run."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from deepmath.cli.training_panel import TrainingPanel, sparkline
+
+from .training_updates import UPDATES
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_panel_fits_any_width(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    panel = TrainingPanel(console)
+    for update in UPDATES[:-1]:
+        panel.show(update)
+    console.print(panel.render())
+    shown = console.export_text()
+    assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "expected 2"))
+    assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"), [([], ""), ([1.0], "▁"), ([2.0, 2.0], "▁▁"), ([0.0, 1.0], "▁█"), ([0, 0, 7, 7, 3, 4], "▁█▅")]
+)
+def test_sparkline_is_scaled_from_minimum_to_maximum(values: list[float], bars: str) -> None:
+    assert sparkline(values, 3) == bars

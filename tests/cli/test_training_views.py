@@ -1,0 +1,27 @@
+"""Views of a training run: log lines and JSON lines."""
+
+import json
+
+from deepmath.cli.training_views import TrainingJsonLines, TrainingLog
+
+from .training_updates import UPDATES
+
+
+def test_log_has_a_line_per_step_and_evaluation(capsys) -> None:
+    lines = TrainingLog()
+    for update in UPDATES:
+        lines.show(update)
+    step, before = capsys.readouterr().out.splitlines()
+    assert step == "step  1/10  reward 0.50  accuracy 0.25"
+    assert before.startswith("before training: accuracy 50.0%, calls Python 0.0%")
+
+
+def test_json_has_a_valid_object_per_update(capsys) -> None:
+    view = TrainingJsonLines()
+    for update in UPDATES:
+        view.show(update)
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["event"] for one in objects] == ["run", "metrics", "trace", "run"]
+    assert objects[1]["metrics"]["loss"] is None
+    assert objects[-1]["status"] == "done"
+    assert objects[-1]["before"]["accuracy"] == 0.5
