@@ -41,7 +41,7 @@ def pipe(tmp_path) -> Iterator[tuple[Path, int]]:
 async def test_line_has_client_code_hash_limits_outcome_and_usage(executor):
     async with executor.session(session_id="recorded", client="trainer-3") as session:
         result = await session.run("sum(range(10**6))", wall_ms=900)
-    (line,) = [line for line in executor.audit() if line["session"] == "recorded"]
+    (line,) = await executor.audit_of("recorded")
     assert (line["client"], line["host"], line["sequence"], line["outcome"]) == ("trainer-3", "unix", 1, "OK")
     assert line["code_sha256"] == hashlib.sha256(b"sum(range(10**6))").hexdigest()
     assert line["limits"] == {"wall_ms": 900, "cpu_ms": 20_000, "memory_bytes": 512 << 20, "output_bytes": 16 << 10}
@@ -53,7 +53,7 @@ async def test_line_has_client_code_hash_limits_outcome_and_usage(executor):
 async def test_snippet_refused_by_preflight_leaves_a_line(small_executor):
     async with small_executor.session(session_id="refused") as session:
         await session.run("x = = 1")
-    (line,) = [line for line in small_executor.audit() if line["session"] == "refused"]
+    (line,) = await small_executor.audit_of("refused")
     assert (line["sequence"], line["outcome"], line["cpu_ms"]) == (1, "EXCEPTION", 0)
 
 

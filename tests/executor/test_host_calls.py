@@ -178,7 +178,7 @@ async def test_client_that_disconnects_during_a_call_ends_the_sandbox(small_exec
         await caller.send("add(1, 2)")
         await caller.next_call()
     await small_executor.until(lambda load: load.live_sessions == load.running_snippets == 0, seconds=2)
-    (line,) = [line for line in small_executor.audit() if line["session"] == "gone"]
+    (line,) = await small_executor.audit_of("gone")
     assert line["outcome"] == "UNSPECIFIED"
     assert (await small_executor.execute("1")).value == "1"
 

@@ -208,7 +208,7 @@ async def test_every_snippet_leaves_an_audit_line_without_its_code(executor):
     async with executor.session(session_id="trajectory-7") as session:
         await session.run("secret_name = 41")
         await session.run("1 / 0", wall_ms=900)
-        first, second = [line for line in executor.audit() if line["session"] == "trajectory-7"]
+        first, second = await executor.audit_of("trajectory-7", 2)
     assert (first["sequence"], first["outcome"]) == (1, "OK")
     assert first["code_sha256"] == hashlib.sha256(b"secret_name = 41").hexdigest()
     assert (second["outcome"], second["limits"]["wall_ms"]) == ("EXCEPTION", 900)
@@ -220,7 +220,7 @@ async def test_snippet_whose_client_disconnects_leaves_an_audit_line(executor):
         await session.send("while True: pass", 1)
         await executor.until(lambda load: load.running_snippets == 1)
     await executor.until(lambda load: load.running_snippets == 0)
-    (line,) = [line for line in executor.audit() if line["session"] == "gone"]
+    (line,) = await executor.audit_of("gone")
     assert (line["sequence"], line["outcome"]) == (1, "UNSPECIFIED")
     assert line["code_sha256"] == hashlib.sha256(b"while True: pass").hexdigest()
 

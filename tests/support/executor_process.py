@@ -94,6 +94,13 @@ class Executor:
     def audit(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
 
+    async def audit_of(self, session_id: str, count: int = 1) -> list[dict[str, object]]:
+        """Return the audit lines of a session, once there are `count`: in a container, stderr arrives with a delay."""
+        async with asyncio.timeout(10):
+            while len(found := [line for line in self.audit() if line["session"] == session_id]) < count:
+                await asyncio.sleep(0.05)
+        return found
+
     def reaper(self) -> int:
         """Return the parent of zygote and sandboxes: the only process all of whose children are childless."""
         return next(pid for pid in descendants(self.pid) if (below := children(pid)) and not children(below[0]))
