@@ -26,8 +26,10 @@ def exec_(
     executor: Annotated[str | None, typer.Option(help="Executor address. Default: start an executor.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random and numpy.random.")] = 0,
-    wall_seconds: Annotated[float | None, typer.Option(min=0.001, help="Wall-clock limit per cell.")] = None,
-    memory_mib: Annotated[int | None, typer.Option(min=1, help="Memory limit of the session.")] = None,
+    wall_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Wall-clock limit per cell, in seconds.")
+    ] = None,
+    memory_mib: Annotated[int | None, typer.Option(min=1, help="Memory limit of the session, in MiB.")] = None,
 ) -> None:
     """Run Python in the sandbox. Cells of a file share variables. Exit status 1 if a cell fails."""
     limits = {"wall_ms": int(1000 * (wall_seconds or 0)), "memory_bytes": (memory_mib or 0) << 20}

@@ -20,7 +20,7 @@ _VERIFY_S = 3.0
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations.", metavar="RUN...")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations.", metavar="RUN")],
     output: Annotated[Path | None, typer.Option(help="Output folder.", show_default="report in the first RUN")] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Samples per problem in a majority vote.", show_default="all samples")

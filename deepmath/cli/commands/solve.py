@@ -54,8 +54,12 @@ def solve(
     seed: Annotated[int | None, typer.Option(min=0, help="Sampling seed, for repeatable samples.")] = None,
     max_tokens: MaxTokens = None,
     max_steps: MaxSteps = None,
-    snippet_seconds: Annotated[float | None, typer.Option(min=0.001, help="Wall-clock limit per snippet.")] = None,
-    wall_seconds: Annotated[float | None, typer.Option(min=0.001, help="Wall-clock budget per sample.")] = None,
+    snippet_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Wall-clock limit per snippet, in seconds.")
+    ] = None,
+    wall_seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="Wall-clock budget per sample, in seconds.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="With --file: questions in flight at once.")] = 64,
 ) -> None:
     """Solve one question, or a file of questions. Exit status 1 if a question fails."""
