@@ -97,7 +97,7 @@ class Executor:
     async def audit_of(self, session_id: str, count: int = 1) -> list[dict[str, object]]:
         """Return the audit lines of a session, once there are `count`: in a container, stderr arrives with a delay."""
         async with asyncio.timeout(10):
-            while len(found := [line for line in self.audit() if line["session"] == session_id]) < count:
+            while len(found := [line for line in self.audit() if line["session"] == session_id]) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return found
 
