@@ -47,7 +47,7 @@ class LazyGroup(TyperGroup):
         try:
             return get_command(import_module(f"{self.package}.{name}").app)
         except ModuleNotFoundError as error:
-            if name not in _SOURCES:
+            if name not in _SOURCES or (error.name or "").startswith("deepmath"):
                 raise
             source = f"{_SOURCES[name]}, from the checkout or from its wheel"
             raise InvalidRequest(f"{name} needs {error.name}, which is not installed; it comes with {source}") from None
