@@ -25,8 +25,7 @@ FINAL = {"final_answer": FinalAnswerTool()}
 
 
 def test_readme_example_runs():
-    section = (ROOT / "README.md").read_text().partition("## smolagents")[2]
-    example = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    (example,) = re.findall(r"```python\n(from smolagents .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in example.splitlines() if line.strip()]) <= 6
     names = {"model": ScriptedModel(["final_answer(sum(n * n for n in range(1, 41)))"]), "multiply": add}
     exec(example, names)

@@ -21,7 +21,8 @@ from deepmath.sandbox import (
     SandboxPool,
 )
 
-DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "sandbox.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTATION, README = ROOT / "docs" / "sandbox.md", ROOT / "README.md"
 OUR_MODULES = """
 import random
 sorted(name for name in random._os.sys.modules if name.partition(".")[0].startswith("deepmath"))
@@ -46,12 +47,13 @@ def run_program(tmp_path: Path):
     return run
 
 
-def documented_examples() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+def documented_examples(page: Path = DOCUMENTATION) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def test_first_documented_example_prints_what_it_says(run_program) -> None:
-    example, *_ = documented_examples()
+@pytest.mark.parametrize("page", [DOCUMENTATION, README], ids=["documentation", "readme"])
+def test_first_documented_example_prints_what_it_says(run_program, page: Path) -> None:
+    example, *_ = documented_examples(page)
     expected = re.findall(r"print\(.*\)\s+# (.*)", example)
     assert expected
     assert run_program(example).splitlines() == expected
