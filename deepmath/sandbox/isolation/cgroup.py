@@ -76,7 +76,9 @@ def _create(controller: str, limit: int) -> Path:
     """Create a group below this process's own and set its limit."""
     own, version = _own_group(controller)
     for orphan in own.glob(f"{_NAME}-*"):  # left by a supervisor that was killed; a group in use cannot be removed
-        _remove(orphan)
+        supervisor_pid = orphan.name.rpartition("-")[2]
+        if not Path("/proc", supervisor_pid).exists():  # a running one may not have used its group yet
+            _remove(orphan)
     if version == 2:
         _delegate(own, controller)
     group = own / f"{_NAME}-{os.getpid()}"
