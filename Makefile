@@ -43,6 +43,7 @@ install: .venv/.installed ## install everything in .venv, unless it is up to dat
 	@touch $@
 
 wheels: install ## build the wheels of the four distributions in dist/
+	@rm -f dist/deepmath_*.whl
 	@$(uv) build --quiet --wheel --all-packages --build-constraint constraints/build.txt --out-dir dist
 
 # The wheels in an environment of their own, as they are installed elsewhere: by path, with our versions of the rest.
