@@ -23,8 +23,12 @@ GENERATOR_IMAGE ?= deepmath-generator
 TRAINER_IMAGE ?= deepmath-trainer
 # `host`: some engines have no bridge network, and a package mirror may listen on this machine.
 BUILD_NETWORK ?= host
-# Further options of pytest, such as -x or --numprocesses 2 --dist loadgroup
+# Processes that run tests; `--dist loadgroup` keeps tests that share an engine in one of them (tests/conftest.py).
+WORKERS ?= 2
+# Further options of pytest, such as -x
 TEST_OPTIONS ?=
+pytest = $(python) -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TEST_OPTIONS)
+
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
@@ -94,10 +98,10 @@ build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
 	@touch $@
 
 test: install ## run all tests on the real stack
-	@$(python) -m pytest $(TEST_OPTIONS)
+	@$(pytest)
 
 test-fast: install ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
-	@$(python) -m pytest -m 'not slow and not vllm and not containers' --numprocesses 2 --dist loadgroup $(TEST_OPTIONS)
+	@$(pytest) -m 'not slow and not vllm and not containers'
 
 lint: install ## run ruff, mypy and buf
 	@.venv/bin/ruff check .
