@@ -15,6 +15,12 @@ locked := --constraint constraints/dev.txt --build-constraint constraints/build.
 # Problems in the four-way table of `make run`: 16 samples of each in each mode.
 DEMO_PROBLEMS ?= 20
 
+# Processes that run tests; `--dist loadgroup` keeps tests that share an engine in one of them (tests/conftest.py).
+WORKERS ?= 2
+# Further options of pytest, such as -x
+TEST_OPTIONS ?=
+pytest = $(python) -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TEST_OPTIONS)
+
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
 IMAGES ?= executor generator trainer
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -23,12 +29,6 @@ GENERATOR_IMAGE ?= deepmath-generator
 TRAINER_IMAGE ?= deepmath-trainer
 # `host`: some engines have no bridge network, and a package mirror may listen on this machine.
 BUILD_NETWORK ?= host
-# Processes that run tests; `--dist loadgroup` keeps tests that share an engine in one of them (tests/conftest.py).
-WORKERS ?= 2
-# Further options of pytest, such as -x
-TEST_OPTIONS ?=
-pytest = $(python) -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TEST_OPTIONS)
-
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
