@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import torch
 
 from .conftest import RecordedRun, small, trained_in_process
 
@@ -46,17 +45,19 @@ async def one_step(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedR
 @pytest.fixture
 def trainer(one_step: RecordedRun) -> Any:
     """The trainer of the run, without scores of another test."""
+    import torch
+
     one_step.trainer.scores.start_batch(torch.ones(len(one_step.losses[0]["advantages"]), dtype=torch.bool))
     return one_step.trainer
 
 
 @pytest.fixture
-def loss(one_step: RecordedRun) -> dict[str, torch.Tensor]:
+def loss(one_step: RecordedRun) -> dict[str, Any]:
     """A copy of the tensors that the loss of the step got."""
     return {name: tensor.clone() for name, tensor in one_step.losses[0].items()}
 
 
-def rows(loss: dict[str, torch.Tensor]) -> list[Row]:
+def rows(loss: dict[str, Any]) -> list[Row]:
     """Return the trajectories in a loss, without padding, in sorted order."""
     found = []
     for i in range(len(loss["prompt_ids"])):
@@ -88,6 +89,8 @@ async def test_ids_masks_and_log_probabilities_in_the_loss_are_those_that_were_s
 
 
 async def test_tokens_of_tools_have_no_gradient(trainer, loss, monkeypatch) -> None:
+    import torch
+
     mask = loss["completion_mask"] * loss["tool_mask"]
     leaf = None
 
@@ -125,6 +128,7 @@ async def test_temperature_of_the_loss_is_that_of_sampling_throughout_the_schedu
 
 
 async def test_wrong_temperature_in_the_loss_would_be_detected(one_step, trainer, loss) -> None:
+    import torch
     from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
 
     ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
@@ -153,7 +157,7 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(generator_without_exe
     assert loss["advantages"][in_loss == 0].abs().max() == 0
 
 
-def gradients_of(trainer, loss: dict[str, torch.Tensor], scoring: type) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def gradients_of(trainer, loss: dict[str, Any], scoring: type) -> tuple[Any, list[Any]]:
     """Return the loss, and the gradient of each weight, with the scoring of class `scoring`."""
     trainer.model.zero_grad()
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +168,8 @@ def gradients_of(trainer, loss: dict[str, torch.Tensor], scoring: type) -> tuple
     return value.detach(), [weight.grad.clone() for weight in trainer.model.parameters() if weight.grad is not None]
 
 
-def assert_same_loss_as_trl(trainer, loss: dict[str, torch.Tensor]) -> None:
+def assert_same_loss_as_trl(trainer, loss: dict[str, Any]) -> None:
+    import torch
     from deepmath_trainer.grpo_trainer import GrpoTrainer
     from trl import GRPOTrainer
 
@@ -176,12 +181,16 @@ def assert_same_loss_as_trl(trainer, loss: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("flat", [0, 5, 8])
 async def test_values_and_gradients_are_those_of_the_padded_batch(trainer, loss, flat: int) -> None:
+    import torch
+
     loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
     loss["advantages"][:flat] = 0  # these rows are scored without a gradient
     assert_same_loss_as_trl(trainer, loss)
 
 
 async def test_cached_scores_give_the_loss_its_values_and_gradients_in_any_order_of_the_rows(trainer, loss) -> None:
+    import torch
+
     loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
     loss["advantages"][:3] = 0
     order = torch.randperm(len(loss["advantages"]))

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from deepmath_trainer.model_card import write_card
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
@@ -24,6 +24,12 @@ def folder(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def config() -> TrainConfig:
     return parse_config(read_recipe("tiny-math"), ["generators=['10.0.0.1:50052']", "name=example"])
+
+
+def write_card(*arguments: Any) -> Path:
+    from deepmath_trainer.model_card import write_card
+
+    return write_card(*arguments)
 
 
 def head(card: Path) -> dict:

@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from accelerate.commands.config.config_args import load_config_from_file
 from deepmath_trainer import worker_launch
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_config_parser import RECIPES, parse_config, read_recipe
@@ -78,6 +77,8 @@ def test_prompt_of_the_recipes_has_four_examples(faithful: TrainConfig) -> None:
 
 @pytest.mark.parametrize("file", ACCELERATE, ids=lambda file: file.stem)
 def test_accelerate_accepts_every_key_of_its_configuration(file: Path, launch_help: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
     config = load_config_from_file(str(file))  # rejects unknown keys
     assert config.distributed_type.value == {"fsdp": "FSDP", "deepspeed-zero3": "DEEPSPEED"}[file.stem]
     for key in (*config.fsdp_config, *config.deepspeed_config):

@@ -1,16 +1,30 @@
 """The reference adapter follows the policy."""
 
+from typing import Any
+
 import pytest
-import torch
-from deepmath_trainer.reference_adapter import nearest_product, update_reference
-from deepmath_trainer.trl_patches.adapter_names import POLICY, REFERENCE
-from peft import LoraConfig, PeftModel, get_peft_model
 
 RANK = 3
+POLICY, REFERENCE = "default", "ref"
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    import torch
+
+    return torch
+
+
+def update_reference(model: Any, mixup: float) -> None:
+    from deepmath_trainer.reference_adapter import update_reference
+
+    update_reference(model, mixup)
 
 
 @pytest.fixture
-def model() -> PeftModel:
+def model(torch) -> Any:
+    from peft import LoraConfig, get_peft_model
+
     torch.manual_seed(0)
     base = torch.nn.Sequential(torch.nn.Linear(8, 12), torch.nn.Linear(12, 6))
     config = LoraConfig(r=RANK, lora_alpha=6, use_rslora=True, target_modules=["0", "1"])
@@ -22,33 +36,35 @@ def model() -> PeftModel:
     return model
 
 
-def change(model: PeftModel, adapter: str) -> list[torch.Tensor]:
+def change(model: Any, adapter: str) -> list[Any]:
     """Return what an adapter adds to each layer's weights."""
     return [layer.get_delta_weight(adapter) for layer in model.modules() if hasattr(layer, "get_delta_weight")]
 
 
-def test_first_update_is_exact(model: PeftModel) -> None:
+def test_first_update_is_exact(model, torch) -> None:
     policy = change(model, POLICY)
     update_reference(model, mixup=0.4)
     for moved, whole in zip(change(model, REFERENCE), policy, strict=True):
         torch.testing.assert_close(moved, 0.4 * whole)
 
 
-def test_policy_is_unchanged(model: PeftModel) -> None:
+def test_policy_is_unchanged(model, torch) -> None:
     before = change(model, POLICY)
     update_reference(model, mixup=0.4)
     for was, now in zip(before, change(model, POLICY), strict=True):
         torch.testing.assert_close(was, now, rtol=0, atol=0)
 
 
-def test_full_update_equals_the_policy(model: PeftModel) -> None:
+def test_full_update_equals_the_policy(model, torch) -> None:
     update_reference(model, mixup=0.3)
     update_reference(model, mixup=1.0)
     for moved, policy in zip(change(model, REFERENCE), change(model, POLICY), strict=True):
         torch.testing.assert_close(moved, policy)
 
 
-def test_product_is_reduced_to_the_nearest_of_its_rank() -> None:
+def test_product_is_reduced_to_the_nearest_of_its_rank(torch) -> None:
+    from deepmath_trainer.reference_adapter import nearest_product
+
     torch.manual_seed(1)
     up, down = torch.randn(20, 6), torch.randn(6, 30)
     near = torch.matmul(*nearest_product(up, down, rank=4))

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-from deepmath_generator.service import GeneratorServicer
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.trajectory_journal import TrajectoryJournal
-from safetensors.torch import load_file
 
 from .conftest import SECRET, small
 
@@ -40,6 +37,8 @@ class KilledRun:
 
 @pytest.fixture(scope="module")
 async def killed_run(serve_generator, worker, tmp_path_factory) -> KilledRun:
+    from deepmath_generator.service import GeneratorServicer
+
     requested: list[str] = []
 
     class RecordingServicer(GeneratorServicer):
@@ -79,6 +78,9 @@ def problems(folder: RunFolder) -> list[tuple[int, str]]:
 
 def state(checkpoint: Path) -> dict[str, object]:
     """Return everything that a run resumes from."""
+    import torch
+    from safetensors.torch import load_file
+
     return {
         "adapter": load_file(checkpoint / "adapter_model.safetensors"),
         "optimizer": torch.load(checkpoint / "optimizer.pt")["state"],
@@ -88,6 +90,8 @@ def state(checkpoint: Path) -> dict[str, object]:
 
 
 def assert_same(one: object, other: object) -> None:
+    import torch
+
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from deepmath_trainer import training_data
 from deepmath_trainer.run_config import DataConfig
@@ -46,6 +45,8 @@ def jsonl_of(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "parquet", "csv", "saved", "saved splits", "folder"])
 def test_local_data_is_read_in_every_format(form: str, tmp_path: Path) -> None:
+    import datasets
+
     dataset, path = datasets.Dataset.from_list(ROWS), tmp_path / f"problems.{form}"
     match form:
         case "jsonl":
@@ -121,6 +122,8 @@ def test_limit_draws_a_sample_by_the_seed(jsonl_of: Any) -> None:
 
 
 def test_open_math_reasoning_is_mapped_by_default(tmp_path: Path) -> None:
+    import datasets
+
     row = {"problem": "a?", "expected_answer": "1", "problem_type": "has_answer_extracted", "generated_solution": "s"}
     rows = [row, row | {"problem": "b?", "problem_type": "no_answer_extracted"}, row | {"generated_solution": "t"}]
     tir = datasets.Dataset.from_list(rows)
@@ -202,12 +205,16 @@ def test_unreadable_file_is_rejected(tmp_path: Path, name: str, content: bytes |
 
 
 def test_saved_dataset_without_rows_is_rejected(tmp_path: Path) -> None:
+    import datasets
+
     datasets.Dataset.from_list(ROWS).select([]).save_to_disk(tmp_path / "saved")
     with pytest.raises(InvalidRequest, match="saved is empty"):
         load_problems(DataConfig(dataset=str(tmp_path / "saved")), 0)
 
 
 def test_unknown_split_is_rejected_with_the_known_ones(tmp_path: Path) -> None:
+    import datasets
+
     datasets.DatasetDict(tir=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
     with pytest.raises(InvalidRequest, match="no split train; there are tir"):
         load_problems(DataConfig(dataset=str(tmp_path / "saved")), 0)
