@@ -15,6 +15,7 @@ from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.limits import Limits
 
+NEEDS_MATHS = False
 CALLER = Caller("10.0.0.1", "trainer")
 LIMITS = Limits(1000, 900, 1 << 20, 4096)
 CODE = "secret = 41"
