@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +20,7 @@ os.environ |= {
     "VLLM_NO_USAGE_STATS": "1",
 }
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; processes that tests start would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; processes of tests would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from deepmath_generator.config import GeneratorConfig
@@ -29,6 +30,9 @@ from support.ports import free_ports
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack
 from deepmath.serving.grpc_server import GrpcServer
+
+if TYPE_CHECKING:  # vLLM is slow to import
+    from deepmath_generator.vllm_engine import VllmEngine
 
 # By the fixtures that a test uses, however indirectly.
 MARKED_BY = {"engine": "vllm", "docker_engine": "containers", "image": "containers"}
@@ -73,7 +77,7 @@ def config() -> GeneratorConfig:
 
 
 @pytest.fixture(scope="session")
-async def engine(config: GeneratorConfig) -> AsyncIterator["VllmEngine"]:  # noqa: F821  (vLLM is slow to import)
+async def engine(config: GeneratorConfig) -> AsyncIterator["VllmEngine"]:
     """vLLM with the embedded model."""
     ours = dict(os.environ)
     from deepmath_generator.vllm_engine import VllmEngine
@@ -90,7 +94,7 @@ async def engine(config: GeneratorConfig) -> AsyncIterator["VllmEngine"]:  # noq
 class Served:
     """A generator around the engine that all tests share."""
 
-    engine: "VllmEngine"  # noqa: F821
+    engine: "VllmEngine"
     """Its own view of that engine, at its own version of the policy."""
     address: str
 

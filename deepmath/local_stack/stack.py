@@ -1,7 +1,7 @@
 """The local stack: an executor and a generator as child processes that stop with a block."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Self
@@ -29,7 +29,7 @@ class LocalStack(LocalServices):
         *,
         executor: str | None = None,
         listen: dict[str, str] | None = None,
-        arguments: dict[str, Sequence[str]] | None = None,
+        arguments: Mapping[str, Sequence[str]] | None = None,
         show_logs: bool = False,
     ) -> None:
         super().__init__(show_logs)

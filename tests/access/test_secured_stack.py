@@ -44,7 +44,7 @@ async def stack(tmp_path_factory) -> AsyncIterator[Stack]:
     }
     tokens = {name: add_token(known, name, *granted) for name, granted in scopes.items()}
 
-    def options(service: str, *others: object) -> tuple[object, ...]:
+    def options(service: str, *others: str | Path) -> tuple[str | Path, ...]:
         own = ("--token-file", tokens[service]) if service in tokens else ()
         return ("--tls", authority.issue(service), "--tokens", known, *own, *others)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
+from support.health import health_stub
 from support.secured import ELSEWHERE, Authority, Served, mount, replace, serving, swap
 
 from deepmath.clients import ExecutorClient, TrainerClient
@@ -174,7 +175,9 @@ def certificate_of(served: Served, tls: Path) -> str:
         socket.create_connection(("127.0.0.1", served.port), 5) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
     ):
-        return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True))
+        certificate = secured.getpeercert(binary_form=True)
+        assert certificate
+        return ssl.DER_cert_to_PEM_cert(certificate)
 
 
 async def test_half_rotated_certificate_is_logged_once_and_the_old_one_stays_in_use(authority, alice, tmp_path):
@@ -255,7 +258,7 @@ async def test_plaintext_health_endpoint_serves_nothing_but_health(authority, al
         address = line.removeprefix("health on ")
         assert await health(address) == 0
         async with grpc.aio.insecure_channel(address) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            stub = health_stub(channel)
             name = health_pb2.HealthCheckRequest(service="deepmath.executor.v1.ExecutorService")
             assert (await stub.Check(name)).status == health_pb2.HealthCheckResponse.SERVING
             with pytest.raises(grpc.aio.AioRpcError) as rejected:

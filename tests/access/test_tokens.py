@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -103,7 +104,7 @@ async def test_health_needs_no_token_and_reflection_does(guarded):
     command = (sys.executable, "-m", "deepmath.serving.health_check", "--tls", str(guarded.tls), guarded.served.address)
     assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
     async with guarded.client() as client:
-        stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(client.channel)
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         with pytest.raises(grpc.aio.AioRpcError) as rejected:
             async for _ in stub.ServerReflectionInfo(iter([request])):

@@ -58,7 +58,7 @@ def test_modules_import_each_other_in_no_circle(tree: Tree) -> None:
     left = {name: tree.imported(module) for name, module in tree.modules.items()}
     while leaves := {name for name, imported in left.items() if not imported}:
         left = {name: imported - leaves for name, imported in left.items() if name not in leaves}
-    roots = True
+    roots = set(left)
     while roots:  # leave out what merely imports a circle
         roots = left.keys() - {name for imported in left.values() for name in imported}
         left = {name: imported for name, imported in left.items() if name not in roots}

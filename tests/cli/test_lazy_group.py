@@ -43,7 +43,7 @@ def test_help_loads_no_command_and_takes_less_than_half_a_second_of_cpu_time() -
 @pytest.mark.parametrize("name", COMMANDS)
 def test_summary_is_the_first_sentence_of_the_commands_help(name: str) -> None:
     module = __import__(f"deepmath.cli.commands.{name}", fromlist=["app"])
-    text = " ".join(get_command(module.app).help.split())
+    text = " ".join((get_command(module.app).help or "").split())
     assert text.startswith(COMMANDS[name])
 
 

@@ -63,6 +63,7 @@ async def test_sigterm_before_the_run_starts_stops_the_command_and_its_services(
     code = "from deepmath.cli.main import main; main()"
     command = (sys.executable, "-c", code, "train", "--runs", str(tmp_path / "runs"))
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr
     async for line in process.stderr:
         if line.startswith(b"starting executor and generator"):
             break

@@ -14,7 +14,8 @@ async def test_up_prints_working_addresses_and_stops_on_ctrl_c(deepmath, free_po
         *("up", "--executor", f"127.0.0.1:{free_port}", "--generator", "127.0.0.1:0"),
         stdout=asyncio.subprocess.PIPE,
     )
-    addresses = {}
+    assert process.stdout
+    addresses: dict[str, str] = {}
     async with asyncio.timeout(240):
         while len(addresses) < 2:
             name, _, address = (await process.stdout.readline()).decode().strip().partition(" ")

@@ -1,6 +1,7 @@
 """Executor processes and their clients."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from support.executor_process import Executor, running
@@ -8,7 +9,7 @@ from support.executor_process import Executor, running
 from deepmath.clients import ExecutorClient
 
 
-def client_of(executor: Executor, **options: object) -> ExecutorClient:
+def client_of(executor: Executor, **options: Any) -> ExecutorClient:
     """Return a client of `executor`, or of a later one at the same address."""
     return ExecutorClient(f"unix:{executor.log.parent}/socket", **options)
 

@@ -28,7 +28,7 @@ class CancellingServicer(rpc.GeneratorServiceServicer):
 
 @pytest.fixture
 async def server(tmp_path) -> AsyncIterator[CancellingServicer]:
-    servicer = CancellingServicer()
+    servicer = CancellingServicer()  # type: ignore[abstract]  # it is so in the types only
     server = grpc.aio.server()
     rpc.add_GeneratorServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"unix:{tmp_path}/socket")

@@ -34,7 +34,7 @@ class Executors:
 
     def start(self, address: str) -> None:
         run = run_hardened(self.image, "--detach", f"--volume={self.tls}:/etc/deepmath/tls:ro")
-        serve = (f"--listen={address}", "--health-listen=", "--tls=/etc/deepmath/tls", "--require=pod")
+        serve: tuple[str, ...] = (f"--listen={address}", "--health-listen=", "--tls=/etc/deepmath/tls", "--require=pod")
         serve += (f"--drain-seconds={_DRAIN_SECONDS}", "--waiting-sandboxes=2")
         started = docker(*run, *serve)
         assert started.returncode == 0, started.stderr

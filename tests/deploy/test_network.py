@@ -6,9 +6,9 @@ import pytest
 
 from .manifests import OVERLAYS, Manifest, Pod, of_kind, pods, render
 
-INTERNET = ipaddress.ip_address("1.1.1.1")
-METADATA = ipaddress.ip_address("169.254.169.254")  # serves credentials in clouds
-CLUSTER = ipaddress.ip_address("10.0.0.1")
+INTERNET = ipaddress.IPv4Address("1.1.1.1")
+METADATA = ipaddress.IPv4Address("169.254.169.254")  # serves credentials in clouds
+CLUSTER = ipaddress.IPv4Address("10.0.0.1")
 DNS = Pod("Deployment", "dns", "kube-system", {"k8s-app": "kube-dns"}, {})
 PROMETHEUS = Pod("StatefulSet", "prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {})
 COLLECTOR = Pod("Deployment", "collector", "observability", {"app.kubernetes.io/name": "opentelemetry-collector"}, {})

@@ -8,6 +8,8 @@ from deepmath_executor.config import ExecutorConfig
 from deepmath_generator.config import GeneratorConfig
 from deepmath_trainer.config import TrainerServiceConfig
 
+from deepmath.serving.service_config import ServiceConfig
+
 from .manifests import ROOT, Manifest, Pod, of_kind, pods, render
 
 # Installs the profile on the nodes: separate namespace, root without capabilities, one folder.
@@ -17,7 +19,11 @@ HEALTH = {"executor": 7311, "generator": 7312, "trainer": 7313}
 # Containers that run no service: a Ray worker, downloads.
 AUXILIARY = {"ray", "model", "problems", "test-problems"}
 WRITABLE = {"emptyDir", "persistentVolumeClaim"}
-CONFIGURATIONS = {"EXECUTOR": ExecutorConfig, "GENERATOR": GeneratorConfig, "TRAINER": TrainerServiceConfig}
+CONFIGURATIONS: dict[str, type[ServiceConfig]] = {
+    "EXECUTOR": ExecutorConfig,
+    "GENERATOR": GeneratorConfig,
+    "TRAINER": TrainerServiceConfig,
+}
 # Settings of all services.
 COMMON = {"tls", "tokens", "token_file", "health_listen", "metrics_listen", "log_format", "otlp"}
 
@@ -121,8 +127,9 @@ def test_images_are_pinned_to_a_version(manifests) -> None:
 
 
 def test_image_versions_equal_the_version_of_the_checkout(manifests) -> None:
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
-    assert failing(pods(manifests), lambda _, c: c["image"].rpartition(":")[2].startswith(version)) == []
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert failing(pods(manifests), lambda _, c: c["image"].rpartition(":")[2].startswith(version[1])) == []
 
 
 def test_resource_requests_equal_limits(manifests) -> None:

@@ -30,7 +30,9 @@ def pins(path: Path) -> dict[str, str]:
 
 
 def name_of(requirement: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+    name = re.match(r"[\w.-]+", requirement)
+    assert name
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
 def test_there_are_four_distributions_of_one_version() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -22,12 +22,16 @@ async def single_slot(folder: Path, *options: str) -> AsyncIterator[Executor]:
         yield executor
 
 
-async def refusal(call: object) -> tuple[str, int]:
+async def refusal(call: Awaitable[object]) -> tuple[str, int]:
     """Return the message of a refused call and its retry delay in milliseconds."""
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call
     assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return failure.value.details(), int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"])
+    return failure.value.details() or "", int(dict(failure.value.trailing_metadata())["grpc-retry-pushback-ms"])
+
+
+def more_snippets_than(number: int) -> Callable[[pb.Load], bool]:
+    return lambda load: load.running_snippets + load.queued_snippets > number
 
 
 async def fill_slot_and_queue(executor: Executor, sessions: AsyncExitStack) -> list[Session]:
@@ -105,9 +109,7 @@ async def test_snippets_of_one_client_run_in_arrival_order(tmp_path):
         random.Random(7).shuffle(sessions)
         for position, session in enumerate(sessions):
             await session.send(SPIN, sequence=1, wall_ms=100)
-            await executor.until(
-                lambda load, position=position: load.running_snippets + load.queued_snippets > position
-            )
+            await executor.until(more_snippets_than(position))
         queued = [(await session.read()).result.usage.queue_ms for session in sessions]
         assert queued == sorted(queued)
 
@@ -180,4 +182,4 @@ async def test_long_client_name_is_an_invalid_argument(short_queue):
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await short_queue.execute("1", client="x" * 129)
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "deepmath-client" in failure.value.details()
+    assert "deepmath-client" in (failure.value.details() or "")

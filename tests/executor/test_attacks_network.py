@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from typing import Any
 
 import pytest
 from support.attacks import is_killed, is_refused
@@ -63,7 +64,7 @@ async def test_change_of_control_socket_or_pipes_is_refused(attacker, name):
     is_refused(await attacker.run(REFUSED[name], wall_ms=5000), "PermissionError")
 
 
-def address(family: int, place: object) -> bytes:
+def address(family: int, place: Any) -> bytes:
     """Return the socket address of a listener in the kernel's format."""
     head = family.to_bytes(2, "little")
     if family == socket.AF_UNIX:
@@ -74,7 +75,7 @@ def address(family: int, place: object) -> bytes:
     return head + port.to_bytes(2, "big") + bytes(4) + socket.inet_pton(family, host) + bytes(4)
 
 
-LISTENERS = {
+LISTENERS: dict[str, tuple[socket.AddressFamily, socket.SocketKind, Any]] = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
     "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
     "tcp_over_ipv6": (socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0)),

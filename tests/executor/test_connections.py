@@ -168,8 +168,8 @@ async def test_slow_handshake_is_cut_off(guarded, alice):
         assert await is_healthy(guarded, alice)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await asyncio.gather(*(one.end() for one in opened))
-        for one in dripping:
-            one.cancel()
+        for drip in dripping:
+            drip.cancel()
     assert await is_healthy(guarded, alice)
 
 
@@ -186,8 +186,8 @@ async def test_slow_client_with_a_certificate_is_cut_off(guarded, alice, prefix)
         assert await is_healthy(guarded, alice)
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await asyncio.gather(*(one.end() for one in opened))
-        for one in dripping:
-            one.cancel()
+        for drip in dripping:
+            drip.cancel()
     assert await is_healthy(guarded, alice)
 
 

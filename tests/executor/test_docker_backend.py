@@ -69,7 +69,7 @@ async def serve(*options: str, **environment: str) -> Ended:
         env=os.environ | environment,
     )
     out, err = await process.communicate()
-    ended = Ended(process.returncode, out.decode(), err.decode())
+    ended = Ended(await process.wait(), out.decode(), err.decode())
     assert "Traceback" not in ended.err, ended.err
     return ended
 

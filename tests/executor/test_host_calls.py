@@ -3,8 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -28,9 +29,17 @@ class Caller:
     """A client that offers `add` and `end` and records the calls it receives."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.calls = session, []
+        self.session = session
+        self.calls: list[tuple[str, Any]] = []
 
-    async def send(self, code: str, functions=(ADD, END), call_ms: int = 0, calls: int = 0, **limits: int) -> None:
+    async def send(
+        self,
+        code: str,
+        functions: Sequence[pb.HostFunction] = (ADD, END),
+        call_ms: int = 0,
+        calls: int = 0,
+        **limits: int,
+    ) -> None:
         self.session.sequence += 1
         host = pb.HostFunctions(functions=functions, call_ms=call_ms, calls=calls)
         snippet = pb.RunSnippet(
@@ -38,18 +47,18 @@ class Caller:
             code=code,
             limits=pb.Limits(**limits),
             host=host,
-            value_format="VALUE_FORMAT_JSON",
+            value_format=pb.VALUE_FORMAT_JSON,
         )
         await self.session.stream.write(pb.SessionRequest(run=snippet))
 
-    async def answer(self, call: pb.HostCall, **outcome: object) -> None:
+    async def answer(self, call: pb.HostCall, **outcome: Any) -> None:
         result = pb.HostResult(sequence=call.sequence, number=call.number, **outcome)
         await self.session.stream.write(pb.SessionRequest(host_result=result))
 
     async def next_call(self) -> pb.HostCall:
         return (await self.session.read()).host_call
 
-    async def run(self, code: str, **options: object) -> pb.SnippetResult:
+    async def run(self, code: str, **options: Any) -> pb.SnippetResult:
         await self.send(code, **options)
         while (response := await self.session.read()).WhichOneof("response") == "host_call":
             call = response.host_call
@@ -61,7 +70,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def caller_of(executor: Executor, **options: object) -> AsyncIterator[Caller]:
+async def caller_of(executor: Executor, **options: Any) -> AsyncIterator[Caller]:
     async with executor.session(**options) as session:
         yield Caller(session)
 
@@ -330,7 +339,7 @@ async def test_result_too_large_for_the_memory_limit_is_out_of_memory_and_keeps_
     assert (await caller.run("del fill\nx")).value == "5"
 
 
-INVALID_OFFERS = {
+INVALID_OFFERS: dict[str, dict[str, Any]] = {
     "dunder": {"functions": [pb.HostFunction(name="__import__")]},
     "keyword": {"functions": [pb.HostFunction(name="class")]},
     "no_identifier": {"functions": [pb.HostFunction(name="a b")]},

@@ -174,6 +174,7 @@ def test_import_before_a_refused_one_is_left_to_the_sandbox_in_a_session(code):
 async def test_refused_result_is_truncated_to_the_output_limit(reference, limit):
     code = "x = (" + "é" * 300
     refused = preflight_result(code, 1, limit, alone=True)
+    assert refused is not None
     assert without_usage(refused) == without_usage(await reference.execute(code, output_bytes=limit))
 
 

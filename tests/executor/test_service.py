@@ -12,8 +12,9 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from support.executor_process import SMALL_SESSIONS, descendants, kill, run_module, running
+from support.health import health_stub
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
@@ -117,7 +118,7 @@ async def test_sigterm_lets_a_running_snippet_finish_and_closes_idle_sessions(do
 
 
 async def test_health_is_serving(executor):
-    health = health_pb2_grpc.HealthStub(executor.channel)
+    health = health_stub(executor.channel)
     answer = await health.Check(health_pb2.HealthCheckRequest(service="deepmath.executor.v1.ExecutorService"))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 

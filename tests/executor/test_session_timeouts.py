@@ -38,7 +38,7 @@ async def read_until_closed(session: Session) -> tuple[int, str]:
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await asyncio.wait_for(read_all(), 10)
     assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
-    return results, failure.value.details()
+    return results, failure.value.details() or ""
 
 
 async def test_idle_session_is_closed_and_its_sandbox_killed(short_idle_timeout):

@@ -33,13 +33,10 @@ async def test_slot_assigned_to_a_caller_cancelled_at_that_moment_goes_to_the_ne
 
 async def test_callers_cancelled_at_random_leak_no_slot():
     choose = random.Random(3)
-    limits = {
-        "max_running_snippets": 2,
-        "max_running_per_client": 1,
-        "snippets_per_second_per_client": 2000,
-        "burst": 1,
-    }
-    admission = SessionAdmission(ExecutorConfig(**limits))
+    config = ExecutorConfig(
+        max_running_snippets=2, max_running_per_client=1, snippets_per_second_per_client=2000, burst=1
+    )
+    admission = SessionAdmission(config)
     slots = admission.slots
     tasks = []
     for _ in range(300):

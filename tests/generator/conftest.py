@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from deepmath_generator.agent_loop import AgentLoop
@@ -14,6 +15,9 @@ from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.data.synthetic import generate
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from deepmath_generator.vllm_engine import VllmEngine
 
 
 class RecordingEngine:
@@ -82,7 +86,7 @@ def two_step() -> list[str]:
 class UpdatableGenerator:
     """A generator at policy version 0 that accepts updates, around the shared engine."""
 
-    engine: InferenceEngine
+    engine: "VllmEngine"
     client: GeneratorClient
 
     async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> SampledTokens:

@@ -8,10 +8,11 @@ from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 
 SYSTEM, USER, ASSISTANT = pb.ChatMessage.ROLE_SYSTEM, pb.ChatMessage.ROLE_USER, pb.ChatMessage.ROLE_ASSISTANT
+NO_ROLE = pb.ChatMessage.ROLE_UNSPECIFIED
 GREEDY = pb.Sampling(temperature=0)
 
 
-def message(role: pb.ChatMessage.Role, content: str) -> pb.ChatMessage:
+def message(role: "pb.ChatMessage.Role.ValueType", content: str) -> pb.ChatMessage:
     return pb.ChatMessage(role=role, content=content)
 
 
@@ -88,7 +89,7 @@ async def test_cancelled_chat_aborts_its_request(generator, engine) -> None:
         ({"messages": []}, "messages: 0"),
         ({"messages": [message(USER, "1")] * 1025}, "messages: 1025"),
         ({"messages": [message(USER, " ")]}, "messages are all empty"),
-        ({"messages": [message(USER, "1"), message(0, "1")]}, r"messages\[1\]\.role is 0"),
+        ({"messages": [message(USER, "1"), message(NO_ROLE, "1")]}, r"messages\[1\]\.role is 0"),
         ({"messages": [message(USER, "x" * (600 << 10))]}, "messages have 614400 bytes"),
         ({"messages": [message(USER, "12 " * 5000)]}, "messages makes? a prompt of .* tokens"),
         ({"max_tokens": 0}, "max_tokens is 0"),

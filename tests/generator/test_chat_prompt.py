@@ -11,7 +11,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 SYSTEM, USER, ASSISTANT = pb.ChatMessage.ROLE_SYSTEM, pb.ChatMessage.ROLE_USER, pb.ChatMessage.ROLE_ASSISTANT
 
 
-def message(role: pb.ChatMessage.Role, content: str) -> pb.ChatMessage:
+def message(role: "pb.ChatMessage.Role.ValueType", content: str) -> pb.ChatMessage:
     return pb.ChatMessage(role=role, content=content)
 
 

@@ -39,7 +39,7 @@ async def test_executor_killed_between_snippets_changes_only_the_notes(solve, wh
     addresses = [free_address() for _ in range(2)]
     stacks = [LocalStack(listen={"executor": address}) for address in addresses]
     async with stacks[0], stacks[1], ExecutorClient(",".join(addresses)) as client:
-        killed = []
+        killed: list[asyncio.Task[int]] = []
 
         def kill_at_first_result(event: pb.SolveResponse) -> None:
             if event.HasField("result") and not killed:

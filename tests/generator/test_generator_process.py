@@ -9,7 +9,8 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
+from support.health import health_stub
 
 from deepmath.clients import GeneratorClient
 from deepmath.data.synthetic import generate
@@ -105,7 +106,7 @@ async def idle_death(executor_address) -> IdleDeath:
     async with LocalStack(str(EMBEDDED_MODEL), executor=executor_address, arguments=options) as stack:
         (process,) = stack.processes
         async with grpc.aio.insecure_channel(stack.generator) as channel:
-            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            watch = health_stub(channel).Watch(health_pb2.HealthCheckRequest())
             healths = [(await anext(aiter(watch))).status]
             kill_engine(process)
             async with asyncio.timeout(60):

@@ -63,7 +63,8 @@ async def test_adapter_that_fails_to_load_leaves_the_current_version(loaded) -> 
 
 async def test_weights_change_while_no_segment_runs_and_new_ones_wait(loaded) -> None:
     policies = PolicyVersions(loaded.unload, max_adapters=3)
-    finish, order = asyncio.Event(), []
+    finish = asyncio.Event()
+    order: list[str | tuple[str, int]] = []
 
     async def segment(name: str) -> None:
         async with policies.segment() as policy:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 from deepmath_generator.admission import TrajectoryAdmission
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
+from support.health import health_stub
 
 from deepmath.clients.channel import open_channel
 from deepmath.clients.credentials import Credentials
@@ -119,7 +120,7 @@ async def test_info_has_model_policy_defaults_and_limits(generator, engine) -> N
 async def test_health_is_serving(generator_address: str) -> None:
     async with open_channel(generator_address, Credentials.load(generator_address)) as channel:
         check = health_pb2.HealthCheckRequest(service="deepmath.generator.v1.GeneratorService")
-        response = await health_pb2_grpc.HealthStub(channel).Check(check)
+        response = await health_stub(channel).Check(check)
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
 
 from deepmath.grading.verifier import Verifier
+
+from .grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
 
 TIMEOUT_S = 0.5  # a third of what the fastest endless comparison takes on a fast machine
 PATIENCE_S = 10.0  # time for a killed worker to exit on a busy machine

@@ -39,7 +39,7 @@ class ScriptedChatEngine(ScriptedEngine):
         self.prompts.append(self.tokenizer.decode(prompt_ids))
         self.samplings.append(sampling)
         if tools:
-            return await super().generate(prompt_ids, sampling, **options)
+            return await super().generate(prompt_ids, sampling, tools=tools, **options)
         text, finish = self.replies.pop(0), FinishReason.END_OF_TURN
         for end in stop:
             if end in text:

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -275,6 +276,7 @@ def test_garbage_collected_model_is_cleaned_up(scripted_generator) -> None:
     cleanup = model.cleanup
     del model
     gc.collect()
+    assert isinstance(cleanup, weakref.finalize)
     assert not cleanup.alive
 
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from typing import Any
 
 import pytest
 from deepmath_generator.inference_engine import FinishReason, SampledTokens
@@ -231,7 +232,7 @@ def test_max_steps_of_a_run_overrides_the_agents(executor_address) -> None:
 def test_interrupt_stops_a_waiting_run(executor_address) -> None:
     with serve_scripted(executor_address, engine_with(CALL)) as generator, DeepMathModel(generator.address) as model:
         agent = MathAgent(model, step_callbacks=[lambda step: timer.start() if step.step_number == 1 else None])
-        timer = threading.Timer(0.5, agent.interrupt)
+        timer: threading.Timer = threading.Timer(0.5, agent.interrupt)
         with pytest.raises(AgentError, match="interrupted"):
             agent.run(TASK)
         assert [step.observations for step in agent.memory.steps[1:]] == ["42", None]
@@ -312,13 +313,14 @@ def test_too_long_question_is_an_error_with_both_lengths(executor_address) -> No
 
 @pytest.mark.parametrize("option", ["tools", "planning_interval", "managed_agents", "final_answer_checks", "what"])
 def test_unsupported_option_is_rejected_by_name(model, option) -> None:
+    unsupported: dict[str, Any] = {option: []}
     with pytest.raises(InvalidRequest, match=f"MathAgent does not support {option}"):
-        MathAgent(model, **{option: []})
+        MathAgent(model, **unsupported)
 
 
 def test_model_of_another_class_is_rejected() -> None:
     with pytest.raises(InvalidRequest, match="its model is a DeepMathModel, not 'gpt-5'"):
-        MathAgent("gpt-5")
+        MathAgent("gpt-5")  # type: ignore[arg-type]  # the error under test
 
 
 def test_maths_agent_cannot_be_saved(agent, tmp_path) -> None:

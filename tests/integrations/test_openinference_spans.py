@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from smolagents import CodeAgent
@@ -23,7 +24,8 @@ def spans() -> Iterator:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    exporter: Any = InMemorySpanExporter()  # with the provider, for the tests
+    provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     exporter.provider = provider
     originals = [(owner, name, owner.__dict__[name]) for owner, name in METHODS]

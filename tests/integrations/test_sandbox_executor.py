@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy
@@ -234,6 +235,7 @@ def test_executor_referenced_only_by_its_own_tool_is_cleaned_up(new_executor, ex
     cleanup = owner.executor.cleanup
     del owner
     gc.collect()
+    assert isinstance(cleanup, weakref.finalize)
     assert not cleanup.alive
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepmath_generator.config import GeneratorConfig
@@ -50,7 +51,7 @@ def generating() -> Callable:
     """A function that serves a generator for a block: `async with generating(executor) as generator`."""
 
     @asynccontextmanager
-    async def serve(executor: Path | str, **settings: object) -> AsyncIterator[Generator]:
+    async def serve(executor: Path | str, **settings: Any) -> AsyncIterator[Generator]:
         config = GeneratorConfig(model=str(EMBEDDED_MODEL), **settings)
         metrics = GeneratorMetrics()
         async with ExecutorClient(f"unix:{executor}", patience_s=2) as executors:

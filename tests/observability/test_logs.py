@@ -32,7 +32,9 @@ async def execute(executor: Executor, code: str, *metadata: tuple[str, str]) -> 
     """Run `code` and return the request id in the trailing metadata."""
     call = executor.stub.Execute(pb.ExecuteRequest(code=code), metadata=metadata)
     await call
-    return dict(await call.trailing_metadata())[request_id.KEY]
+    identity = dict(await call.trailing_metadata())[request_id.KEY]
+    assert isinstance(identity, str)
+    return identity
 
 
 def logged(formatter: logging.Formatter, message: str, error: Exception | None = None) -> str:
@@ -94,8 +96,9 @@ class Broken(rpc.ExecutorServiceServicer):
 
 async def test_unhandled_exception_is_reported_by_request_id_and_logged_with_its_traceback(caplog) -> None:
     caplog.handler.setFormatter(JsonFormatter("executor"))
+    broken = Broken()  # type: ignore[abstract]  # it is so in the types only
     server = await GrpcServer.start(
-        ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(Broken(), s)}
+        ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(broken, s)}
     )
     async with grpc.aio.insecure_channel(server.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

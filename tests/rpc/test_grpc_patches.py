@@ -3,12 +3,14 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import grpc
 import pytest
 import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from support.health import health_stub
 
 from deepmath.rpc.grpc_patches.ended_stream import ENDED_STREAM_ERRORS
 from deepmath.rpc.grpc_patches.error_texts import is_lost_response, is_unexplained_connection_failure
@@ -25,7 +27,7 @@ async def connection_error(target: str, credentials: grpc.ChannelCredentials | N
     )
     async with channel:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+            await health_stub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
     return failed.value
 
 
@@ -63,14 +65,14 @@ async def test_connection_closed_by_the_server_is_recognised() -> None:
 async def test_failure_that_explains_itself_is_not_diagnosed(target, text) -> None:
     error = await connection_error(target)
     assert error.code() is grpc.StatusCode.UNAVAILABLE
-    assert text in error.details()
+    assert text in (error.details() or "")
     assert not is_unexplained_connection_failure(error)
 
 
 async def test_lost_response_has_the_text_that_grpc_gives_it(plaintext_address) -> None:
     """https://github.com/grpc/grpc/issues/36066: what grpc.aio does when a write fails as the call ends."""
     async with grpc.aio.insecure_channel(plaintext_address) as channel:
-        call = channel.stream_stream("/x/y")()
+        call: Any = channel.stream_stream("/x/y")()
         call._cython_call.set_internal_error("a failed write")
         error = grpc.aio.AioRpcError(
             await call.code(), grpc.aio.Metadata(), grpc.aio.Metadata(), details=await call.details()
@@ -81,7 +83,7 @@ async def test_lost_response_has_the_text_that_grpc_gives_it(plaintext_address) 
 
 async def test_write_to_an_ended_stream_raises_a_known_error(plaintext_address) -> None:
     async with grpc.aio.insecure_channel(plaintext_address) as channel:
-        call = channel.stream_stream("/x/y")()
+        call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream("/x/y")()
         assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
         with pytest.raises(asyncio.InvalidStateError) as ended:
             await call.write(b"")
@@ -104,8 +106,9 @@ async def test_certificate_fetcher_is_called_for_one_connection_at_a_time() -> N
         time.sleep(0.1)
         active -= 1
 
+    fetcher = cast(Callable[[], grpc.ServerCertificateConfiguration], fetch)  # the stub does not allow None
     server = grpc.aio.server()
-    port = server.add_secure_port("127.0.0.1:0", grpc.dynamic_ssl_server_credentials(configuration, fetch))
+    port = server.add_secure_port("127.0.0.1:0", grpc.dynamic_ssl_server_credentials(configuration, fetcher))
     await server.start()
     context = ssl.create_default_context(cadata=ca.cert_pem.bytes().decode())
     context.set_alpn_protocols(["h2"])

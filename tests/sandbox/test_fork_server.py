@@ -41,7 +41,8 @@ async def test_zygote_that_connects_is_adopted_and_exits_with_its_only_sandbox(t
             for _ in range(2):
                 connection, _ = await loop.sock_accept(listener)
                 connections.append(connection)
-    server = await ForkServer.adopt(*connections, lambda: None)
+    report, control = connections
+    server = await ForkServer.adopt(report, control, lambda: None)
     sandbox = await Sandbox.open(server, grace_s=0.05)
     result = await sandbox.run(Snippet(1, "import math\nmath.gcd(12, 18)", Limits()))
     assert result.value == "6", result

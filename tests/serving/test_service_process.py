@@ -9,7 +9,8 @@ import time
 import grpc
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
+from support.health import health_stub
 
 from deepmath.exit_codes import EXIT_TERMINATED
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
@@ -61,7 +62,7 @@ def test_draining_service_reports_not_serving_and_stops_at_once_on_a_second_sign
         try:
             address = process.stdout.readline().removeprefix("serving on ").strip()
             with grpc.insecure_channel(address) as channel:
-                check = health_pb2_grpc.HealthStub(channel).Check
+                check = health_stub(channel).Check
                 assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
                 process.terminate()
                 assert process.stdout.readline() == "draining\n"

@@ -69,7 +69,7 @@ class Attacker:
         Each attack has its own sandbox, except where sandboxes are containers.
         """
         if self.executor.sandboxes_are_cheap:
-            result = await self.executor.execute(prelude + code, **limits)
+            result = await self.executor.execute(prelude + code, seed=0, client="", **limits)
         else:
             result = await self._session.run(prelude + code, **limits)
             await self._session.run("globals().clear()")  # retained memory would fail the next attack

@@ -40,8 +40,7 @@ class Session:
 
     async def read(self) -> pb.SessionResponse:
         response = await self.stream.read()
-        if response is grpc.aio.EOF:
-            await self.stream  # raises the error of the stream
+        assert isinstance(response, pb.SessionResponse), "the stream ended"
         return response
 
     async def send(self, code: str, sequence: int, **limits: int) -> None:
@@ -145,6 +144,7 @@ async def running(
         )
     try:
         startup_lines = []
+        assert process.stdout
         while not (line := await process.stdout.readline()).startswith(b"serving on"):
             assert line, log.read_text()
             startup_lines.append(line.decode().strip())
@@ -173,7 +173,7 @@ async def run_module(*options: str) -> Ended:
     command = [sys.executable, "-P", "-m", "deepmath_executor", "--preload=none", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
-    return Ended(process.returncode, out.decode(), err.decode())
+    return Ended(await process.wait(), out.decode(), err.decode())
 
 
 def kill(pid: int) -> None:

@@ -36,7 +36,9 @@ class ScriptedEngine(InferenceEngine):
     async def _unload(self, policy: object) -> None:
         pass
 
-    async def generate(self, prompt_ids: list[int], *_: object, on_tokens: Any = None, **__: object) -> SampledTokens:
+    async def generate(
+        self, prompt_ids: list[int], sampling: object, *, tools: bool, on_tokens: Any = None, **__: Any
+    ) -> SampledTokens:
         called = self.tokenizer.decode(prompt_ids).rstrip().endswith("```")
         ids = self.tokenizer.encode(ANSWER if called else CALL, add_special_tokens=False)
         if on_tokens:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ class Authority:
         self.folder = folder
         create_ca(folder, days=2)
 
-    def issue(self, name: str, names=HERE) -> Path:
+    def issue(self, name: str, names: tuple[Sequence[str], Sequence[str]] = HERE) -> Path:
         """Return a new TLS folder for the DNS names and addresses in `names`."""
         return issue_certificate(self.folder, name, *names, days=1, force=True)
 
@@ -103,7 +103,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    service: str, folder: Path, *options: str, listen: str = "127.0.0.1:0", preload: str = "none"
+    service: str, folder: Path, *options: str | Path, listen: str = "127.0.0.1:0", preload: str = "none"
 ) -> AsyncIterator[Served]:
     """Run a service with `options` for the duration of the block. `preload` is for executors."""
     log = folder / f"{service}.log"
@@ -113,6 +113,7 @@ async def serving(
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=file)
     try:
         printed = []
+        assert process.stdout
         async with asyncio.timeout(_START_SECONDS):
             while not (line := (await process.stdout.readline()).decode().strip()).startswith("serving on "):
                 assert line, log.read_text()

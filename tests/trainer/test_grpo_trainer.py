@@ -72,7 +72,9 @@ def sampled(batch) -> list[Row]:
     """Return the trajectories of a batch as the generator returned them, in sorted order."""
     found = []
     for sample in batch.samples:
-        ids, mask, logprobs = [], [], []
+        ids: list[int] = []
+        mask: list[int] = []
+        logprobs: list[float] = []
         for segment in sample.trajectory.segments:
             ids += segment.token_ids
             mask += [int(segment.source == segment.SOURCE_MODEL)] * len(segment.token_ids)
@@ -92,7 +94,7 @@ async def test_tokens_of_tools_have_no_gradient(trainer, loss, monkeypatch) -> N
     import torch
 
     mask = loss["completion_mask"] * loss["tool_mask"]
-    leaf = None
+    leaf: Any = None
 
     def scored(*_, **__):
         nonlocal leaf
@@ -157,7 +159,7 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(generator_without_exe
     assert loss["advantages"][in_loss == 0].abs().max() == 0
 
 
-def gradients_of(trainer, loss: dict[str, Any], scoring: type) -> tuple[Any, list[Any]]:
+def gradients_of(trainer, loss: dict[str, Any], scoring: Any) -> tuple[Any, list[Any]]:
     """Return the loss, and the gradient of each weight, with the scoring of class `scoring`."""
     trainer.model.zero_grad()
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from deepmath_trainer.checkpoint_store import CheckpointStore
@@ -63,11 +63,15 @@ def _sample(random: Random, version: int) -> TrainingSample:
 )
 def test_settings_train_publish_and_write_checkpoints(tmp_path: Path, settings: tuple[str, ...]) -> None:
     from deepmath_trainer.grpo_trainer import GrpoTrainer
+    from deepmath_trainer.sampling_pipeline import SamplingPipeline
 
     own = (f"optimizer.steps={STEPS}", "checkpoint.every=2", "report_to=[]")
     config, pipeline, metrics = small("unused", *own, *settings), RandomBatches(), []
     trainer: Any = GrpoTrainer(
-        config, RunFolder(tmp_path), pipeline, lambda _step, values, _batch: metrics.append(values)
+        config,
+        RunFolder(tmp_path),
+        cast(SamplingPipeline, pipeline),
+        lambda _step, values, _batch: metrics.append(values),
     )
     assert trainer.run(None)
     assert len(metrics) == STEPS

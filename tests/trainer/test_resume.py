@@ -5,6 +5,7 @@ import json
 import resource
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepmath_trainer.run_folder import RunFolder
@@ -89,7 +90,7 @@ def state(checkpoint: Path) -> dict[str, object]:
     }
 
 
-def assert_same(one: object, other: object) -> None:
+def assert_same(one: Any, other: Any) -> None:
     import torch
 
     if isinstance(one, dict):

@@ -1,6 +1,7 @@
 """Metrics of a step: means without infrastructure failures, and shares of its time."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from deepmath_trainer import step_metrics
@@ -22,7 +23,7 @@ def sample(correct: bool | None, reward: float | None, version: int = 0) -> Trai
     return TrainingSample(trajectory, outcome, Reward(reward))
 
 
-def batch(*groups: list[TrainingSample], **values: float) -> RolloutBatch:
+def batch(*groups: list[TrainingSample], **values: Any) -> RolloutBatch:
     return RolloutBatch(0, 1.0, [RolloutGroup(PROBLEM, group) for group in groups], **values)
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deepmath_trainer.run_config import DataConfig
 from deepmath_trainer.training_data import load_problems
 
 from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
 from deepmath.errors import InvalidRequest, Unavailable
 
 ROWS = [
@@ -78,10 +80,13 @@ def test_problem_has_the_same_id_in_every_file(jsonl: Path, tmp_path: Path) -> N
 
 def test_solutions_are_never_read(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    rows = training_data.DatasetSplit.rows
-    monkeypatch.setattr(
-        training_data.DatasetSplit, "rows", lambda self, columns: (read.extend(columns), rows(self, columns))[1]
-    )
+    rows = DatasetSplit.rows
+
+    def recorded(split: DatasetSplit, columns: list[str]) -> Iterator[DatasetRow]:
+        read.extend(columns)
+        return rows(split, columns)
+
+    monkeypatch.setattr(DatasetSplit, "rows", recorded)
     load_problems(DataConfig(dataset=str(jsonl), where={"level": 2}), 0)
     assert read == ["problem", "answer", "level"]
 

@@ -15,9 +15,9 @@ TRL_VERSION = "1.16.0"
 
 @pytest.fixture(scope="module")
 def trl_trainer() -> Any:
-    from deepmath_trainer.trl_patches.hooked_trainer import GRPOTrainer
+    from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer
 
-    return GRPOTrainer
+    return HookedGrpoTrainer.__base__
 
 
 @pytest.fixture(scope="module")
