@@ -77,7 +77,7 @@ def docker_engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def image(docker_engine) -> str:
+def image(docker_engine: None) -> str:
     """The executor's image, built from the working tree; the engine's cache makes that cheap."""
     build = ["make", "--no-print-directory", "images", "IMAGES=executor", f"EXECUTOR_IMAGE={IMAGE}"]
     built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)

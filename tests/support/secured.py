@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 
@@ -90,7 +91,7 @@ class Served:
     log: Path
     printed: list[str]
 
-    def client(self, tls: Path | None = None, token_file: Path | None = None, **options) -> ExecutorClient:
+    def client(self, tls: Path | None = None, token_file: Path | None = None, **options: Any) -> ExecutorClient:
         return ExecutorClient(self.address, **{"patience_s": 5} | options, tls=tls, token_file=token_file)
 
     @property

@@ -1,5 +1,7 @@
 """Second scoring of a trajectory's tokens with transformers."""
 
+from typing import Any
+
 import pytest
 
 from deepmath.data.synthetic import generate
@@ -13,7 +15,7 @@ def token_ids(trajectory: pb.Trajectory) -> list[int]:
     return [*trajectory.prompt_token_ids, *(token for s in trajectory.segments for token in s.token_ids)]
 
 
-def largest_difference(model, trajectory: pb.Trajectory, temperature: float) -> float:
+def largest_difference(model: Any, trajectory: pb.Trajectory, temperature: float) -> float:
     """Return the largest difference between the log-probabilities of the segments and those of `model`."""
     import torch
 
