@@ -32,7 +32,7 @@ BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install wheels install-wheels constraints protos released-protos images image-executor image-generator image-trainer \
+.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos images image-executor image-generator image-trainer \
 	run test test-fast lint tiny-model bench soak
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,14 @@ install: .venv/.installed ## install everything in .venv, unless it is up to dat
 	@echo 'installing in .venv: $(DISTRIBUTIONS)'
 	@$(uv) pip install --quiet --compile-bytecode $(torch_backend) $(locked) $(DISTRIBUTIONS:%=--editable '%')
 	@touch $@
+
+# Not run by any test: no GPU was available.
+install-gpu: ## install everything in .venv with the CUDA builds of vLLM and torch
+	@test -x $(python) || python3 -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints/build.txt uv
+	@.venv/bin/uv pip install --quiet --compile-bytecode --constraint constraints/gpu.txt --build-constraint constraints/build.txt \
+		--editable '.[sandbox,evaluation,smolagents,tracing,certs]' --editable services/executor \
+		--editable 'services/generator[gpu]' --editable services/trainer
 
 wheels: install ## build the wheels of the four distributions in dist/
 	@rm -f dist/deepmath_*.whl

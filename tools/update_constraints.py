@@ -1,8 +1,9 @@
 """Resolve the versions in `constraints/`: `python tools/update_constraints.py [OPTION OF uv pip compile ...]`.
 
-A file pins the complete dependencies of one image, or of the development environment, for the tested platform. It names
-no index, no path, and no distribution of this repository. The CPU files agree with `dev.txt`. The options apply to the
-files that need torch's CPU build; `make constraints` passes them.
+A file pins the complete dependencies of one image, of the development environment (`dev`) or of all services with a GPU
+(`gpu`), for the tested platform. It names no index, no path, and no distribution of this repository. The CPU files agree
+with `dev.txt`, the CUDA files with `gpu.txt`. The options apply to the files that need torch's CPU build; `make
+constraints` passes them.
 """
 
 import os
@@ -28,6 +29,7 @@ CPU_FILES = {
     "generator-cpu": ((SERVICES, GENERATOR), ("tracing", "cpu")),
     "trainer-cpu": ((SERVICES, TRAINER), ("tracing",)),
 }
+EVERYTHING_CUDA = ((SERVICES, EXECUTOR, GENERATOR, TRAINER), (*USER_EXTRAS, "docker", "gpu"))
 CUDA_FILES = {
     "generator-cuda": ((SERVICES, GENERATOR), ("tracing", "gpu")),
     "generator-cuda-ray": ((SERVICES, GENERATOR), ("tracing", "gpu", "ray")),
@@ -46,8 +48,9 @@ def main(cpu_options: list[str]) -> None:
         agree = ["--constraints", str(CONSTRAINTS / "dev.txt"), "--no-emit-package", "triton"]
         _resolve(name, [*_sources(*distributions), *agree, *cpu_options])
     os.environ.pop("UV_FIND_LINKS", None)  # it may hold torch's CPU build
+    _resolve("gpu", _sources(*EVERYTHING_CUDA))
     for name, distributions in CUDA_FILES.items():
-        _resolve(name, _sources(*distributions))
+        _resolve(name, [*_sources(*distributions), "--constraints", str(CONSTRAINTS / "gpu.txt")])
 
 
 def _sources(pyprojects: tuple[str, ...], extras: tuple[str, ...]) -> list[str]:
