@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,7 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def serve_generator(config: GeneratorConfig, engine, executor) -> Callable:
+def serve_generator(config: GeneratorConfig, engine, executor) -> Callable[..., AbstractAsyncContextManager[Served]]:
     """Serve a further generator, at policy version 0, for a block: `async with serve_generator(config, ...)`.
 
     Its policy updates end with the block: other generators keep the model as loaded.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Hub(BaseHTTPRequestHandler):
         else:
             self.answer({})
 
-    def answer(self, body: dict, status: int = 200) -> None:
+    def answer(self, body: dict[str, Any], status: int = 200) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -22,7 +22,9 @@ SLEEP = "import random\nclock = random._os.sys.modules['time'].monotonic\nend = 
 
 
 @asynccontextmanager
-async def moved(folder: Path, *snippets: str | tuple[str, pb.Limits], then: tuple[str, ...] = ()) -> AsyncIterator:
+async def moved(
+    folder: Path, *snippets: str | tuple[str, pb.Limits], then: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[ExecutorSession, list[str], list[pb.SnippetResult], Executor]]:
     """Run `snippets`, kill the executor, start one with the options `then`; yield session, notes, results, executor."""
     notes: list[str] = []
     async with running(folder, "--waiting-sandboxes=1") as first:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.executor_process import Executor, running
 
-from deepmath.clients import HostFunction
+from deepmath.clients import ExecutorSession, HostFunction
 from deepmath.errors import InvalidRequest, ReplayDiverged, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
@@ -32,7 +32,9 @@ class Counter:
 
 
 @asynccontextmanager
-async def moved(folder: Path, *snippets: str, counter: Counter, then: tuple[str, ...] = ()) -> AsyncIterator:
+async def moved(
+    folder: Path, *snippets: str, counter: Counter, then: tuple[str, ...] = ()
+) -> AsyncIterator[ExecutorSession]:
     """Run `snippets`, kill the executor, start another; yield the session."""
     async with running(folder, "--waiting-sandboxes=1") as first:
         client = client_of(first, patience_s=20)

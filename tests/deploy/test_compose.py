@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
 @pytest.fixture(params=SERVICES)
-def service(request) -> dict:
+def service(request) -> dict[str, Any]:
     return COMPOSE["services"][request.param]
 
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -37,7 +38,7 @@ async def doomed(image, tmp_path) -> AsyncIterator[Executor]:
         yield executor
 
 
-def own_containers(executor: Executor) -> dict[str, dict]:
+def own_containers(executor: Executor) -> dict[str, dict[str, Any]]:
     """Return the containers of `executor` by id, as inspected by the engine."""
     known = json.loads(docker("inspect", *containers()).stdout) if containers() else []
     return {one["Id"]: one for one in known if json.loads(one["Config"]["Labels"][LABEL])[2] == executor.pid}
@@ -53,7 +54,7 @@ async def until(holds, seconds: float = 30) -> None:
             await asyncio.sleep(0.1)
 
 
-async def settled(executor: Executor) -> dict[str, dict]:
+async def settled(executor: Executor) -> dict[str, dict[str, Any]]:
     """Return the containers of `executor` once only the waiting ones are left."""
     await executor.until(lambda load: load.live_sessions == 0 and load.waiting_sandboxes == WAITING, 60)
     await until(lambda: len(own_containers(executor)) == WAITING)

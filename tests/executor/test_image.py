@@ -5,6 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from support.docker_engine import HARDENED, PROFILE, docker
@@ -155,7 +156,7 @@ def service(image) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def settings(image) -> dict:
+def settings(image) -> dict[str, Any]:
     return json.loads(docker("image", "inspect", image).stdout)[0]
 
 

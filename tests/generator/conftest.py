@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def template(config: GeneratorConfig) -> PromptTemplate:
 @pytest.fixture(scope="session")
 def solve(
     engine: InferenceEngine, executor: ExecutorClient, config: GeneratorConfig, template: PromptTemplate
-) -> Callable:
+) -> Callable[..., Awaitable[pb.Trajectory]]:
     """Runs one trajectory in this process: `await solve(question, seed=..., budget fields...)`."""
 
     async def run(

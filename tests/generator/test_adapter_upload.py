@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -88,7 +89,9 @@ async def test_version_that_is_not_new_is_rejected(updatable, tmp_path, version:
         ({"init_lora_weights": "pissa"}, "vLLM cannot serve the adapter: .*PiSSA"),
     ],
 )
-async def test_adapter_that_does_not_fit_is_rejected(updatable, tmp_path, options: dict, message: str) -> None:
+async def test_adapter_that_does_not_fit_is_rejected(
+    updatable, tmp_path, options: dict[str, Any], message: str
+) -> None:
     await updatable.client.update_adapter(write_adapter(tmp_path / "a", seed=1), 1)
     with pytest.raises(InvalidRequest, match=message):
         await updatable.client.update_adapter(write_adapter(tmp_path / "b", seed=2, **options), 2, MODEL)

@@ -1,6 +1,7 @@
 """Chats over gRPC: end of the turn, usage, cancellation, and rejected requests."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ async def test_cancelled_chat_aborts_its_request(generator, engine) -> None:
         ({"sampling": pb.Sampling(temperature=-1)}, "sampling.temperature"),
     ],
 )
-async def test_invalid_field_of_a_chat_is_rejected_by_name(generator, options: dict, field: str) -> None:
+async def test_invalid_field_of_a_chat_is_rejected_by_name(generator, options: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest, match=field):
         await turn(generator, **options)
 

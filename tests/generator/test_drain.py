@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
-from support.secured import serving
+from support.secured import Served, serving
 
 from deepmath.clients import GeneratorClient
 from deepmath.data.synthetic import generate
@@ -55,7 +55,7 @@ class Load:
 
 
 @pytest.fixture
-async def other(executor_address, tmp_path) -> AsyncIterator:
+async def other(executor_address, tmp_path) -> AsyncIterator[Served]:
     """A second generator, for the test to stop."""
     options = ("--model", EMBEDDED_MODEL, "--executor", executor_address, *EMBEDDED_OPTIONS, "--drain-seconds=60")
     async with serving("generator", tmp_path, *options) as served:

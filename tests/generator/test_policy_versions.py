@@ -8,7 +8,7 @@ from deepmath_generator.policy_versions import Policy, PolicyVersions
 from deepmath.errors import InvalidRequest, Overloaded, WrongOrder
 
 
-class Loaded(list):
+class Loaded(list[int]):
     """The loaded versions."""
 
     def adapter(self, version: int):

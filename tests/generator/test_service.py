@@ -1,6 +1,7 @@
 """The service over gRPC: events, rollouts, cancellation, and rejected requests."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from deepmath_generator.admission import TrajectoryAdmission
@@ -94,7 +95,7 @@ async def eventually(condition, seconds: float = 10) -> None:
         ({"mode": 17}, "mode"),
     ],
 )
-async def test_invalid_field_is_rejected_by_name(generator, options: dict, field: str) -> None:
+async def test_invalid_field_is_rejected_by_name(generator, options: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest, match=field):
         await events(generator, **options)
 

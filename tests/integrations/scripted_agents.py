@@ -50,7 +50,7 @@ def add(x: float, y: float) -> float:
 
 
 @tool
-def lookup(key: str) -> dict:
+def lookup(key: str) -> dict[str, Any]:
     """Returns the entry of a key.
 
     Args:

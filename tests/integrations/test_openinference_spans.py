@@ -17,7 +17,7 @@ TASK = "What is 6 * 7?"
 
 
 @pytest.fixture
-def spans() -> Iterator:
+def spans() -> Iterator[Any]:
     """An exporter of this process's spans. Nothing is instrumented yet."""
     from openinference.instrumentation.smolagents import SmolagentsInstrumentor
     from opentelemetry.sdk.trace import TracerProvider

@@ -39,7 +39,7 @@ class Span:
         return [link.span_id.hex() for link in self.sent.links]
 
     @property
-    def attributes(self) -> dict[str, object]:
+    def attributes(self) -> dict[str, Any]:
         values = {one.key.removeprefix("deepmath."): one.value for one in self.sent.attributes}
         return {key: getattr(value, value.WhichOneof("value")) for key, value in values.items()}
 

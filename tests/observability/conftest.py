@@ -1,7 +1,7 @@
 """Executor processes and the agent loop around a scripted engine, with metrics, traces and logs."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Generator:
 
 
 @pytest.fixture(scope="package")
-def generating() -> Callable:
+def generating() -> Callable[..., AbstractAsyncContextManager[Generator]]:
     """A function that serves a generator for a block: `async with generating(executor) as generator`."""
 
     @asynccontextmanager

@@ -15,6 +15,8 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.generator.v1 import generator_pb2
 from deepmath.observability import tracing
 
+from .collector import Span
+
 SOLVE = "deepmath.generator.v1.GeneratorService/Solve"
 ROLLOUT = "deepmath.generator.v1.GeneratorService/Rollout"
 SESSION = "deepmath.executor.v1.ExecutorService/Session"
@@ -32,7 +34,7 @@ async def test_trajectory_is_one_trace_from_the_client_to_the_sandbox(traced, co
         events = [event async for event in generator.client.solve(QUESTION)]
     assert events[-1].vote.answer == "42"
 
-    def of_the_question(spans) -> list:
+    def of_the_question(spans: list[Span]) -> list[Span]:
         traces = {span.trace for span in spans if span.name == "question"}
         return [span for span in spans if span.trace in traces]
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -90,10 +91,10 @@ class Executor:
             while not holds(await self.load()):  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(0.02)
 
-    def audit(self) -> list[dict[str, object]]:
+    def audit(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
 
-    async def audit_of(self, session_id: str, count: int = 1) -> list[dict[str, object]]:
+    async def audit_of(self, session_id: str, count: int = 1) -> list[dict[str, Any]]:
         """Return the audit lines of a session, once there are `count`: in a container, stderr arrives with a delay."""
         async with asyncio.timeout(10):
             while len(found := [line for line in self.audit() if line["session"] == session_id]) < count:  # noqa: ASYNC110

@@ -98,7 +98,7 @@ class Served:
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
 
-    def audit(self) -> Iterator[dict[str, object]]:
+    def audit(self) -> Iterator[dict[str, Any]]:
         return (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"'))
 
 

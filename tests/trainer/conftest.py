@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +112,7 @@ class RunningWorker:
 
 
 @pytest.fixture(scope="module")
-async def worker() -> AsyncIterator[Callable]:
+async def worker() -> AsyncIterator[Callable[[Path, TrainConfig], Awaitable[RunningWorker]]]:
     """Starts or resumes a run: `await worker(folder, config)`."""
     processes = []
 

@@ -32,7 +32,7 @@ def write_card(*arguments: Any) -> Path:
     return write_card(*arguments)
 
 
-def head(card: Path) -> dict:
+def head(card: Path) -> dict[str, Any]:
     return yaml.safe_load(card.read_text().split("---")[1])
 
 

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deepmath_trainer.run_config_parser import parse_config, read_recipe
@@ -80,7 +81,7 @@ async def test_dry_run_returns_the_requirements_for_generators(trainer) -> None:
         ({"resume": True}, "name the run to resume"),
     ],
 )
-async def test_invalid_run_is_rejected_with_the_reason(trainer, request_: dict, reason: str) -> None:
+async def test_invalid_run_is_rejected_with_the_reason(trainer, request_: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidRequest) as rejected:
         await trainer.start_run(**request_, dry_run=True)
     assert reason in str(rejected.value)
