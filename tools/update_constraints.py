@@ -1,9 +1,9 @@
 """Resolve the versions in `constraints/`: `python tools/update_constraints.py [OPTION OF uv pip compile ...]`.
 
-A file pins the complete dependencies of one image, of the development environment (`dev`) or of all services on a GPU
-(`gpu`), for the tested platform. It names no index, no path, and no distribution of this repository. The CPU files agree
-with `dev.txt`, the CUDA files with `gpu.txt`. The options apply to the files that need torch's CPU build; `make
-constraints` passes them.
+A file pins the complete dependencies of one image, of the development environment (`dev`) or of all services on a
+GPU (`gpu`), for the tested platform. It names no index, no path, and no distribution of this repository. The CPU files
+agree with `dev.txt`, the CUDA files with `gpu.txt`. The options apply to the files that need torch's CPU build;
+`make constraints` passes them.
 """
 
 import os
