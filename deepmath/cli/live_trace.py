@@ -55,7 +55,8 @@ class LiveTrace:
     def _show_end(self, trajectory: pb.Trajectory) -> None:
         status = pb.Status.Name(trajectory.status).removeprefix("STATUS_").lower().replace("_", " ")
         tokens = f"{trajectory.model_tokens} + {trajectory.tool_tokens} tokens"
-        counts = f"{len(trajectory.snippets)} snippets, {tokens}, {trajectory.seconds:.1f} s"
+        snippets = len(trajectory.snippets)
+        counts = f"{snippets} snippet{'s' * (snippets != 1)}, {tokens}, {trajectory.seconds:.1f} s"
         self._show_line("", "")
         if trajectory.answer:
             self._console.print(f"[bold green]┃ {escape(trajectory.answer)} ┃[/]  [dim]{counts}[/]")

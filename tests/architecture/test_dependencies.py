@@ -1,4 +1,4 @@
-"""What is heavy stays where it belongs, and private parts of libraries are reached into from `*_patches` only."""
+"""Heavy libraries stay where they belong, and `*_patches` alone use private parts of libraries."""
 
 import subprocess
 import sys

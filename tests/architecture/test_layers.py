@@ -66,7 +66,7 @@ def test_modules_import_each_other_in_no_circle(tree: Tree) -> None:
 
 
 def imported_inside(tree: Tree) -> set[str]:
-    """What the modules of the hostile process import of ours, each other left out."""
+    """Return the modules of ours outside `inside` that the hostile process imports."""
     inside = [module for name, module in tree.modules.items() if name.startswith(INSIDE)]
     found = {imported for module in inside for imported in tree.imported(module)}
     return {name for name in found if not name.startswith(INSIDE)}
