@@ -76,4 +76,4 @@ def test_negative_count_is_refused() -> None:
 
 def test_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="split is 'validation'; it must be 'train' or 'test'"):
-        generate(1, "validation")  # type: ignore[arg-type]
+        generate(1, "validation")  # type: ignore[arg-type]  # the error under test
