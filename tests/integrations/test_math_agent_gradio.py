@@ -26,6 +26,6 @@ def test_text_is_streamed_as_it_is_generated(model) -> None:
     assert next(stream_to_gradio(agent, TASK)).startswith("<tool_call>")
 
 
-def test_user_interface_is_built(model) -> None:
+async def test_user_interface_is_built(model) -> None:  # within a loop: gradio leaves open those that it makes
     agent = MathAgent(model, name="maths", description="Solves maths problems.")
     assert GradioUI(agent).create_app().title == "Maths"
