@@ -27,7 +27,7 @@ async def test_table_is_printed_and_all_files_are_written(deepmath, run: Path) -
         *("table.md", "table.csv", "curves.csv", "report.html", "plots")
     }
     assert "| DeepMath | 75.0 [50.0, 100.0] | 40 |" in (run / "report" / "table.md").read_text()
-    rows = list(csv.DictReader((run / "report" / "table.csv").open()))
+    rows = list(csv.DictReader((run / "report" / "table.csv").read_text().splitlines()))
     assert [row["majority"] for row in rows if row["source"] == "ours"] == ["50.0", "75.0"]
 
 
@@ -36,7 +36,7 @@ async def test_two_configurations_are_compared(deepmath, run: Path, tmp_path: Pa
     ended = await deepmath("report", str(run), "--compare", "DeepMath", "Baseline", "--output", str(output))
     assert ended.status == 0
     assert "McNemar" in ended.out
-    rows = list(csv.DictReader((output / "comparison.csv").open()))
+    rows = list(csv.DictReader((output / "comparison.csv").read_text().splitlines()))
     assert [(row["problem"], row["result"]) for row in rows] == [("p1", "win"), ("p2", "same")]
     assert not (run / "report").exists()
 

@@ -7,6 +7,7 @@ import deepmath_executor
 import pytest
 from support.attacks import PRELUDE, is_killed, is_refused
 from support.executor_process import SECRET
+from support.world_readable import open_to_everyone
 
 # These files do not exist at level full; at the other levels Landlock hides them.
 HIDDEN = {
@@ -141,8 +142,7 @@ async def test_system_call_that_changes_file_systems_kills(attacker, name):
 @pytest.fixture
 def open_file(tmp_path):
     """A file that every user of the machine may read and write."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
+    open_to_everyone(tmp_path, 0o777)
     file = tmp_path / "file"
     file.write_text(SECRET)
     file.chmod(0o666)

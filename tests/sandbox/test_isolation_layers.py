@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.world_readable import open_to_everyone
 
 from deepmath.sandbox.isolation.namespaces import NOBODY
 
@@ -218,8 +219,7 @@ def test_no_new_privileges_alone_disables_setuid_programs(tmp_path) -> None:
     program = tmp_path / "id"
     shutil.copy("/usr/bin/id", program)
     program.chmod(0o4755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_everyone(tmp_path)
     become = f"lockdown.drop_privileges(become_nobody=True)\nos.execv('{program}', ['id', '-u'])"
     assert run(become).stdout == "0\n"
     assert run(NO_NEW_PRIVILEGES + become).stdout == f"{NOBODY}\n"

@@ -1,5 +1,6 @@
 """The trajectories of a killed trainer are found again."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,16 @@ def write(journal: TrajectoryJournal, *names: str) -> None:
     batch.close()
 
 
+def found(journal: TrajectoryJournal, batch: int = 7, offset: int = 0) -> dict[str, pb.RolloutResponse]:
+    """Return what a new process finds of `batch`."""
+    with closing(journal.open(batch, offset)) as opened:
+        return opened.found
+
+
 def test_trajectories_are_found_by_their_id(journal: TrajectoryJournal) -> None:
     write(journal, "a", "b")
-    assert journal.open(7, offset=0).found == {"a": response("a"), "b": response("b")}
-    assert journal.open(8, offset=0).found == {}
+    assert found(journal) == {"a": response("a"), "b": response("b")}
+    assert found(journal, 8) == {}
 
 
 @pytest.mark.parametrize("cut", [1, 3, 20])
@@ -40,11 +47,9 @@ def test_torn_last_trajectory_is_ignored_and_the_others_kept(
     write(journal, "a", "b")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:-cut])
-    again = journal.open(7, offset=0)
-    assert set(again.found) == {"a"}
-    again.append(response("c"))
-    again.close()
-    assert set(journal.open(7, offset=0).found) == {"a", "c"}
+    assert set(found(journal)) == {"a"}
+    write(journal, "c")
+    assert set(found(journal)) == {"a", "c"}
 
 
 @pytest.mark.parametrize("length", [0, 5])
@@ -52,18 +57,18 @@ def test_file_without_a_complete_trajectory_is_empty(journal: TrajectoryJournal,
     write(journal, "a")
     (path,) = (tmp_path / "journal").iterdir()
     path.write_bytes(path.read_bytes()[:length])
-    assert journal.open(7, offset=0).found == {}
+    assert found(journal) == {}
 
 
 def test_policy_versions_are_converted_to_those_of_the_resumed_run(journal: TrajectoryJournal) -> None:
     write(journal, "a")
-    (segment,) = journal.open(7, offset=10).found["a"].trajectory.segments
+    (segment,) = found(journal, offset=10)["a"].trajectory.segments
     assert segment.policy_version == 13
 
 
 def test_batches_covered_by_a_checkpoint_are_deleted(journal: TrajectoryJournal) -> None:
     write(journal, "a")
     journal.discard_before(7)
-    assert journal.open(7, offset=0).found
+    assert found(journal)
     journal.discard_before(8)
-    assert not journal.open(7, offset=0).found
+    assert not found(journal)
