@@ -108,6 +108,8 @@ build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
 test: install ## run all tests on the real stack
 	@$(pytest)
 
+# Most of these tests wait rather than compute.
+test-fast: WORKERS = 4
 test-fast: install ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
 	@$(pytest) -m 'not slow and not vllm and not containers'
 

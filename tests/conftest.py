@@ -50,8 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             marks.add("containers")
         for mark in marks:
             item.add_marker(mark)
-        shared = "engine" if "engine" in item.fixturenames else f"{item.path.parent.name} {kind}" if kind else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared)))
+        item.add_marker(pytest.mark.xdist_group(_shared(item, kind, marks)))
+
+
+def _shared(item: pytest.Function, kind: object, marks: set[str]) -> str:
+    """Return the name of what `item` shares with other tests: an engine, executors, rendered manifests, its module."""
+    if "vllm" in marks:
+        return "engine"
+    folder = item.path.parent.name
+    if kind:
+        return f"{folder} {kind}"
+    return folder if folder == "deploy" and not marks else str(item.path)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 FIELDS = {
     *("outcome", "stdout", "stderr", "value", "exception", "state_lost", "queue_ms", "wall_ms", "cpu_ms"),
     *("peak_memory_bytes", "dropped_bytes"),
@@ -45,6 +47,7 @@ async def test_missing_file_has_exit_status_2(deepmath) -> None:
     assert "no-such-file.py" in ended.err
 
 
+@pytest.mark.slow
 async def test_unreachable_executor_has_exit_status_1(deepmath) -> None:
     ended = await deepmath("exec", "-", "--executor", "127.0.0.1:1", stdin="1")
     assert ended.status == 1

@@ -72,6 +72,7 @@ async def test_replayed_snippet_with_another_outcome_is_noted(tmp_path):
         assert notes[-1] == "snippet 1 ended with OUT_OF_MEMORY when it was replayed, and with OK before"
 
 
+@pytest.mark.slow
 async def test_replay_that_loses_the_variables_is_an_infrastructure_failure(tmp_path):
     stubborn = SLEEP + "while clock() < end:\n  try:\n    while clock() < end: pass\n  except TimeoutError: pass"
     async with moved(tmp_path, stubborn, then=("--wall-ms=100", "--grace-ms=1")) as (session, _, results, _):

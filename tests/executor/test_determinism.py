@@ -61,6 +61,7 @@ async def test_concurrent_sessions_are_byte_identical(executor):
     assert one == other
 
 
+@pytest.mark.slow
 async def test_session_is_byte_identical_across_levels_and_processes(tmp_path_factory):
     results = []
     for level in ("full", "pod", "pod"):

@@ -235,6 +235,7 @@ def highest_descriptor(pid: int) -> int:
     return max(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
 
 
+@pytest.mark.slow
 async def test_service_without_free_descriptors_refuses_and_recovers(doomed_executor):
     pid = doomed_executor.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)

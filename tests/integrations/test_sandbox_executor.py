@@ -33,6 +33,7 @@ def test_readme_example_runs():
     assert names["answer"] == 22140
 
 
+@pytest.mark.slow
 def test_example_script_runs():
     command = [sys.executable, "examples/code_agent_in_the_sandbox.py"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
