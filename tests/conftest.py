@@ -50,16 +50,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             marks.add("containers")
         for mark in marks:
             item.add_marker(mark)
-        item.add_marker(pytest.mark.xdist_group(_shared(item, kind, marks)))
+        if shared := _shared(item, kind, marks):
+            item.add_marker(pytest.mark.xdist_group(shared))
 
 
-def _shared(item: pytest.Function, kind: object, marks: set[str]) -> str:
-    """Return the name of what `item` shares with other tests: an engine, executors, rendered manifests, its module."""
+def _shared(item: pytest.Function, kind: object, marks: set[str]) -> str | None:
+    """Return the name of what `item` shares with other tests: an engine, executors, rendered manifests, its module.
+
+    Tests of commands share nothing, and are long: each goes to the worker that is free.
+    """
     if "vllm" in marks:
         return "engine"
     folder = item.path.parent.name
     if kind:
         return f"{folder} {kind}"
+    if folder == "cli":
+        return None
     return folder if folder == "deploy" and not marks else str(item.path)
 
 
