@@ -31,10 +31,16 @@ class TrainingSession:
     async def run(self, dry_run: bool, resume_existing: bool) -> pb.Run | None:
         """Train and return the finished run; with `dry_run`, print the complete configuration and return None.
 
+        Until the run is followed, SIGTERM cancels this call: an exception that a signal handler raised within the event
+        loop could leave a process half started, which nothing would wait for.
+
         Raises:
             InvalidRequest: The configuration is invalid.
             Unavailable: The trainer is unreachable, or a service does not start.
         """
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with AsyncExitStack() as block:
             local = await block.enter_async_context(LocalServices())
             address = self._trainer or await local.start("trainer", "--runs", str(self._runs))

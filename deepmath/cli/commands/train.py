@@ -9,7 +9,7 @@ import typer
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.training_session import TrainingSession
 from deepmath.errors import InvalidRequest
-from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from deepmath.serving.service_process import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
@@ -56,7 +56,10 @@ def train(
     request: dict[str, Any] = {"overrides": settings or [], "name": name, "resume": resume}
     if config or not resume:
         request |= _config_source(config or _DEFAULT_RECIPE)
-    run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
+    try:
+        run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
+    except asyncio.CancelledError:  # by SIGTERM
+        raise typer.Exit(EXIT_TERMINATED) from None
     raise typer.Exit(0 if run is None else _EXIT_STATUS.get(run.status, EXIT_FAILURE))
 
 
