@@ -67,13 +67,17 @@ def kustomize() -> list[str]:
 @cache
 def render(overlay: str, *components: str) -> list[Manifest]:
     """Return the manifests of an overlay with `components`, as a cluster would receive them."""
-    with tempfile.TemporaryDirectory(dir=MANIFESTS, prefix=".test-") as folder:
+    # In a copy: tests in other processes read the source tree at the same time.
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(ROOT / "deploy", copy, dirs_exist_ok=True)
+        folder = Path(copy) / "k8s" / "rendered"
+        folder.mkdir()
         kustomization = {
             "resources": [f"../overlays/{overlay}"],
             "components": [f"../components/{component}" for component in components],
         }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        rendered = subprocess.run([*kustomize(), folder], capture_output=True, text=True, check=False)
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        rendered = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=False)
     assert rendered.returncode == 0, rendered.stderr
     return list(yaml.safe_load_all(rendered.stdout))
 
