@@ -1,0 +1,31 @@
+"""The verdict on one answer, with its reason."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is: a closed set, so that verdicts can be counted by it."""
+
+    SAME_TEXT = "the same text"
+    SAME_VALUE = "the same value"
+    DIFFERENT = "different values"
+    ANSWER_EMPTY = "the answer is empty"
+    ANSWER_TOO_LONG = "the answer is too long"
+    ANSWER_UNREADABLE = "the answer is not mathematics that can be read"
+    ANSWER_TIMEOUT = "the answer takes too long to evaluate"
+    ANSWER_MEMORY = "the answer takes too much memory to evaluate"
+    GOLD_UNREADABLE = "the gold answer is not mathematics that can be read"
+    GOLD_TOO_COSTLY = "the gold answer takes too much time or memory to evaluate"
+    FAILED = "the comparison failed for no fault of the answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict on one (gold, answer) pair."""
+
+    correct: bool | None
+    """None if there is no verdict: the gold answer is bad, or the comparison failed for no fault of the answer."""
+    reason: Reason
+    seconds: float = 0.0
+    """Wall-clock time of the comparison."""
