@@ -45,7 +45,7 @@ def judge_problems(sets: Sequence[SampleSet], verifier: Verifier) -> list[list[J
     problems = [_by_problem(one) for one in sets]
     pairs = {pair for one in problems for samples in one.values() for pair in _pairs_to_compare(samples)}
     ordered = sorted(pairs)  # a fixed order, independent of the order of the samples
-    equal = {pair for pair, verdict in zip(ordered, verifier.verify(ordered), strict=True) if verdict}
+    equal = {pair for pair, verdict in zip(ordered, verifier.verify(ordered), strict=True) if verdict.correct}
     return [
         [
             JudgedProblem(

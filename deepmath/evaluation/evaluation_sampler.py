@@ -125,13 +125,13 @@ class EvaluationSampler:
             self._run.add_failure(key, "; ".join(trajectory.notes))
             return
         pair = (problem.answer, trajectory.answer)
-        (correct,) = await asyncio.to_thread(self._verifier.verify, [pair])
+        (verdict,) = await asyncio.to_thread(self._verifier.verify, [pair])
         sample = GradedSample(
             *key,
             mode=mode,
             gold=problem.answer,
             answer=trajectory.answer,
-            correct=correct,
+            correct=verdict.correct,
             status=pb.Status.Name(trajectory.status).removeprefix("STATUS_"),
             text=trajectory.text,
             model_tokens=trajectory.model_tokens,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NoReturn
 
 
 class Reason(StrEnum):
@@ -29,3 +30,11 @@ class Verdict:
     reason: Reason
     seconds: float = 0.0
     """Wall-clock time of the comparison."""
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: a verdict is an object, so `if verdict` would hold for incorrect answers too.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a verdict has no truth value; use `verdict.correct`")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
 
 from .grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
@@ -29,9 +30,9 @@ def hurried() -> Iterator[Verifier]:
     [pytest.param(*pair, id=f"{kind}: {label(*pair[:2])}") for kind, pairs in PAIRS.items() for pair in pairs],
 )
 def test_answer_gets_the_expected_verdict(patient: Verifier, gold: str, answer: str, verdict: bool | None) -> None:
-    before = patient.timeouts
-    assert patient.verify([(gold, answer)]) == [verdict]
-    assert patient.timeouts == before
+    before = patient.reasons[Reason.FAILED]
+    assert patient.verify([(gold, answer)])[0].correct is verdict
+    assert patient.reasons[Reason.FAILED] == before
 
 
 @pytest.mark.parametrize(
@@ -39,19 +40,19 @@ def test_answer_gets_the_expected_verdict(patient: Verifier, gold: str, answer: 
     [pytest.param(*limit[:3], id=f"{limit[3]}: {label(*limit[:2])}") for limit in KNOWN_LIMITS],
 )
 def test_known_limit_is_unchanged(patient: Verifier, gold: str, answer: str, verdict: bool | None) -> None:
-    before = patient.timeouts
-    assert patient.verify([(gold, answer)]) == [verdict]
-    assert patient.timeouts == before
+    before = patient.reasons[Reason.FAILED]
+    assert patient.verify([(gold, answer)])[0].correct is verdict
+    assert patient.reasons[Reason.FAILED] == before
 
 
 @pytest.mark.parametrize(("gold", "answer"), [pytest.param(*pair, id=name) for name, pair in ENDLESS.items()])
 def test_endless_comparison_times_out_without_a_verdict(hurried: Verifier, gold: str, answer: str) -> None:
     hurried.check_gold("x+1")  # starts the worker
-    before = hurried.timeouts
+    before = hurried.reasons[Reason.FAILED]
     started = time.monotonic()
-    assert hurried.verify([(gold, answer)]) == [None]
+    assert hurried.verify([(gold, answer)])[0].correct is None
     assert time.monotonic() - started < PATIENCE_S
-    assert hurried.timeouts == before + 1
+    assert hurried.reasons[Reason.FAILED] == before + 1
 
 
 def test_catalogue_is_large_and_has_no_duplicates() -> None:

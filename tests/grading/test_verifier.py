@@ -12,11 +12,16 @@ import pytest
 
 from deepmath.errors import Unavailable
 from deepmath.grading import verifier_process
+from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
 
 # Neither comparison terminates in any time that a test could wait for.
 ENDLESS = r"10^{10^{10}}"
 ENDLESS_BRACES = "{" * 450 + "x" + "}" * 450
+
+
+def correct(verifier: Verifier, *pairs: tuple[str, str]) -> list[bool | None]:
+    return [verdict.correct for verdict in verifier.verify(pairs)]
 
 
 def workers(verifier: Verifier) -> list[int]:
@@ -64,7 +69,7 @@ def hurried() -> Iterator[Verifier]:
     ],
 )
 def test_equal_answers_are_correct_in_any_spelling(patient: Verifier, gold: str, answer: str) -> None:
-    assert patient.verify([(gold, answer)]) == [True]
+    assert correct(patient, (gold, answer)) == [True]
 
 
 @pytest.mark.parametrize(
@@ -91,50 +96,50 @@ def test_equal_answers_are_correct_in_any_spelling(patient: Verifier, gold: str,
     ],
 )
 def test_different_answers_are_incorrect(patient: Verifier, gold: str, answer: str) -> None:
-    assert patient.verify([(gold, answer)]) == [False]
+    assert correct(patient, (gold, answer)) == [False]
 
 
 def test_verdicts_are_in_the_order_of_the_pairs(patient: Verifier) -> None:
     pairs = [("2", "2"), (r"\sqrt{8}", "3"), ("2", "3"), (r"\sqrt{8}", r"2\sqrt{2}"), ("2", "2")]
-    assert patient.verify(pairs) == [True, False, False, True, True]
+    assert correct(patient, *pairs) == [True, False, False, True, True]
 
 
 @pytest.mark.parametrize("gold", ["7", "-3/4", r"\frac{3}{4}", r"$\frac{3}{4}$", "x^2 + 1", "[1, 2)", r"\text{Yes}"])
 def test_mathematics_is_accepted_as_gold_answer(patient: Verifier, gold: str) -> None:
-    assert patient.check_gold(gold)
+    assert patient.check_gold(gold).correct
 
 
 @pytest.mark.parametrize("gold", ["", " ", "???", r"\frac{", "x" * 5000])
 def test_anything_else_is_rejected_as_gold_answer(patient: Verifier, gold: str) -> None:
-    assert not patient.check_gold(gold)
+    assert not patient.check_gold(gold).correct
 
 
 def test_unparsable_gold_answer_gives_no_verdict(patient: Verifier) -> None:
-    before = patient.timeouts
-    assert patient.verify([("???", "5")]) == [None]
-    assert patient.timeouts == before
+    before = patient.reasons[Reason.FAILED]
+    assert correct(patient, ("???", "5")) == [None]
+    assert patient.reasons[Reason.FAILED] == before
 
 
 def test_numbers_are_compared_without_a_worker() -> None:
     with Verifier(2, 1.0) as verifier:
-        assert verifier.verify([("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", "")]) == [
+        assert correct(verifier, ("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", "")) == [
             True,
             True,
             False,
             False,
         ]
-        assert verifier.check_golds(["42", r"\frac12", ""]) == [True, True, False]
+        assert [one.correct for one in verifier.check_golds(["42", r"\frac12", ""])] == [True, True, None]
         assert workers(verifier) == []
 
 
 @pytest.mark.parametrize("answer", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
 def test_endless_comparison_is_killed_and_counted_and_the_next_one_succeeds(hurried: Verifier, answer: str) -> None:
-    assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
+    assert correct(hurried, (r"\sqrt{8}", r"2\sqrt{2}")) == [True]
     (before,) = workers(hurried)
-    assert hurried.verify([(r"\sqrt{2}", answer)]) == [None]
+    assert correct(hurried, (r"\sqrt{2}", answer)) == [None]
     assert not is_running(before)
-    assert hurried.timeouts == 1
-    assert hurried.verify([(r"\sqrt{8}", r"2\sqrt{2}")]) == [True]
+    assert hurried.reasons[Reason.FAILED] == 1
+    assert correct(hurried, (r"\sqrt{8}", r"2\sqrt{2}")) == [True]
 
 
 def test_killed_worker_is_replaced(patient: Verifier) -> None:
@@ -142,7 +147,7 @@ def test_killed_worker_is_replaced(patient: Verifier) -> None:
     (pid,) = workers(patient)
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert patient.verify([(r"\sqrt{3}", r"3^{1/2}")]) == [True]
+    assert correct(patient, (r"\sqrt{3}", r"3^{1/2}")) == [True]
 
 
 def test_memory_of_the_parent_does_not_retire_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +164,7 @@ def test_memory_of_the_parent_does_not_retire_a_worker(monkeypatch: pytest.Monke
 def test_worker_with_high_peak_memory_is_retired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifier_process, "_RETIREMENT_MEMORY", 1 << 20)
     with Verifier(1, 60.0) as verifier:
-        assert verifier.verify([(r"\sqrt{3}", "3^{1/2}")]) == [True]
+        assert correct(verifier, (r"\sqrt{3}", "3^{1/2}")) == [True]
         assert workers(verifier) == []
 
 
@@ -167,8 +172,8 @@ def test_crashed_worker_gives_no_verdict(patient: Verifier, monkeypatch: pytest.
     # The orphan alarm fires before the verifier's own timeout, which is longer than any test.
     monkeypatch.setattr(verifier_process, "_GRACE_S", 1 - 1_000_000)
     with Verifier(1, 1_000_000.0) as verifier:
-        assert verifier.verify([(r"\sqrt{2}", ENDLESS)]) == [None]
-        assert verifier.timeouts == 1
+        assert correct(verifier, (r"\sqrt{2}", ENDLESS)) == [None]
+        assert verifier.reasons[Reason.FAILED] == 1
 
 
 def test_worker_has_a_memory_limit_an_empty_environment_and_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +199,7 @@ def test_closed_verifier_leaves_no_process() -> None:
 def test_close_from_another_thread_ends_a_pending_comparison() -> None:
     verifier = Verifier(1, 1_000_000.0)
     with ThreadPoolExecutor() as threads:
-        verdicts = threads.submit(verifier.verify, [(r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES)])
+        verdicts = threads.submit(correct, verifier, (r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES))
         while not workers(verifier):
             time.sleep(0.01)
         verifier.close()

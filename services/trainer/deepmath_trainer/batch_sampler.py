@@ -116,7 +116,9 @@ class BatchSampler:
 
     def _with_rewards(self, problem: DatasetProblem, trajectories: list[pb.Trajectory]) -> list[TrainingSample]:
         verdicts = self.verifier.verify([(problem.answer, trajectory.answer) for trajectory in trajectories])
-        outcomes = [outcome(trajectory, correct) for trajectory, correct in zip(trajectories, verdicts, strict=True)]
+        outcomes = [
+            outcome(trajectory, verdict.correct) for trajectory, verdict in zip(trajectories, verdicts, strict=True)
+        ]
         rewards = [reward(one, self._config.reward, self._config.rollout.max_tokens) for one in outcomes]
         return [TrainingSample(*parts) for parts in zip(trajectories, outcomes, rewards, strict=True)]
 

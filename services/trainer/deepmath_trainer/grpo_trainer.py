@@ -28,6 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
 from deepmath.errors import Unavailable
+from deepmath.grading.verdict import Reason
 from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
 from deepmath_trainer.loss_row import LossRow
 from deepmath_trainer.policy_publisher import PolicyPublisher, PolicyWriter
@@ -207,7 +208,7 @@ class GrpoTrainer(HookedGrpoTrainer):
             | self._timer.end_step(batch, self._config.batch)
             | {
                 "staleness": batch.mean_staleness(step - 1),
-                "verify_timeouts": self._pipeline.sampler.verifier.timeouts,
+                "verify_timeouts": self._pipeline.sampler.verifier.reasons[Reason.FAILED],
             }
         )
         self._on_step(step, metrics, batch)

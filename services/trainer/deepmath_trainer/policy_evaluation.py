@@ -40,7 +40,10 @@ async def evaluate_policy(
                     trajectories[response.id] = response.trajectory
     pairs = [(problems[int(name)].answer, trajectory.answer) for name, trajectory in trajectories.items()]
     verdicts = await asyncio.to_thread(verifier.verify, pairs)
-    outcomes = [outcome(*pair) for pair in zip(trajectories.values(), verdicts, strict=True)]
+    outcomes = [
+        outcome(trajectory, verdict.correct)
+        for trajectory, verdict in zip(trajectories.values(), verdicts, strict=True)
+    ]
     return {
         "problems": len(problems),
         "accuracy": _mean([bool(one.correct) for one in outcomes]),

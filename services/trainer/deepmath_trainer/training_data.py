@@ -124,7 +124,8 @@ def _with_parseable_answers(problems: list[DatasetProblem], config: DataConfig, 
     texts = sorted({problem.answer for problem in problems if not isinstance(canonical_form(problem.answer), Fraction)})
     parsed = texts if len(texts) <= _MOST_PARSED else Random(f"parsed:{seed}").sample(texts, _MOST_PARSED)
     with Verifier(min(len(os.sched_getaffinity(0)), _MOST_WORKERS), _PARSE_S) as verifier:
-        parseable = dict(zip(parsed, verifier.check_golds(parsed), strict=True))
+        verdicts = dict(zip(parsed, verifier.check_golds(parsed), strict=True))
+    parseable = {answer: verdict.correct is True for answer, verdict in verdicts.items()}
     excluded = [problem for problem in problems if not parseable.get(problem.answer, True)]
     share = len(excluded) / len(problems) * len(texts) / max(len(parsed), 1)
     if excluded:
