@@ -4,6 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Self
 
+from deepmath.data.gold_answer import gold_text
+from deepmath.errors import InvalidRequest
+from deepmath.grading.unescaped_latex import find_unescaped
+
 _ID_CHARACTERS = 16
 
 
@@ -15,18 +19,42 @@ class DatasetProblem:
     """The dataset's own id, or else a digest of the question, which is the same in every file."""
     text: str
     answer: str
-    r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs."""
+    r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs. See `gold_text`."""
 
     @classmethod
-    def of(cls, question: object, answer: object, own_id: object = None) -> Self:
-        """Return the problem of a row with these cells."""
+    def of(cls, question: object, answer: object, own_id: object = None, where: str = "") -> Self:
+        """Return the problem of a row with these cells. `where` is the row's place in a JSON file.
+
+        Raises:
+            InvalidRequest: the answer is not text, a number or a list of them, or JSON's escapes have damaged the
+                LaTeX of a row in a JSON file.
+        """
         text = _cell_text(question)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
-        return cls(digest if own_id is None else str(own_id), text, _cell_text(answer))
+        try:
+            gold = gold_text(answer)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{where or f'problem {text[:40]!r}'}: {error}") from None
+        if where:
+            check_escapes(question, f"{where}: the question", prose=True)
+            check_escapes(answer, f"{where}: the answer")
+        return cls(digest if own_id is None else str(own_id), text, gold)
+
+
+def check_escapes(cell: object, where: str, prose: bool = False) -> None:
+    r"""Check that JSON has not read LaTeX commands as escapes in `cell`, a text or a list of texts from a JSON file.
+
+    Raises:
+        InvalidRequest: it has; the message says what to write instead.
+    """
+    for text in cell if isinstance(cell, list) else [cell]:
+        if isinstance(text, str) and (command := find_unescaped(text, prose)):
+            raise InvalidRequest(
+                f"{where} has {command} with one backslash, which JSON reads as the escape {command[:2]}; "
+                f'write two: "\\{command}"'
+            )
 
 
 def _cell_text(cell: object) -> str:
-    """Return a cell as text. A column of integers with a gap in it holds 42 as 42.0."""
-    if cell is None:
-        return ""
-    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
+    """Return a cell as text."""
+    return "" if cell is None else str(cell).strip()

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.data.datasets_patches.empty_split import is_empty_split_error
+from deepmath.data.json_rows import DatasetRow, JsonRows
 from deepmath.errors import InvalidRequest, Unavailable
 
-DatasetRow = dict[str, Any]
-"""Cells by column."""
-
-_LOADERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+_LOADERS = {".csv": "csv", ".parquet": "parquet"}
+_JSON = (".json", ".jsonl")
 _BATCH_ROWS = 10_000
 
 
@@ -26,17 +25,45 @@ class DatasetSplit:
     """
 
     def __init__(self, name: str, subset: str | None, split: str) -> None:
-        self._rows = _load(name, subset, split)
-        self.columns: list[str] = list(self._rows.column_names)
+        self._source = _json_rows(name, split) or _ArrowRows(_load(name, subset, split))
+        self.columns = self._source.columns
 
     def rows(self, columns: list[str]) -> Iterator[DatasetRow]:
         """Yield the rows, reduced to `columns`."""
-        for batch in self._rows.select_columns(columns).iter(batch_size=_BATCH_ROWS):
+        return self._source.rows(columns)
+
+
+class _ArrowRows:
+    """The rows of a `datasets.Dataset`."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self.columns: list[str] = list(dataset.column_names)
+
+    def rows(self, columns: list[str]) -> Iterator[DatasetRow]:
+        for batch in self._dataset.select_columns(columns).iter(batch_size=_BATCH_ROWS):
             for values in zip(*(batch[column] for column in columns), strict=True):
-                yield dict(zip(columns, values, strict=True))
+                yield DatasetRow(zip(columns, values, strict=True))
 
 
-def _load(name: str, subset: str | None, split: str) -> Any:
+def _json_rows(name: str, split: str) -> JsonRows | None:
+    """Return the rows of the file `name`, or None if it is no JSON file."""
+    path = Path(name).expanduser()
+    if path.suffix not in _JSON or not path.is_file():
+        return None
+    found = JsonRows(path, name)
+    _, bracket, rows = split.partition("[")  # `test[:100]`
+    if bracket:
+        datasets = _datasets(name)
+        try:
+            parts = datasets.ReadInstruction.from_spec(f"train[{rows}").to_absolute({"train": found.count})
+        except ValueError as error:
+            raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
+        found.ranges = [range(part.from_, part.to) for part in parts]
+    return found
+
+
+def _datasets(name: str) -> Any:
     try:
         import datasets  # here because it takes seconds, and synthetic problems do not need it
         from huggingface_hub.utils import logging as hub_logging
@@ -44,6 +71,11 @@ def _load(name: str, subset: str | None, split: str) -> Any:
         raise InvalidRequest(f"the dataset {name} needs the extra `evaluation`: {error}") from None
     datasets.disable_progress_bars()
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # each attempt to reach the hub logs a warning
+    return datasets
+
+
+def _load(name: str, subset: str | None, split: str) -> Any:
+    datasets = _datasets(name)
     try:
         return _load_any_format(datasets, name, subset, split)
     except ConnectionError:
@@ -72,14 +104,14 @@ def _load_any_format(datasets: Any, name: str, subset: str | None, split: str) -
         if split not in saved:
             raise InvalidRequest(f"{name} has no split {split}; there are {', '.join(saved)}")
         return saved[split]
-    if not path.exists() and (path.suffix in _LOADERS or name.startswith((".", "/", "~"))):
+    if not path.exists() and (path.suffix in (*_LOADERS, *_JSON) or name.startswith((".", "/", "~"))):
         raise InvalidRequest(f"there is no dataset {name}: no such file")
     return datasets.load_dataset(str(path) if path.exists() else name, subset, split=split)
 
 
 def _load_file(datasets: Any, path: Path, name: str, split: str) -> Any:
     if (loader := _LOADERS.get(path.suffix)) is None:
-        raise InvalidRequest(f"cannot read {name}; give a file that ends in {', '.join(_LOADERS)}")
+        raise InvalidRequest(f"cannot read {name}; give a file that ends in {', '.join(sorted((*_LOADERS, *_JSON)))}")
     if not path.stat().st_size:
         raise InvalidRequest(f"the dataset {name} is empty")
     options = _csv_options(datasets, path) if loader == "csv" else {}

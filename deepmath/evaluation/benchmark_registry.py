@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from deepmath.data.dataset_problem import DatasetProblem
-from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
+from deepmath.data.dataset_reader import DatasetSplit
+from deepmath.data.json_rows import DatasetRow
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Unavailable
 
@@ -71,7 +72,9 @@ class Benchmark:
 
     def _matching(self, rows: Iterable[DatasetRow]) -> Iterator[DatasetProblem]:
         for row in rows:
-            problem = DatasetProblem.of(row[self.problem], row[self.answer], row[self.id] if self.id else None)
+            problem = DatasetProblem.of(
+                row[self.problem], row[self.answer], row[self.id] if self.id else None, row.where
+            )
             if problem.text and all(str(row[column] or "") == value for column, value in self.filters.items()):
                 yield problem
 

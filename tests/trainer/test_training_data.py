@@ -14,7 +14,8 @@ from deepmath_trainer.run_config import DataConfig
 from deepmath_trainer.training_data import load_problems
 
 from deepmath.data.dataset_problem import DatasetProblem
-from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
+from deepmath.data.dataset_reader import DatasetSplit
+from deepmath.data.json_rows import DatasetRow
 from deepmath.errors import InvalidRequest, Unavailable
 
 ROWS = [
@@ -119,6 +120,27 @@ def test_answer_in_a_csv_keeps_all_its_digits(tmp_path: Path) -> None:
     assert answers(load_problems(DataConfig(dataset=str(file)), 0)) == ["12345678901234567890123"]
 
 
+def test_list_and_missing_answers_become_text(jsonl_of: Any) -> None:
+    file = jsonl_of(("a?", ["70"]), ("b?", ["3", 5]), ("c?", "x"), ("d?", True))
+    assert answers(load_problems(DataConfig(dataset=file), 0)) == ["70", "3, 5", "x", "True"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (r'{"problem": "a?", "answer": "\frac{1}{2}"}', r"line 2: the answer has \\frac with one backslash"),
+        (r'{"problem": "a?", "answer": ["1", "\text{m}"]}', r"line 2: the answer has \\text with one backslash"),
+        (r'{"problem": "What is $\frac12$?", "answer": "1"}', r"line 2: the question has \\frac with one backslash"),
+        (r'{"problem": "a?", "answer": [["1"]]}', "line 2: the answer .* write it as one LaTeX text"),
+    ],
+)
+def test_damaged_answer_is_rejected_with_its_line(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_text(f'{{"problem": "Find\\nan integer.", "answer": "1"}}\n{line}\n')
+    with pytest.raises(InvalidRequest, match=message):
+        load_problems(DataConfig(dataset=str(file)), 0)
+
+
 def test_limit_draws_a_sample_by_the_seed(jsonl_of: Any) -> None:
     file = jsonl_of(*((f"{number}?", str(number)) for number in range(100)))
     first, again, other = (load_problems(DataConfig(dataset=file, limit=10), seed) for seed in (1, 1, 2))
@@ -194,7 +216,7 @@ def test_settings_that_do_not_fit_the_data_are_rejected(jsonl: Path, settings: d
     [
         ("empty.jsonl", b"", "empty.jsonl is empty"),
         ("header.csv", b"problem,answer\n", "header.csv is empty"),
-        ("broken.jsonl", b'{"problem": "a", "ans\n', "cannot read"),
+        ("broken.jsonl", b'{"problem": "a", "ans\n', "broken.jsonl, line 1 is not valid JSON"),
         ("broken.parquet", b"hello", "cannot read"),
         ("latin.csv", b"problem,answer\n\xff,1\n", "cannot read"),
         ("notes.txt", b"a?", "give a file that ends in .csv, .json, .jsonl, .parquet"),

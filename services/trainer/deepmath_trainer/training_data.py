@@ -11,7 +11,8 @@ from random import Random
 from typing import cast
 
 from deepmath.data.dataset_problem import DatasetProblem
-from deepmath.data.dataset_reader import DatasetRow, DatasetSplit
+from deepmath.data.dataset_reader import DatasetSplit
+from deepmath.data.json_rows import DatasetRow
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
 from deepmath.errors import InvalidRequest
 from deepmath.grading.answer_normalization import canonical_form
@@ -95,7 +96,7 @@ def _synthetic(config: DataConfig, seed: int) -> tuple[list[str], _Rows]:
         made = generate(config.limit or SYNTHETIC_PROBLEMS, cast(Split, config.split), seed)
     except ValueError as error:
         raise InvalidRequest(f"data.{error}") from None
-    return [column.name for column in fields(SyntheticProblem)], lambda _: map(asdict, made)
+    return [column.name for column in fields(SyntheticProblem)], lambda _: (DatasetRow(asdict(one)) for one in made)
 
 
 def _read(config: DataConfig, layout: _Layout) -> tuple[list[str], _Rows]:
@@ -109,7 +110,7 @@ def _problems(rows: Iterable[DatasetRow], layout: _Layout, most_characters: int)
     for row in rows:
         if not all(_equals(row[name], value) for name, value in layout.where.items()):
             continue
-        problem = DatasetProblem.of(row[layout.problem], row[layout.answer])
+        problem = DatasetProblem.of(row[layout.problem], row[layout.answer], where=row.where)
         if 0 < len(problem.text) <= most_characters and problem.id not in seen:
             seen.add(problem.id)
             yield problem
