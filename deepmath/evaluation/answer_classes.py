@@ -1,24 +1,20 @@
-r"""Equivalence classes of the answers to a problem: 1/2, 0.5 and \frac12 vote together.
+r"""Classes of the answers to a problem: 1/2, 0.5 and \frac12 vote together.
 
-Correct answers form one class, by their verdicts. Incorrect answers are compared pairwise as in grading: exactly if
-both are numbers, otherwise by math-verify in a worker that can be killed. A comparison that times out counts as
-different. If no sample is correct, incorrect answers are not compared, because no vote can be correct.
+Correct answers form one class, by their verdicts. Incorrect answers form equivalence classes, as in the vote of Solve.
+If no sample is correct, incorrect answers are not compared symbolically, because no vote can be correct.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from deepmath.evaluation.graded_sample import GradedSample
 from deepmath.evaluation.majority_vote import MajorityVote, majority_vote
 from deepmath.evaluation.sample_sets import SampleSet
-from deepmath.grading.answer_normalization import CanonicalForm, canonical_form
+from deepmath.grading.equivalence_classes import equivalence_classes
 from deepmath.grading.verifier import Verifier
 
 CORRECT_CLASS = 0
 """The class of correct answers."""
-
-AnswerPair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,64 +36,36 @@ def judge_problems(sets: Sequence[SampleSet], verifier: Verifier) -> list[list[J
     """Return for each sample set its problems that have at least one verdict, in order of their ids.
 
     Raises:
-        Unavailable: math-verify cannot be loaded.
+        Unavailable: answers cannot be compared, see `Verifier`.
     """
     problems = [_by_problem(one) for one in sets]
-    pairs = {pair for one in problems for samples in one.values() for pair in _pairs_to_compare(samples)}
-    ordered = sorted(pairs)  # a fixed order, independent of the order of the samples
-    equal = {pair for pair, verdict in zip(ordered, verifier.verify(ordered), strict=True) if verdict.correct}
-    return [
-        [
-            JudgedProblem(
-                problem_id,
-                samples[0].gold,
-                tuple(sample.correct is True for sample in samples),
-                tuple(_classes(samples, equal)),
-            )
-            for problem_id, samples in sorted(one.items())
-        ]
-        for one in problems
-    ]
+    numbers = iter(_class_numbers([samples for one in problems for samples in one.values()], verifier))
+    return [[_judged(samples, next(numbers)) for samples in one.values()] for one in problems]
 
 
 def _by_problem(sample_set: SampleSet) -> dict[str, list[GradedSample]]:
     found: dict[str, list[GradedSample]] = {}
-    for sample in sorted(sample_set.samples, key=lambda one: one.sample):
+    for sample in sorted(sample_set.samples, key=lambda one: (one.problem_id, one.sample)):
         if sample.correct is not None:
             found.setdefault(sample.problem_id, []).append(sample)
     return found
 
 
-def _incorrect_answers(samples: Sequence[GradedSample]) -> dict[CanonicalForm, str]:
-    """Return the first spelling of each incorrect answer, in alphabetical order."""
-    found: dict[CanonicalForm, str] = {}
-    for answer in sorted({sample.answer for sample in samples if sample.answer and not sample.correct}):
-        found.setdefault(canonical_form(answer), answer)
-    return found
+def _class_numbers(problems: Sequence[Sequence[GradedSample]], verifier: Verifier) -> list[dict[str, int]]:
+    """Return for each problem the class number of each incorrect answer, from 0."""
+    incorrect = [[sample.answer for sample in samples if not sample.correct] for samples in problems]
+    has_correct = [any(sample.correct for sample in samples) for samples in problems]
+    paired = list(zip(incorrect, has_correct, strict=True))
+    compared = iter(equivalence_classes([answers for answers, ok in paired if ok], verifier.verify))
+    merged = iter(equivalence_classes([answers for answers, ok in paired if not ok], None))
+    return [next(compared if ok else merged) for ok in has_correct]
 
 
-def _pairs_to_compare(samples: Sequence[GradedSample]) -> list[AnswerPair]:
-    if not any(sample.correct for sample in samples):
-        return []
-    return list(combinations(_incorrect_answers(samples).values(), 2))
-
-
-def _classes(samples: Sequence[GradedSample], equal: set[AnswerPair]) -> list[int | None]:
-    numbers = _class_numbers(_incorrect_answers(samples), equal)
-
+def _judged(samples: Sequence[GradedSample], numbers: Mapping[str, int]) -> JudgedProblem:
     def class_of(sample: GradedSample) -> int | None:
         if sample.correct:
             return CORRECT_CLASS
-        return numbers[canonical_form(sample.answer)] if sample.answer else None
+        return numbers[sample.answer] + CORRECT_CLASS + 1 if sample.answer else None
 
-    return [class_of(sample) for sample in samples]
-
-
-def _class_numbers(incorrect: Mapping[CanonicalForm, str], equal: set[AnswerPair]) -> dict[CanonicalForm, int]:
-    """Number the classes of incorrect answers: the transitive closure of the pairs in `equal`."""
-    number = {spelling: at for at, spelling in enumerate(incorrect.values(), start=CORRECT_CLASS + 1)}
-    for first, second in combinations(incorrect.values(), 2):
-        if (first, second) in equal:
-            kept, merged = number[first], number[second]
-            number = {spelling: kept if own == merged else own for spelling, own in number.items()}
-    return {form: number[spelling] for form, spelling in incorrect.items()}
+    correct = tuple(sample.correct is True for sample in samples)
+    return JudgedProblem(samples[0].problem_id, samples[0].gold, correct, tuple(map(class_of, samples)))

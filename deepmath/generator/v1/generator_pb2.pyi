@@ -434,17 +434,22 @@ Global___Note: _TypeAlias = Note  # noqa: Y015
 
 @_typing.final
 class Vote(_message.Message):
-    """The majority vote over the samples' answers. Equal values count together in any notation (1/2, 0.5); samples without
-    an answer do not vote.
+    """The majority vote over the samples' answers. Equal answers count together in any notation (1/2 and 0.5, x+1 and 1+x), as
+    in grading; samples without an answer do not vote.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ANSWER_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
+    EXACT_ONLY_FIELD_NUMBER: _builtins.int
     answer: _builtins.str
     """The answer with the most votes in its most frequent notation; empty if no sample has an answer. Ties go to the
     answer of the earliest sample.
+    """
+    exact_only: _builtins.bool
+    """Answers were compared as numbers and texts only, because the generator could not start a sandbox to compare
+    expressions.
     """
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoteCount]:
@@ -455,10 +460,11 @@ class Vote(_message.Message):
         *,
         answer: _builtins.str = ...,
         counts: _abc.Iterable[Global___VoteCount] | None = ...,
+        exact_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "counts", b"counts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "counts", b"counts", "exact_only", b"exact_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,6 +34,10 @@ class GeneratorConfig(ServiceConfig):
         4096, gt=0, description="Maximum size of a snippet's output in the model's context, in bytes."
     )
 
+    vote_seconds: float = Field(
+        2.0, gt=0, description="Timeout for comparing two answers of a vote in a sandbox, in seconds."
+    )
+
     temperature: float = Field(0.6, ge=0, le=2, description="Default sampling temperature.")
     top_p: float = Field(0.95, gt=0, le=1, description="Default top-p (nucleus) sampling; 1 disables it.")
     top_k: int = Field(20, ge=0, description="Default top-k sampling; 0 disables it.")

@@ -11,10 +11,10 @@ from deepmath import __version__
 from deepmath.clients import ExecutorClient
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
-from deepmath.grading.vote_tally import tally_votes
 from deepmath.observability import request_id, tracing
 from deepmath_generator.admission import TrajectoryAdmission
 from deepmath_generator.agent_loop import AgentLoop
+from deepmath_generator.answer_vote import AnswerVote
 from deepmath_generator.chat_prompt import encode_chat
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
@@ -61,11 +61,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
+        self._vote = AnswerVote(config.vote_seconds)
         self._metrics.expose_state(self._admission, engine.policies, lambda: self._loop.executing)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this servicer to `server`."""
         rpc.add_GeneratorServiceServicer_to_server(self, server)
+
+    def close(self) -> None:
+        """Stop the processes that votes have started."""
+        self._vote.close()
 
     async def Solve(self, request: pb.SolveRequest, context: Any) -> AsyncIterator[pb.SolveResponse]:
         """Stream the events of `samples` trajectories, then the vote."""
@@ -84,7 +89,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(run(sample)) for sample in range(samples)]
-            send(pb.SolveResponse(vote=_vote([task.result() for task in tasks])))
+            send(pb.SolveResponse(vote=await self._vote.vote([task.result() for task in tasks])))
 
         with self._admission.admit(samples):
             async for event in stream_responses(solve, context):
@@ -226,11 +231,3 @@ def _numbered(send: Send[pb.SolveResponse], sample: int) -> Emit:
         send(event)
 
     return emit
-
-
-def _vote(answers: list[str]) -> pb.Vote:
-    counts = tally_votes(answers)
-    return pb.Vote(
-        answer=counts[0][0] if counts else "",
-        counts=[pb.VoteCount(answer=answer, votes=votes) for answer, votes in counts],
-    )
