@@ -35,9 +35,9 @@ from typing import Any
 from smolagents import LocalPythonExecutor, tool
 from smolagents.monitoring import AgentLogger, LogLevel
 
-from deepmath.integrations.background_loop import BackgroundLoop
 from deepmath.integrations.smolagents import DeepMathExecutor
 from deepmath.local_stack.stack import LocalStack
+from deepmath.sandbox.background_loop import BackgroundLoop
 
 RESULTS = Path(__file__).parent / "results" / "smolagents.json"
 SNIPPETS = {

@@ -14,8 +14,8 @@ from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
 from support.scripted_engine import ScriptedEngine
 
 from deepmath.clients import ExecutorClient
-from deepmath.integrations.background_loop import BackgroundLoop
 from deepmath.local_stack.stack import EMBEDDED_MODEL
+from deepmath.sandbox.background_loop import BackgroundLoop
 from deepmath.serving.grpc_server import GrpcServer
 
 HANGS = "(hangs)"

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from deepmath.integrations.background_loop import BackgroundLoop, ClosedError
+from deepmath.sandbox.background_loop import BackgroundLoop, ClosedError
 
 CALLER = ContextVar("caller", default="nobody")
 

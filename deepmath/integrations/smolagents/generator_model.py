@@ -15,9 +15,9 @@ from smolagents.monitoring import TokenUsage
 from deepmath.clients import GeneratorClient
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.integrations.background_loop import BackgroundLoop, BlockingStream
 from deepmath.integrations.smolagents.chat_messages import to_generator_messages
 from deepmath.local_stack.stack import LocalStack, generator_options
+from deepmath.sandbox.background_loop import BackgroundLoop, BlockingStream
 
 log = logging.getLogger(__name__)
 

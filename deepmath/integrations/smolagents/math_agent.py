@@ -17,10 +17,10 @@ from smolagents.utils import AgentError, AgentGenerationError
 
 from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
-from deepmath.integrations.background_loop import BlockingStream
 from deepmath.integrations.smolagents.generator_model import DeepMathModel, to_token_usage
 from deepmath.integrations.smolagents.smolagents_patches.step_loop import StepLoopAgent
 from deepmath.integrations.smolagents.step_recorder import StepRecorder
+from deepmath.sandbox.background_loop import BlockingStream
 
 _TEMPLATES = PromptTemplates(
     **EMPTY_PROMPT_TEMPLATES

@@ -20,7 +20,6 @@ from smolagents.utils import truncate_content
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.integrations.background_loop import BackgroundLoop, ClosedError
 from deepmath.integrations.smolagents import variable_transfer
 from deepmath.integrations.smolagents.host_tools import Tool, host_tool_functions
 from deepmath.integrations.smolagents.interpreter_errors import to_error
@@ -28,6 +27,7 @@ from deepmath.integrations.smolagents.smolagents_patches.print_outputs import PR
 from deepmath.integrations.smolagents.variable_transfer import Variable
 from deepmath.local_stack.stack import LocalStack
 from deepmath.rpc import wire_values
+from deepmath.sandbox.background_loop import BackgroundLoop, ClosedError
 
 _CLIENT_NAME = "smolagents"
 _OUTPUT_BYTES = 256 << 10  # the default maximum of an executor
