@@ -11,6 +11,7 @@ import pytest
 
 from deepmath.sandbox import NOTHING, Limits
 from deepmath.sandbox.supervisor.fork_server import ForkServer
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.supervisor.snippet import Snippet
 from deepmath.sandbox.zygote_protocol import ZYGOTE_MODULE, ZygoteSettings
@@ -43,7 +44,7 @@ async def test_zygote_that_connects_is_adopted_and_exits_with_its_only_sandbox(t
                 connections.append(connection)
     report, control = connections
     server = await ForkServer.adopt(report, control, lambda: None)
-    sandbox = await Sandbox.open(server, grace_s=0.05)
+    sandbox = await Sandbox.open(server, 0.05, MemoryBudget())
     result = await sandbox.run(Snippet(1, "import math\nmath.gcd(12, 18)", Limits()))
     assert result.value == "6", result
     sandbox.close()

@@ -12,11 +12,14 @@ from support.executor_process import run_module, running
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.supervisor.snippet import Snippet
 
 LIMITS = Limits(wall_ms=10_000, cpu_ms=10_000, memory_bytes=512 << 20, output_bytes=1 << 10)
+TOTAL = 1 << 30
+SLEEP = "import random\nrandom._os.sys.modules['time'].sleep({})"
 TAKE = "x = bytearray(b'x' * ({} << 20))\nlen(x) >> 20"
 
 
@@ -29,8 +32,10 @@ def groups_of(supervisor: int) -> list[Path]:
 
 
 @asynccontextmanager
-async def native(cgroup: Cgroup, growth_bytes: int = 1 << 40) -> AsyncIterator[NativeBackend]:
-    backend = NativeBackend("full", cgroup=cgroup, growth_bytes=growth_bytes)
+async def native(
+    cgroup: Cgroup, growth_bytes: int = 1 << 40, memory: MemoryBudget | None = None
+) -> AsyncIterator[NativeBackend]:
+    backend = NativeBackend("full", cgroup=cgroup, growth_bytes=growth_bytes, memory=memory)
     try:
         await backend.start()
         yield backend
@@ -58,15 +63,45 @@ async def test_grown_zygote_is_replaced_and_its_session_continues() -> None:
         sandbox.close()
 
 
-async def test_supervisor_kills_the_largest_sandbox_over_the_total_memory_without_a_cgroup() -> None:
-    async with native(Cgroup(300 << 20, 64, enabled=False)) as backend:
-        small, large = await backend.open(), await backend.open()
+async def test_idle_sandboxes_share_what_running_snippets_leave_and_the_largest_is_evicted() -> None:
+    memory = MemoryBudget(TOTAL, slots=1)  # 632 MiB are set aside
+    async with native(Cgroup(TOTAL, 64, enabled=False), memory=memory) as backend:
+        small, large, last = [await backend.open() for _ in range(3)]
         assert (await run(small, TAKE.format(100))).value == "100"
-        killed = await run(large, TAKE.format(250) + "\nimport random\nrandom._os.sys.modules['time'].sleep(9)")
-        assert (killed.outcome, killed.state_lost) == (pb.OUTCOME_SANDBOX_FAILED, True)
-        assert (await run(small, "len(x) >> 20", 2)).value == "100"
-        small.close()
-        large.close()
+        assert (await run(large, TAKE.format(240))).value == "240"
+        assert (await run(last, TAKE.format(100))).value == "100"
+        lost = await run(large, "len(x)", 2)
+        assert (lost.outcome, lost.state_lost) == (pb.OUTCOME_SANDBOX_FAILED, True)
+        assert [(await run(one, "len(x) >> 20", 2)).value for one in (small, last)] == ["100", "100"]
+        assert memory.evictions == 1
+        for sandbox in (small, large, last):
+            sandbox.close()
+
+
+async def test_memory_that_an_idle_sandbox_could_touch_is_charged() -> None:
+    memory = MemoryBudget(TOTAL, slots=1)
+    async with native(Cgroup(TOTAL, 64, enabled=False), memory=memory) as backend:
+        sandboxes = [await backend.open() for _ in range(3)]
+        for sandbox in sandboxes:
+            assert (await run(sandbox, "import numpy\nx = numpy.empty(20 << 20)\nx.nbytes >> 20")).value == "160"
+        assert [sandbox.alive for sandbox in sandboxes] == [False, True, True]  # the one idle for longest
+        for sandbox in sandboxes:
+            sandbox.close()
+
+
+async def test_snippet_over_the_default_limit_waits_for_its_memory() -> None:
+    memory = MemoryBudget(2 << 30, slots=1)
+    async with native(Cgroup(2 << 30, 64, enabled=False), memory=memory) as backend:
+        first, second = await backend.open(), await backend.open()
+        limits = Limits(memory_bytes=1 << 30)
+        running = asyncio.create_task(first.run(Snippet(1, SLEEP.format(0.3), limits, 0)))
+        await asyncio.sleep(0.05)
+        waited = await second.run(Snippet(1, "1", limits, 0))
+        assert running.done()
+        assert waited.usage.queue_ms > 100
+        assert waited.usage.wall_ms < 100
+        first.close()
+        second.close()
 
 
 async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writable_cgroup) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from deepmath.sandbox.isolation.layers import IsolationLayer
 
 _NAME = "deepmath-executor"
-_LIMIT_FILES = {  # controller: (file of version 1, file of version 2)
+LIMIT_FILES = {  # controller: (file of version 1, file of version 2)
     "memory": ("memory.limit_in_bytes", "memory.max"),
     "pids": ("pids.max", "pids.max"),
 }
@@ -37,9 +37,9 @@ class Cgroup:
         self.memory_bytes, self._processes = memory_bytes, processes
 
     @property
-    def limits_memory(self) -> bool:
-        """Whether the kernel enforces the memory limit."""
-        return "memory" in self._groups
+    def memory_group(self) -> Path | None:
+        """The group whose memory limit the kernel enforces; None without one."""
+        return self._groups.get("memory")
 
     def add(self, pid: int) -> None:
         """Move a process into the groups. Its later children are born in them."""
@@ -74,7 +74,7 @@ class Cgroup:
 
 def _create(controller: str, limit: int) -> Path:
     """Create a group below this process's own and set its limit."""
-    own, version = _own_group(controller)
+    own, version = own_group(controller)
     for orphan in own.glob(f"{_NAME}-*"):  # left by a supervisor that was killed; a group in use cannot be removed
         supervisor_pid = orphan.name.rpartition("-")[2]
         if not Path("/proc", supervisor_pid).exists():  # a running one may not have used its group yet
@@ -84,15 +84,19 @@ def _create(controller: str, limit: int) -> Path:
     group = own / f"{_NAME}-{os.getpid()}"
     group.mkdir(exist_ok=True)
     try:
-        (group / _LIMIT_FILES[controller][version - 1]).write_text(str(limit))
+        (group / LIMIT_FILES[controller][version - 1]).write_text(str(limit))
     except OSError:
         _remove(group)
         raise
     return group
 
 
-def _own_group(controller: str) -> tuple[Path, int]:
-    """Return this process's group in the hierarchy of `controller`, and the hierarchy's version."""
+def own_group(controller: str) -> tuple[Path, int]:
+    """Return this process's group in the hierarchy of `controller`, and the hierarchy's version.
+
+    Raises:
+        OSError: No such hierarchy is mounted.
+    """
     paths = dict(_memberships())
     for mount, root, options in _mounts():
         key = controller if options else ""
@@ -101,7 +105,7 @@ def _own_group(controller: str) -> tuple[Path, int]:
         group = mount / os.path.relpath(paths[key], root)  # a container may see only its own part of the hierarchy
         if options:
             return group, 1
-        if controller in _read_words(group / "cgroup.controllers"):
+        if controller in read_words(group / "cgroup.controllers"):
             return group, 2
     raise FileNotFoundError(0, f"no hierarchy with the {controller} controller is mounted")
 
@@ -126,7 +130,7 @@ def _mounts() -> Iterator[tuple[Path, str, set[str]]]:
 def _delegate(own: Path, controller: str) -> None:
     """Enable `controller` for the groups below `own`. The kernel demands that no process is in `own` itself."""
     control = own / "cgroup.subtree_control"
-    if controller in _read_words(control):
+    if controller in read_words(control):
         return
     try:
         control.write_text(f"+{controller}")
@@ -137,7 +141,8 @@ def _delegate(own: Path, controller: str) -> None:
         control.write_text(f"+{controller}")
 
 
-def _read_words(file: Path) -> list[str]:
+def read_words(file: Path) -> list[str]:
+    """Return the words of `file`; none if it cannot be read."""
     try:
         return file.read_text().split()
     except OSError:
@@ -148,16 +153,3 @@ def _remove(group: Path) -> bool:
     with contextlib.suppress(OSError):
         group.rmdir()
     return not group.exists()
-
-
-def available_memory() -> int:
-    """Return the bytes of memory that this process and its children may use: the machine's, or its control group's."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):
-        own, version = _own_group("memory")
-        while own != own.parent and (limit := own / _LIMIT_FILES["memory"][version - 1]).exists():
-            words = _read_words(limit)
-            if words and words[0].isdecimal():
-                total = min(total, int(words[0]))
-            own = own.parent
-    return total

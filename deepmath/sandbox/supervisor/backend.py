@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from deepmath.sandbox.isolation.layers import IsolationLayer
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 
 
@@ -15,6 +16,8 @@ class Backend(Protocol):
     """Versions of Python and of the preloaded packages, by name."""
     replacements: int
     """Number of times that the process which forks sandboxes was replaced."""
+    memory: MemoryBudget
+    """Budget of the memory of all its sandboxes."""
     at_once: int
     """Useful number of concurrent calls of `open`."""
 

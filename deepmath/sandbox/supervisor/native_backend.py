@@ -8,11 +8,12 @@ from weakref import WeakSet
 
 from deepmath.errors import Unavailable
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath.sandbox.isolation.cgroup import Cgroup, available_memory
+from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.isolation.layers import IsolationLayer, RequestedLevel
+from deepmath.sandbox.isolation.memory_gauge import MemoryGauge
 from deepmath.sandbox.preload_set import MATHS, PreloadSet
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, PreloadFailed
-from deepmath.sandbox.supervisor.memory_watchdog import evict_largest
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 
@@ -32,7 +33,8 @@ class NativeBackend:
         preload: Modules that sandboxes start with.
         allowed_modules: Top-level modules that a snippet may import.
         grace_s: Time for a snippet to end after the signal at its time limit, in seconds, before it is killed.
-        cgroup: Control group for all processes; default none, and the supervisor watches their memory instead.
+        cgroup: Control group for all processes, whose limits the kernel enforces; default none.
+        memory: Budget of the sandboxes' memory; default 90 % of what this process may use, a snippet for each core.
         growth_bytes: Growth of the zygote after which it is replaced.
     """
 
@@ -46,17 +48,18 @@ class NativeBackend:
         allowed_modules: Sequence[str] = ALLOWED_MODULES,
         grace_s: float = _GRACE_S,
         cgroup: Cgroup | None = None,
+        memory: MemoryBudget | None = None,
         growth_bytes: int = _GROWTH_BYTES,
     ) -> None:
         self._level = level
         self._settings = ZygoteSettings(preload, tuple(allowed_modules))
         self._grace_s = grace_s
-        self._cgroup = cgroup or Cgroup(available_memory() * 9 // 10, 0, enabled=False)
+        self.memory = memory or MemoryBudget()
+        self._cgroup = cgroup or Cgroup(self.memory.total_bytes, 0, enabled=False)
         self._growth_bytes = growth_bytes
         self._refusal = ""
         self._server: ForkServer | None = None
         self._servers: WeakSet[ForkServer] = WeakSet()  # the current one, and retired ones with live sandboxes
-        self._sandboxes: WeakSet[Sandbox] = WeakSet()
         self._starting = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self.layers: list[IsolationLayer] = []
@@ -71,6 +74,8 @@ class NativeBackend:
         """
         server = await self._start_first_server()
         self.layers = [*server.layers, self._cgroup.layer]
+        group = self._cgroup.memory_group
+        self.memory.gauge = MemoryGauge(self._cgroup.memory_bytes, group) if group else MemoryGauge.of_this_process()
         self.versions = server.versions
         self._watching = asyncio.create_task(self._watch())
 
@@ -83,11 +88,10 @@ class NativeBackend:
         for _ in range(_ATTEMPTS):
             server = await self._living_server()
             try:
-                sandbox = await Sandbox.open(server, self._grace_s)
+                sandbox = await Sandbox.open(server, self._grace_s, self.memory)
             except (ForkFailed, OSError) as error:  # OSError: no free file descriptor
                 log.error("fork of a sandbox failed: %s", error)
             else:
-                self._sandboxes.add(sandbox)
                 return sandbox
         raise Unavailable("no sandbox could be started; the log says why")
 
@@ -145,9 +149,7 @@ class NativeBackend:
                 server = await self._living_server()
                 if _growth(server) >= self._growth_bytes:
                     await self._replace(server)
-            if not self._cgroup.limits_memory:
-                held = {sandbox: sandbox.held_bytes() for sandbox in self._sandboxes if sandbox.alive}
-                evict_largest(held, self._cgroup.memory_bytes)
+            self.memory.watch()
 
 
 def _growth(server: ForkServer) -> int:

@@ -16,6 +16,7 @@ from deepmath.sandbox.isolation.layers import IsolationLayer, Level, missing_for
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.backend import Backend
 from deepmath.sandbox.supervisor.isolation_probe import probe_layers
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.pooled_session import PooledSession
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
@@ -152,6 +153,11 @@ class SandboxPool:
     def replacements(self) -> int:
         """Number of times that the process which forks sandboxes was replaced."""
         return self._backend.replacements
+
+    @property
+    def memory(self) -> MemoryBudget:
+        """Budget of the sandboxes' memory."""
+        return self._backend.memory
 
     async def acquire(self) -> Sandbox:
         """Return a sandbox that has run nothing yet. End it with `release`.

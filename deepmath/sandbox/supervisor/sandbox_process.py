@@ -15,7 +15,7 @@ else that the supervisor believes of it comes from the kernel.
 * A snippet that calls a function of the client stands still until `resume`: its wall clock stops, and if it computes or
   sends anything meanwhile it is killed, as between snippets.
 * Memory is limited by RLIMIT_AS, set from outside for each snippet: the address space before the first snippet plus
-  the snippet's limit.
+  the snippet's limit. All sandboxes share a budget (`memory_budget.py`).
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from deepmath.sandbox import frames
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.supervisor.call_parser import HostCall, longest_call, to_call
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, ProcessExit
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.output_capture import OutputCapture
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.supervisor.result_parser import longest_frame, to_result
@@ -42,6 +43,9 @@ _EXIT_SECONDS = 5.0
 _READ_BYTES = 1 << 16
 _CPU_BACKSTOP_SECONDS = 2.0  # on top of the processor-time limit, in case the supervisor is stuck
 _IDLE_CPU_SECONDS = 0.05
+_INHERITED, _HELD = "RssAnon", ("RssAnon", "RssShmem", "VmSwap", "VmPTE")  # of /proc/PID/status
+_COMMITTED = "VmData"  # writable private mappings
+_KERNEL_BYTES = 16 << 20  # most kernel memory for one process: 65 530 mappings (vm.max_map_count), pipes, sockets
 _NEAR_LIMIT = 0.9  # of the memory limit: a process killed above it was killed for its memory
 
 
@@ -50,10 +54,22 @@ class Sandbox:
 
     Attributes:
         on_kill: Called with the seconds between a time limit and the death of the process killed for it, if set.
+        started: Whether it has been given a snippet.
+        last_used: Number of its last snippet, among those of all sandboxes.
+        held_bytes: Memory that it holds beyond the shared pages of its zygote, when last measured.
+        committed_bytes: Memory that it holds or could hold without new mappings, when last measured.
+        inherited_bytes: Memory beyond a snippet's limit that it could come to hold: copies of its zygote's pages, and
+            kernel memory.
     """
 
-    def __init__(self, control: socket.socket, stdout: int, stderr: int, grace_s: float) -> None:
+    def __init__(
+        self, control: socket.socket, stdout: int, stderr: int, grace_s: float, memory: MemoryBudget, shares: bool
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._memory, self._shares = memory, shares
+        self.started = False
+        self.last_used = 0
+        self.held_bytes = self.committed_bytes = self.inherited_bytes = 0
         self._control = control
         self._output = OutputCapture(stdout, stderr, lambda: self._kill(pb.OUTCOME_OUTPUT_LIMIT))
         self._timer = SnippetTimer(
@@ -68,22 +84,27 @@ class Sandbox:
         self._response: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
         self._killed_by: pb.Outcome.ValueType | None = None
         self.on_kill: Callable[[float], None] | None = None
-        self._disconnected = self._closed = False
+        self._disconnected = self._closed = self._paused = False
         self._pidfd = -1
         self._meter: ProcessMeter | None = None
-        self._cpu = self._cpu_at_start = self._wall = 0.0  # seconds
+        self._cpu = self._cpu_at_start = self._wall = self._queued = 0.0  # seconds
         self._calls = 0
-        # Bytes. `base` is the address space and `resident` the peak memory before the first snippet, `inherited` the
-        # anonymous memory that is shared with the zygote.
-        self._peak = self._base = self._resident = self._inherited = 0
+        # Bytes. `base` is the address space and `resident` the peak memory before the first snippet.
+        self._peak = self._base = self._resident = 0
+        self._free_bytes = self._base_data = 0  # not charged: the pages shared with the zygote, and its mappings
+        self._cpu_at_measurement = -1.0
         control.setblocking(False)
         self._loop.add_reader(control, self._read_control)
 
     @classmethod
-    async def open(cls, server: ForkServer, grace_s: float) -> Self:
+    async def open(cls, server: ForkServer, grace_s: float, memory: MemoryBudget, shares: bool = True) -> Self:
         """Fork a sandbox and wait until it is locked down.
 
-        `grace_s` is the time for a snippet to end after the signal at its time limit, in seconds.
+        Args:
+            server: Forks it.
+            grace_s: Time for a snippet to end after the signal at its time limit, in seconds.
+            memory: Budget that its snippets share with those of all other sandboxes.
+            shares: Whether other sandboxes share the zygote's memory; otherwise it counts as this sandbox's.
 
         Raises:
             ForkFailed: The sandbox could not be forked.
@@ -97,7 +118,7 @@ class Sandbox:
             os.close(stdout)
             os.close(stdout_end)
             raise
-        sandbox = cls(control, stdout, stderr, grace_s)
+        sandbox = cls(control, stdout, stderr, grace_s, memory, shares)
         try:
             try:
                 child = server.fork(control_end.fileno(), stdout_end, stderr_end)
@@ -119,10 +140,18 @@ class Sandbox:
                 response = await asyncio.shield(self._response)
             if response != {"ready": True}:
                 raise ForkFailed("the sandbox died during its lockdown")
-            self._base, self._resident, self._inherited = self._meter.status_bytes("VmSize", "VmHWM", "RssAnon")
+            self._base, self._resident = self._meter.status_bytes("VmSize", "VmHWM")
             self._cpu = self._meter.cpu_seconds()
+            self._start_accounting()
         except (OSError, TimeoutError) as error:
             raise ForkFailed(f"the sandbox did not become ready: {error}") from error
+
+    def _start_accounting(self) -> None:
+        inherited, self._base_data = self.meter.status_bytes(_INHERITED, _COMMITTED)
+        self.inherited_bytes = _KERNEL_BYTES + (inherited if self._shares else 0)
+        self._free_bytes = sum(self.meter.status_bytes(*_HELD)) if self._shares else 0
+        self.measure_memory()
+        self._memory.add(self, self._ended)
 
     @property
     def meter(self) -> ProcessMeter:
@@ -142,14 +171,16 @@ class Sandbox:
         return result
 
     async def start(self, snippet: Snippet) -> pb.SnippetResult | HostCall:
-        """Run `snippet` and return its result, without `queue_ms`; or its call of a host function.
+        """Run `snippet` and return its result, or its call of a host function.
 
-        A call must be answered by `resume`. After a result with `state_lost` the sandbox is dead.
+        A call must be answered by `resume`. After a result with `state_lost` the sandbox is dead. The result's
+        `queue_ms` is the time that the snippet waited for memory.
         """
+        self.started = True
         self._output.restart(snippet.limits.output_bytes)
         self._timer.expired = None
         self._cpu_at_start, self._peak = self._cpu, self._resident
-        self._wall, self._calls = 0.0, 0
+        self._wall, self._calls, self._queued = 0.0, 0, 0.0
         return await self._advance(snippet)
 
     async def resume(self, snippet: Snippet, reply: dict[str, object]) -> pb.SnippetResult | HostCall:
@@ -157,6 +188,13 @@ class Sandbox:
         return await self._advance(snippet, reply)
 
     async def _advance(self, snippet: Snippet, reply: dict[str, object] | None = None) -> pb.SnippetResult | HostCall:
+        arrived = self._loop.time()
+        async with self._memory.running(self, snippet.limits.memory_bytes):
+            self._queued += self._loop.time() - arrived
+            self._paused = False
+            return await self._run_on(snippet, reply)
+
+    async def _run_on(self, snippet: Snippet, reply: dict[str, object] | None) -> pb.SnippetResult | HostCall:
         start = self._loop.time()
         response = await self._exchange(snippet, start, reply) if self.alive else None
         self._wall += self._loop.time() - start
@@ -166,6 +204,7 @@ class Sandbox:
             try:
                 if snippet.offer is not None and "call" in response:
                     self._calls += 1
+                    self._paused = True
                     return to_call(response, snippet.sequence, self._calls)
                 result = to_result(response, snippet.sequence, snippet.limits.output_bytes, self._timer.expired)
             except frames.MalformedFrame:
@@ -180,6 +219,7 @@ class Sandbox:
         stdout, stderr = self._output.texts()
         result.stdout, result.dropped_bytes.stdout = stdout
         result.stderr, result.dropped_bytes.stderr = stderr
+        result.usage.queue_ms = 1e3 * self._queued
         result.usage.wall_ms = 1e3 * self._wall
         result.usage.cpu_ms = max(0.0, 1e3 * (self._cpu - self._cpu_at_start))
         result.usage.peak_memory_bytes = self._peak
@@ -246,18 +286,29 @@ class Sandbox:
         except OSError:  # the process is dead
             pass
 
-    def held_bytes(self) -> int:
-        """Return the memory that its snippets have allocated, in bytes; 0 if it is dead."""
+    @property
+    def is_paused(self) -> bool:
+        """Whether its snippet waits for a host call."""
+        return self._paused
+
+    def measure_memory(self) -> None:
+        """Measure the memory, if the process has run since the last time."""
         try:
-            (private,) = self.meter.status_bytes("RssAnon")
-        except OSError:
-            return 0
-        return private - self._inherited
+            cpu = self.meter.cpu_seconds()
+            if cpu == self._cpu_at_measurement:
+                return
+            data, *held = self.meter.status_bytes(_COMMITTED, *_HELD)
+        except OSError:  # it is dead, and its memory is being freed
+            return
+        self._cpu_at_measurement = cpu
+        self.held_bytes = max(0, sum(held) - self._free_bytes)
+        self.committed_bytes = max(self.held_bytes, data - self._base_data)
 
     def _measure(self) -> None:
         try:
             self._cpu = self.meter.cpu_seconds()
             (self._peak,) = self.meter.status_bytes("VmHWM")
+            self.measure_memory()
         except OSError:  # the process is dead: the reaper reports its usage
             pass
 

@@ -9,9 +9,10 @@ from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath.sandbox.isolation.cgroup import Cgroup, available_memory
+from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.preload_set import MATHS, NOTHING
 from deepmath.sandbox.supervisor.backend import Backend
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.serving.service_config import load
@@ -20,6 +21,7 @@ from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.audit import AuditLog
 from deepmath_executor.config import ExecutorConfig
 from deepmath_executor.docker_backend import DockerBackend
+from deepmath_executor.memory_fit import fitted_to_memory
 from deepmath_executor.metrics import ExecutorMetrics
 from deepmath_executor.service import SERVICE_NAME, ExecutorServicer
 from deepmath_executor.snippet_records import SnippetRecords
@@ -58,16 +60,18 @@ async def _run(config: ExecutorConfig) -> None:
 
 
 def _backend(config: ExecutorConfig) -> Backend:
-    memory = config.max_total_memory_bytes or available_memory() * 9 // 10
+    memory = MemoryBudget(config.max_total_memory_bytes, None, config.max_running_snippets, config.memory_bytes)
     grace_s = config.grace_ms / 1e3
     preload = MATHS if config.preload == "maths" else NOTHING
     if config.backend == "docker":
         return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, preload)
     processes = _SUPPORT_PROCESSES + config.max_sessions + config.waiting_sandboxes
-    return NativeBackend(config.level, preload, grace_s=grace_s, cgroup=Cgroup(memory, processes, config.cgroup))
+    cgroup = Cgroup(memory.total_bytes, processes, config.cgroup)
+    return NativeBackend(config.level, preload, grace_s=grace_s, cgroup=cgroup, memory=memory)
 
 
 async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
+    config = fitted_to_memory(config, pool.memory)
     admission = SessionAdmission(config)
     records = SnippetRecords(AuditLog(config.audit_file, config.audit_code), ExecutorMetrics())
     records.metrics.watch_state(admission, pool, records.audit)

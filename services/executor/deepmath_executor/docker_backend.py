@@ -24,13 +24,12 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from weakref import WeakSet
 
 from deepmath.errors import Unavailable
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer
-from deepmath.sandbox.supervisor.memory_watchdog import evict_largest
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath_executor import docker_labels
@@ -49,8 +48,8 @@ class DockerBackend:
     """Runs each sandbox in a container of `image` under `runtime` (empty: the engine's default).
 
     `memory_bytes` is the highest memory limit of a snippet; a container may use the interpreter's share on top.
-    `total_bytes` limits all containers together: none is started that could exceed it, and if running ones exceed it
-    the largest is killed.
+    `memory` limits all containers together: none is started that could exceed it, and if sessions hold too much the
+    largest is evicted.
     """
 
     name = "docker"
@@ -61,7 +60,7 @@ class DockerBackend:
         runtime: str,
         grace_s: float,
         memory_bytes: int,
-        total_bytes: int,
+        memory: MemoryBudget,
         preload: PreloadSet,
     ) -> None:
         self._settings = ZygoteSettings(preload)
@@ -69,8 +68,7 @@ class DockerBackend:
         self._runtime = runtime
         self._grace_s = grace_s
         self._memory_bytes = memory_bytes + _OVERHEAD_BYTES
-        self._total_bytes = total_bytes
-        self._sandboxes: WeakSet[Sandbox] = WeakSet()
+        self.memory = memory
         self._watching: asyncio.Task[None] | None = None
         self._client: DockerClient | None = None
         self._folder: Path | None = None
@@ -100,8 +98,8 @@ class DockerBackend:
         Raises:
             Unavailable: No container or sandbox can be had at the moment.
         """
-        if sum(self._held().values()) + _OVERHEAD_BYTES > self._total_bytes:
-            raise Unavailable(f"the containers together use all of their {self._total_bytes >> 20} MiB")
+        if self.memory.held_bytes() + _OVERHEAD_BYTES > self.memory.total_bytes:
+            raise Unavailable(f"the containers together use all of their {self.memory.total_bytes >> 20} MiB")
         try:
             server = await self._start_server()
         except IndexError:  # the zygote's greeting arrived without its pidfd
@@ -111,14 +109,13 @@ class DockerBackend:
         except OSError as error:  # no free descriptor, or the temporary folder is full
             raise Unavailable(f"cannot start a container: {error}") from error
         try:
-            sandbox = await Sandbox.open(server, self._grace_s)
+            # Containers share only pages of files: the zygote's memory is the sandbox's own.
+            return await Sandbox.open(server, self._grace_s, self.memory, shares=False)
         except BaseException as error:
             server.stop()
             if isinstance(error, ForkFailed | OSError):
                 raise Unavailable(f"cannot fork a sandbox in a container: {error}") from error
             raise
-        self._sandboxes.add(sandbox)
-        return sandbox
 
     async def close(self) -> None:
         """Remove every container."""
@@ -172,13 +169,4 @@ class DockerBackend:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            evict_largest(self._held(), self._total_bytes)
-
-    def _held(self) -> dict[Sandbox, int]:
-        """Return the resident bytes of each container, libraries included: containers share only file pages."""
-        held = {}
-        for sandbox in self._sandboxes:
-            with contextlib.suppress(OSError):  # it is dead
-                if sandbox.alive:
-                    (held[sandbox],) = sandbox.meter.status_bytes("RssAnon")
-        return held
+            self.memory.watch()

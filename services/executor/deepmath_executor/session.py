@@ -134,7 +134,7 @@ class SandboxSession:
         self._fresh = False
         if isinstance(result, HostCall):
             result = await self._handle_calls(sandbox, snippet, result, slot)
-        result.usage.queue_ms = queue_ms
+        result.usage.queue_ms += queue_ms
         if result.state_lost:
             self._release_sandbox()
         return result

@@ -1,0 +1,233 @@
+"""Budget of the memory of all sandboxes: running snippets get what they were promised, idle sandboxes share the rest.
+
+Theory of operation
+-------------------
+A snippet allocates gigabytes in a second, faster than a watch can react. So the memory that running snippets may still
+take is set aside before they start: for each of `slots` snippets its whole limit, plus all that it could copy of the
+memory inherited from the zygote. What remains, after the supervisor, the zygotes and the kernel's memory for them
+(measured, `others`), is for sandboxes between snippets. Whenever these commit more, the largest is evicted: idle ones
+first, then those that wait for a host call. Writable mappings count as committed even before they are touched, because
+an idle process could touch them at once.
+
+A snippet with more than the default limit waits until its limit is free beside the other slots' shares. To make room
+it evicts only idle sandboxes that hold more than an equal share, so that no client can clear away small sessions.
+
+The measurement of everything together corrects the sum: whatever no sandbox is charged for counts as `others`. If it
+still comes near the limit at which the kernel kills, the largest running sandbox is evicted too.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from deepmath.sandbox.isolation.memory_gauge import MemoryGauge
+from deepmath.sandbox.limits import Limits
+
+log = logging.getLogger(__name__)
+
+_USABLE = 0.95  # of the limit at which the kernel kills
+_DANGER = 0.97
+_MOST_SET_ASIDE = 0.75  # of what is available
+_ABOUT_EQUAL_BYTES = 16 << 20
+_SERVICE_BYTES = 256 << 20  # supervisor, zygote, waiting sandboxes: 150 MiB with the maths libraries, and buffers
+
+
+class MemoryHolder(Protocol):
+    """A sandbox as the budget sees it.
+
+    Attributes:
+        started: Whether it has run a snippet.
+        is_paused: Whether its snippet waits for a host call.
+        held_bytes: Memory that it does not share with its zygote.
+        committed_bytes: Memory that it holds or could hold without new mappings.
+        inherited_bytes: Memory shared with its zygote, which it could copy.
+        last_used: Number of its last snippet, among those of all sandboxes.
+    """
+
+    started: bool
+    last_used: int
+    held_bytes: int
+    committed_bytes: int
+    inherited_bytes: int
+
+    @property
+    def alive(self) -> bool: ...
+    @property
+    def is_paused(self) -> bool: ...
+    def measure_memory(self) -> None: ...
+    def evict(self) -> None: ...
+
+
+class MemoryBudget:
+    """Decides which snippets may start and which sandboxes are evicted for their memory.
+
+    Args:
+        total_bytes: Memory of all sandboxes together; 0: 90 % of what this process and its children may use.
+        gauge: Measures the use of everything together; None if the kernel limits each sandbox by itself.
+        slots: Number of snippets that run at once, for which memory is set aside; 0: one for each core.
+        snippet_bytes: Memory limit of each of them; 0: the default limit.
+
+    Attributes:
+        evictions: Sandboxes evicted so far.
+    """
+
+    def __init__(
+        self,
+        total_bytes: int = 0,
+        gauge: MemoryGauge | None = None,
+        slots: int = 0,
+        snippet_bytes: int = 0,
+    ) -> None:
+        self.total_bytes = total_bytes or MemoryGauge.of_this_process().limit_bytes * 9 // 10
+        self.gauge = gauge
+        self.slots = slots or len(os.sched_getaffinity(0))
+        self._snippet_bytes = snippet_bytes or Limits().memory_bytes
+        self._sandboxes: set[MemoryHolder] = set()
+        self._running: dict[MemoryHolder, int] = {}  # with the bytes promised to each
+        self._snippets = 0
+        self._others = 0
+        self._changed = asyncio.Event()
+        self.evictions = 0
+
+    def add(self, sandbox: MemoryHolder, ended: asyncio.Future[Any]) -> None:
+        """Charge for a sandbox until `ended` is done: a killed process holds its memory until it is gone."""
+        self._sandboxes.add(sandbox)
+        ended.add_done_callback(lambda _: self._remove(sandbox))
+
+    def _remove(self, sandbox: MemoryHolder) -> None:
+        self._sandboxes.discard(sandbox)
+        self._notify()
+
+    def held_bytes(self) -> int:
+        """Return the memory that all sandboxes hold, in bytes, when last measured."""
+        return sum(sandbox.held_bytes for sandbox in self._sandboxes)
+
+    @property
+    def usable_bytes(self) -> int:
+        """Memory for sandboxes if nothing else used any."""
+        limit = self.gauge.limit_bytes * _USABLE if self.gauge else self.total_bytes
+        return min(self.total_bytes, int(limit))
+
+    def fitting_slots(self) -> int:
+        """Return how many snippets of the default limit may run at once, at least 1; idle sandboxes get the rest."""
+        room = (self.usable_bytes - _SERVICE_BYTES) * _MOST_SET_ASIDE
+        return max(1, min(self.slots, int(room // self._share())))
+
+    def largest_snippet_bytes(self) -> int:
+        """Return the highest memory limit that a snippet can be promised beside the other slots."""
+        others = (self.slots - 1) * self._share() + self._share() - self._snippet_bytes
+        return self.usable_bytes - _SERVICE_BYTES - others
+
+    def _share(self) -> int:
+        """Return the bytes set aside for one snippet of the default limit."""
+        return self._snippet_bytes + max((sandbox.inherited_bytes for sandbox in self._sandboxes), default=0)
+
+    @asynccontextmanager
+    async def running(self, sandbox: MemoryHolder, limit_bytes: int) -> AsyncIterator[None]:
+        """Wait until a snippet with this memory limit may run in `sandbox`, and set memory aside for the block."""
+        needed = limit_bytes + sandbox.inherited_bytes
+        while not self._fits(sandbox, needed) and (self._running or self._dying()):
+            if not self._evict_for_a_large_snippet(sandbox):
+                await self._changed.wait()
+        self._running[sandbox] = needed
+        self._snippets += 1
+        sandbox.last_used = self._snippets
+        try:
+            yield
+        finally:
+            del self._running[sandbox]
+            self._evict_idle()
+            self._notify()
+
+    def _fits(self, sandbox: MemoryHolder, needed: int) -> bool:
+        set_aside = self._promised() + needed + max(0, self.slots - len(self._running) - 1) * self._share()
+        if set_aside <= self.slots * self._share():
+            return True
+        idle = sum(one.committed_bytes for one in self._idle() if one is not sandbox) + self._dying()
+        return set_aside + idle <= self._available()
+
+    def _evict_for_a_large_snippet(self, sandbox: MemoryHolder) -> bool:
+        others = [one for one in self._idle() if one is not sandbox]
+        equal_share = max(0, self._available() - self.slots * self._share()) / (len(others) + 1)
+        large = [one for one in others if one.committed_bytes > equal_share]
+        if large:
+            self._evict(max(large, key=_eviction_order), "a snippet needs it")
+        return bool(large)
+
+    def watch(self) -> None:
+        """Measure, and evict what is over the budget. Call it regularly."""
+        used = self._measure()
+        self._evict_idle()
+        if used > self._danger_bytes() and not self._dying():
+            candidates = [one for one in self._sandboxes if one.alive and one.started]
+            if candidates:
+                self._evict(max(candidates, key=self._danger_order), "all memory is in use")
+        self._notify()
+
+    def _measure(self) -> int:
+        used = 0
+        if self.gauge is not None:
+            try:
+                used = self.gauge.used_bytes()
+            except OSError:
+                log.exception("cannot measure the memory in use")
+        for sandbox in self._sandboxes:
+            sandbox.measure_memory()
+        held = self.held_bytes()
+        if self.gauge is None:
+            self._others = sum(sandbox.held_bytes for sandbox in self._sandboxes if not sandbox.started)
+            return held
+        self._others = max(0, used - held)
+        return used
+
+    def _danger_bytes(self) -> float:
+        return self.gauge.limit_bytes * _DANGER if self.gauge else self.total_bytes
+
+    def _danger_order(self, sandbox: MemoryHolder) -> tuple[bool, bool, int, int]:
+        return (sandbox not in self._running, *_eviction_order(sandbox))
+
+    def _evict_idle(self) -> None:
+        available = self._available()
+        set_aside = max(self._promised(), min(self.slots * self._share(), int(available * _MOST_SET_ASIDE)))
+        idle = self._idle()
+        excess = sum(sandbox.committed_bytes for sandbox in idle) - max(0, available - set_aside)
+        if excess <= 0:
+            return
+        for sandbox in sorted(idle, key=_eviction_order, reverse=True):
+            if excess <= 0 or not sandbox.committed_bytes:
+                return
+            excess -= sandbox.committed_bytes
+            self._evict(sandbox, f"idle sandboxes may hold {max(0, available - set_aside) >> 20} MiB together")
+
+    def _evict(self, sandbox: MemoryHolder, reason: str) -> None:
+        held = sandbox.committed_bytes >> 20
+        log.warning("evicted a sandbox of %d MiB: %s; its session loses its variables", held, reason)
+        self.evictions += 1
+        sandbox.evict()
+
+    def _available(self) -> int:
+        """Return the bytes for all sandboxes, beside the memory that is not theirs."""
+        if self.gauge is None:
+            return self.total_bytes - self._others
+        return min(self.total_bytes, int(self.gauge.limit_bytes * _USABLE) - self._others)
+
+    def _idle(self) -> list[MemoryHolder]:
+        return [one for one in self._sandboxes if one.started and one.alive and one not in self._running]
+
+    def _dying(self) -> int:
+        return sum(sandbox.held_bytes for sandbox in self._sandboxes if not sandbox.alive)
+
+    def _promised(self) -> int:
+        return sum(self._running.values())
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _eviction_order(sandbox: MemoryHolder) -> tuple[bool, int, int]:
+    """Return a key that is highest for the sandbox to evict first: of about equal ones, the one idle for longest."""
+    return not sandbox.is_paused, sandbox.committed_bytes // _ABOUT_EQUAL_BYTES, -sandbox.last_used
