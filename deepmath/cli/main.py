@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "Fine-tune a model with GRPO on problems with known answers.",
     "push": "Upload a run's adapter and model card to the Hugging Face Hub.",
     "eval": "Evaluate a model on benchmarks.",
+    "grade": "Grade one answer, or a file of answers, as training and evaluation do.",
     "report": "Report evaluations as tables, plots and an HTML page.",
     "up": "Run an executor and a generator on this machine until Ctrl-C.",
     "serve": "Run one service in the foreground.",

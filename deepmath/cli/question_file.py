@@ -5,6 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepmath.data.dataset_problem import check_escapes
+from deepmath.data.gold_answer import gold_text
 from deepmath.errors import InvalidRequest
 
 _MAX_LINE_BYTES = 1 << 20
@@ -50,4 +52,9 @@ def _parse(line: bytes, where: str) -> Question:
     text = fields.get("problem", fields.get("question")) if isinstance(fields, dict) else None
     if not isinstance(text, str):
         return Question("", error=f"{where}: not an object with a string `problem` or `question`")
-    return Question(text, str(fields.get("id", "")), str(fields.get("answer", "")))
+    try:
+        check_escapes(text, f"{where}: the question", prose=True)
+        check_escapes(fields.get("answer"), f"{where}: the answer")
+        return Question(text, str(fields.get("id", "")), gold_text(fields.get("answer")))
+    except InvalidRequest as error:
+        return Question("", error=str(error))

@@ -9,6 +9,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 from deepmath.cli.live_trace import LiveTrace, show_trajectory
 from deepmath.cli.question_file import Question
+from deepmath.cli.result_grader import ResultGrader
 from deepmath.cli.solve_result import SolveResult
 from deepmath.cli.solve_table import show_table
 from deepmath.clients import GeneratorClient
@@ -47,10 +48,14 @@ async def solve_all(
     questions: list[Question],
     options: dict[str, Any],
     concurrency: int,
+    grader: ResultGrader,
     as_json: bool,
     trace: bool,
 ) -> list[SolveResult]:
-    """Solve questions concurrently, with a progress bar. An error is printed and does not affect other questions."""
+    """Solve and grade questions concurrently, with a progress bar.
+
+    An error is printed and does not affect other questions.
+    """
     slots = asyncio.Semaphore(concurrency)
     console = Console(stderr=as_json)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -60,6 +65,7 @@ async def solve_all(
         async def solve_and_show(question: Question) -> SolveResult:
             async with slots:
                 result = await _solve(client, question, options)
+            await grader.grade(result)
             if as_json:
                 _print_json(result)
             elif trace:
@@ -98,3 +104,5 @@ def _show_vote(console: Console, result: SolveResult) -> None:
     votes = ", ".join(f"{count.answer} ({count.votes})" for count in counts)
     console.rule("majority", align="left")
     console.print(f"{result.answer or 'no answer'}   votes: {votes or 'none'}", markup=False, highlight=False)
+    if result.vote and result.vote.exact_only:
+        console.print("expressions were not compared: the generator has no sandbox for it", highlight=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from deepmath.cli.question_file import Question
 from deepmath.executor.v1 import executor_pb2
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verdict import Verdict
 
 
 @dataclass
@@ -14,12 +15,19 @@ class SolveResult:
     question: Question
     trajectories: list[pb.Trajectory] = field(default_factory=list)
     vote: pb.Vote | None = None
+    verdict: Verdict | None = None
+    """On the majority answer; None if it is not graded."""
     error: str = ""
 
     @property
     def answer(self) -> str:
         """The majority answer; empty if there is none."""
         return self.vote.answer if self.vote else ""
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the majority answer equals the question's; None if it is unknown."""
+        return None if self.verdict is None else self.verdict.correct
 
     @property
     def failed(self) -> bool:
@@ -52,8 +60,14 @@ class SolveResult:
             "answer": self.answer,
             "votes": [{"answer": c.answer, "votes": c.votes} for c in (self.vote.counts if self.vote else [])],
             "trajectories": [_trajectory_dict(trajectory) for trajectory in self.trajectories],
+            **({"exact_votes_only": True} if self.vote and self.vote.exact_only else {}),
+            **_verdict_dict(self.verdict),
             **({"error": self.error} if self.error else {}),
         }
+
+
+def _verdict_dict(verdict: Verdict | None) -> dict[str, object]:
+    return {} if verdict is None else {"verdict": verdict.correct, "reason": verdict.reason.value}
 
 
 def _trajectory_dict(trajectory: pb.Trajectory) -> dict[str, object]:

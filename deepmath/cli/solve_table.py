@@ -5,7 +5,6 @@ from rich.table import Table
 from rich.text import Text
 
 from deepmath.cli.solve_result import SolveResult
-from deepmath.grading.answer_normalization import same_canonical_form
 
 _HEADINGS = ("snippets", "answer", "correct", "tokens", "seconds")
 _MIN_QUESTION_WIDTH = 16
@@ -40,21 +39,19 @@ def _cells(result: SolveResult) -> tuple[str, ...]:
 
 
 def _verdict(result: SolveResult) -> str:
-    if result.failed or not result.question.answer:
+    if result.correct is None:
         return "?"
-    return "yes" if _is_correct(result) else f"no ({result.question.answer})"
-
-
-def _is_correct(result: SolveResult) -> bool:
-    return same_canonical_form(result.answer, result.question.answer)
+    return "yes" if result.correct else f"no ({result.question.answer})"
 
 
 def _totals(results: list[SolveResult]) -> str:
-    graded = [result for result in results if result.question.answer and not result.failed]
+    verdicts = [result.correct for result in results if result.question.answer and not result.failed]
+    graded, unjudged = len(verdicts) - verdicts.count(None), verdicts.count(None)
     failed = sum(result.failed for result in results)
     parts = [
         f"{len(results)} questions",
-        f"{sum(map(_is_correct, graded))} of {len(graded)} correct" if graded else "",
+        f"{verdicts.count(True)} of {graded} correct" if graded else "",
+        f"{unjudged} without a verdict" if unjudged else "",
         f"{sum(result.snippets for result in results)} snippets",
         f"{sum(result.tokens for result in results)} tokens",
         f"{failed} failed" if failed else "",

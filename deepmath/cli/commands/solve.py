@@ -9,6 +9,7 @@ from deepmath.cli.generator_connection import connect_generator
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.question_file import Question, load_questions
 from deepmath.cli.question_solver import solve_all, solve_live
+from deepmath.cli.result_grader import ResultGrader
 from deepmath.cli.shared_options import (
     TEMPERATURE_HELP,
     TOP_K_HELP,
@@ -28,16 +29,21 @@ from deepmath.cli.solve_result import SolveResult
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verifier import Verifier
 from deepmath.local_stack.stack import generator_options
 
 app = command_app()
+
+_VERIFY_WORKERS = 2
+_VERIFY_SECONDS = 5.0
 
 
 @app.command()
 def solve(
     question: Annotated[str | None, typer.Argument(help="Question to solve.", show_default=False)] = None,
     file: Annotated[
-        str | None, typer.Option(help="JSON lines with `problem` and optionally `answer`, or - for stdin.")
+        str | None,
+        typer.Option(help="JSON lines with `problem` and optionally `answer`, which is graded, or - for stdin."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=1024, help="Samples per question; the majority answers.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per question.")] = False,
@@ -62,7 +68,10 @@ def solve(
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="With --file: questions in flight at once.")] = 64,
 ) -> None:
-    """Solve one question, or a file of questions. Exit status 1 if a question fails."""
+    """Solve one question, or a file of questions. Exit status 1 if a question fails.
+
+    In a file, answers are graded as by `deepmath grade`; an incorrect answer is no failure.
+    """
     if (question is None) == (file is None):
         raise InvalidRequest("give one QUESTION, or --file FILE")
     check_generator_options(generator, model, adapter, executor, prompt)
@@ -84,9 +93,11 @@ def solve(
         async with connect_generator(generator, executor, served, arguments, quiet=as_json) as client:
             if file is None:
                 return [await solve_live(client, questions[0], options, as_json)]
-            return await solve_all(client, questions, options, concurrency, as_json, trace)
+            grader = ResultGrader(verifier)
+            return await solve_all(client, questions, options, concurrency, grader, as_json, trace)
 
-    results = asyncio.run(run())
+    with Verifier(_VERIFY_WORKERS, _VERIFY_SECONDS) as verifier:
+        results = asyncio.run(run())
     raise typer.Exit(EXIT_FAILURE if any(result.failed for result in results) else 0)
 
 

@@ -1,0 +1,113 @@
+"""Pairs of a gold answer and a model's answer from JSON lines, read as they arrive."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepmath.data.dataset_problem import check_escapes
+from deepmath.data.gold_answer import gold_text
+from deepmath.data.json_rows import parse_json
+from deepmath.errors import InvalidRequest
+from deepmath.grading.answer_extraction import extract_boxed
+from deepmath.user_files import STDIN, user_path
+
+MAX_LINE_BYTES = 1 << 20
+_BATCH = 64
+_READ_BYTES = 1 << 16
+_EXAMPLE = r'{"gold": "\\frac{1}{2}", "answer": "0.5"}'
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """A gold answer and a model's answer, as they were given and as they are graded."""
+
+    given_gold: object
+    given_answer: object
+    gold: str = ""
+    answer: str = ""
+    error: str = ""
+    """Why a line is not a pair; empty otherwise."""
+
+    @classmethod
+    def of(cls, gold: object, answer: object) -> "AnswerPair":
+        """Return the pair of these values of JSON. Of an answer with boxes, the content of the last one is graded.
+
+        Raises:
+            InvalidRequest: one of them is an object or a list in a list.
+        """
+        text = gold_text(answer)
+        return cls(gold, answer, gold_text(gold), extract_boxed(text) or text)
+
+
+def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
+    """Yield the pairs of `file` (- for stdin) in batches, one pair per non-blank line.
+
+    A batch has the lines that can be read without waiting, at most 64. A line that is not a pair becomes one with an
+    error.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+    """
+    batch: list[AnswerPair] = []
+    name, number = "stdin" if file == STDIN else file, 0
+    for lines in _available_lines(file):
+        for line in lines:
+            number += 1
+            if line.strip():
+                batch.append(_parse(line, f"{name}, line {number}"))
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+            batch = []
+
+
+def _available_lines(file: str) -> Iterator[list[bytes]]:
+    """Yield the lines of each read. Of a line that is too long, the start."""
+    descriptor = _open(file)
+    try:
+        rest = b""
+        while chunk := os.read(descriptor, _READ_BYTES):
+            *lines, last = chunk.split(b"\n")
+            if lines:
+                lines[0], rest = rest + lines[0], b""
+                yield lines
+            if len(rest) <= MAX_LINE_BYTES:
+                rest += last
+        if rest:
+            yield [rest]
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _open(file: str) -> int:
+    if file == STDIN:
+        return os.dup(sys.stdin.fileno())
+    path: Path = user_path(file)
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
+
+
+def _parse(line: bytes, where: str) -> AnswerPair:
+    try:
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidRequest(f"{where} is longer than {MAX_LINE_BYTES >> 20} MiB")
+        fields = parse_json(line, where)
+        if not isinstance(fields, dict) or not fields.keys() >= {"gold", "answer"}:
+            raise InvalidRequest(f"{where} is not an object with `gold` and `answer`, such as {_EXAMPLE}")
+    except InvalidRequest as error:
+        return AnswerPair(None, None, error=str(error))
+    gold, answer = fields["gold"], fields["answer"]
+    try:
+        check_escapes(gold, "`gold`")
+        check_escapes(answer, "`answer`")
+        return AnswerPair.of(gold, answer)
+    except InvalidRequest as error:
+        return AnswerPair(gold, answer, error=f"{where}: {error}")
