@@ -9,8 +9,9 @@ from .conftest import SERVICES, Tree
 # The lowest first. What stands in one line may not import each other either.
 LAYERS = (
     ("deepmath",),
-    ("deepmath.errors", "deepmath.exit_codes"),
+    ("deepmath.errors", "deepmath.exit_codes", "deepmath.printable_text"),
     ("deepmath.executor", "deepmath.generator", "deepmath.trainer"),
+    ("deepmath.user_files",),
     ("deepmath.rpc",),
     ("deepmath.observability",),
     ("deepmath.access",),
