@@ -1,16 +1,24 @@
-"""Logging to stderr as text or as one JSON object per line, each line with its request id."""
+"""Logging to stderr as text or as one JSON object per line, each line with its request id.
+
+Logging never waits for the reader of stderr: lines that it does not read in time are lost and counted
+(`line_writer.py`).
+"""
 
 import json
 import logging
 import sys
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Literal
 
 from deepmath.observability import request_id, tracing
+from deepmath.observability.line_writer import LineWriter
+from deepmath.observability.standard_streams import descriptor_of
 
 Format = Literal["text", "json"]
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_LOST = "%d log lines were lost here: stderr was not read in time, or could not be written"
 
 
 class TextFormatter(logging.Formatter):
@@ -49,8 +57,46 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({name: value for name, value in line.items() if value}, ensure_ascii=False)
 
 
+class LineHandler(logging.Handler):
+    """Writes log records to `descriptor` by a `LineWriter`."""
+
+    def __init__(self, formatter: logging.Formatter, descriptor: int) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._writer = LineWriter(descriptor, lambda lines: Context().run(self._gap, lines))
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written so far."""
+        return self._writer.lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue the line of `record`."""
+        try:
+            self._writer.write(self._line(record))
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Write what is queued, for at most a second."""
+        self._writer.close()
+        super().close()
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return self.format(record).encode(errors="backslashreplace") + b"\n"
+
+    def _gap(self, lines: int) -> bytes:
+        arguments = (__name__, logging.WARNING, __file__, 0, _LOST, (lines,))
+        return self._line(logging.LogRecord(*arguments, exc_info=None))
+
+
 def set_up_logging(level: str, style: Format = "text", service: str = "") -> None:
     """Log to stderr at `level` (debug, info, warning or error) and above; JSON lines name the `service`."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(service) if style == "json" else TextFormatter())
+    formatter = JsonFormatter(service) if style == "json" else TextFormatter()
+    handler = LineHandler(formatter, descriptor_of(sys.__stderr__, 2))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def lost_lines() -> int:
+    """Return how many log lines of this process could not be written."""
+    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, LineHandler))

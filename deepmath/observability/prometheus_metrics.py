@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from deepmath import __version__
 from deepmath.errors import Unavailable
+from deepmath.observability.logs import lost_lines
+from deepmath.observability.standard_streams import announce
 
 UP_TO_A_SECOND = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 UP_TO_MINUTES = (*UP_TO_A_SECOND, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
@@ -32,9 +34,7 @@ class PrometheusMetrics:
         self.service = service
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.registry.register(
-            _ConstantMetric(self.gauge("build_info", "Version of this software.", {__version__: 1}, "version"))
-        )
+        self.registry.register(_OwnMetrics(self))
         self._rpcs = self.counter("rpcs", "RPCs by method and status.", ["method", "status"])
         self._rpc_seconds = self.histogram("rpc_seconds", "Duration of an RPC.", UP_TO_AN_HOUR, ["method"])
 
@@ -73,12 +73,15 @@ def _filled(family: GaugeMetricFamily | CounterMetricFamily, value: MetricValue)
     return family
 
 
-class _ConstantMetric(Collector):
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
+class _OwnMetrics(Collector):
+    """Metrics that do not depend on the event loop."""
+
+    def __init__(self, metrics: PrometheusMetrics) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return [self._metric]
+        yield self._metrics.gauge("build_info", "Version of this software.", {__version__: 1}, "version")
+        yield self._metrics.count("log_lines_lost", "Log lines that could not be written.", lost_lines())
 
 
 class _LoopCollector(Collector):
@@ -117,7 +120,7 @@ async def serve_metrics(registry: CollectorRegistry, listen: str) -> AsyncIterat
         raise Unavailable(
             f"cannot serve metrics on {listen}: {error.strerror}; choose another address with --metrics-listen"
         ) from error
-    print(f"metrics on {host}:{server.server_port}", flush=True)
+    announce(f"metrics on {host}:{server.server_port}")
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 from deepmath.errors import Unavailable
 from deepmath.exit_codes import EXIT_TERMINATED
 from deepmath.observability.prometheus_metrics import PrometheusMetrics, serve_metrics
+from deepmath.observability.standard_streams import announce
 from deepmath.observability.tracing import export_spans
 from deepmath.serving.grpc_server import GrpcServer, Register
 from deepmath.serving.service_config import ServiceConfig
@@ -51,8 +52,8 @@ async def serve(
         stop_requested = _stop_signal()
         server = await GrpcServer.start(config, services, metrics)
         if server.health_address:
-            print(f"health on {server.health_address}", flush=True)
-        print(f"serving on {server.address}", flush=True)
+            announce(f"health on {server.health_address}")
+        announce(f"serving on {server.address}")
         await _wait_for_first(event.wait() for event in (stop_requested, broken) if event)
         healthy = stop_requested.is_set()
         stop_requested.clear()

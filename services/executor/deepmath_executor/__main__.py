@@ -8,6 +8,7 @@ import sys
 from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.observability.logs import set_up_logging
+from deepmath.observability.standard_streams import report_error
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.preload_set import MATHS, NOTHING
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(_run(config))
     except DeepMathError as error:
-        print(f"deepmath serve executor: {error}", file=sys.stderr)
+        report_error(f"deepmath serve executor: {error}")
         return 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -77,7 +78,10 @@ async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     records.metrics.watch_state(admission, pool, records.audit)
     pool.on_kill = records.metrics.sandbox_killed
     servicer = ExecutorServicer(config, pool, admission, records)
-    await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
+    try:
+        await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
+    finally:
+        records.audit.close()
 
 
 def _print_layers(pool: SandboxPool) -> None:

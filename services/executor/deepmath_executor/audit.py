@@ -5,19 +5,21 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from dataclasses import fields
 
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.observability import request_id
+from deepmath.observability.line_writer import LineWriter
+from deepmath.observability.standard_streams import descriptor_of
 from deepmath.sandbox.limits import Limits
 from deepmath_executor.caller import Caller
 
 log = logging.getLogger(__name__)
 
-_STDERR = 2
-# Non-blocking: a named pipe that is full or has no reader costs a line and does not block the service.
+# Non-blocking, to fail on a named pipe without a reader.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _OWNER_ONLY = 0o600
 _LIMITS = tuple(field.name for field in fields(Limits))
@@ -27,7 +29,9 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class AuditLog:
     """Appends to the file `path`, or writes to stderr if `path` is empty. Includes the code only if `with_code`.
 
-    A line that cannot be written is counted in `lost`; its snippet still returns its result.
+    Snippets do not wait for it: a thread writes the lines. One that cannot be written, or finds 4 MiB of lines waiting,
+    is lost and counted; its snippet still returns its result. A line `{"time": ..., "lines_lost": N}` takes the place
+    of lost lines. `close` it at the end.
 
     Raises:
         Unavailable: The file cannot be written; the message says why.
@@ -36,15 +40,26 @@ class AuditLog:
     def __init__(self, path: str, with_code: bool) -> None:
         self._name = path or "stderr"
         self._with_code = with_code
-        self._descriptor = _open(path) if path else _STDERR
-        self._failing = False
-        self._separator = b""
-        self.lost = 0
+        descriptor = _open(path) if path else descriptor_of(sys.__stderr__, 2)
+        self._writer = LineWriter(descriptor, _gap, self._warn)
+
+    @property
+    def lost(self) -> int:
+        """Lines lost so far."""
+        return self._writer.lost
+
+    def close(self) -> None:
+        """Write what is queued, for at most a second."""
+        self._writer.close()
+
+    def flush(self) -> None:
+        """Wait until what is queued is written or lost, for at most a second."""
+        self._writer.flush()
 
     def record(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Write the line of one snippet. The outcome is UNSPECIFIED if the client disconnected before there was one."""
+        """Queue the line of one snippet. The outcome is UNSPECIFIED if the client disconnected before there was one."""
         usage = result.usage
-        line = {
+        line: dict[str, object] = {
             "time": round(time.time(), 3),
             "client": caller.name,
             "host": caller.host,
@@ -63,26 +78,18 @@ class AuditLog:
         }
         if self._with_code:
             line["code"] = code
-        self._write(_encode(line).encode() + b"\n")
+        self._writer.write(_line(line))
 
-    def _write(self, line: bytes) -> None:
-        line = self._separator + line
-        try:
-            written = os.write(self._descriptor, line)
-        except OSError as error:
-            self._count_lost(str(error.strerror))
-            return
-        if written < len(line):
-            self._separator = b"\n"  # ends the partial line before the next one
-            self._count_lost("no room for the whole line")
-        else:
-            self._separator, self._failing = b"", False
+    def _warn(self, reason: str) -> None:
+        log.error("cannot write audit log %s: %s; lines are lost until it is writable again", self._name, reason)
 
-    def _count_lost(self, reason: str) -> None:
-        self.lost += 1
-        if not self._failing:  # log once, not for every line
-            log.error("cannot write audit log %s: %s; lines are lost until it is writable again", self._name, reason)
-        self._failing = True
+
+def _gap(lines: int) -> bytes:
+    return _line({"time": round(time.time(), 3), "lines_lost": lines})
+
+
+def _line(content: dict[str, object]) -> bytes:
+    return _encode(content).encode() + b"\n"
 
 
 def _open(path: str) -> int:

@@ -6,6 +6,7 @@ import sys
 from deepmath.clients.model_files import check_adapter, check_model
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
+from deepmath.observability.standard_streams import report_error
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, serve
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             check_adapter(config.adapter)
         asyncio.run(_serve(config))
     except DeepMathError as error:
-        print(f"deepmath serve generator: {error}", file=sys.stderr)
+        report_error(f"deepmath serve generator: {error}")
         return 1
     return 0
 
@@ -52,6 +53,7 @@ async def _serve(config: GeneratorConfig) -> None:
             await serve(config, {SERVICE_NAME: servicer.register}, broken=engine.died, metrics=metrics)
         finally:
             watchdog.cancel()
+            servicer.close()
     finally:
         engine.stop()
         if client:

@@ -5,6 +5,7 @@ import sys
 
 from deepmath.errors import DeepMathError
 from deepmath.observability.logs import set_up_logging
+from deepmath.observability.standard_streams import report_error
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, serve
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(_serve(settings))
     except DeepMathError as error:
-        print(f"deepmath serve trainer: {error}", file=sys.stderr)
+        report_error(f"deepmath serve trainer: {error}")
         return 1
     return 0
 
