@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ def read_samples(folder: Path) -> Iterator[GradedSample]:
     """
     read_settings(folder)
     names = [field.name for field in fields(GradedSample)]
+    optional = {field.name for field in fields(GradedSample) if field.default is not MISSING}
     with (folder / SAMPLES_FILE).open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
                 values = json.loads(line)
-                yield GradedSample(**{name: values[name] for name in names})
+                yield GradedSample(**{name: values[name] for name in names if name in values or name not in optional})
             except (ValueError, TypeError, KeyError) as error:
                 raise InvalidRequest(f"{folder / SAMPLES_FILE}, line {number}, is not a sample: {error!r}") from None
 

@@ -44,7 +44,7 @@ class EvaluationReport:
         Raises:
             InvalidRequest: a folder is not an evaluation, there are fewer than `k` samples, or the sides have nothing
                 in common.
-            Unavailable: math-verify, which compares answers, cannot be loaded.
+            Unavailable: answers cannot be compared, see `Verifier`.
         """
         sample_sets = load_sample_sets(folders)
         for one in sample_sets:
@@ -85,7 +85,7 @@ class EvaluationReport:
         for row in self.statistics:
             counts = {
                 "samples lost to infrastructure failures (not counted)": row.lost,
-                "samples whose comparison timed out (not scored)": row.unjudged,
+                "samples without a verdict (not scored)": row.unjudged,
                 "problems with fewer than k verdicts (scored by those they have)": row.problems_short_of(
                     self.ks[row.benchmark]
                 ),

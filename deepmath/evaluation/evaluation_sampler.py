@@ -138,6 +138,7 @@ class EvaluationSampler:
             tool_tokens=trajectory.tool_tokens,
             snippets=[_snippet(one) for one in trajectory.snippets],
             seconds=round(trajectory.seconds, 3),
+            reason=verdict.reason.value,
         )
         self._run.add(sample)
         self._on_sample(sample)

@@ -28,7 +28,7 @@ class GradedSample:
     gold: str
     answer: str
     correct: bool | None
-    """None: the comparison timed out."""
+    """None: there is no verdict, because the gold answer is bad or the comparison failed; see `reason`."""
     status: str
     """Name of the trajectory's `generator.v1.Status`, without its prefix."""
     text: str
@@ -37,6 +37,8 @@ class GradedSample:
     snippets: list[dict[str, Any]]
     """Of each snippet: `code`, `outcome`, `stdout` and `value`."""
     seconds: float
+    reason: str = ""
+    """Why the verdict is what it is: a `grading.verdict.Reason`; empty in evaluations by earlier versions."""
 
     @property
     def key(self) -> SampleKey:

@@ -68,10 +68,11 @@ def samples(statistics: Sequence[SummaryStatistics], ks: VotesByBenchmark) -> Te
     rows = []
     for one in statistics:
         counts = (one.samples, one.unjudged, one.lost, one.failures, one.problems_short_of(ks[one.benchmark]))
-        rows.append(TableRow((one.configuration, one.benchmark, *map(str, counts), _frequencies(one.statuses))))
+        shares = (_frequencies(one.statuses), _frequencies(one.reasons))
+        rows.append(TableRow((one.configuration, one.benchmark, *map(str, counts), *shares)))
     headings = (
         *("configuration", "benchmark", "samples", "no verdict", "lost", "infrastructure failures"),
-        *("problems with fewer than k verdicts", "final status"),
+        *("problems with fewer than k verdicts", "final status", "reason of the verdict"),
     )
     return TextTable("Samples", headings, tuple(rows), name_columns=2)
 
@@ -164,6 +165,7 @@ def _columns(one: SummaryStatistics, k: int) -> Iterator[tuple[str, str]]:
     yield "snippet_failures", percent(one.snippet_failure_rate)
     yield "outcomes", _frequencies(one.outcomes)
     yield "statuses", _frequencies(one.statuses)
+    yield "reasons", _frequencies(one.reasons)
     counts = {"problems": one.problems, "ties": one.tied, "problems_short_of_k": one.problems_short_of(k)}
     counts |= {"samples": one.samples, "unjudged": one.unjudged, "lost": one.lost, "failures": one.failures}
     yield from ((name, str(count)) for name, count in counts.items())

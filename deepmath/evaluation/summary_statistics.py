@@ -1,7 +1,7 @@
 """Summary statistics of one configuration on one benchmark.
 
-A sample with an infrastructure failure does not exist here. A sample whose comparison timed out has a length and
-snippets, but neither a score nor a vote. Both are counted separately. A problem with fewer than k verdicts is scored by
+A sample with an infrastructure failure does not exist here. A sample without a verdict has a length and snippets, but
+neither a score nor a vote. Both are counted separately. A problem with fewer than k verdicts is scored by
 those it has; the number of such problems is reported as well.
 """
 
@@ -38,7 +38,7 @@ class SummaryStatistics:
     samples: int
     """Completed samples, with or without a verdict."""
     unjudged: int
-    """Samples whose comparison with the gold answer timed out."""
+    """Samples without a verdict."""
     lost: int
     """Samples missing because of infrastructure failures."""
     failures: int
@@ -64,6 +64,8 @@ class SummaryStatistics:
     """Snippets by outcome, most frequent first."""
     statuses: dict[str, int]
     """Samples by final status, most frequent first."""
+    reasons: dict[str, int]
+    """Samples by the reason of their verdict, most frequent first."""
 
     @property
     def max_k(self) -> int:
@@ -112,6 +114,7 @@ def summarize(sample_set: SampleSet, problems: Sequence[JudgedProblem]) -> Summa
         snippets=_mean_per_problem(sample_set, [len(sample.snippets) for sample in samples]),
         outcomes=_frequencies(snippet["outcome"] for sample in samples for snippet in sample.snippets),
         statuses=_frequencies(sample.status for sample in samples),
+        reasons=_frequencies(sample.reason for sample in samples if sample.reason),
     )
 
 

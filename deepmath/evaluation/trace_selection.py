@@ -39,7 +39,7 @@ class SampleTrace:
 
     @property
     def verdict(self) -> str:
-        """One of `VERDICTS`. `no verdict` means that the comparison timed out."""
+        """One of `VERDICTS`. `no verdict`: the gold answer is bad, or the comparison failed."""
         return _verdict(self.sample)
 
 

@@ -172,8 +172,11 @@ async def test_no_label_takes_a_value_chosen_by_a_client(observed, generator, ru
 async def test_active_run_exposes_its_last_step_and_the_time_since(run) -> None:
     with run.hold():
         metrics = RunMetrics(RunRegistry(run.path.parent, 1))
-        log_step(run, 1, accuracy=0.25, generator_idle=0.5, trainer_idle=0.125, staleness=1.0, verify_timeouts=2)
-        log_step(run, 2, accuracy=0.75, verify_timeouts=3, infrastructure_failures=4)
+        verdicts = {"verdict_same_value": 2, "verdict_answer_timeout": 1}
+        log_step(
+            run, 1, accuracy=0.25, generator_idle=0.5, trainer_idle=0.125, staleness=1.0, verify_timeouts=2, **verdicts
+        )
+        log_step(run, 2, accuracy=0.75, verify_timeouts=3, infrastructure_failures=4, verdict_same_value=3)
         samples = {
             name.removeprefix("deepmath_trainer_"): value for name, value in parsed(await scraped(metrics)).items()
         }
@@ -181,6 +184,8 @@ async def test_active_run_exposes_its_last_step_and_the_time_since(run) -> None:
     assert (samples["step"], samples["steps_total"], samples["step_seconds_sum"]) == (2, 2, 4)
     assert (samples["reward"], samples["accuracy_ratio"]) == (0.5, 0.75)
     assert (samples["verify_timeouts_total"], samples["infrastructure_failures_total"]) == (3, 4)
+    verdicts = {name: count for name, count in samples.items() if name.startswith("verdicts_total") and count}
+    assert verdicts == {"verdicts_total{same_value}": 5, "verdicts_total{answer_timeout}": 1}
     assert 0 <= samples["since_step_seconds"] < 60
 
 

@@ -11,16 +11,19 @@ from deepmath_trainer.step_metrics import StepTimer, batch_metrics
 
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verdict import Reason
 
 PROBLEM = DatasetProblem.of("1 + 1?", "2")
 
 
-def sample(correct: bool | None, reward: float | None, version: int = 0) -> TrainingSample:
-    status = pb.STATUS_ANSWERED if correct is not None else pb.STATUS_INFRASTRUCTURE_FAILED
+def sample(
+    correct: bool | None, reward: float | None, version: int = 0, reason: Reason | None = None
+) -> TrainingSample:
+    status = pb.STATUS_INFRASTRUCTURE_FAILED if correct is None and reason is None else pb.STATUS_ANSWERED
     segment = pb.Segment(source=pb.Segment.SOURCE_MODEL, logprobs=[-0.5], policy_version=version)
     outcome = Outcome(correct, called=True, executed=False, used=False, model_tokens=10, truncated=False)
     trajectory = pb.Trajectory(status=status, segments=[segment], model_tokens=10)
-    return TrainingSample(trajectory, outcome, Reward(reward))
+    return TrainingSample(trajectory, outcome, Reward(reward), reason)
 
 
 def batch(*groups: list[TrainingSample], **values: Any) -> RolloutBatch:
@@ -32,6 +35,20 @@ def test_failed_samples_are_counted_and_excluded_from_the_means() -> None:
     assert metrics["infrastructure_failures"] == 1
     assert metrics["accuracy"] == pytest.approx(2 / 3)
     assert metrics["flat_groups"] == 1
+
+
+def test_verdicts_are_counted_by_reason_and_accuracy_is_over_verdicts() -> None:
+    metrics = batch_metrics(
+        batch(
+            [sample(True, 1.0, reason=Reason.SAME_VALUE), sample(False, 0.0, reason=Reason.ANSWER_TIMEOUT)],
+            [sample(False, 0.0, reason=Reason.ANSWER_TIMEOUT), sample(None, None, reason=Reason.GOLD_UNREADABLE)],
+            [sample(None, None)],
+        )
+    )
+    counts = {name: count for name, count in metrics.items() if name.startswith("verdict_")}
+    assert counts == {"verdict_same_value": 1, "verdict_answer_timeout": 2, "verdict_gold_unreadable": 1}
+    assert metrics["accuracy"] == pytest.approx(1 / 3)
+    assert metrics["infrastructure_failures"] == 1
 
 
 def test_batch_of_failures_has_zeros() -> None:

@@ -35,11 +35,13 @@ from deepmath.evaluation.evaluation_plan import CONFIGURATION_NAMES, EvaluationC
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.evaluation_run import EvaluationRun
 from deepmath.evaluation.evaluation_sampler import EvaluationSampler
+from deepmath.evaluation.gold_check import check_gold_answers
 from deepmath.evaluation.published_results import read_published
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath.local_stack.stack import generator_options
+from deepmath.printable_text import print_error
 
 app = command_app()
 
@@ -134,6 +136,9 @@ def eval_(
                 return await EvaluationSampler(client, run, evaluation, verifier, progress.show).draw()
 
     with EvaluationRun(folder, evaluation.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
+        verifier.start()  # refuses now, and not after hours of sampling
+        for warning in check_gold_answers(evaluation.problems, verifier):
+            print_error("deepmath", warning)
         missing = asyncio.run(draw(run, verifier))
         if run.verdicts:
             report = EvaluationReport.of([folder], verifier, read_published())

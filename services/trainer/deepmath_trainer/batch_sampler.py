@@ -120,7 +120,8 @@ class BatchSampler:
             outcome(trajectory, verdict.correct) for trajectory, verdict in zip(trajectories, verdicts, strict=True)
         ]
         rewards = [reward(one, self._config.reward, self._config.rollout.max_tokens) for one in outcomes]
-        return [TrainingSample(*parts) for parts in zip(trajectories, outcomes, rewards, strict=True)]
+        reasons = [verdict.reason for verdict in verdicts]
+        return [TrainingSample(*parts) for parts in zip(trajectories, outcomes, rewards, reasons, strict=True)]
 
     def _seed(self, batch: int, name: str) -> int:
         digest = hashlib.sha256(f"{self._config.seed}:{batch}:{name}".encode()).digest()

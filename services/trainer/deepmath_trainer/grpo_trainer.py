@@ -208,7 +208,7 @@ class GrpoTrainer(HookedGrpoTrainer):
             | self._timer.end_step(batch, self._config.batch)
             | {
                 "staleness": batch.mean_staleness(step - 1),
-                "verify_timeouts": self._pipeline.sampler.verifier.reasons[Reason.FAILED],
+                "verify_timeouts": self._pipeline.sampler.verifier.reasons[Reason.ANSWER_TIMEOUT],
             }
         )
         self._on_step(step, metrics, batch)

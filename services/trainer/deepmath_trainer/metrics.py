@@ -12,11 +12,13 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from deepmath.grading.verdict import Reason
 from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR, PrometheusMetrics
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_log import RunLogReader
 from deepmath_trainer.run_registry import RunRegistry
+from deepmath_trainer.step_metrics import verdict_metric
 
 _LAST_STEP = {
     "reward": ("reward", "Mean reward of the last step."),
@@ -55,6 +57,8 @@ class RunMetrics(PrometheusMetrics):
         self._steps = self.counter("steps", "Optimizer steps of all runs.")
         self._seconds = self.histogram("step_seconds", "Duration of an optimizer step.", UP_TO_AN_HOUR)
         self._timeouts = self.counter("verify_timeouts", "Answers whose verification timed out.")
+        verdicts = self.counter("verdicts", "Verdicts on answers by reason.", ["reason"])
+        self._verdicts = {reason: verdicts.labels(reason.name.lower()) for reason in Reason}
         self._failures = self.counter(
             "infrastructure_failures", "Trajectories in batches that ended by an infrastructure failure."
         )
@@ -97,6 +101,8 @@ class RunMetrics(PrometheusMetrics):
             self._seconds.observe(seconds)
         self._failures.inc(metrics.get("infrastructure_failures") or 0)
         self._timeouts.inc(monitored.update(line))
+        for reason, counter in self._verdicts.items():
+            counter.inc(metrics.get(verdict_metric(reason)) or 0)
 
 
 def _mean(values: list[float]) -> float:

@@ -21,7 +21,8 @@ async def evaluate_policy(
     """Return the figures of the policy that the generators serve.
 
     `accuracy`, `code_rate` and `code_executed_rate` are shares and `model_tokens` a mean, over the problems without an
-    infrastructure failure; `failed` counts the others. Problem i is always sampled with the same seed.
+    infrastructure failure; `failed` counts the others. `accuracy` is over those with a verdict; `no_verdict` counts
+    the others. Problem i is always sampled with the same seed.
 
     Raises:
         Unavailable: no generator can be reached.
@@ -46,11 +47,12 @@ async def evaluate_policy(
     ]
     return {
         "problems": len(problems),
-        "accuracy": _mean([bool(one.correct) for one in outcomes]),
+        "accuracy": _mean([one.correct for one in outcomes if one.correct is not None]),
         "code_rate": _mean([one.called for one in outcomes]),
         "code_executed_rate": _mean([one.executed for one in outcomes]),
         "model_tokens": _mean([trajectory.model_tokens for trajectory in trajectories.values()]),
         "failed": len(problems) - len(trajectories),
+        "no_verdict": sum(one.correct is None for one in outcomes),
     }
 
 

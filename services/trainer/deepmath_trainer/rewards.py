@@ -24,7 +24,7 @@ class Outcome:
     """Everything that the reward depends on."""
 
     correct: bool | None
-    """None: unknown, because the answer could not be verified or the trajectory ended by an infrastructure failure."""
+    """None: unknown, because there is no verdict or the trajectory ended by an infrastructure failure."""
     called: bool
     """There was a tool call, whatever its result."""
     executed: bool

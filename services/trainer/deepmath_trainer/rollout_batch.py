@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.verdict import Reason
 from deepmath_trainer.rewards import Outcome, Reward
 
 
@@ -14,6 +15,8 @@ class TrainingSample:
     trajectory: pb.Trajectory
     outcome: Outcome
     reward: Reward
+    reason: Reason | None = None
+    """Of the verdict on its answer; None for an infrastructure failure."""
 
     @property
     def failed(self) -> bool:

@@ -74,7 +74,7 @@ class RewardConfig(_Section):
         "keep", description="Trajectories that hit a token budget: normal reward, reward 0, or no loss."
     )
     verify_seconds: float = Field(
-        5.0, gt=0, description="Timeout for verifying one answer, in seconds; without a verdict there is no reward."
+        5.0, gt=0, description="Timeout for verifying one answer, in seconds; an answer that exceeds it is incorrect."
     )
     verify_workers: int = Field(2, gt=0, description="Verifier processes.")
 

@@ -1,19 +1,24 @@
 """The metrics of an optimizer step: means over its batch, and where its time went."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from deepmath.grading.verdict import Reason
 from deepmath_trainer.rollout_batch import RolloutBatch
 
 
 def batch_metrics(batch: RolloutBatch) -> dict[str, float]:
-    """Return the metrics of a batch; rates and means are over the samples without an infrastructure failure."""
+    """Return the metrics of a batch; rates and means are over the samples without an infrastructure failure.
+
+    `accuracy` is over those with a verdict. `verdict_*` counts the verdicts by the name of their reason.
+    """
     valid = [sample for sample in batch.samples if not sample.failed]
     outcomes = [sample.outcome for sample in valid]
     return {
         "temperature": batch.temperature,
-        "accuracy": _mean(bool(one.correct) for one in outcomes),
+        "accuracy": _mean(one.correct for one in outcomes if one.correct is not None),
         "code_rate": _mean(one.called for one in outcomes),
         "code_executed_rate": _mean(one.executed for one in outcomes),
         "code_used_rate": _mean(one.used for one in outcomes),
@@ -26,7 +31,18 @@ def batch_metrics(batch: RolloutBatch) -> dict[str, float]:
         "flat_groups": sum(group.flat for group in batch.groups),
         "resampled_groups": batch.resampled,
         "infrastructure_failures": len(batch.samples) - len(valid),
+        **_verdict_counts(sample.reason for sample in valid),
     }
+
+
+def verdict_metric(reason: Reason) -> str:
+    """Return the name of the metric that counts verdicts with this reason."""
+    return f"verdict_{reason.name.lower()}"
+
+
+def _verdict_counts(reasons: Iterable[Reason | None]) -> dict[str, float]:
+    counts = Counter(reasons)
+    return {verdict_metric(reason): counts[reason] for reason in Reason if counts[reason]}
 
 
 class StepTimer:

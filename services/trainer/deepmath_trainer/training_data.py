@@ -16,6 +16,7 @@ from deepmath.data.json_rows import DatasetRow
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
 from deepmath.errors import InvalidRequest
 from deepmath.grading.answer_normalization import canonical_form
+from deepmath.grading.unescaped_latex import find_unescaped
 from deepmath.grading.verifier import Verifier
 from deepmath_trainer.run_config import DataConfig
 
@@ -127,6 +128,7 @@ def _with_parseable_answers(problems: list[DatasetProblem], config: DataConfig, 
     with Verifier(min(len(os.sched_getaffinity(0)), _MOST_WORKERS), _PARSE_S) as verifier:
         verdicts = dict(zip(parsed, verifier.check_golds(parsed), strict=True))
     parseable = {answer: verdict.correct is True for answer, verdict in verdicts.items()}
+    parseable |= {text: False for text in texts if find_unescaped(text)}
     excluded = [problem for problem in problems if not parseable.get(problem.answer, True)]
     share = len(excluded) / len(problems) * len(texts) / max(len(parsed), 1)
     if excluded:

@@ -55,6 +55,7 @@ class TrainingWorker:
         pipeline = self.make_pipeline()
         trainer = None
         try:
+            pipeline.sampler.verifier.start()  # refuses now, and not at the first answer that needs a sandbox
             pipeline.start(checkpoint.first_published if checkpoint else 0)
             trainer = GrpoTrainer(self.config, self.folder, pipeline, self._report)
             if not checkpoint:
