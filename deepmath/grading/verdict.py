@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import NoReturn, Self
 
 
 class Reason(StrEnum):
@@ -16,9 +16,17 @@ class Reason(StrEnum):
     ANSWER_UNREADABLE = "the answer is not mathematics that can be read"
     ANSWER_TIMEOUT = "the answer takes too long to evaluate"
     ANSWER_MEMORY = "the answer takes too much memory to evaluate"
+    ANSWER_CRASHED = "the answer breaks the process that compares it"
     GOLD_UNREADABLE = "the gold answer is not mathematics that can be read"
     GOLD_TOO_COSTLY = "the gold answer takes too much time or memory to evaluate"
     FAILED = "the comparison failed for no fault of the answer"
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether an answer with this reason is correct; None if there is no verdict."""
+        if self in (Reason.SAME_TEXT, Reason.SAME_VALUE):
+            return True
+        return None if self in (Reason.GOLD_UNREADABLE, Reason.GOLD_TOO_COSTLY, Reason.FAILED) else False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,12 @@ class Verdict:
     """None if there is no verdict: the gold answer is bad, or the comparison failed for no fault of the answer."""
     reason: Reason
     seconds: float = 0.0
-    """Wall-clock time of the comparison."""
+    """Wall-clock time of the comparison, without the wait for a sandbox."""
+
+    @classmethod
+    def of(cls, reason: Reason, seconds: float = 0.0) -> Self:
+        """Return the verdict that `reason` entails."""
+        return cls(reason.correct, reason, seconds)
 
     def __bool__(self) -> NoReturn:
         """Refuse: a verdict is an object, so `if verdict` would hold for incorrect answers too.

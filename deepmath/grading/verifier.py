@@ -1,57 +1,62 @@
-r"""Comparison of answers with reference answers, in processes that can be killed.
+r"""Comparison of answers with gold answers.
 
-Theory of operation. math-verify passes model-written text to a LaTeX parser and to sympy, where `10^{10^{10}}` or a
-few thousand braces compute forever or use up all memory. math-verify's own timeouts rely on signals, which work only
-in a main thread (elsewhere every comparison fails silently). Therefore comparisons run in workers: processes with a
-memory limit and without this process's environment, each with one comparison at a time. A worker that misses its
-timeout is killed with SIGKILL and replaced at the next comparison. `exact_comparison` decides most answers without a
-worker.
+Theory of operation. Most answers are numbers or the same text; `exact_comparison` decides them here. All others need
+math-verify and sympy, which evaluate what a model wrote: hostile code. First `latex_alphabet` replaces every name by
+one of ours, for otherwise an answer could name itself correct. Then `comparison_sandbox` compares the pair in a locked
+down process of its own, and `pair_judge` finds out whose fault it is if that goes wrong.
 """
 
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from fractions import Fraction
-from queue import LifoQueue
 from threading import Lock
 from typing import Self
 
 from deepmath.grading.answer_normalization import canonical_form
+from deepmath.grading.comparison_sandbox import ComparisonSandbox
 from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly, is_comparable
+from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.measured_quantity import split_unit
+from deepmath.grading.pair_judge import PairJudge
 from deepmath.grading.verdict import Reason, Verdict
-from deepmath.grading.verifier_process import NoReplyError, VerifierProcess
+from deepmath.sandbox.isolation.layers import Level
+
+_Texts = tuple[str, ...]  # (gold, answer), or (gold,) to check it
 
 
 class Verifier:
-    """A pool of `workers` processes, started on demand, with `timeout_s` seconds for each comparison.
+    """Verdicts on answers, with sandboxes that are started on demand. Its methods may be called from any thread.
 
-    Its methods may be called from any thread. Close it after use; it is also a context manager.
+    Close it after use; it is also a context manager. Once it is closed, what only a sandbox can decide gets no verdict.
+
+    Args:
+        workers: Number of comparisons at a time.
+        timeout_s: Processor time of one comparison, in seconds.
+        required_level: Lowest isolation level of the sandboxes to accept.
 
     Raises (all methods):
-        Unavailable: math-verify cannot be loaded.
+        Unavailable: math-verify cannot be loaded, or layers of the required level are missing here.
     """
 
-    def __init__(self, workers: int, timeout_s: float) -> None:
+    def __init__(self, workers: int, timeout_s: float, required_level: Level = "pod") -> None:
         self.reasons: Counter[Reason] = Counter()
         """Number of verdicts so far by their reason."""
         self._counting = Lock()
-        self._workers = [VerifierProcess(timeout_s) for _ in range(workers)]
-        self._idle: LifoQueue[VerifierProcess] = LifoQueue()  # last in, first out: reuse workers before starting more
-        for worker in self._workers:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(workers, "verifier")
+        self._sandbox = ComparisonSandbox(workers, timeout_s, required_level)
+        self._judge = PairJudge(self._sandbox, workers)
+
+    def start(self) -> None:
+        """Start the sandboxes now, rather than with the first comparison that needs one."""
+        self._sandbox.start()
 
     def verify(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        r"""Return the verdict on each (gold, answer), in order.
+        r"""Return the verdict on each (gold, answer), in order. Those that need a sandbox are compared concurrently.
 
         Both are the content of `\boxed{}`, with or without LaTeX delimiters.
         """
-        verdicts = {pair: _decide(*pair) for pair in pairs}
-        undecided = [pair for pair, verdict in verdicts.items() if verdict is None]
-        verdicts.update(zip(undecided, self._request_all(undecided), strict=True))
-        return self._count([verdict for pair in pairs if (verdict := verdicts[pair]) is not None])
+        return self._all(pairs)
 
     def check_gold(self, gold: str) -> Verdict:
         """Return whether answers can be compared with `gold`: `correct` is True, or None if they cannot."""
@@ -59,18 +64,11 @@ class Verifier:
 
     def check_golds(self, golds: Sequence[str]) -> list[Verdict]:
         """Return for each gold answer what `check_gold` does."""
-        verdicts = {gold: _decide_gold(gold) for gold in golds}
-        undecided = [gold for gold, verdict in verdicts.items() if verdict is None]
-        verdicts.update(zip(undecided, self._request_all([(gold,) for gold in undecided]), strict=True))
-        return self._count([verdict for gold in golds if (verdict := verdicts[gold]) is not None])
+        return self._all([(gold,) for gold in golds])
 
     def close(self) -> None:
-        """Stop all workers. Pending and queued comparisons get no verdict."""
-        for worker in self._workers:
-            worker.stop()
-        self._threads.shutdown()
-        for worker in self._workers:
-            worker.kill()
+        """Stop all sandboxes. Pending and queued comparisons get no verdict."""
+        self._sandbox.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,50 +76,63 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _count(self, verdicts: list[Verdict]) -> list[Verdict]:
+    def _all(self, texts: Sequence[_Texts]) -> list[Verdict]:
+        """Return the verdicts on pairs or gold answers, in order, and count them."""
+        found = {one: self._decide(one) for one in texts}
+        verdicts = {one: verdict if isinstance(verdict, Verdict) else _wait(verdict) for one, verdict in found.items()}
+        ordered = [verdicts[one] for one in texts]
         with self._counting:
-            self.reasons.update(verdict.reason for verdict in verdicts)
-        return verdicts
+            self.reasons.update(verdict.reason for verdict in ordered)
+        return ordered
 
-    def _request_all(self, requests: Sequence[tuple[str, ...]]) -> list[Verdict]:
-        return list(self._threads.map(self._request, requests)) if requests else []
+    def _decide(self, texts: _Texts) -> Verdict | Future[Verdict]:
+        """Return the verdict, or start the comparison that will find it."""
+        verdict = _without_sandbox(texts)
+        if verdict is not None:
+            return verdict
+        names = NameTable()
+        closed = []
+        for text, reason in zip(texts, (Reason.GOLD_UNREADABLE, Reason.ANSWER_UNREADABLE), strict=False):
+            try:
+                closed.append(close_latex(_latex(text), names))
+            except UnreadableLatexError:
+                return Verdict.of(reason)
+        self._sandbox.start()
+        return self._sandbox.submit(self._judge.judge(*closed))
 
-    def _request(self, request: tuple[str, ...]) -> Verdict:
-        worker = self._idle.get()
-        started = time.monotonic()
-        try:
-            correct = worker.request(tuple(map(_latex, request)))
-        except NoReplyError:
-            return Verdict(None, Reason.FAILED, time.monotonic() - started)
-        finally:
-            self._idle.put(worker)
-        reason = {True: Reason.SAME_VALUE, False: Reason.DIFFERENT, None: Reason.GOLD_UNREADABLE}[correct]
-        return Verdict(correct, reason, time.monotonic() - started)
+
+def _wait(verdict: Future[Verdict]) -> Verdict:
+    try:
+        return verdict.result()
+    except CancelledError:  # the verifier was closed
+        return Verdict.of(Reason.FAILED)
 
 
-def _decide(gold: str, answer: str) -> Verdict | None:
-    """Return the verdict on a pair, or None if only a symbolic comparison can tell."""
+def _without_sandbox(texts: _Texts) -> Verdict | None:
+    """Return the verdict if it needs no parser of mathematics."""
     started = time.monotonic()
+    reason = _exact_reason(*texts)
+    return None if reason is None else Verdict.of(reason, time.monotonic() - started)
+
+
+def _exact_reason(gold: str, answer: str | None = None) -> Reason | None:
+    if len(gold) > MAX_CHARACTERS or not gold.strip():
+        return Reason.GOLD_UNREADABLE
+    if answer is None:
+        return Reason.SAME_VALUE if is_comparable(gold) else None
+    if len(answer) > MAX_CHARACTERS:
+        return Reason.ANSWER_TOO_LONG
+    if not answer.strip():
+        return Reason.ANSWER_EMPTY
     correct = compare_exactly(gold, answer)
     if correct is None:
         return None
     if correct:
-        reason = Reason.SAME_VALUE if isinstance(canonical_form(gold), Fraction) else Reason.SAME_TEXT
-    elif not answer.strip():
-        reason = Reason.ANSWER_EMPTY
-    else:
-        reason = Reason.ANSWER_TOO_LONG if len(answer) > MAX_CHARACTERS else Reason.DIFFERENT
-    return Verdict(correct, reason, time.monotonic() - started)
-
-
-def _decide_gold(gold: str) -> Verdict | None:
-    comparable = is_comparable(gold)
-    if comparable is None:
-        return None
-    return Verdict(True, Reason.SAME_VALUE) if comparable else Verdict(None, Reason.GOLD_UNREADABLE)
+        return Reason.SAME_VALUE if isinstance(canonical_form(gold), Fraction) else Reason.SAME_TEXT
+    return Reason.DIFFERENT
 
 
 def _latex(answer: str) -> str:
-    """Return the LaTeX that a worker parses: without the unit, whose letters would be read as factors."""
+    """Return the LaTeX to compare: without the unit, whose letters would be read as factors."""
     text, unit = split_unit(answer)
     return text + "\\%" * (unit == "%")

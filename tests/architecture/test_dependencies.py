@@ -36,12 +36,14 @@ def loaded(libraries: set[str], *modules: str) -> str:
 
 
 def test_shared_code_is_light(tree: Tree) -> None:
-    programs = {"deepmath.grading.verifier_worker"}  # run by path, imported by nobody
+    # What runs in the sandbox of a comparison imports sympy, at the latest possible moment.
+    sandboxed = ("deepmath.grading.sympy_patches", "deepmath.grading.symbolic_comparison")
+    compared = {name for name in tree.importers(*HEAVY) if name.startswith(sandboxed)}
     lazy = {"deepmath.rpc.wire_values"}  # where an array comes
     inside = {name for name in tree.importers(*HEAVY) if name.startswith("deepmath.sandbox.inside")}
     light = {name for name in tree.importers(*HEAVY, within="deepmath.") if not name.startswith(SMOLAGENTS)}
-    assert light - inside <= programs | lazy
-    assert tree.importers("deepmath.grading.verifier_worker") == set()
+    assert light - inside <= compared | lazy
+    assert tree.importers("deepmath.grading.sandboxed_comparison") == set()
 
 
 def test_smolagents_is_imported_by_its_integration_alone(tree: Tree) -> None:

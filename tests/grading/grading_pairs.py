@@ -563,6 +563,8 @@ ENDLESS: dict[str, tuple[str, str]] = {
     "nested parentheses": ("7", "(" * 400 + "7" + ")" * 400),
     "nested bars": ("7", r"\left|" * 50 + "7" + r"\right|" * 50),
 }
+ENDLESS_GOLDS = {"cosine of a power", "powers to expand"}
+"""Those of them whose gold answer is to blame."""
 
 # (gold, answer, the verifier's verdict, reason). A fair verdict is the opposite.
 KNOWN_LIMITS: list[tuple[str, str, bool | None, str]] = [

@@ -1,6 +1,5 @@
 """Verdicts on a catalogue of answers, including answers that cannot be compared in any reasonable time."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,10 +7,9 @@ import pytest
 from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
 
-from .grading_pairs import ENDLESS, KNOWN_LIMITS, PAIRS
+from .grading_pairs import ENDLESS, ENDLESS_GOLDS, KNOWN_LIMITS, PAIRS
 
 TIMEOUT_S = 0.5  # a third of what the fastest endless comparison takes on a fast machine
-PATIENCE_S = 10.0  # time for a killed worker to exit on a busy machine
 
 
 def label(gold: str, answer: str) -> str:
@@ -45,14 +43,10 @@ def test_known_limit_is_unchanged(patient: Verifier, gold: str, answer: str, ver
     assert patient.reasons[Reason.FAILED] == before
 
 
-@pytest.mark.parametrize(("gold", "answer"), [pytest.param(*pair, id=name) for name, pair in ENDLESS.items()])
-def test_endless_comparison_times_out_without_a_verdict(hurried: Verifier, gold: str, answer: str) -> None:
-    hurried.check_gold("x+1")  # starts the worker
-    before = hurried.reasons[Reason.FAILED]
-    started = time.monotonic()
-    assert hurried.verify([(gold, answer)])[0].correct is None
-    assert time.monotonic() - started < PATIENCE_S
-    assert hurried.reasons[Reason.FAILED] == before + 1
+def test_endless_comparisons_are_the_fault_of_who_wrote_them(hurried: Verifier) -> None:
+    verdicts = dict(zip(ENDLESS, hurried.verify(list(ENDLESS.values())), strict=True))
+    assert {name for name, verdict in verdicts.items() if verdict.correct is not False} == ENDLESS_GOLDS
+    assert all(verdicts[name].correct is None for name in ENDLESS_GOLDS)
 
 
 def test_catalogue_is_large_and_has_no_duplicates() -> None:

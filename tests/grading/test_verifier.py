@@ -1,8 +1,7 @@
-"""Verdicts of the verifier, and the life of its worker processes under hostile answers."""
+"""Verdicts of the verifier, and the life of its sandboxes under hostile answers."""
 
 import os
-import re
-import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from deepmath.errors import Unavailable
-from deepmath.grading import verifier_process
+from deepmath.grading import comparison_sandbox
 from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
+from deepmath.sandbox.preload_set import PreloadSet
 
-# Neither comparison terminates in any time that a test could wait for.
 ENDLESS = r"10^{10^{10}}"
 ENDLESS_BRACES = "{" * 450 + "x" + "}" * 450
 
@@ -24,17 +23,17 @@ def correct(verifier: Verifier, *pairs: tuple[str, str]) -> list[bool | None]:
     return [verdict.correct for verdict in verifier.verify(pairs)]
 
 
-def workers(verifier: Verifier) -> list[int]:
-    return [worker._process.pid for worker in verifier._workers if worker._process is not None]
+def children() -> set[int]:
+    """The processes that this one has started, a zygote's launcher among them."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
 
 
-def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hurried() -> Iterator[Verifier]:
-    with Verifier(1, 2.0) as verifier:
+    with Verifier(2, 1.0) as verifier:
         yield verifier
 
 
@@ -114,101 +113,93 @@ def test_anything_else_is_rejected_as_gold_answer(patient: Verifier, gold: str) 
     assert not patient.check_gold(gold).correct
 
 
-def test_unparsable_gold_answer_gives_no_verdict(patient: Verifier) -> None:
-    before = patient.reasons[Reason.FAILED]
-    assert correct(patient, ("???", "5")) == [None]
-    assert patient.reasons[Reason.FAILED] == before
+def test_bad_gold_answer_gives_no_verdict(patient: Verifier) -> None:
+    assert patient.verify([("???", "5")])[0].reason is Reason.GOLD_UNREADABLE
+    assert patient.verify([(r"\frac{", "5")])[0].reason is Reason.GOLD_UNREADABLE
 
 
-def test_numbers_are_compared_without_a_worker() -> None:
+def test_numbers_are_compared_without_a_sandbox() -> None:
+    before = children()
     with Verifier(2, 1.0) as verifier:
-        assert correct(verifier, ("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", "")) == [
-            True,
-            True,
-            False,
-            False,
-        ]
+        pairs = [("3/4", r"\frac{3}{4}"), ("3/4", "0.75"), ("7", "8"), ("7", ""), ("7", "x" * 5000), ("7" * 5000, "7")]
+        assert correct(verifier, *pairs) == [True, True, False, False, False, None]
         assert [one.correct for one in verifier.check_golds(["42", r"\frac12", ""])] == [True, True, None]
-        assert workers(verifier) == []
+        assert children() == before
 
 
-@pytest.mark.parametrize("answer", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
-def test_endless_comparison_is_killed_and_counted_and_the_next_one_succeeds(hurried: Verifier, answer: str) -> None:
-    assert correct(hurried, (r"\sqrt{8}", r"2\sqrt{2}")) == [True]
-    (before,) = workers(hurried)
-    assert correct(hurried, (r"\sqrt{2}", answer)) == [None]
-    assert not is_running(before)
-    assert hurried.reasons[Reason.FAILED] == 1
-    assert correct(hurried, (r"\sqrt{8}", r"2\sqrt{2}")) == [True]
+@pytest.mark.parametrize("text", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
+def test_endless_text_is_the_fault_of_who_wrote_it_and_the_next_comparison_succeeds(
+    hurried: Verifier, text: str
+) -> None:
+    verdicts = hurried.verify([(r"\sqrt{2}", text), (text, r"\sqrt{2}"), (r"\sqrt{8}", r"2\sqrt{2}")])
+    assert [one.reason for one in verdicts] == [Reason.ANSWER_TIMEOUT, Reason.GOLD_TOO_COSTLY, Reason.SAME_VALUE]
+    assert [one.correct for one in verdicts] == [False, None, True]
 
 
-def test_killed_worker_is_replaced(patient: Verifier) -> None:
-    patient.verify([(r"\sqrt{3}", "y")])
-    (pid,) = workers(patient)
-    os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert correct(patient, (r"\sqrt{3}", r"3^{1/2}")) == [True]
+def test_verdicts_are_counted_by_reason() -> None:
+    with Verifier(1, 5.0) as verifier:
+        verifier.verify([("1", "1"), ("1", "2"), ("1", "")])
+        verifier.check_golds(["???", "5"])
+        assert verifier.reasons == {
+            Reason.SAME_VALUE: 2,
+            Reason.DIFFERENT: 1,
+            Reason.ANSWER_EMPTY: 1,
+            Reason.GOLD_UNREADABLE: 1,
+        }
 
 
-def test_memory_of_the_parent_does_not_retire_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier_process, "_RETIREMENT_MEMORY", 256 << 20)
-    ballast = b"x" * (512 << 20)
-    with Verifier(1, 60.0) as verifier:
-        verifier.verify([(r"\sqrt{3}", "y")])
-        before = workers(verifier)
-        verifier.verify([(r"\sqrt{3}", "z")])
-        assert before == workers(verifier) != []
-    assert len(ballast) > verifier_process._RETIREMENT_MEMORY
-
-
-def test_worker_with_high_peak_memory_is_retired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier_process, "_RETIREMENT_MEMORY", 1 << 20)
-    with Verifier(1, 60.0) as verifier:
-        assert correct(verifier, (r"\sqrt{3}", "3^{1/2}")) == [True]
-        assert workers(verifier) == []
-
-
-def test_crashed_worker_gives_no_verdict(patient: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The orphan alarm fires before the verifier's own timeout, which is longer than any test.
-    monkeypatch.setattr(verifier_process, "_GRACE_S", 1 - 1_000_000)
-    with Verifier(1, 1_000_000.0) as verifier:
-        assert correct(verifier, (r"\sqrt{2}", ENDLESS)) == [None]
-        assert verifier.reasons[Reason.FAILED] == 1
-
-
-def test_worker_has_a_memory_limit_an_empty_environment_and_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_TOKEN", "secret")
-    with Verifier(1, 60.0) as verifier:
-        verifier.verify([(r"\sqrt{3}", "y")])
-        (pid,) = workers(verifier)
-        process = Path(f"/proc/{pid}")
-        assert re.search(rf"Max address space +{1 << 30} ", (process / "limits").read_text())
-        assert b"secret" not in (process / "environ").read_bytes()
-        assert "libtorch" not in (process / "maps").read_text()
-
-
-def test_closed_verifier_leaves_no_process() -> None:
+def test_closed_verifier_leaves_no_process_and_no_thread() -> None:
+    before, threads = children(), threading.active_count()
     verifier = Verifier(2, 60.0)
-    verifier.verify([(r"\sqrt{3}", "y"), (r"\sqrt{3}", "z")])
-    pids = workers(verifier)
+    assert correct(verifier, (r"\sqrt{3}", "y"), (r"\sqrt{3}", "z")) == [False, False]
+    assert children() > before
     verifier.close()
-    assert pids
-    assert not any(map(is_running, pids))
+    assert children() == before
+    assert threading.active_count() == threads
+    assert verifier.verify([(r"\sqrt{3}", "y")])[0].reason is Reason.FAILED
 
 
 def test_close_from_another_thread_ends_a_pending_comparison() -> None:
+    before = children()
     verifier = Verifier(1, 1_000_000.0)
     with ThreadPoolExecutor() as threads:
         verdicts = threads.submit(correct, verifier, (r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES))
-        while not workers(verifier):
+        while children() == before:
             time.sleep(0.01)
         verifier.close()
         assert verdicts.result() == [None, None]
 
 
-def test_missing_math_verify_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program = tmp_path / "verifier_worker.py"
-    program.write_text("raise SystemExit(1)")
-    monkeypatch.setattr(verifier_process, "_PROGRAM", program)
-    with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match="extra `evaluation`"):
+def test_threads_share_a_verifier(patient: Verifier) -> None:
+    pairs = [(rf"\sqrt{{{number}}}", f"{number}^{{1/2}}") for number in range(2, 18)]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda pair: patient.verify([pair])[0].correct, pairs))
+
+
+def test_missing_math_verify_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison_sandbox, "_PRELOAD", PreloadSet(("no_such_module",)))
+    with Verifier(1, 1.0) as verifier, pytest.raises(Unavailable, match=r"no_such_module.*extra `evaluation`"):
         verifier.verify([(r"\sqrt{3}", "y")])
+
+
+def test_missing_layers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = children()
+    monkeypatch.setattr(comparison_sandbox, "_LEVEL", "pod")
+    with (
+        Verifier(1, 1.0, required_level="full") as verifier,
+        pytest.raises(Unavailable, match="isolation level 'full' is not available here: no user_namespace"),
+    ):
+        verifier.verify([(r"\sqrt{3}", "y")])
+    assert children() == before
+
+
+def test_sandbox_has_no_environment_and_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    before = children()
+    with Verifier(1, 60.0) as verifier:
+        verifier.start()
+        (launcher,) = children() - before
+        process = Path(f"/proc/{launcher}")
+        assert b"secret" not in (process / "environ").read_bytes()
+        assert "libtorch" not in (process / "maps").read_text()
+        assert os.getpid() != launcher

@@ -1,0 +1,88 @@
+"""Attribution of what happens in a sandbox to the answer, the gold answer or the infrastructure.
+
+An answer must not be able to choose that it gets no verdict, or a policy learns to prefer that to being wrong. So what
+the text of an answer causes is incorrect. The gold answer is the control experiment: if a comparison exceeds a limit or
+breaks its process, the gold answer is compared with a constant under the same limits. If that goes well, the answer was
+the cause. Limits are in processor time and memory of the process itself, which do not depend on the machine's load.
+A process killed from outside, as by the kernel's OOM killer, and the wall clock may be our failure: the comparison is
+tried again. If it is killed again while the gold answer passes, the answer is the cause. Otherwise there is no verdict.
+"""
+
+from asyncio import Semaphore
+from typing import NamedTuple
+
+from deepmath.errors import Unavailable
+from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.grading.comparison_sandbox import ComparisonSandbox
+from deepmath.grading.verdict import Reason, Verdict
+
+# The words that a sandbox may return as the `repr` of its value. Whatever else it returns is not a verdict.
+_WORDS = {
+    repr(reason.name): reason
+    for reason in (Reason.SAME_VALUE, Reason.DIFFERENT, Reason.ANSWER_UNREADABLE, Reason.GOLD_UNREADABLE)
+}
+_OUTCOMES = {pb.OUTCOME_CPU_TIMEOUT: Reason.ANSWER_TIMEOUT, pb.OUTCOME_OUT_OF_MEMORY: Reason.ANSWER_MEMORY}
+_ATTEMPTS = 2
+_MOST_CONTROLS = 4096
+
+
+class _Finding(NamedTuple):
+    """What happened in the sandbox, as if the answer were the cause."""
+
+    reason: Reason
+    seconds: float
+    killed: bool = False
+    """Whether somebody else killed the sandbox, as the kernel's OOM killer does."""
+
+
+class PairJudge:
+    """Judges pairs in closed LaTeX, at most `workers` at a time."""
+
+    def __init__(self, sandbox: ComparisonSandbox, workers: int) -> None:
+        self._sandbox = sandbox
+        self._slots = Semaphore(workers)
+        self._controls: dict[str, Reason] = {}
+
+    async def judge(self, gold: str, answer: str | None = None) -> Verdict:
+        """Return the verdict on a pair; without an answer SAME_VALUE if answers can be compared with `gold`."""
+        if answer is None:
+            return await self._judge_gold(gold)
+        found = await self._compare(gold, answer)
+        reason = Reason.ANSWER_MEMORY if found.killed else found.reason
+        if reason in (Reason.ANSWER_TIMEOUT, Reason.ANSWER_MEMORY, Reason.ANSWER_CRASHED):
+            control = (await self._judge_gold(gold)).reason
+            reason = reason if control is Reason.SAME_VALUE else control
+        return Verdict.of(reason, found.seconds)
+
+    async def _judge_gold(self, gold: str) -> Verdict:
+        if gold in self._controls:
+            return Verdict.of(self._controls[gold])
+        found = await self._compare(gold)
+        reason = found.reason
+        if reason not in (Reason.SAME_VALUE, Reason.GOLD_UNREADABLE, Reason.FAILED):
+            reason = Reason.GOLD_TOO_COSTLY
+        if reason is not Reason.FAILED:
+            if len(self._controls) >= _MOST_CONTROLS:
+                self._controls.clear()
+            self._controls[gold] = reason
+        return Verdict.of(reason, found.seconds)
+
+    async def _compare(self, *texts: str) -> _Finding:
+        for _ in range(_ATTEMPTS):
+            finding = await self._compare_once(*texts)
+            if finding.reason is not Reason.FAILED:
+                break
+        return finding
+
+    async def _compare_once(self, *texts: str) -> _Finding:
+        async with self._slots:
+            try:
+                result = await self._sandbox.compare(*texts)
+            except Unavailable:  # the log says why
+                return _Finding(Reason.FAILED, 0.0)
+        seconds = result.usage.wall_ms / 1e3
+        if result.outcome in (pb.OUTCOME_WALL_TIMEOUT, pb.OUTCOME_SANDBOX_FAILED):
+            return _Finding(Reason.FAILED, seconds, killed=result.outcome == pb.OUTCOME_SANDBOX_FAILED)
+        if result.outcome == pb.OUTCOME_OK:
+            return _Finding(_WORDS.get(result.value, Reason.ANSWER_CRASHED), seconds)
+        return _Finding(_OUTCOMES.get(result.outcome, Reason.ANSWER_CRASHED), seconds)
