@@ -184,8 +184,8 @@ async def test_active_run_exposes_its_last_step_and_the_time_since(run) -> None:
     assert (samples["step"], samples["steps_total"], samples["step_seconds_sum"]) == (2, 2, 4)
     assert (samples["reward"], samples["accuracy_ratio"]) == (0.5, 0.75)
     assert (samples["verify_timeouts_total"], samples["infrastructure_failures_total"]) == (3, 4)
-    verdicts = {name: count for name, count in samples.items() if name.startswith("verdicts_total") and count}
-    assert verdicts == {"verdicts_total{same_value}": 5, "verdicts_total{answer_timeout}": 1}
+    counts = {name: count for name, count in samples.items() if name.startswith("verdicts_total") and count}
+    assert counts == {"verdicts_total{same_value}": 5, "verdicts_total{answer_timeout}": 1}
     assert 0 <= samples["since_step_seconds"] < 60
 
 

@@ -130,18 +130,19 @@ def descendants(pid: int) -> list[int]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *options: str, preload: str = "none", inside: str | None = None
+    folder: Path, *options: str, preload: str = "none", inside: str | None = None, stderr: int | None = None
 ) -> AsyncIterator[Executor]:
     """Run an executor with `options`, in a container of the image `inside` if given, for the block.
 
-    By default it starts without the maths libraries, which saves seconds; snippets can still import them.
+    By default it starts without the maths libraries, which saves seconds; snippets can still import them. Its log is a
+    file, unless the descriptor `stderr` is given.
     """
     log = folder / "log"
     program = as_deployed(inside, folder) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
     command = [*program, f"--listen=unix:{folder}/socket", f"--preload={preload}", *options]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=file, env=os.environ | {"A_SECRET": SECRET}
+            *command, stdout=asyncio.subprocess.PIPE, stderr=stderr or file, env=os.environ | {"A_SECRET": SECRET}
         )
     try:
         startup_lines = []
