@@ -9,8 +9,13 @@ GENERATE samples the next step from the engine, after exactly the token ids so f
 call that ended the step, in the trajectory's own sandbox session, and appends its output. No text is ever decoded and
 encoded again, so the trainer receives the token ids that the engine sampled.
 
-A step ends after a tool call, at the end of the turn, or after `max_step_tokens`. The answer is looked for at the end
-of a step, outside tool calls. A step that ends with a tool call always runs it, even after a boxed answer.
+A step ends after a tool call, at the end of the turn, or after `max_step_tokens`. The parser reads the trajectory, not
+the step: a call that is open at the end of a step continues in the next one. The tokens of a step end with the one that
+completes a call; an engine that has sampled more of them wasted them. A call that is open at the end of the turn is run
+as well, if it has code: the loop ends it.
+
+The answer is looked for at the end of a step that leaves no call open, outside tool calls and thinking. A step that
+ends with a tool call always runs it, even after a boxed answer. A call without code is not run; the model reads why.
 
 A trajectory is a coroutine that waits for the engine or the executor and for nothing else, so hundreds of them share
 one event loop. An infrastructure failure ends it with STATUS_INFRASTRUCTURE_FAILED instead of an exception. Cancelling
@@ -18,19 +23,23 @@ it aborts the engine's request and closes the session, and with it the sandbox.
 """
 
 import asyncio
+from collections import deque
 from enum import Enum
 from typing import TypeAlias
 
 from deepmath.clients import ExecutorClient
-from deepmath.data.transcript import called_code, write_output
+from deepmath.data.call_code import python_source
+from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
 from deepmath.errors import DeepMathError
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability import tracing
+from deepmath_generator.call_reader import CallReader
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
+from deepmath_generator.long_text_thread import LongTextThread
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.prompt_template import Mode
 from deepmath_generator.sampling_options import SamplingOptions
-from deepmath_generator.snippet_sessions import SnippetSession, SnippetSessions
+from deepmath_generator.snippet_sessions import SnippetSession, SnippetSessions, rejected_call
 from deepmath_generator.tool_output import encode_tool_output, render_result
 from deepmath_generator.trajectory import Trajectory
 from deepmath_generator.trajectory_budget import TrajectoryBudget
@@ -44,6 +53,9 @@ class LoopState(Enum):
     EXECUTE = "execute"
 
 
+_NO_CODE = f"the call is empty, so nothing was run; write Python code between {TOOL_CALL} and {END_OF_TOOL_CALL}"
+_NO_START = f"{END_OF_TOOL_CALL} without {TOOL_CALL} before it, so nothing was run; start the code with {TOOL_CALL}"
+
 Next: TypeAlias = "LoopState | pb.Status.ValueType"  # the next state, or the final status
 
 
@@ -56,8 +68,10 @@ class AgentLoop:
         client: ExecutorClient | None,
         tool_output_bytes: int,
         metrics: GeneratorMetrics | None = None,
+        thread: LongTextThread | None = None,
     ) -> None:
         self._engine = engine
+        self._thread = thread or LongTextThread()
         self._metrics = metrics or GeneratorMetrics()
         self._sessions = SnippetSessions(client, tool_output_bytes, self._metrics)
 
@@ -77,14 +91,16 @@ class AgentLoop:
         """Run one trajectory and return it; `emit` receives its events as they happen."""
         thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
         trajectory = Trajectory(prompt_ids, thinking)
-        events = TrajectoryEvents(emit, trajectory, self._engine.tokenizer)
+        events = TrajectoryEvents(emit, trajectory)
         session = self._sessions.session(sampling.seed or 0, events.note)
-        run = _TrajectoryRun(self._engine, self._metrics, trajectory, events, session, mode, sampling, budget)
+        run = _TrajectoryRun(
+            self._engine, self._metrics, self._thread, trajectory, events, session, mode, sampling, budget
+        )
         try:
-            ended = trajectory.to_proto(await run.run())
+            ended = await run.run()
         except DeepMathError as error:
             trajectory.notes.append(str(error))
-            ended = trajectory.to_proto(pb.STATUS_INFRASTRUCTURE_FAILED)
+            ended = await run.end(pb.STATUS_INFRASTRUCTURE_FAILED)
         except asyncio.CancelledError:
             self._metrics.record_cancellation()
             raise
@@ -101,6 +117,7 @@ class _TrajectoryRun:
         self,
         engine: InferenceEngine,
         metrics: GeneratorMetrics,
+        thread: LongTextThread,
         trajectory: Trajectory,
         events: TrajectoryEvents,
         session: SnippetSession,
@@ -108,43 +125,81 @@ class _TrajectoryRun:
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
     ) -> None:
-        self.engine, self.metrics = engine, metrics
+        self.engine, self.metrics, self.thread = engine, metrics, thread
         self.trajectory, self.events, self.session = trajectory, events, session
         self.tools = mode == "agent"
         self.sampling, self.budget = sampling, budget
         self.deadline = trajectory.started + budget.wall_ms / 1000
         self.max_tokens = min(budget.max_tokens, engine.context_length - len(trajectory.prompt_ids))
-        self.code = ""  # of the pending tool call
+        self.reader = CallReader(engine.tokenizer, trajectory.parser, self.tools, events.text_receiver)
+        self.reader.follow(trajectory.prompt_ids)
+        self.pending = deque[str | None]()  # calls to run; None: an end without a start
+        self.end_of_call = ""  # ends the first of them, if the model has not
 
-    async def run(self) -> pb.Status.ValueType:
-        """Run to the end and return the status."""
+    async def run(self) -> pb.Trajectory:
+        """Run to the end and return the trajectory."""
         state: Next = LoopState.GENERATE
         while isinstance(state, LoopState):
             state = await (self.generate() if state is LoopState.GENERATE else self.execute())
-        return state
+        return await self.end(state)
+
+    async def end(self, status: pb.Status.ValueType) -> pb.Trajectory:
+        """Return the trajectory. With an answer its status is STATUS_ANSWERED, whatever ended it later.
+
+        At the end of the turn a box within thinking counts as the answer, elsewhere it is a draft.
+        """
+        trajectory, infrastructure_failed = self.trajectory, status == pb.STATUS_INFRASTRUCTURE_FAILED
+        trajectory.complete_text(self.reader.flush())
+        final, draft = await self.thread.run(trajectory.answers, trajectory.parser.length)
+        if (final or (draft and status == pb.STATUS_NO_ANSWER)) and not infrastructure_failed:
+            status = pb.STATUS_ANSWERED
+        if (self.pending or trajectory.parser.in_call) and self.tools and not infrastructure_failed:
+            trajectory.notes.append("the trajectory ended before its last tool call was complete; the call was not run")
+        return trajectory.to_proto(status, final or draft)
 
     async def generate(self) -> Next:
-        trajectory = self.trajectory
+        trajectory, reader = self.trajectory, self.reader
         if trajectory.steps == self.budget.max_steps:
-            return self.final_status(pb.STATUS_STEP_BUDGET)
+            return pb.STATUS_STEP_BUDGET
         if trajectory.tokens >= self.max_tokens:
-            return self.final_status(pb.STATUS_TOKEN_BUDGET)
+            return pb.STATUS_TOKEN_BUDGET
         sample = await self.sample_step()
-        text = self.engine.tokenizer.decode(sample.token_ids, skip_special_tokens=False)
-        trajectory.append_sample(sample, text, self.sampling.temperature)
+        if reader.calls:
+            self.pending.extend(reader.calls)
+            trajectory.append_sample(sample.first(reader.kept), reader.text, self.sampling.temperature)
+            return LoopState.EXECUTE
+        if sample.finish is FinishReason.END_OF_TURN and self.tools and trajectory.parser.in_call:
+            return self.end_open_call(sample)
+        trajectory.append_sample(sample, reader.text, self.sampling.temperature)
         match sample.finish:
-            case FinishReason.TOOL_CALL:
-                self.code = called_code(text) or ""
-                return LoopState.EXECUTE
-            case FinishReason.END_OF_TURN | FinishReason.STOP_SEQUENCE:  # the loop sets no stop sequences
-                return self.final_status(pb.STATUS_NO_ANSWER)
+            case FinishReason.END_OF_TURN:
+                return pb.STATUS_NO_ANSWER
             case FinishReason.DEADLINE:
-                return self.final_status(pb.STATUS_TIME_BUDGET)
-            case FinishReason.LENGTH:
-                return pb.STATUS_ANSWERED if trajectory.final_answer else LoopState.GENERATE
+                return pb.STATUS_TIME_BUDGET
+        if trajectory.parser.is_open:
+            return LoopState.GENERATE
+        answer = await self.thread.run(trajectory.settled_answer, trajectory.parser.length)
+        return pb.STATUS_ANSWERED if answer else LoopState.GENERATE
+
+    def end_open_call(self, sample: SampledTokens) -> Next:
+        """Append the last step of a turn that ends within a call, and end the call in place of the turn.
+
+        The token that ended the turn is left out: the turn continues.
+        """
+        tokenizer, last, text = self.engine.tokenizer, sample.token_ids[-1], self.reader.text + self.reader.flush()
+        call = self.trajectory.parser.end_call() or ""
+        if last in tokenizer.added_tokens_decoder:
+            end = tokenizer.decode([last], skip_special_tokens=False)
+            sample, text, call = sample.first(-1), text.removesuffix(end), call.removesuffix(end)
+        self.trajectory.append_sample(sample, text, self.sampling.temperature)
+        self.pending.append(call)
+        self.end_of_call = END_OF_TOOL_CALL if call.endswith("\n") else f"\n{END_OF_TOOL_CALL}"
+        return LoopState.EXECUTE
 
     async def sample_step(self) -> SampledTokens:
-        trajectory, on_tokens = self.trajectory, self.events.text_stream()
+        trajectory, reader = self.trajectory, self.reader
+        on_tokens = reader.feed if self.events.text_receiver or reader.must_watch else None
+        reader.start_step()
         with tracing.span("segment", context_tokens=len(trajectory.token_ids)) as span, self.metrics.segment_time():
             sample = await self.engine.generate(
                 trajectory.token_ids,
@@ -157,37 +212,41 @@ class _TrajectoryRun:
             )
             span.set(tokens=len(sample.token_ids), finish=sample.finish.value, policy_version=sample.policy_version)
         self.metrics.record_sampled_tokens(len(sample.token_ids))
+        reader.feed(sample.token_ids[reader.kept :])  # what was not read as it was sampled
         return sample
 
     async def execute(self) -> Next:
         trajectory = self.trajectory
         remaining_ms = min(self.budget.executor_ms - trajectory.executor_ms, self.remaining_wall_ms())
         if remaining_ms < 1:
-            return self.final_status(pb.STATUS_TIME_BUDGET)
-        self.events.snippet_started(self.code)
-        try:
-            async with asyncio.timeout_at(self.deadline):  # includes the wait for an executor
-                result = await self.session.run(self.code, int(min(self.budget.snippet_ms, remaining_ms)))
-        except TimeoutError:
-            return self.final_status(pb.STATUS_TIME_BUDGET)
-        trajectory.append_snippet(self.code, result)
+            return pb.STATUS_TIME_BUDGET
+        call = self.pending.popleft()
+        code = await self.thread.run(lambda: python_source(call or ""), len(call or ""))
+        self.events.snippet_started(code)
+        if not code:
+            result = rejected_call(_NO_CODE if call is not None else _NO_START)
+        else:
+            try:
+                async with asyncio.timeout_at(self.deadline):  # includes the wait for an executor
+                    result = await self.session.run(code, int(min(self.budget.snippet_ms, remaining_ms)))
+            except TimeoutError:
+                return pb.STATUS_TIME_BUDGET
+        trajectory.append_snippet(code, result)
         text = render_result(result)
         self.events.snippet_ended(text, result)
-        token_ids = encode_tool_output(self.engine.tokenizer, text)
+        token_ids = await self.thread.run(lambda: self.encode_output(text), len(text))
         if trajectory.tokens + len(token_ids) > self.max_tokens:
-            return self.final_status(pb.STATUS_TOKEN_BUDGET)
-        trajectory.append_tool_output(token_ids, write_output(text))
+            return pb.STATUS_TOKEN_BUDGET
+        trajectory.append_tool_output(token_ids, self.end_of_call + write_output(text))
+        self.end_of_call = ""
+        self.reader.follow(trajectory.token_ids)
         self.metrics.record_tool_tokens(len(token_ids))
-        return LoopState.GENERATE
+        return LoopState.EXECUTE if self.pending else LoopState.GENERATE
 
-    def final_status(self, status: pb.Status.ValueType) -> pb.Status.ValueType:
-        """Return `status`, or STATUS_ANSWERED if there is an answer: it counts whatever ended the trajectory later.
-
-        At the end of the turn a box within unfinished thinking counts as the answer, elsewhere it is a draft.
-        """
-        turn_ended = status == pb.STATUS_NO_ANSWER
-        answer = self.trajectory.answer if turn_ended else self.trajectory.final_answer
-        return pb.STATUS_ANSWERED if answer else status
+    def encode_output(self, text: str) -> list[int]:
+        tokenizer = self.engine.tokenizer
+        end_of_call = tokenizer.encode(self.end_of_call, add_special_tokens=False) if self.end_of_call else []
+        return end_of_call + encode_tool_output(tokenizer, text)
 
     def remaining_wall_ms(self) -> float:
         return (self.deadline - asyncio.get_running_loop().time()) * 1000

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ class FinishReason(Enum):
     """Condition that ended a request."""
 
     END_OF_TURN = "end of turn"
-    TOOL_CALL = "tool call"
+    TOOL_CALL = "tool call"  # or stopped by `on_tokens`
     STOP_SEQUENCE = "stop sequence"
     LENGTH = "length"
     DEADLINE = "deadline"
@@ -29,6 +29,10 @@ class SampledTokens:
     logprobs: list[float]
     finish: FinishReason
     policy_version: int
+
+    def first(self, count: int) -> "SampledTokens":
+        """Return the first `count` of these tokens; a negative number leaves that many out."""
+        return replace(self, token_ids=self.token_ids[:count], logprobs=self.logprobs[:count])
 
 
 class InferenceEngine(Protocol):
@@ -52,7 +56,7 @@ class InferenceEngine(Protocol):
         tools: bool,
         seed: int | None = None,
         deadline: float | None = None,
-        on_tokens: Callable[[list[int]], None] | None = None,
+        on_tokens: Callable[[list[int]], bool | None] | None = None,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> SampledTokens:
@@ -64,10 +68,12 @@ class InferenceEngine(Protocol):
             prompt_ids: Token ids of the context.
             sampling: Sampling parameters. Its seed is not used here.
             max_tokens: Maximum number of tokens to sample.
-            tools: Stop after a tool call too. The token that ends the turn or the call is part of the sample.
+            tools: Stop after the token `</tool_call>` too, if there is one. The token that ends the turn or the call is
+                part of the sample.
             seed: Seed of the request's random generator.
             deadline: Time of the event loop's clock at which to stop and return the tokens sampled so far.
-            on_tokens: Receives the token ids as they are sampled.
+            on_tokens: Receives the token ids as they are sampled, and may return True to stop. The engine may have
+                sampled further tokens by then, which can be part of the sample.
             stop: Stop sequences. Not supported together with `tools`.
             on_text: Receives the text as it is sampled, without the end-of-turn token and the stop sequence.
 

@@ -2,22 +2,37 @@
 
 Tokenizers replace the text of an added token by that token's id wherever it appears (`split_special_tokens` of
 transformers exempts special tokens only, not `<tool_call>`). Cutting the text after the first character of each such
-occurrence and encoding the pieces separately leaves no piece that contains one.
+occurrence and encoding the pieces separately leaves no piece that contains one. A tokenizer that normalizes text may
+still find one, such as `<tool_call>` in full-width letters; that piece is encoded character by character.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 
 def encode_literally(tokenizer: Any, text: str) -> list[int]:
-    """Return the token ids of `text`, none of them an added token."""
-    return [
-        token
-        for piece in split_tokens(added_tokens(tokenizer), text)
-        for token in tokenizer.encode(piece, add_special_tokens=False)
-    ]
+    """Return the token ids of `text`, none of them an added token that the text spells out."""
+    added = _added_ids(tokenizer)
+    ids: list[int] = []
+    pieces = list(split_tokens(added_tokens(tokenizer), text))
+    for piece, piece_ids in zip(pieces, encode_pieces(tokenizer, pieces), strict=True):
+        if added.isdisjoint(piece_ids):
+            ids += piece_ids
+        else:
+            ids += [token for ids in encode_pieces(tokenizer, list(piece)) for token in ids]
+    return ids
+
+
+def encode_pieces(tokenizer: Any, pieces: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of each piece, with added tokens where it spells them out.
+
+    The backend of transformers' tokenizers releases the interpreter lock meanwhile, which `encode` does not.
+    """
+    if backend := getattr(tokenizer, "backend_tokenizer", None):
+        return [encoding.ids for encoding in backend.encode_batch_fast(list(pieces), add_special_tokens=False)]
+    return [tokenizer.encode(piece, add_special_tokens=False) for piece in pieces]
 
 
 def split_tokens(tokens: re.Pattern[str], text: str) -> Iterator[str]:
@@ -34,6 +49,11 @@ def split_tokens(tokens: re.Pattern[str], text: str) -> Iterator[str]:
 def added_tokens(tokenizer: Any) -> re.Pattern[str]:
     """Return a pattern that matches any added token of the tokenizer."""
     return _any_of(token.content for token in tokenizer.added_tokens_decoder.values())
+
+
+@lru_cache(maxsize=8)
+def _added_ids(tokenizer: Any) -> frozenset[int]:
+    return frozenset(tokenizer.added_tokens_decoder)
 
 
 @lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ from deepmath_generator.admission import TrajectoryAdmission
 from deepmath_generator.policy_versions import PolicyVersions
 
 Tokens = TypeVar("Tokens", list[int], str)
+Result = TypeVar("Result")
 
 _CANCELLED = "cancelled"  # the client left before the trajectory ended
 
@@ -88,16 +89,16 @@ class GeneratorMetrics(PrometheusMetrics):
         with self._snippet.time():
             yield
 
-    def first_token_time(self, on_tokens: Callable[[Tokens], None]) -> Callable[[Tokens], None]:
+    def first_token_time(self, on_tokens: Callable[[Tokens], Result]) -> Callable[[Tokens], Result]:
         """Return a wrapper of `on_tokens` that records the time until its first call."""
         start, waiting = monotonic(), True
 
-        def receive(tokens: Tokens) -> None:
+        def receive(tokens: Tokens) -> Result:
             nonlocal waiting
             if waiting:
                 self._first_token.observe(monotonic() - start)
                 waiting = False
-            on_tokens(tokens)
+            return on_tokens(tokens)
 
         return receive
 

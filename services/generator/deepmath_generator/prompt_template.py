@@ -9,13 +9,14 @@ A model directory may contain its own `prompt.toml`; other models use `prompts/d
 
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
-from deepmath_generator.literal_encoding import encode_literally
+from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 Mode = Literal["agent", "plain"]
 
@@ -50,16 +51,28 @@ class PromptTemplate:
         """Return the token ids of the prompt, up to the start of the assistant's turn.
 
         The question is encoded separately and as plain text: no special token in it is recognised.
+
+        Raises:
+            InvalidRequest: The model's chat template does not show the user's message once, as it is.
         """
         system = self.agent if mode == "agent" else self.plain
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": _PLACEHOLDER})
         rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        before, after = rendered.split(_PLACEHOLDER)
-        ids: list[int] = tokenizer.encode(before, add_special_tokens=False)
-        ids += encode_literally(tokenizer, question.strip())
-        ids += tokenizer.encode(after, add_special_tokens=False)
-        return ids
+        parts = rendered.split(_PLACEHOLDER)
+        if len(parts) != 2:
+            raise InvalidRequest(
+                f"the model's chat template shows the question {len(parts) - 1} times instead of once; serve the model "
+                "with a chat template for questions"
+            )
+        before, after = _encode_frame(tokenizer, *parts)
+        return [*before, *encode_literally(tokenizer, question.strip()), *after]
+
+
+@lru_cache(maxsize=8)
+def _encode_frame(tokenizer: Any, *parts: str) -> list[list[int]]:
+    """Return the token ids of the parts of a prompt around the question: the same for all questions of a day."""
+    return encode_pieces(tokenizer, parts)
 
 
 def _find(model: str, override: str | None) -> Path:

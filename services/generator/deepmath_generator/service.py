@@ -15,9 +15,10 @@ from deepmath.observability import request_id, tracing
 from deepmath_generator.admission import TrajectoryAdmission
 from deepmath_generator.agent_loop import AgentLoop
 from deepmath_generator.answer_vote import AnswerVote
-from deepmath_generator.chat_prompt import encode_chat
+from deepmath_generator.chat_prompt import check_chat, encode_chat
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
+from deepmath_generator.long_text_thread import LongTextThread
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.policy_updates import PolicyUpdates
 from deepmath_generator.prompt_template import Mode, PromptTemplate
@@ -57,7 +58,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     ) -> None:
         self._engine, self._template = engine, template
         self._metrics = metrics or GeneratorMetrics()
-        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics)
+        self._thread = LongTextThread()
+        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._thread)
         self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
@@ -76,7 +78,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         """Stream the events of `samples` trajectories, then the vote."""
         samples, mode = checked_samples(request.samples), checked_mode(request.mode)
         sampling, budget = self._sampling.override(request.sampling), self._budget.override(request.budget)
-        prompt_ids = self._encode("question", request.question, mode)
+        check_question("question", request.question)
 
         async def solve(send: Send[pb.SolveResponse]) -> None:
             async def run(sample: int) -> str:
@@ -92,6 +94,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             send(pb.SolveResponse(vote=await self._vote.vote([task.result() for task in tasks])))
 
         with self._admission.admit(samples):
+            prompt_ids = await self._encode("question", request.question, mode, len(request.question))
             async for event in stream_responses(solve, context):
                 yield event
 
@@ -100,7 +103,12 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         check_prompts(request.prompts)
         mode = checked_mode(request.mode)
         sampling, budget = self._sampling.override(request.sampling), self._budget.override(request.budget)
-        prompts = [self._rollout_prompt(index, prompt, mode, sampling) for index, prompt in enumerate(request.prompts)]
+        options = [_prompt_options(prompt, index, sampling) for index, prompt in enumerate(request.prompts)]
+        questions = {f"prompts[{index}].question": prompt.question for index, prompt in enumerate(request.prompts)}
+        for field, question in questions.items():
+            check_question(field, question)
+        characters = sum(map(len, questions.values()))
+        prompts: list[list[int]] = []
 
         async def roll_out(send: Send[pb.RolloutResponse]) -> None:
             async def run(index: int, prompt_ids: list[int], options: SamplingOptions) -> None:
@@ -110,10 +118,12 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                 send(pb.RolloutResponse(prompt_index=index, id=request.prompts[index].id, trajectory=trajectory))
 
             async with asyncio.TaskGroup() as group:
-                for index, (prompt_ids, options) in enumerate(prompts):
-                    group.create_task(run(index, prompt_ids, options))
+                for index, prompt_ids in enumerate(prompts):
+                    group.create_task(run(index, prompt_ids, options[index]))
 
-        with self._admission.admit(len(prompts)):
+        with self._admission.admit(len(request.prompts)):
+            for field, question in questions.items():
+                prompts.append(await self._encode(field, question, mode, characters))
             async for response in stream_responses(roll_out, context):
                 yield response
 
@@ -121,9 +131,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         """Stream the assistant's next turn, then the reason for its end."""
         sampling, stop = self._sampling.override(request.sampling), checked_stop_sequences(request.stop_sequences)
         max_tokens = checked_max_tokens(request, self._budget.max_step_tokens)
-        prompt_ids = encode_chat(self._engine.tokenizer, request.messages)
-        check_prompt_length("messages", prompt_ids, self._engine.context_length, "a turn")
-        max_tokens = min(max_tokens, self._engine.context_length - len(prompt_ids))
+        size, context_length = check_chat(request.messages), self._engine.context_length
 
         async def chat(send: Send[pb.ChatResponse]) -> None:
             def on_text(text: str) -> None:
@@ -134,7 +142,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                     sample = await self._engine.generate(
                         prompt_ids,
                         sampling,
-                        max_tokens=max_tokens,
+                        max_tokens=min(max_tokens, context_length - len(prompt_ids)),
                         tools=False,
                         seed=sampling.seed,
                         stop=stop,
@@ -148,6 +156,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             send(pb.ChatResponse(end=pb.ChatEnd(reason=reason, usage=usage, policy_version=sample.policy_version)))
 
         with self._admission.admit(1):
+            prompt_ids = await self._thread.run(lambda: encode_chat(self._engine.tokenizer, request.messages), size)
+            check_prompt_length("messages", prompt_ids, context_length, "a turn")
             async for event in stream_responses(chat, context):
                 yield event
 
@@ -192,19 +202,19 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         async with self._metrics.slot(self._admission):
             return await self._loop.run(prompt_ids, mode, sampling, budget, emit)
 
-    def _rollout_prompt(
-        self, index: int, prompt: pb.RolloutPrompt, mode: Mode, sampling: SamplingOptions
-    ) -> tuple[list[int], SamplingOptions]:
-        """Return the token ids and the sampling options of one prompt."""
-        has_seed = prompt.HasField("seed")
-        options = sampling.override(pb.Sampling(seed=prompt.seed)) if has_seed else sampling.for_sample(index)
-        return self._encode(f"prompts[{index}].question", prompt.question, mode), options
-
-    def _encode(self, field: str, question: str, mode: Mode) -> list[int]:
-        check_question(field, question)
-        prompt_ids = self._template.encode(self._engine.tokenizer, question, mode)
+    async def _encode(self, field: str, question: str, mode: Mode, characters: int) -> list[int]:
+        """Return the prompt of a question; `characters` are those of all questions of the request."""
+        tokenizer = self._engine.tokenizer
+        prompt_ids = await self._thread.run(lambda: self._template.encode(tokenizer, question, mode), characters)
         check_prompt_length(field, prompt_ids, self._engine.context_length, "the solution")
         return prompt_ids
+
+
+def _prompt_options(prompt: pb.RolloutPrompt, index: int, sampling: SamplingOptions) -> SamplingOptions:
+    """Return the sampling options of the prompt at `index` of a request."""
+    if prompt.HasField("seed"):
+        return sampling.override(pb.Sampling(seed=prompt.seed))
+    return sampling.for_sample(index)
 
 
 def _trajectory_span(only: bool, mode: Mode, index: int) -> AbstractContextManager[tracing.Span]:

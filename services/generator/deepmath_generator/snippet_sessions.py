@@ -40,7 +40,7 @@ class SnippetSession:
             DeepMathError: No executor ran the snippet.
         """
         if "\0" in code or len(code.encode()) > _MAX_CODE_BYTES:
-            return _rejected(f"the limit for a snippet is {_MAX_CODE_BYTES} bytes, none of them NUL")
+            return rejected_call(f"the limit for a snippet is {_MAX_CODE_BYTES} bytes, none of them NUL")
         self._sessions.executing += 1
         try:
             if self._session is None:
@@ -73,7 +73,7 @@ class SnippetSession:
         return result
 
 
-def _rejected(reason: str) -> executor.SnippetResult:
-    """Return the result of a snippet that violates the executor's contract: the model's error, not a failure."""
+def rejected_call(reason: str) -> executor.SnippetResult:
+    """Return the result of a call that no executor runs: the model's error, not a failure."""
     exception = executor.SnippetException(type="ValueError", message=reason)
     return executor.SnippetResult(outcome=executor.OUTCOME_EXCEPTION, exception=exception)

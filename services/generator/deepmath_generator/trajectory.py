@@ -3,13 +3,13 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from deepmath.data.transcript import without_calls
+from deepmath.data.transcript import CallParser, outside_thinking
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_extraction import extract_boxed
 from deepmath_generator.inference_engine import SampledTokens
 
-_END_OF_THINKING = "</think>"
+_WHITE_SPACE = " \n\t\r"
 
 
 @dataclass
@@ -23,8 +23,7 @@ class Trajectory:
     segments: list[pb.Segment] = field(default_factory=list)
     snippets: list[pb.SnippetRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    text: str = ""
-    prose: str = ""  # model text outside tool calls
+    parser: CallParser = field(default_factory=CallParser)  # of the model's text
     steps: int = 0
     model_tokens: int = 0
     tool_tokens: int = 0
@@ -35,13 +34,14 @@ class Trajectory:
         self.token_ids = list(self.prompt_ids)
 
     def append_sample(self, sample: SampledTokens, text: str, temperature: float) -> None:
-        """Append the model segment of one step."""
+        """Append the model segment of one step, unless it has no tokens; `parser` has read its text."""
         self.steps += 1
         self.input_tokens += len(self.token_ids)
         self.model_tokens += len(sample.token_ids)
         self.token_ids += sample.token_ids
-        self.text += text
-        self.prose += without_calls(text)
+        if not sample.token_ids:
+            self.complete_text(text)
+            return
         self.segments.append(
             pb.Segment(
                 source=pb.Segment.SOURCE_MODEL,
@@ -53,6 +53,11 @@ class Trajectory:
             )
         )
 
+    def complete_text(self, text: str) -> None:
+        """Add to the text of the last segment what is left of an incomplete character."""
+        if text:
+            self.segments[-1].text += text
+
     def append_snippet(self, code: str, result: executor.SnippetResult) -> None:
         """Record a snippet, its result and its executor time."""
         self.snippets.append(pb.SnippetRun(code=code, result=result))
@@ -62,7 +67,6 @@ class Trajectory:
         """Append the tool segment that shows a snippet's output to the model."""
         self.tool_tokens += len(token_ids)
         self.token_ids += token_ids
-        self.text += text
         self.segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, token_ids=token_ids, text=text))
 
     @property
@@ -75,26 +79,28 @@ class Trajectory:
         """Token usage of all steps so far."""
         return pb.Usage(input_tokens=self.input_tokens, output_tokens=self.model_tokens)
 
-    @property
-    def final_answer(self) -> str:
-        """The boxed answer outside tool calls and outside unfinished thinking, which may contain drafts."""
-        _, end, conclusion = self.prose.rpartition(_END_OF_THINKING)
-        return "" if self.thinking and not end else extract_boxed(conclusion)
+    def answers(self) -> tuple[str, str]:
+        """Return the boxed answer outside tool calls and thinking, and the last outside tool calls: maybe a draft."""
+        prose = self.parser.prose
+        return extract_boxed(outside_thinking(prose, self.thinking)), extract_boxed(prose)
 
-    @property
-    def answer(self) -> str:
-        """The final answer, or else a draft."""
-        return self.final_answer or extract_boxed(self.prose)
+    def settled_answer(self) -> str:
+        r"""Return the boxed answer outside tool calls and thinking that no further text can change.
 
-    def to_proto(self, status: pb.Status.ValueType) -> pb.Trajectory:
-        """Return the trajectory as a message with its final `status`."""
+        The last word is left out: the text `\boxed 4` may continue with another digit.
+        """
+        said = outside_thinking(self.parser.prose, self.thinking)
+        return extract_boxed(said[: max(map(said.rfind, _WHITE_SPACE)) + 1])
+
+    def to_proto(self, status: pb.Status.ValueType, answer: str) -> pb.Trajectory:
+        """Return the trajectory as a message with its final `status` and its answer."""
         return pb.Trajectory(
             status=status,
-            answer=self.answer,
+            answer=answer,
             prompt_token_ids=self.prompt_ids,
             segments=self.segments,
             snippets=self.snippets,
-            text=self.text,
+            text="".join(segment.text for segment in self.segments),
             model_tokens=self.model_tokens,
             tool_tokens=self.tool_tokens,
             seconds=asyncio.get_running_loop().time() - self.started,

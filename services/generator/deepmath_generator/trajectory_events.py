@@ -1,9 +1,6 @@
 """Events of a running trajectory, streamed to the client of `Solve`."""
 
 from collections.abc import Callable
-from typing import Any
-
-from tokenizers.decoders import DecodeStream
 
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -15,27 +12,15 @@ Emit = Callable[[pb.SolveResponse], None]
 class TrajectoryEvents:
     """Sends the events of `trajectory` to `emit`, or nowhere if that is None."""
 
-    def __init__(self, emit: Emit | None, trajectory: Trajectory, tokenizer: Any) -> None:
+    def __init__(self, emit: Emit | None, trajectory: Trajectory) -> None:
         self._emit = emit
         self._trajectory = trajectory
-        self._tokenizer = tokenizer
         self._reported = pb.Usage()  # by the snippet events so far
 
-    def text_stream(self) -> Callable[[list[int]], None] | None:
-        """Return a receiver of one segment's token ids that sends their text, or None if nobody receives events.
-
-        Text is sent once its characters are complete.
-        """
-        if self._emit is None:
-            return None
-        stream, backend = DecodeStream(skip_special_tokens=False), self._tokenizer.backend_tokenizer
-
-        def on_tokens(token_ids: list[int]) -> None:
-            texts = (stream.step(backend, token) for token in token_ids)
-            if text := "".join(text for text in texts if text):
-                self._send(text=pb.TextDelta(text=text))
-
-        return on_tokens
+    @property
+    def text_receiver(self) -> Callable[[str], None] | None:
+        """A receiver of the model's text, or None if nobody receives events."""
+        return (lambda text: self._send(text=pb.TextDelta(text=text))) if self._emit else None
 
     def snippet_started(self, code: str) -> None:
         """Send the code of a snippet, with the usage since the snippet before."""

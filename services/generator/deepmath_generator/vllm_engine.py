@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.clients.model_files import model_name
-from deepmath.data.transcript import END_OF_TOOL_CALL
 from deepmath.errors import InvalidRequest, Unavailable
+from deepmath_generator.call_reader import end_of_call_token
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
 from deepmath_generator.parameter_shapes import ParameterShapes
 from deepmath_generator.policy_versions import Policy, PolicyVersions
 from deepmath_generator.sampling_options import SamplingOptions
+from deepmath_generator.turn_text import TurnText
 from deepmath_generator.vllm_patches import vllm_plugin, worker_methods
 from deepmath_generator.vllm_patches.cpu import cpu_arguments
 from deepmath_generator.vllm_patches.flat_logprobs import sampled_logprobs
@@ -45,7 +47,7 @@ class VllmEngine(InferenceEngine):
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length = llm.vllm_config.model_config.max_model_len
-        self._tool_stop = _stop_parameters(self.tokenizer, END_OF_TOOL_CALL)
+        self._end_of_call = end_of_call_token(self.tokenizer)
 
     @classmethod
     def start(cls, config: GeneratorConfig) -> "VllmEngine":
@@ -143,34 +145,39 @@ class VllmEngine(InferenceEngine):
         tools: bool,
         seed: int | None = None,
         deadline: float | None = None,
-        on_tokens: Callable[[list[int]], None] | None = None,
+        on_tokens: Callable[[list[int]], bool | None] | None = None,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> SampledTokens:
         """Sample tokens: see `InferenceEngine`."""
-        stop_parameters = self._tool_stop if tools else {"stop": list(stop)} if stop else {}
-        is_streamed, needs_text = bool(on_tokens or on_text), "stop" in stop_parameters or on_text is not None
-        params = _sampling_params(sampling, max_tokens, seed, is_streamed, needs_text, stop_parameters)
-        token_ids: list[int] = []
+        turn = TurnText(self.tokenizer, prompt_ids, stop, on_text) if stop or on_text else None
+        stop_ids = [self._end_of_call] if tools and self._end_of_call is not None else []
+        params = _sampling_params(sampling, max_tokens, seed, is_streamed=bool(on_tokens or turn), stop_ids=stop_ids)
+        sampled: list[int] = []
         logprobs: list[float] = []
-        finish_reason: str | None = None
-        stop_reason: int | str | None = None
+        finish = FinishReason.END_OF_TURN
         async with self.policies.segment() as policy:
-            async for completion in self._completions(prompt_ids, params, policy, deadline):
-                token_ids += completion.token_ids
-                logprobs += sampled_logprobs(completion.logprobs)
-                finish_reason, stop_reason = completion.finish_reason, completion.stop_reason
-                if on_tokens and completion.token_ids:
-                    on_tokens(list(completion.token_ids))
-                if on_text and completion.text:
-                    on_text(completion.text)
-        is_stopped = stop_reason in stop
-        finish = FinishReason.STOP_SEQUENCE if is_stopped else self._finish_reason(finish_reason, token_ids, tools)
-        return SampledTokens(token_ids, logprobs, finish, policy.version)
+            completions = self._completions(prompt_ids, params, policy, deadline)
+            async with aclosing(completions):
+                async for completion in completions:
+                    token_ids = list(completion.token_ids)
+                    sampled += token_ids
+                    logprobs += sampled_logprobs(completion.logprobs)
+                    finish = _finish_reason(completion, stop_ids)
+                    if on_tokens and token_ids and on_tokens(token_ids):
+                        finish = FinishReason.TOOL_CALL
+                        break
+                    is_end = completion.finish_reason is not None and finish is FinishReason.END_OF_TURN
+                    if turn and turn.feed(token_ids[:-1] if is_end else token_ids):
+                        finish = FinishReason.STOP_SEQUENCE
+                        break
+        if turn and finish is not FinishReason.STOP_SEQUENCE and turn.end():
+            finish = FinishReason.STOP_SEQUENCE
+        return SampledTokens(sampled, logprobs, finish, policy.version)
 
     async def _completions(
         self, prompt_ids: list[int], params: SamplingParams, policy: Policy, deadline: float | None
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """Run one request and yield vLLM's `CompletionOutput`s; abort it at `deadline`.
 
         Raises:
@@ -182,8 +189,9 @@ class VllmEngine(InferenceEngine):
             deadline, lambda: asyncio.ensure_future(self._llm.abort(request_id))
         )
         try:
-            async for output in self._llm.generate(prompt, params, request_id, lora_request=policy.adapter):
-                yield output.outputs[0]
+            async with aclosing(self._llm.generate(prompt, params, request_id, lora_request=policy.adapter)) as outputs:
+                async for output in outputs:
+                    yield output.outputs[0]
         except EngineDeadError as error:
             raise self._set_died() from error
         except EngineGenerateError as error:
@@ -191,15 +199,6 @@ class VllmEngine(InferenceEngine):
         finally:
             if timer:
                 timer.cancel()
-
-    def _finish_reason(self, reason: str | None, token_ids: list[int], tools: bool) -> FinishReason:
-        if reason == "length":
-            return FinishReason.LENGTH
-        if reason == "abort":
-            return FinishReason.DEADLINE
-        if tools and self.tokenizer.decode(token_ids[-4:]).rstrip().endswith(END_OF_TOOL_CALL):
-            return FinishReason.TOOL_CALL
-        return FinishReason.END_OF_TURN
 
     def stop(self) -> None:
         """Stop vLLM's processes."""
@@ -231,12 +230,7 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
 
 
 def _sampling_params(
-    sampling: SamplingOptions,
-    max_tokens: int,
-    seed: int | None,
-    is_streamed: bool,
-    needs_text: bool,
-    stop_parameters: dict[str, Any],
+    sampling: SamplingOptions, max_tokens: int, seed: int | None, *, is_streamed: bool, stop_ids: list[int]
 ) -> SamplingParams:
     return SamplingParams(
         temperature=sampling.temperature,
@@ -246,11 +240,19 @@ def _sampling_params(
         max_tokens=max_tokens,
         logprobs=0,  # of the sampled token only
         flat_logprobs=True,
-        detokenize=needs_text,
-        skip_special_tokens=False,
+        detokenize=False,  # vLLM's takes time quadratic in tokens that are no text; see TokenDecoder
         output_kind=RequestOutputKind.DELTA if is_streamed else RequestOutputKind.FINAL_ONLY,
-        **stop_parameters,
+        stop_token_ids=stop_ids,
     )
+
+
+def _finish_reason(completion: Any, stop_ids: list[int]) -> FinishReason:
+    match completion.finish_reason:
+        case "length":
+            return FinishReason.LENGTH
+        case "abort":
+            return FinishReason.DEADLINE
+    return FinishReason.TOOL_CALL if completion.stop_reason in stop_ids else FinishReason.END_OF_TURN
 
 
 def _is_lora_enabled(config: GeneratorConfig) -> bool:
@@ -259,11 +261,3 @@ def _is_lora_enabled(config: GeneratorConfig) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _stop_parameters(tokenizer: Any, text: str) -> dict[str, Any]:
-    """Return the `SamplingParams` that stop a request after `text`: by its token, or else by the decoded text."""
-    token_ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(token_ids) == 1:
-        return {"stop_token_ids": token_ids}
-    return {"stop": [text], "include_stop_str_in_output": True}

@@ -1,0 +1,109 @@
+"""Reading of a model's tokens: their text, and the token at which a call is complete.
+
+No rule depends on how a tokenizer divides the marks of a call: they are found in the decoded text, which continues from
+one step of a trajectory to the next.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from deepmath.data.transcript import END_OF_TOOL_CALL, CallParser
+from deepmath_generator.token_decoder import TokenDecoder
+
+_SLICE_TOKENS = 256
+
+
+class CallReader:
+    """Reads the tokens that a model samples in one trajectory, step by step.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        parser: Receives the text.
+        stops: Whether a step stops after a complete call.
+        on_text: Receives the text too, as soon as its characters are complete.
+    """
+
+    def __init__(
+        self, tokenizer: Any, parser: CallParser, stops: bool, on_text: Callable[[str], None] | None = None
+    ) -> None:
+        self._tokenizer, self._parser, self._stops, self._on_text = tokenizer, parser, stops, on_text
+        self._decoder = TokenDecoder.after(tokenizer, [])
+        self.start_step()
+
+    @property
+    def must_watch(self) -> bool:
+        """Whether only reading the tokens as they are sampled can stop the next step after a call.
+
+        Otherwise one token ends a call, for which an engine can wait itself.
+        """
+        return self._stops and (self._parser.is_undecided or end_of_call_token(self._tokenizer) is None)
+
+    def follow(self, token_ids: Sequence[int]) -> None:
+        """Note that the next token of the model follows `token_ids`, which the model did not sample."""
+        self._parser.interrupt()
+        self._decoder = TokenDecoder.after(self._tokenizer, token_ids)
+
+    def start_step(self) -> None:
+        """Start a step."""
+        self.kept = 0
+        """Number of tokens of the step, up to the one that completes its first call."""
+        self._texts: list[str] = []
+        self.calls: list[str | None] = []
+        """Texts of the complete calls, as in `EndOfCall`: more than one if the last token completes several."""
+
+    @property
+    def text(self) -> str:
+        """Text of the kept tokens. A character that the step leaves incomplete is in the text of the next one."""
+        return "".join(self._texts)
+
+    def feed(self, token_ids: Sequence[int]) -> bool:
+        """Read further tokens of the step; return whether a call is complete. What follows it is not read."""
+        for start in range(0, len(token_ids), _SLICE_TOKENS):
+            if self.calls:
+                break
+            self._feed(token_ids[start : start + _SLICE_TOKENS])
+        return bool(self.calls)
+
+    def flush(self) -> str:
+        """Return the text that is left of an incomplete character: no token follows that completes it."""
+        text, self._decoder = self._decoder.withheld, TokenDecoder.after(self._tokenizer, [])
+        self._read(text)
+        return text
+
+    def _feed(self, token_ids: Sequence[int]) -> None:
+        text, decoder = self._decoder.decode(token_ids)
+        ends = self._parser.ends(text)
+        if self._stops and (end := next(ends, None)):
+            whole, decode = len(token_ids), self._decoder.decode
+            count = 1 + bisect_left(range(1, whole), end.offset, key=lambda n: len(decode(token_ids[:n])[0]))
+            if count < whole:
+                text, decoder = decode(token_ids[:count])
+            text += decoder.withheld
+            decoder = TokenDecoder.after(self._tokenizer, [])
+            token_ids = token_ids[:count]
+            self.calls = [end.text, *(other.text for other in self._parser.ends(text[end.offset :]))]
+        else:
+            for _ in ends:
+                pass
+        self._decoder = decoder
+        self.kept += len(token_ids)
+        self._texts.append(text)
+        self._send(text)
+
+    def _read(self, text: str) -> None:
+        for _ in self._parser.ends(text):
+            pass
+        self._send(text)
+
+    def _send(self, text: str) -> None:
+        if text and self._on_text:
+            self._on_text(text)
+
+
+@lru_cache(maxsize=8)
+def end_of_call_token(tokenizer: Any) -> int | None:
+    """Return the token that is `</tool_call>`; None if the tokenizer divides it."""
+    token_ids: list[int] = tokenizer.encode(END_OF_TOOL_CALL, add_special_tokens=False)
+    return token_ids[0] if len(token_ids) == 1 else None

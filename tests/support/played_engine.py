@@ -1,0 +1,136 @@
+"""A model that samples prepared tokens, a tokenizer with any tokens, and an executor that records the snippets."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from deepmath_generator.agent_loop import AgentLoop
+from deepmath_generator.inference_engine import FinishReason, SampledTokens
+from deepmath_generator.policy_versions import PolicyVersions
+from deepmath_generator.prompt_template import Mode
+from deepmath_generator.sampling_options import SamplingOptions
+from deepmath_generator.trajectory_budget import TrajectoryBudget
+
+from deepmath.executor.v1 import executor_pb2 as executor
+from deepmath.generator.v1 import generator_pb2 as pb
+
+END_OF_TURN = "<|im_end|>"
+OUTPUT = r"\boxed{7}"
+"""What every snippet prints: a loop that takes it for the model's answer answers 7."""
+
+
+class AnyTokenizer:
+    """Its tokens are any bytes. Text that is encoded becomes one token per byte, distinct from those of the model."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[bytes, bool], int] = {}
+        self._contents: list[bytes] = []
+        self.eos_token_id = self.token(END_OF_TURN.encode())
+        self.added_tokens_decoder: dict[int, Any] = {self.eos_token_id: _AddedToken()}
+
+    def token(self, content: bytes, by_model: bool = True) -> int:
+        """Return the id of the token with this content."""
+        if (content, by_model) not in self._ids:
+            self._ids[content, by_model] = len(self._contents)
+            self._contents.append(content)
+        return self._ids[content, by_model]
+
+    def encode(self, text: str, **_: Any) -> list[int]:
+        return [self.token(bytes([byte]), by_model=False) for byte in text.encode()]
+
+    def decode(self, token_ids: Sequence[int], **_: Any) -> str:
+        return b"".join(self._contents[token] for token in token_ids).decode(errors="replace")
+
+
+class _AddedToken:
+    content, special = END_OF_TURN, True
+
+
+class PlayedEngine:
+    """Samples `tokens`, whatever its context is, and from then on ends its turn."""
+
+    model = "played"
+    context_length = 10_000_000
+
+    def __init__(self, tokenizer: Any, tokens: Sequence[int], chunk: int = 1) -> None:
+        self.tokenizer = tokenizer
+        self.died = asyncio.Event()
+        self.policies = PolicyVersions(self._unload, 3)
+        self.sampled: list[list[int]] = []  # by each step
+        self._left = list(tokens)
+        self._chunk = chunk  # number of tokens that `on_tokens` receives at once
+        self._context: list[int] = []  # of the last step
+
+    async def _unload(self, policy: object) -> None:
+        pass
+
+    async def generate(
+        self, prompt_ids: list[int], sampling: object, *, max_tokens: int, tools: bool, on_tokens: Any = None, **_: Any
+    ) -> SampledTokens:
+        await asyncio.sleep(0)
+        self._forget_kept(prompt_ids)
+        end = self.tokenizer.eos_token_id
+        ids = [*self._left, end]
+        ids = ids[: ids.index(end) + 1][:max_tokens]
+        finish = FinishReason.END_OF_TURN if ids[-1] == end else FinishReason.LENGTH
+        end_of_call = self.tokenizer.encode("</tool_call>", add_special_tokens=False)
+        if tools and len(end_of_call) == 1 and end_of_call[0] in ids:
+            ids, finish = ids[: ids.index(end_of_call[0]) + 1], FinishReason.TOOL_CALL
+        for start in range(0, len(ids) if on_tokens else 0, self._chunk):
+            if on_tokens(ids[start : start + self._chunk]):
+                ids, finish = ids[: start + self._chunk], FinishReason.TOOL_CALL
+                break
+        self.sampled.append(ids)
+        self._context = list(prompt_ids)
+        return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
+
+    def _forget_kept(self, prompt_ids: list[int]) -> None:
+        """Remove from the tokens to sample those of the last step that are in the context now."""
+        if not self.sampled:
+            return
+        last, kept = self.sampled[-1], 0
+        assert prompt_ids[: len(self._context)] == self._context
+        for token, following in zip(last, prompt_ids[len(self._context) :], strict=False):
+            if token != following:
+                break
+            kept += 1
+        ended = kept == len(last) - 1 and last[-1] == self.tokenizer.eos_token_id
+        self._left = self._left[kept + ended :]
+
+
+class RecordingExecutor:
+    """Stands in for `ExecutorClient`: every snippet succeeds and prints `OUTPUT`."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def session(self, seed: int, on_note: Any) -> "RecordingExecutor":
+        return self
+
+    losses = 0
+
+    async def run(self, code: str, limits: object) -> executor.SnippetResult:
+        self.codes.append(code)
+        return executor.SnippetResult(outcome=executor.OUTCOME_OK, stdout=OUTPUT)
+
+    async def close(self) -> None:
+        pass
+
+
+async def play(
+    engine: PlayedEngine, *, mode: Mode = "agent", prompt: str = "?", emit: Any = None, **budget: int
+) -> tuple[pb.Trajectory, list[str]]:
+    """Run one trajectory. Return it, and the snippets that the executor received."""
+    client: Any = RecordingExecutor()
+    limits = {
+        "max_steps": 10_000,
+        "max_step_tokens": 1_000_000,
+        "max_tokens": 1_000_000,
+        "snippet_ms": 1000,
+        "executor_ms": 1_000_000,
+        "wall_ms": 1_000_000,
+    }
+    loop = AgentLoop(engine, client, 4096)  # type: ignore[arg-type]
+    prompt_ids = engine.tokenizer.encode(prompt, add_special_tokens=False)
+    budgets = TrajectoryBudget(**limits | budget)
+    return await loop.run(prompt_ids, mode, SamplingOptions(1.0, 1.0, 0, 1), budgets, emit), client.codes
