@@ -69,6 +69,7 @@ async def test_question_is_solved_over_mutual_tls_and_the_executor_identifies_th
     ended = await deepmath("solve", "--generator", stack.generator.address, "--samples", "8", "What is 12 * 34?")
     assert (ended.status, ended.err) == (0, "")
     assert "408" in ended.out
+    assert await stack.executor.audit_of("generator")
     assert {line["client"] for line in stack.executor.audit()} == {"generator"}
 
 

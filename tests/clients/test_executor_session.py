@@ -44,7 +44,7 @@ async def test_session_is_replayed_in_order_with_its_seed_and_limits(tmp_path):
     steps = ("import random", ("x = random.random()", pb.Limits(wall_ms=900)), "x, random.random()")
     async with moved(tmp_path, *steps[:2]) as (session, notes, _, second):
         value = (await session.run(steps[2])).value
-        lines = second.audit()
+        lines = await second.audit_of(count=3)
         undisturbed = client_of(second).session(seed=7)
         for step in steps[:2]:
             await undisturbed.run(*((step,) if isinstance(step, str) else step))
@@ -61,7 +61,7 @@ async def test_snippets_whose_variables_were_lost_are_not_replayed(tmp_path):
     async with moved(tmp_path, "x = 1", "import random\nrandom._os._exit(1)", "y = 2") as (session, _, results, second):
         assert [result.state_lost for result in results] == [False, True, False]
         assert (await session.run("y")).value == "2"
-        assert [line["code_sha256"] for line in second.audit()] == [sha256("y = 2"), sha256("y")]
+        assert [line["code_sha256"] for line in await second.audit_of(count=2)] == [sha256("y = 2"), sha256("y")]
 
 
 async def test_replayed_snippet_with_another_outcome_is_noted(tmp_path):

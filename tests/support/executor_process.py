@@ -94,10 +94,10 @@ class Executor:
     def audit(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
 
-    async def audit_of(self, session_id: str, count: int = 1) -> list[dict[str, Any]]:
-        """Return the audit lines of a session, once there are `count`: in a container, stderr arrives with a delay."""
+    async def audit_of(self, session_id: str | None = None, count: int = 1) -> list[dict[str, Any]]:
+        """Return the audit lines of a session, or all, once there are `count`: they are written after the result."""
         async with asyncio.timeout(10):
-            while len(found := [line for line in self.audit() if line["session"] == session_id]) < count:  # noqa: ASYNC110
+            while len(found := [line for line in self.audit() if session_id in (None, line["session"])]) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return found
 

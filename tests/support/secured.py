@@ -98,6 +98,13 @@ class Served:
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
 
+    async def audit_of(self, client: str) -> dict[str, Any]:
+        """Return the last audit line once it is about `client`."""
+        async with asyncio.timeout(10):
+            while not (lines := list(self.audit())) or lines[-1]["client"] != client:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return lines[-1]
+
     def audit(self) -> Iterator[dict[str, Any]]:
         return (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"'))
 
