@@ -4,14 +4,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.evaluation.evaluation_files import completed_samples
 from deepmath.evaluation.evaluation_plan import EvaluationPlan
 from deepmath.evaluation.evaluation_run import EvaluationRun
 from deepmath.evaluation.graded_sample import GradedSample
+from deepmath.printable_text import printable_line
+
+_MAX_NAME_CHARACTERS = 60  # beside a progress bar
 
 Row = tuple[str, str]  # configuration and benchmark
 
@@ -20,23 +23,25 @@ class EvalProgress:
     """A bar per configuration and benchmark, with accuracy, rate and time left. Shown on a terminal only."""
 
     def __init__(self, plan: EvaluationPlan, run: EvaluationRun) -> None:
-        console = Console(stderr=True)
+        console = TextConsole(stderr=True)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[accuracy]}"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[accuracy]}", markup=False),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._progress = Progress(
+            *columns, console=console, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
+        )
         self._correct: Counter[Row] = Counter()
         self._graded: Counter[Row] = Counter()
         for (configuration, benchmark, *_), correct in run.verdicts.items():
             self._count((configuration, benchmark), correct)
         self._bars = {
             (configuration.name, benchmark): self._progress.add_task(
-                f"{configuration.name} {benchmark}",
+                printable_line(f"{configuration.name} {benchmark}", _MAX_NAME_CHARACTERS),
                 total=plan.samples * len(problems),
                 completed=sum(key in run.verdicts for key, _ in plan.keys(configuration, benchmark)),
                 accuracy="",
@@ -83,9 +88,9 @@ def show_plan(plan: EvaluationPlan, folder: Path) -> None:
             found = sum(key in completed for key in keys)
             adapter = str(plan.adapter) if configuration.adapter else "none"
             counts = (len(problems), plan.samples, found, len(keys) - found)
-            table.add_row(configuration.name, configuration.mode, adapter, benchmark, *map(str, counts))
-    console = Console()
+            table.add_row(*map(line, (configuration.name, configuration.mode, adapter, benchmark, *counts)))
+    console = TextConsole()
     console.print(table)
     settings = plan.settings()
     limits = [f"{name} {value}" for name, value in (settings["sampling"] | settings["budget"]).items()]
-    console.print(f"model {plan.model}, {', '.join(limits)}, seed {plan.seed}; into {folder}", highlight=False)
+    console.print(line(f"model {plan.model}, {', '.join(limits)}, seed {plan.seed}; into {folder}"))

@@ -1,18 +1,21 @@
 """Rendering of a trajectory on a terminal: prose, highlighted snippets, their outputs, the boxed answer."""
 
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.syntax import Syntax
+from rich.text import Text
 
+from deepmath.cli.text_console import TextConsole, line, text
 from deepmath.data.transcript import ProseStream, parse_transcript
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.printable_text import printable
+
+_MAX_HIGHLIGHTED_CHARACTERS = 20_000  # of a snippet; longer ones are shown plain
 
 
 class LiveTrace:
     """Prints the events of one sample as they arrive."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TextConsole) -> None:
         self._console = console
         self._prose = ProseStream()
         self._at_line_start = True
@@ -23,9 +26,10 @@ class LiveTrace:
             case "text":
                 self._show_prose(self._prose.feed(event.text.text))
             case "snippet":
+                self._prose.end_call()
                 self._show_snippet(event.snippet.code)
             case "result":
-                self._show_line("\n".join(f"  → {line}" for line in event.result.text.splitlines()), "cyan")
+                self._show_line("\n".join(f"  → {row}" for row in event.result.text.split("\n") if row), "cyan")
             case "note":
                 self._show_line(f"({event.note.text})", "yellow")
             case "trajectory":
@@ -35,22 +39,22 @@ class LiveTrace:
         if self._at_line_start:
             prose = prose.lstrip("\n")
         if prose:
-            self._console.print(prose, end="", markup=False, highlight=False)
+            self._console.print(text(prose), end="")
             self._at_line_start = prose.endswith("\n")
 
-    def _show_line(self, text: str, style: str) -> None:
-        """Print `text` on lines of its own."""
+    def _show_line(self, content: str, style: str) -> None:
+        """Print `content` on lines of its own."""
         if not self._at_line_start:
             self._console.print()
         self._at_line_start = True
-        if text:
-            self._console.print(text, style=style, markup=False, highlight=False)
+        if content:
+            self._console.print(text(content, style))
 
     def _show_snippet(self, code: str) -> None:
         self._show_line("", "")
-        self._console.print(
-            Padding(Syntax(code, "python", theme="ansi_dark", background_color="default"), (0, 0, 0, 4))
-        )
+        code = printable(code)
+        lexer = "python" if len(code) <= _MAX_HIGHLIGHTED_CHARACTERS else "text"
+        self._console.print(Padding(Syntax(code, lexer, theme="ansi_dark", background_color="default"), (0, 0, 0, 4)))
 
     def _show_end(self, trajectory: pb.Trajectory) -> None:
         status = pb.Status.Name(trajectory.status).removeprefix("STATUS_").lower().replace("_", " ")
@@ -59,14 +63,15 @@ class LiveTrace:
         counts = f"{snippets} snippet{'s' * (snippets != 1)}, {tokens}, {trajectory.seconds:.1f} s"
         self._show_line("", "")
         if trajectory.answer:
-            self._console.print(f"[bold green]┃ {escape(trajectory.answer)} ┃[/]  [dim]{counts}[/]")
+            end = text(f"┃ {trajectory.answer} ┃", "bold green")
         else:
-            self._console.print(f"[bold red]no answer: {status}[/]  [dim]{counts}[/]")
+            end = line(f"no answer: {status}", "bold red")
+        self._console.print(Text.assemble(end, "  ", (counts, "dim")))
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
             self._show_line("\n".join(trajectory.notes), "red")
 
 
-def show_trajectory(console: Console, trajectory: pb.Trajectory) -> None:
+def show_trajectory(console: TextConsole, trajectory: pb.Trajectory) -> None:
     """Print a finished trajectory."""
     trace = LiveTrace(console)
     snippets = iter(trajectory.snippets)

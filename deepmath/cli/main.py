@@ -6,8 +6,10 @@ import sys
 import typer
 
 from deepmath.cli.lazy_group import LazyGroup
+from deepmath.cli.output_streams import protect_streams
 from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
+from deepmath.printable_text import print_error
 from deepmath.rpc.core_logging import silence_core_logging
 
 # The modules of `deepmath.cli.commands`, and the first sentence of each one's help.
@@ -46,6 +48,7 @@ def deepmath() -> None:
 def main() -> None:
     """Run the command line. Every failure ends in one line on stderr and an exit status, without a traceback."""
     silence_core_logging()
+    protect_streams()
     try:
         app()
     except InvalidRequest as error:
@@ -60,5 +63,5 @@ def main() -> None:
 
 
 def _exit(message: str, status: int) -> None:
-    print(f"deepmath: {message}", file=sys.stderr)
+    print_error("deepmath", message)
     sys.exit(status)

@@ -1,19 +1,22 @@
 """Solving of one question live, or of many concurrently, with their output."""
 
 import asyncio
-import json
 from typing import Any
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from deepmath.cli.live_trace import LiveTrace, show_trajectory
+from deepmath.cli.output_streams import print_json
 from deepmath.cli.question_file import Question
 from deepmath.cli.result_grader import ResultGrader
 from deepmath.cli.solve_result import SolveResult
 from deepmath.cli.solve_table import show_table
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.clients import GeneratorClient
 from deepmath.errors import DeepMathError
+from deepmath.printable_text import print_error, printable_line
+
+_TITLE_CHARACTERS = 100  # of a question above its traces
 
 
 async def solve_live(
@@ -24,7 +27,7 @@ async def solve_live(
     Raises:
         DeepMathError: The question could not be solved.
     """
-    console = Console()
+    console = TextConsole()
     result, live = SolveResult(question), LiveTrace(console)
     single = options["samples"] == 1
     async for event in client.solve(question.text, **options):
@@ -34,10 +37,10 @@ async def solve_live(
         if single:
             live.show(event)
         elif event.WhichOneof("event") == "trajectory":  # the text of concurrent samples cannot be interleaved
-            console.rule(f"sample {event.sample}", align="left")
+            console.rule(line(f"sample {event.sample}"), align="left")
             show_trajectory(console, event.trajectory)
     if as_json:
-        _print_json(result)
+        print_json(result.to_dict())
     elif not single:
         _show_vote(console, result)
     return result
@@ -57,30 +60,54 @@ async def solve_all(
     An error is printed and does not affect other questions.
     """
     slots = asyncio.Semaphore(concurrency)
-    console = Console(stderr=as_json)
+    console = TextConsole(stderr=as_json)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("solving", total=len(questions), note="")
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
+        task = bar.add_task("solving", total=len(questions))
 
         async def solve_and_show(question: Question) -> SolveResult:
             async with slots:
                 result = await _solve(client, question, options)
             await grader.grade(result)
             if as_json:
-                _print_json(result)
+                print_json(result.to_dict())
             elif trace:
-                bar.console.rule(question.text[:100] or "?", align="left")
-                for trajectory in result.trajectories:
-                    show_trajectory(bar.console, trajectory)
+                _show_traces(console, result)
             if result.error:
-                bar.console.print(f"[red]{result.error}[/]", highlight=False)
+                console.print(line(result.error, "red"))
             bar.advance(task)
             return result
 
         results = await asyncio.gather(*map(solve_and_show, questions))
     if not as_json:
-        show_table(console, results)
+        _show_results(console, results)
     return results
+
+
+def _show_traces(console: TextConsole, result: SolveResult) -> None:
+    """Print the traces of a question. If that fails, its result and the other questions are not lost."""
+    try:
+        console.rule(line(result.question.text[:_TITLE_CHARACTERS] or "?"), align="left")
+        for trajectory in result.trajectories:
+            show_trajectory(console, trajectory)
+    except Exception as error:
+        print_error("deepmath", f"cannot show a trace: {error!r}")
+        if isinstance(error, OSError):
+            raise
+
+
+def _show_results(console: TextConsole, results: list[SolveResult]) -> None:
+    """Print the table of results. If that fails, print them as --json does."""
+    try:
+        show_table(console, results)
+    except Exception as error:
+        print_error("deepmath", f"cannot show the table: {error!r}; its rows as JSON:")
+        if isinstance(error, OSError):
+            raise
+        for result in results:
+            print_json(result.to_dict())
 
 
 async def _solve(client: GeneratorClient, question: Question, options: dict[str, Any]) -> SolveResult:
@@ -95,14 +122,10 @@ async def _solve(client: GeneratorClient, question: Question, options: dict[str,
     return result
 
 
-def _print_json(result: SolveResult) -> None:
-    print(json.dumps(result.to_dict(), ensure_ascii=False), flush=True)
-
-
-def _show_vote(console: Console, result: SolveResult) -> None:
+def _show_vote(console: TextConsole, result: SolveResult) -> None:
     counts = result.vote.counts if result.vote else []
-    votes = ", ".join(f"{count.answer} ({count.votes})" for count in counts)
-    console.rule("majority", align="left")
-    console.print(f"{result.answer or 'no answer'}   votes: {votes or 'none'}", markup=False, highlight=False)
+    votes = ", ".join(f"{printable_line(count.answer)} ({count.votes})" for count in counts)
+    console.rule(line("majority"), align="left")
+    console.print(line(f"{printable_line(result.answer) or 'no answer'}   votes: {votes or 'none'}"))
     if result.vote and result.vote.exact_only:
-        console.print("expressions were not compared: the generator has no sandbox for it", highlight=False)
+        console.print("expressions were not compared: the generator has no sandbox for it")

@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.text_table import TextTable
 
@@ -15,19 +14,19 @@ _PIPE_WIDTH = 240  # columns; tables in a file or a pipe are not folded
 
 def show_tables(tables: Sequence[TextTable], report: EvaluationReport) -> None:
     """Print `tables` of `report`, the source of published rows, and the report's caveats."""
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    console = TextConsole(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     for table in tables:
         console.print(_to_rich(table))
     if any(row.published for table in tables for row in table.rows):
-        console.print(f"published: {report.published.source}, not by us", style="dim italic", markup=False)
+        console.print(line(f"published: {report.published.source}, not by us", "dim italic"))
     for note in report.notes:
-        console.print(note, style="yellow", markup=False)
+        console.print(line(note, "yellow"))
 
 
 def _to_rich(table: TextTable) -> Table:
-    rendered = Table(title=table.title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    rendered = Table(title=line(table.title), title_justify="left", box=None, header_style="bold", pad_edge=False)
     for at, heading in enumerate(table.headings):
-        rendered.add_column(Text(heading), justify="left" if at < table.name_columns else "right")
+        rendered.add_column(line(heading), justify="left" if at < table.name_columns else "right")
     for row in table.rows:
-        rendered.add_row(*map(Text, row.cells), style="dim italic" if row.published else "")
+        rendered.add_row(*map(line, row.cells), style="dim italic" if row.published else "")
     return rendered

@@ -1,17 +1,18 @@
 """Table of solved questions, with totals."""
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from deepmath.cli.solve_result import SolveResult
+from deepmath.cli.text_console import TextConsole, line
+from deepmath.printable_text import printable_line
 
 _HEADINGS = ("snippets", "answer", "correct", "tokens", "seconds")
 _MIN_QUESTION_WIDTH = 16
 _MAX_ANSWER_WIDTH = 24
+_MAX_TEXT_CHARACTERS = 200  # of a question or an answer
 
 
-def show_table(console: Console, results: list[SolveResult]) -> None:
+def show_table(console: TextConsole, results: list[SolveResult]) -> None:
     """Print a row per question (question, snippets, answer, verdict, tokens, seconds), and the totals."""
     rows = [_cells(result) for result in results]
     widths = [max(len(heading), *(len(row[at]) for row in rows)) for at, heading in enumerate(_HEADINGS)]
@@ -22,13 +23,13 @@ def show_table(console: Console, results: list[SolveResult]) -> None:
     for heading, width in zip(_HEADINGS, widths, strict=True):
         table.add_column(heading, justify="left" if heading == "answer" else "right", min_width=width)
     for result, row in zip(results, rows, strict=True):
-        table.add_row(*map(Text, (_one_line(result.question.text), *row)))
+        table.add_row(*map(line, (_one_line(result.question.text), *row)))
     console.print(table)
-    console.print(_totals(results), highlight=False)
+    console.print(line(_totals(results)))
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text[:200].split())
+    return printable_line(" ".join(text[:_MAX_TEXT_CHARACTERS].split()))
 
 
 def _cells(result: SolveResult) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def _cells(result: SolveResult) -> tuple[str, ...]:
 def _verdict(result: SolveResult) -> str:
     if result.correct is None:
         return "?"
-    return "yes" if result.correct else f"no ({result.question.answer})"
+    return "yes" if result.correct else f"no ({_one_line(result.question.answer)})"
 
 
 def _totals(results: list[SolveResult]) -> str:

@@ -7,13 +7,14 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel as Frame
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 # Metric, label, format, and the colour of its curve.
@@ -32,20 +33,27 @@ _ROWS = (
 _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY_STEPS = 400  # per metric
 _TRACE_LINES = 8
+_MAX_LINE_CHARACTERS = 1000
 _REFRESHES_PER_S = 4
 
 
 class TrainingPanel:
     """Shows the updates of a run in place; a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TextConsole) -> None:
         self._console = console
         self._run = pb.Run()
         self._history: dict[str, deque[float]] = {}
         self._trace: pb.SampleTrace | None = None
         self._notice = ""
         self._started = time.monotonic()
-        self._live = Live(console=console, get_renderable=self.render, refresh_per_second=_REFRESHES_PER_S)
+        self._live = Live(
+            console=console,
+            get_renderable=self.render,
+            refresh_per_second=_REFRESHES_PER_S,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -78,19 +86,19 @@ class TrainingPanel:
         if self._trace:
             parts.append(_render_sample(self._trace))
         if self._notice:
-            parts.append(Text(self._notice, style="yellow"))
-        return Frame(Group(*parts), title=Text(self._run.name), title_align="left", border_style="dim")
+            parts.append(line(self._notice, "yellow"))
+        return Frame(Group(*parts), title=_cut(self._run.name), title_align="left", border_style="dim")
 
     def _render_progress(self) -> RenderableType:
         run, seconds = self._run, time.monotonic() - self._started
         status = pb.Status.Name(run.status).removeprefix("STATUS_").lower()
-        line = Table.grid(padding=(0, 2), expand=True)
-        line.add_column(no_wrap=True)
-        line.add_column(ratio=1)
-        line.add_column(no_wrap=True)
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True)
         bar = ProgressBar(total=max(run.steps, 1), completed=run.step)
-        line.add_row(f"{status}, step {run.step} of {run.steps}", bar, f"{_clock(seconds)}{self._remaining()}")
-        return line
+        grid.add_row(f"{status}, step {run.step} of {run.steps}", bar, f"{_clock(seconds)}{self._remaining()}")
+        return grid
 
     def _remaining(self) -> str:
         seconds = self._history.get("step_seconds")
@@ -124,11 +132,15 @@ def sparkline(values: list[float], width: int) -> str:
 def _render_sample(trace: pb.SampleTrace) -> RenderableType:
     reward = f"reward {trace.reward:.2f}" if trace.HasField("reward") else "no reward"
     verdict = f"step {trace.step}: answer {trace.answer or 'none'}, expected {trace.gold}, {reward}"
-    lines = [line for line in trace.text.splitlines() if line.strip()]
-    shown = lines if len(lines) <= _TRACE_LINES else [*lines[: _TRACE_LINES // 2], "...", *lines[-_TRACE_LINES // 2 :]]
-    body = [Text(line, no_wrap=True, overflow="ellipsis", style="dim") for line in shown]
-    problem = Text(trace.problem, no_wrap=True, overflow="ellipsis", style="bold")
-    return Group(Text(""), problem, *body, Text(verdict, no_wrap=True, overflow="ellipsis"))
+    rows = [row for row in trace.text.split("\n") if row.strip()]
+    shown = rows if len(rows) <= _TRACE_LINES else [*rows[: _TRACE_LINES // 2], "...", *rows[-_TRACE_LINES // 2 :]]
+    body = [_cut(row, "dim") for row in shown]
+    return Group(Text(""), _cut(trace.problem, "bold"), *body, _cut(verdict))
+
+
+def _cut(content: str, style: str = "") -> Text:
+    """Return the part of `content` that fits on one line."""
+    return line(content[:_MAX_LINE_CHARACTERS], style, no_wrap=True, overflow="ellipsis")
 
 
 def _clock(seconds: float) -> str:

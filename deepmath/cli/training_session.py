@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from deepmath.cli.output_streams import write_data
 from deepmath.cli.training_views import TrainingView, select_view, show_outcome
 from deepmath.clients import TrainerClient
 from deepmath.clients.backoff import pauses
 from deepmath.errors import Unavailable
 from deepmath.local_stack.local_services import LocalServices
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack, generator_options
+from deepmath.printable_text import printable_line
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 _RECONNECT_S = 60.0  # time for a trainer to restart
@@ -52,7 +54,7 @@ class TrainingSession:
             for note in plan.notes:
                 _notify(note)
             if dry_run:
-                print(plan.run.config_yaml, end="")
+                write_data(plan.run.config_yaml, sys.stdout)
                 return None
             if not plan.needs.addresses:
                 generator = await _start_generator(block, plan.needs)
@@ -120,4 +122,4 @@ async def _watch(client: TrainerClient, name: str, view: TrainingView) -> pb.Run
 
 
 def _notify(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable_line(text), file=sys.stderr, flush=True)

@@ -1,16 +1,17 @@
 """Views of a training run: a live panel for a terminal, lines for a log, JSON for a program."""
 
-import json
 import math
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rich.console import Console
 from rich.table import Table
 
+from deepmath.cli.output_streams import print_json
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.cli.training_panel import TrainingPanel
+from deepmath.printable_text import print_error, printable_line
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 # Metric, label, and decimals, in the order of a log line.
@@ -56,7 +57,7 @@ def select_view(as_json: bool) -> TrainingView:
     """Return JSON lines if `as_json`, a live panel on a terminal, and plain lines otherwise."""
     if as_json:
         return TrainingJsonLines()
-    console = Console()
+    console = TextConsole()
     return TrainingPanel(console) if console.is_terminal else TrainingLog()
 
 
@@ -69,7 +70,7 @@ class _StreamView:
 
     def notify(self, text: str) -> None:
         """Write the notice to stderr."""
-        print(text, file=sys.stderr, flush=True)
+        print(printable_line(text), file=sys.stderr, flush=True)
 
 
 class TrainingLog(_StreamView):
@@ -97,7 +98,7 @@ class TrainingJsonLines(_StreamView):
         """Print the object."""
         event = update.WhichOneof("update")
         assert event
-        print(json.dumps({"event": event, **_to_dict(event, update)}, ensure_ascii=False), flush=True)
+        print_json({"event": event, **_to_dict(event, update)})
 
 
 def _to_dict(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
@@ -125,19 +126,19 @@ def _to_dict(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
 
 def show_outcome(run: pb.Run, resume: str) -> None:
     """Print the evaluations before and after, then the files of a finished run or the `resume` command."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = TextConsole()
     if run.HasField("before") or run.HasField("after"):
         console.print(_evaluation_table(run))
     if run.status == pb.STATUS_DONE:
         for label, path in _result_files(Path(run.folder)):
-            console.print(f"{label:<10}{path}", markup=False)
+            console.print(line(f"{label:<10}{path}"), soft_wrap=True)
         return
     if run.status == pb.STATUS_STOPPED:
-        console.print(f"stopped after step {run.step} of {run.steps}", markup=False)
+        console.print(f"stopped after step {run.step} of {run.steps}")
     else:
-        print(f"deepmath: the run failed after step {run.step} of {run.steps}: {run.error}", file=sys.stderr)
+        print_error("deepmath", f"the run failed after step {run.step} of {run.steps}: {run.error}")
     if resume.split(" --name")[0] not in run.error:
-        console.print(f"resume with: {resume}", markup=False)
+        console.print(line(f"resume with: {resume}"), soft_wrap=True)
 
 
 def _evaluation_table(run: pb.Run) -> Table:

@@ -1,23 +1,21 @@
 """The live panel of a training run."""
 
-import io
-
 import pytest
-from rich.console import Console
 
+from deepmath.cli.text_console import TextConsole
 from deepmath.cli.training_panel import TrainingPanel, sparkline
 
 from .training_updates import UPDATES
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_panel_fits_any_width(width: int) -> None:
-    console = Console(width=width, record=True, file=io.StringIO())
+def test_panel_fits_any_width(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    console = TextConsole(width=width)
     panel = TrainingPanel(console)
     for update in UPDATES[:-1]:
         panel.show(update)
     console.print(panel.render())
-    shown = console.export_text()
+    shown = capsys.readouterr().out
     assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "expected 2"))
     assert max(map(len, shown.splitlines())) <= width
 

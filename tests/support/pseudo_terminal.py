@@ -11,7 +11,7 @@ import sys
 import termios
 from collections.abc import Mapping
 
-OURS = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\x1b\[2K")
+OURS = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\r?\x1b\[2K|\r(?=\x1b)")
 """What rich writes: colours, the cursor shown and hidden, moved up, lines erased."""
 
 

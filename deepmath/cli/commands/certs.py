@@ -1,5 +1,6 @@
 """`deepmath certs`: a certificate authority (CA) for development, and certificates signed by it."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from deepmath.access.certificate_authority import create_ca, issue_certificate
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.output_streams import write_data
 
 app = command_app(
     help="Create a development CA and certificates for mutual TLS. Key files are readable by their owner only.",
@@ -24,7 +26,7 @@ def init(
 ) -> None:
     """Create a CA. Anyone with `ca.key` can impersonate any service or client."""
     create_ca(folder, days, force)
-    print(folder / "ca.crt")
+    write_data(f"{folder / 'ca.crt'}\n", sys.stdout)
 
 
 @app.command()
@@ -43,4 +45,5 @@ def issue(
     """
     if not dns and not ip:
         dns, ip = ["localhost"], ["127.0.0.1", "::1"]
-    print(issue_certificate(folder, name, dns or [], ip or [], days, force))
+    issued = issue_certificate(folder, name, dns or [], ip or [], days, force)
+    write_data(f"{issued}\n", sys.stdout)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deepmath import __version__
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.text_console import TextConsole, line
 from deepmath.local_stack.service_distributions import SERVICES, how_to_install, installed_version
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 
@@ -36,9 +36,9 @@ def doctor() -> None:
     findings = [_python(), *_distributions(), *_layers(), _containers(), *_engines(), _model()]
     table = Table("", "check", "detail", box=None, pad_edge=False)
     for finding in findings:
-        mark = "[green]ok[/]" if finding.passed else "[red]failed[/]" if finding.required else "[yellow]missing[/]"
-        table.add_row(mark, finding.name, finding.detail)
-    Console().print(table)
+        mark = ("ok", "green") if finding.passed else ("failed", "red") if finding.required else ("missing", "yellow")
+        table.add_row(line(*mark), line(finding.name), line(finding.detail))
+    TextConsole().print(table)
     raise typer.Exit(any(finding.required and not finding.passed for finding in findings))
 
 

@@ -41,7 +41,7 @@ from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath.local_stack.stack import generator_options
-from deepmath.printable_text import print_error
+from deepmath.printable_text import print_error, printable_line
 
 app = command_app()
 
@@ -143,7 +143,7 @@ def eval_(
         if run.verdicts:
             report = EvaluationReport.of([folder], verifier, read_published())
             show_tables([report.tables[0]], report)
-            print(f"for plots and traces: deepmath report {folder}")
+            print(f"for plots and traces: deepmath report {printable_line(folder)}")
     if missing:
         print(f"{missing} samples lost to infrastructure failures; run the same command to retry", file=sys.stderr)
         raise typer.Exit(EXIT_FAILURE)

@@ -1,19 +1,19 @@
 """`deepmath exec`: a file of cells in one sandboxed session."""
 
 import asyncio
-import json
 import re
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.output_streams import print_json, write_data
 from deepmath.clients import ExecutorClient
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
+from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.local_stack.stack import LocalStack
+from deepmath.user_files import read_source
 
 app = command_app()
 
@@ -38,12 +38,7 @@ def exec_(
 
 
 def _read_cells(file: str) -> list[str]:
-    try:
-        source = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"deepmath: cannot read {file}: {error}", file=sys.stderr)
-        raise typer.Exit(EXIT_USAGE) from None
-    first, *others = _CELL.split(source)
+    first, *others = _CELL.split(read_source(file))
     return ([first] if first.strip() else []) + others or [""]
 
 
@@ -58,7 +53,7 @@ async def _run_cells(cells: list[str], address: str | None, as_json: bool, seed:
         for cell in cells:
             result = await session.run(cell, pb.Limits(**limits))
             failed |= result.outcome != pb.OUTCOME_OK
-            print(json.dumps(_to_dict(result), ensure_ascii=False), flush=True) if as_json else _show(result)
+            print_json(_to_dict(result)) if as_json else _show(result)
     return failed
 
 
@@ -81,11 +76,9 @@ def _to_dict(result: pb.SnippetResult) -> dict[str, object]:
 
 
 def _show(result: pb.SnippetResult) -> None:
-    sys.stdout.write(result.stdout)
-    if result.HasField("value"):
-        print(result.value)
-    sys.stdout.flush()
-    sys.stderr.write(result.stderr)
+    value = f"{result.value}\n" if result.HasField("value") else ""
+    write_data(result.stdout + value, sys.stdout)
+    write_data(result.stderr, sys.stderr)
     if result.outcome != pb.OUTCOME_OK:
         lost = "; the session's variables are lost" if result.state_lost else ""
         print(f"{result.exception.traceback}[{_outcome(result)}{lost}]", file=sys.stderr)

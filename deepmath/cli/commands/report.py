@@ -11,6 +11,7 @@ from deepmath.errors import InvalidRequest
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.published_results import PUBLISHED_FILE, read_published
 from deepmath.grading.verifier import Verifier
+from deepmath.printable_text import printable_line
 
 app = command_app()
 
@@ -49,4 +50,4 @@ def report(
     folder = output or runs[0] / "report"
     made.write(folder, traces)
     show_tables(made.tables, made)
-    print(f"written to {folder}: table.md, table.csv, curves.csv, report.html, plots")
+    print(f"written to {printable_line(folder)}: table.md, table.csv, curves.csv, report.html, plots")

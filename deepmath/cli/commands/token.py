@@ -10,6 +10,7 @@ from deepmath.access.token_file_editor import generate_token, write_client
 from deepmath.access.tokens import SCOPES, TokenClient, hash_token
 from deepmath.cli.lazy_group import command_app
 from deepmath.errors import InvalidRequest
+from deepmath.printable_text import printable_line
 
 app = command_app()
 
@@ -41,4 +42,4 @@ def token(
     client = TokenClient(sha256=hash_token(created), scopes=frozenset(scope), **given)
     write_client(tokens, name, client, force)
     print(created)
-    print(f"client {name} is in {tokens}; the token itself is stored nowhere", file=sys.stderr)
+    print(f"client {name} is in {printable_line(tokens)}; the token itself is stored nowhere", file=sys.stderr)
