@@ -29,9 +29,10 @@ MOST_COSTLY = 8
 """Comparisons per vote that may hit a limit of time or memory, or fail."""
 _BATCH = 8
 
-_COSTLY = {Reason.ANSWER_TIMEOUT, Reason.ANSWER_MEMORY, Reason.GOLD_TOO_COSTLY, Reason.FAILED}
-_BAD_ANSWER = {Reason.ANSWER_TIMEOUT, Reason.ANSWER_MEMORY, Reason.ANSWER_TOO_LONG, Reason.ANSWER_UNREADABLE}
-_BAD_LEADER = {Reason.GOLD_UNREADABLE, Reason.GOLD_TOO_COSTLY}
+_COSTLY_ANSWER = {Reason.ANSWER_TIMEOUT, Reason.ANSWER_MEMORY, Reason.ANSWER_CRASHED}
+_COSTLY = _COSTLY_ANSWER | {Reason.GOLD_TOO_COSTLY, Reason.FAILED}
+_BAD_ANSWER = _COSTLY_ANSWER | {Reason.ANSWER_TOO_LONG, Reason.ANSWER_UNREADABLE}
+_BAD_LEADER = {Reason.GOLD_DAMAGED, Reason.GOLD_UNREADABLE, Reason.GOLD_TOO_COSTLY}
 
 _Partition = Generator[list[AnswerPair], Sequence[Verdict], list[list[str]]]
 """Yields pairs to compare, receives their verdicts, and returns the classes."""

@@ -17,6 +17,8 @@ class Reason(StrEnum):
     ANSWER_TIMEOUT = "the answer takes too long to evaluate"
     ANSWER_MEMORY = "the answer takes too much memory to evaluate"
     ANSWER_CRASHED = "the answer breaks the process that compares it"
+    GOLD_EMPTY = "there is no gold answer"
+    GOLD_DAMAGED = "JSON escapes have damaged LaTeX commands in the gold answer"
     GOLD_UNREADABLE = "the gold answer is not mathematics that can be read"
     GOLD_TOO_COSTLY = "the gold answer takes too much time or memory to evaluate"
     FAILED = "the comparison failed for no fault of the answer"
@@ -26,7 +28,7 @@ class Reason(StrEnum):
         """Whether an answer with this reason is correct; None if there is no verdict."""
         if self in (Reason.SAME_TEXT, Reason.SAME_VALUE):
             return True
-        return None if self in (Reason.GOLD_UNREADABLE, Reason.GOLD_TOO_COSTLY, Reason.FAILED) else False
+        return None if self is Reason.FAILED or self.name.startswith("GOLD_") else False
 
 
 @dataclass(frozen=True, slots=True)

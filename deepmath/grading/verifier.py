@@ -20,6 +20,7 @@ from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly, i
 from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.measured_quantity import split_unit
 from deepmath.grading.pair_judge import PairJudge
+from deepmath.grading.unescaped_latex import find_unescaped
 from deepmath.grading.verdict import Reason, Verdict
 from deepmath.sandbox.isolation.layers import Level
 
@@ -116,8 +117,12 @@ def _without_sandbox(texts: _Texts) -> Verdict | None:
 
 
 def _exact_reason(gold: str, answer: str | None = None) -> Reason | None:
-    if len(gold) > MAX_CHARACTERS or not gold.strip():
+    if not gold.strip():
+        return Reason.GOLD_EMPTY
+    if len(gold) > MAX_CHARACTERS:
         return Reason.GOLD_UNREADABLE
+    if find_unescaped(gold):
+        return Reason.GOLD_DAMAGED
     if answer is None:
         return Reason.SAME_VALUE if is_comparable(gold) else None
     if len(answer) > MAX_CHARACTERS:

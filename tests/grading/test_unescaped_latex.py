@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepmath.grading.unescaped_latex import find_unescaped
+from deepmath.grading.verdict import Reason
+from deepmath.grading.verifier import Verifier
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 COMMANDS = (
@@ -49,3 +51,10 @@ def test_public_problems_are_not(name: str, columns: tuple[str, ...]) -> None:
     assert [row[column] for row in rows for column in columns if find_unescaped(row[column], prose=True)] == []
     if name != "gsm8k_test":
         assert [row["answer"] for row in rows if find_unescaped(row["answer"])] == []
+
+
+@pytest.mark.parametrize("gold", ["\frac{1}{2}", "x \neq 2", "\text{m}", "2 \times x", "\boxed{5}"])
+def test_damaged_gold_answer_gets_no_verdict(patient: Verifier, gold: str) -> None:
+    assert [one.reason for one in (*patient.verify([(gold, "5"), (gold, gold)]), patient.check_gold(gold))] == [
+        Reason.GOLD_DAMAGED
+    ] * 3
