@@ -4,38 +4,52 @@ Logging never waits for the reader of stderr: lines that it does not read in tim
 (`line_writer.py`).
 """
 
-import json
 import logging
 import sys
 from contextvars import Context
 from datetime import UTC, datetime
-from typing import Literal
+from textwrap import indent
+from typing import Any, Literal
 
 from deepmath.observability import request_id, tracing
 from deepmath.observability.line_writer import LineWriter
 from deepmath.observability.standard_streams import descriptor_of
+from deepmath.printable_text import json_line, printable, printable_line
 
 Format = Literal["text", "json"]
 
+_INDENT = "    "
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _LOST = "%d log lines were lost here: stderr was not read in time, or could not be written"
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger, message, and the request id if there is one."""
+    """Time, level, logger, message, and the request id if there is one.
+
+    Line breaks and control characters in a message are escaped, and the lines of a traceback are indented: no text can
+    forge a line, or steer the terminal that shows it.
+    """
 
     def __init__(self) -> None:
         super().__init__(_TEXT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line without a traceback."""
-        line = super().formatMessage(record)
+        line = printable_line(super().formatMessage(record))
         request = request_id.current.get()
         return f"{line} [request {request}]" if request else line
 
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return the traceback, indented."""
+        return indent(printable(super().formatException(ei)), _INDENT)
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """Return the stack, indented."""
+        return indent(printable(stack_info), _INDENT)
+
 
 class JsonFormatter(logging.Formatter):
-    """One object per line. Line breaks in a message are escaped, so that no message can forge a line."""
+    """One object per line. Line breaks and control characters are escaped: no text can forge a line."""
 
     def __init__(self, service: str = "") -> None:
         super().__init__()
@@ -54,7 +68,7 @@ class JsonFormatter(logging.Formatter):
             "trace_id": tracing.trace_id(),
             "exception": self.formatException(record.exc_info) if record.exc_info else "",
         }
-        return json.dumps({name: value for name, value in line.items() if value}, ensure_ascii=False)
+        return json_line({name: value for name, value in line.items() if value})
 
 
 class LineHandler(logging.Handler):

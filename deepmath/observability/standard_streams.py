@@ -6,19 +6,20 @@ from functools import cache
 from typing import TextIO
 
 from deepmath.observability.line_writer import LineWriter
+from deepmath.printable_text import printable_line
 
 
 def announce(line: str) -> None:
     """Write `line` to stdout, such as the address that a service listens on."""
     writer = _stdout()
-    writer.write(f"{line}\n".encode())
+    writer.write(f"{printable_line(line)}\n".encode())
     writer.flush()
 
 
 def report_error(line: str) -> None:
     """Write `line` to stderr, such as the reason for which this process ends."""
     writer = _stderr()
-    writer.write(f"{line}\n".encode())
+    writer.write(f"{printable_line(line)}\n".encode())
     writer.flush()
 
 

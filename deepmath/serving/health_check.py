@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deepmath.access.tls import channel_credentials, read_tls_files
 from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
+from deepmath.printable_text import print_error
 
 _PROGRAM = "python -m deepmath.serving.health_check"
 _TIMEOUT_SECONDS = 4.0
@@ -44,7 +45,7 @@ def main() -> int:
     try:
         return 0 if is_serving(arguments.address, arguments.tls) else EXIT_FAILURE
     except DeepMathError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        print_error(_PROGRAM, error)
         return EXIT_USAGE
 
 

@@ -1,6 +1,5 @@
 """Typed configuration of a service in layers: defaults, a TOML file, environment variables, flags; later ones win."""
 
-import sys
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from deepmath.access.tls import read_tls_files
 from deepmath.access.tokens import read_clients, read_token
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_USAGE
+from deepmath.printable_text import print_error
 from deepmath.rpc.addresses import is_host_and_port, is_local
 from deepmath.serving.setting_errors import did_you_mean, explain_settings
 
@@ -194,5 +194,5 @@ def _check_toml(command: str, file: Path) -> None:
 
 def _exit(command: str, mistakes: Iterable[str]) -> NoReturn:
     for mistake in mistakes:
-        print(f"{command}: {mistake}", file=sys.stderr)
+        print_error(command, mistake)
     raise SystemExit(EXIT_USAGE)

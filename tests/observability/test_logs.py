@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.executor_process import Executor
+from support.hostile_text import SURROGATE, TEXTS, steers
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
@@ -131,6 +132,22 @@ async def test_unhandled_exception_is_reported_by_request_id_and_logged_with_its
 
 def register(servicer: rpc.ExecutorServiceServicer, server: grpc.aio.Server) -> None:
     rpc.add_ExecutorServiceServicer_to_server(servicer, server)
+
+
+@pytest.mark.parametrize("text", [*TEXTS.values(), SURROGATE])
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter("executor")])
+def test_no_text_forges_a_line_or_steers_a_terminal(formatter: logging.Formatter, text: str) -> None:
+    first, *rest = logged(formatter, text, raised(text)).removesuffix("\n").split("\n")
+    assert not steers("".join((first, *rest)), kept="")
+    assert all(line.startswith("    ") for line in rest if line)
+    assert rest or json.loads(first)["message"] == text
+
+
+def raised(text: str) -> Exception:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
 
 
 @pytest.mark.parametrize("message", ["one\ntwo", '","level":"info', "\u2028\x00\x1b[0m", "ünïcode"])

@@ -89,7 +89,7 @@ def _gap(lines: int) -> bytes:
 
 
 def _line(content: dict[str, object]) -> bytes:
-    return _encode(content).encode() + b"\n"
+    return _encode(content).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
 def _open(path: str) -> int:
