@@ -106,14 +106,10 @@ class CallParser:
         self._add(buffer[start:certain])
         self._held = buffer[certain:]
 
-    def interrupt(self) -> None:
-        """Note that something else follows the text so far: a mark does not continue after it."""
-        held, self._held = self._held, ""
-        self._add(held)
-
     def end_call(self) -> str | None:
         """End the open call as if `</tool_call>` followed, and return its text; None if no call is open."""
-        self.interrupt()
+        held, self._held = self._held, ""
+        self._add(held)
         return self._close() if self.in_call else None
 
     def take_prose(self) -> str:

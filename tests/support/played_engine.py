@@ -6,6 +6,7 @@ from typing import Any
 
 from deepmath_generator.agent_loop import AgentLoop
 from deepmath_generator.inference_engine import FinishReason, SampledTokens
+from deepmath_generator.literal_encoding import encode_literally
 from deepmath_generator.policy_versions import PolicyVersions
 from deepmath_generator.prompt_template import Mode
 from deepmath_generator.sampling_options import SamplingOptions
@@ -90,9 +91,8 @@ class PlayedEngine:
             return
         last, kept = self.sampled[-1], 0
         assert prompt_ids[: len(self._context)] == self._context
-        for token, following in zip(last, prompt_ids[len(self._context) :], strict=False):
-            if token != following:
-                break
+        added, output = prompt_ids[len(self._context) :], encode_literally(self.tokenizer, "\n```output\n")[:-1]
+        while added[kept : kept + 1] == last[kept : kept + 1] != [] and added[kept : kept + len(output)] != output:
             kept += 1
         ended = kept == len(last) - 1 and last[-1] == self.tokenizer.eos_token_id
         self._left = self._left[kept + ended :]

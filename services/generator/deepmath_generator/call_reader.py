@@ -41,9 +41,13 @@ class CallReader:
         return self._stops and (self._parser.is_undecided or end_of_call_token(self._tokenizer) is None)
 
     def follow(self, token_ids: Sequence[int]) -> None:
-        """Note that the next token of the model follows `token_ids`, which the model did not sample."""
-        self._parser.interrupt()
-        self._decoder = TokenDecoder.after(self._tokenizer, token_ids)
+        """Note that the next token of the model follows `token_ids`, which the model did not sample.
+
+        What the model's last token has left incomplete, a mark or a character, is completed by the next one all the
+        same: the tokens `</tool_call><` and `tool_call>` have an output between them.
+        """
+        if not self._decoder.pending:
+            self._decoder = TokenDecoder.after(self._tokenizer, token_ids)
 
     def start_step(self) -> None:
         """Start a step."""
@@ -68,7 +72,7 @@ class CallReader:
 
     def flush(self) -> str:
         """Return the text that is left of an incomplete character: no token follows that completes it."""
-        text, self._decoder = self._decoder.withheld, TokenDecoder.after(self._tokenizer, [])
+        text, self._decoder = self._decoder.rest(), TokenDecoder.after(self._tokenizer, [])
         self._read(text)
         return text
 
@@ -80,8 +84,6 @@ class CallReader:
             count = 1 + bisect_left(range(1, whole), end.offset, key=lambda n: len(decode(token_ids[:n])[0]))
             if count < whole:
                 text, decoder = decode(token_ids[:count])
-            text += decoder.withheld
-            decoder = TokenDecoder.after(self._tokenizer, [])
             token_ids = token_ids[:count]
             self.calls = [end.text, *(other.text for other in self._parser.ends(text[end.offset :]))]
         else:

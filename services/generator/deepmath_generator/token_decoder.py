@@ -1,18 +1,19 @@
 """Incremental decoding of token ids, in time linear in their number.
 
-Decoding a token on its own is not enough: a character may span tokens, and some tokenizers drop the space before a
+Decoding each token on its own is not enough: a character may span tokens, and some tokenizers drop the space before a
 first token. Each step therefore decodes the last few tokens again, together with the new ones. The streams of the
-`tokenizers` library and of vLLM withhold text while it ends with an incomplete character, and decode all that they
-withhold at each token: 4,000 tokens that are no UTF-8 take a second. Here at most three characters are withheld.
+`tokenizers` library and of vLLM hold tokens back while the text ends within a character, and decode all of them again
+at each token: 4,000 tokens that are no UTF-8 take a second. Here at most three tokens are held back, as many as there
+can be before the last byte of a character.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_CONTEXT_TOKENS = 8  # more than the bytes of a character
-_INCOMPLETE = "\ufffd"
-_MAX_INCOMPLETE = 3  # bytes of a character of UTF-8 without its last, each decoded as one character at most
+_CONTEXT_TOKENS = 8
+_MAX_CHARACTER_BYTES = 4
+_INVALID = "\ufffd"  # the text of bytes that are no character, or a part of one
 
 
 @dataclass(frozen=True)
@@ -20,24 +21,46 @@ class TokenDecoder:
     """The state after some tokens; `decode` returns the one after further tokens."""
 
     tokenizer: Any
-    tokens: Sequence[int]
-    """The last tokens."""
-    withheld: str = ""
-    """The end of their text, if that may be a part of a character."""
+    context: Sequence[int]
+    """The last tokens whose text is known."""
+    pending: Sequence[int] = ()
+    """The tokens after these: they end within a character."""
 
     @classmethod
     def after(cls, tokenizer: Any, tokens: Sequence[int]) -> "TokenDecoder":
         """Return a decoder of the text that follows `tokens`."""
-        return cls(tokenizer, tokens[-_CONTEXT_TOKENS:])
+        return cls(tokenizer, _context(tokenizer, tokens))
 
     def decode(self, tokens: Sequence[int]) -> "tuple[str, TokenDecoder]":
-        """Return the text of `tokens` as far as its characters are complete, and the decoder of what follows."""
-        window = [*self.tokens, *tokens]
-        text = self._decode(window)[len(self._decode(self.tokens)) - len(self.withheld) :]
-        complete = text.rstrip(_INCOMPLETE)
-        complete += _INCOMPLETE * max(0, len(text) - len(complete) - _MAX_INCOMPLETE)
-        return complete, TokenDecoder(self.tokenizer, window[-_CONTEXT_TOKENS:], text[len(complete) :])
+        """Return the text up to the last complete character of `tokens`, and the decoder of what follows it."""
+        pending = [*self.pending, *tokens]
+        before = _text(self.tokenizer, self.context)
+        for held in range(_MAX_CHARACTER_BYTES):
+            known = pending[: max(0, len(pending) - held)]
+            text = _text(self.tokenizer, [*self.context, *known])
+            if text.startswith(before) and not text.endswith(_INVALID):
+                break
+        if not text.startswith(before):  # bytes that belong together in some tokenizers' view, and are no text
+            text = before + _text(self.tokenizer, known)
+        context = _context(self.tokenizer, [*self.context, *known])
+        return text[len(before) :], TokenDecoder(self.tokenizer, context, pending[len(known) :])
 
-    def _decode(self, tokens: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+    def rest(self) -> str:
+        """Return the text of the pending tokens if no other follows that completes it."""
+        before = _text(self.tokenizer, self.context)
+        text = _text(self.tokenizer, [*self.context, *self.pending])
+        return text[len(before) :] if text.startswith(before) else _text(self.tokenizer, self.pending)
+
+
+def _context(tokenizer: Any, tokens: Sequence[int]) -> Sequence[int]:
+    """Return the last tokens, starting with a whole character if there is any."""
+    for length in range(_CONTEXT_TOKENS, _CONTEXT_TOKENS + _MAX_CHARACTER_BYTES):
+        context = tokens[-length:]
+        if not _text(tokenizer, context).startswith(_INVALID):
+            return context
+    return tokens[-_CONTEXT_TOKENS:]
+
+
+def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
+    text: str = tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text

@@ -24,7 +24,7 @@ class TurnText:
 
     def end(self) -> bool:
         """Send the rest at the end of the turn; return whether a stop sequence was complete only now."""
-        return self._read(self._decoder.withheld, 0)
+        return self._read(self._decoder.rest(), 0)
 
     def _read(self, text: str, keep: int) -> bool:
         text = self._withheld + text
