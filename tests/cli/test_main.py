@@ -2,7 +2,21 @@
 
 import pytest
 
-COMMANDS = ["solve", "exec", "up", "serve", "problems", "doctor", "train", "push", "eval", "report", "token", "certs"]
+COMMANDS = [
+    "solve",
+    "exec",
+    "up",
+    "serve",
+    "problems",
+    "doctor",
+    "train",
+    "push",
+    "eval",
+    "grade",
+    "report",
+    "token",
+    "certs",
+]
 
 
 async def test_help_lists_every_command(deepmath) -> None:

@@ -13,6 +13,7 @@ from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.grading.verdict import Reason, Verdict
 from deepmath.grading.verifier import Verifier
 from deepmath.printable_text import json_line, print_error, printable_line
+from deepmath.sandbox.isolation.layers import Level
 
 app = command_app()
 
@@ -36,6 +37,7 @@ def grade(
     verify_workers: Annotated[
         int | None, typer.Option(min=1, help="Number of sandboxes.", show_default="one per processor, at most 8")
     ] = None,
+    require: Annotated[Level, typer.Option(help="Refuse sandboxes below this isolation level.")] = "pod",
 ) -> None:
     r"""Grade one answer, or a file of answers, as training and evaluation do.
 
@@ -48,12 +50,14 @@ def grade(
     A line that is not a pair is reported and the others are graded. Exit status 1 if there is such a line, or if a
     comparison failed; an incorrect answer is no failure.
     """
+    if unknown := [text for text in (gold, answer) if text and text.startswith("--")]:
+        raise InvalidRequest(f"there is no option {unknown[0]}; see `deepmath grade --help`")
     workers = verify_workers or min(len(os.sched_getaffinity(0)), 8)
     if file is not None and gold is None:
-        with Verifier(workers, verify_seconds) as verifier:
+        with Verifier(workers, verify_seconds, require) as verifier:
             failed = _grade_file(file, verifier, as_json)
     elif gold is not None and answer is not None and file is None:
-        with Verifier(1, verify_seconds) as verifier:
+        with Verifier(1, verify_seconds, require) as verifier:
             failed = _grade_one(AnswerPair.of(gold, answer), verifier, as_json)
     else:
         raise InvalidRequest("give GOLD and ANSWER, or --file FILE")
