@@ -92,9 +92,7 @@ class HostCallReplayer:
         deadline = loop.time() + call.deadline_ms / 1e3
         try:
             function = self._functions[call.function]  # the executor forwards calls of offered functions only
-            arguments = wire_values.loads(call.arguments, wire_values.ARGUMENT_BYTES)
-            if not isinstance(arguments, dict):
-                raise ValueError("the arguments are not an object")
+            arguments = _decode(call)
             async with asyncio.timeout_at(deadline):
                 value = await function.call(arguments)
             result = pb.HostResult(value=_encode(call.function, value))
@@ -126,6 +124,17 @@ def _offer(functions: Mapping[str, HostFunction], call_s: float, calls: int) -> 
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"invalid host functions: {error}") from None
+
+
+def _decode(call: pb.HostCall) -> dict[str, Any]:
+    """Return the arguments of a call, whose text is the snippet's choice."""
+    try:
+        arguments = wire_values.loads(call.arguments, wire_values.ARGUMENT_BYTES)
+        if not isinstance(arguments, dict):
+            raise ValueError("not a JSON object")
+    except ValueError as error:
+        raise ValueError(f"the arguments of {call.function}() cannot be sent out of the sandbox: {error}") from None
+    return arguments
 
 
 def _encode(function: str, value: Any) -> str:

@@ -10,15 +10,16 @@ FORGERIES = {
     "garbage": "os.write(3, b'\\xff' * 64)",
     "header_of_an_endless_frame": "os.write(3, b'\\xff\\xff\\xff\\xff' + b'x' * 1000)",
     "endless_stream": "while True: os.write(3, bytes(1 << 16))",
-    "frame_of_no_json": "send(b'abc')",
-    "frame_of_a_list": "send(b'[]')",
-    "frame_of_nothing": "send(b'')",
-    "frame_of_null": "send(b'null')",
-    "frame_of_nested_lists": "send(b'[' * 10000)",
-    "frame_of_nested_objects": "send(b'{\"a\":' * 10000)",
-    "frame_of_no_utf8": 'send(b\'{"sequence": 1, "outcome": "\\xff"}\')',
-    "frame_in_another_encoding": 'send(\'{"sequence": 1, "outcome": "OK"}\'.encode(\'utf-16\'))',
-    "frame_and_a_byte": 'body = b\'{"sequence": 1, "outcome": "OK"}\'\n'
+    "frame_of_text": "send(b'abc')",
+    "frame_of_json": 'send(b\'{"sequence": 1, "outcome": "OK"}\')',
+    "frame_of_zeros": "send(bytes(1000))",
+    "name_longer_than_the_frame": "send(b'\\xffoutcome')",
+    "text_longer_than_the_frame": "send(b'\\x08sequence\\0\\0\\0\\xff1')",
+    "text_of_four_gigabytes": "send(b'\\x08sequence\\xff\\xff\\xff\\xff1')",
+    "name_without_a_length": "send(b'\\x08sequence\\0\\0')",
+    "outcome_of_no_utf8": "forge({'sequence': 1, 'outcome': b'\\xff'})",
+    "repeated_field": "send(2 * b'\\x08sequence\\0\\0\\0\\x011' + b'\\x07outcome\\0\\0\\0\\x02OK')",
+    "frame_and_a_byte": "body = b'\\x08sequence\\0\\0\\0\\x011\\x07outcome\\0\\0\\0\\x02OK'\n"
     "os.write(3, len(body).to_bytes(4, 'big') + body + b'x')",
     "object_without_parts": "forge({})",
     "no_sequence": "forge({'outcome': 'OK'})",
@@ -28,23 +29,23 @@ FORGERIES = {
     "outcome_of_our_fault": "forge({'sequence': 1, 'outcome': 'SANDBOX_FAILED'})",
     "outcome_of_a_timeout": "forge({'sequence': 1, 'outcome': 'WALL_TIMEOUT'})",
     "outcome_of_an_interruption_that_was_none": "forge({'sequence': 1, 'outcome': 'INTERRUPTED'})",
-    "very_many_parts": "forge({'sequence': 1, 'outcome': 'OK', 'junk': [[]] * 50_000})",
-    "very_many_texts": "forge({'sequence': 1, 'outcome': 'OK', 'junk': [''] * 50_000})",
+    "very_many_fields": "forge({'sequence': 1, 'outcome': 'OK'} | {str(n): '' for n in range(7)})",
+    "very_many_short_fields": "forge({'sequence': 1, 'outcome': 'OK'} | {str(n): '' for n in range(5000)})",
     "sequence_of_another_snippet": "forge({'sequence': 7, 'outcome': 'OK'})",
-    "sequence_that_is_a_text": "forge({'sequence': '1', 'outcome': 'OK'})",
-    "sequence_without_end": "send(b'{\"outcome\": \"OK\", \"sequence\": 1' + b'0' * 10000 + b'}')",
-    "value_that_is_a_number": "forge({'sequence': 1, 'outcome': 'OK', 'value': 3, 'dropped': 0})",
+    "sequence_of_words": "forge({'sequence': 'one', 'outcome': 'OK'})",
+    "sequence_with_a_sign": "forge({'sequence': '+1', 'outcome': 'OK'})",
+    "sequence_in_other_digits": "forge({'sequence': '\\u0661', 'outcome': 'OK'})",
+    "sequence_without_end": "forge({'sequence': '1' + '0' * 10000, 'outcome': 'OK'})",
+    "empty_sequence": "forge({'sequence': '', 'outcome': 'OK'})",
     "value_over_every_limit": "forge({'sequence': 1, 'outcome': 'OK', 'value': 'x' * 10**7, 'dropped': 0})",
     "value_without_a_count": "forge({'sequence': 1, 'outcome': 'OK', 'value': ''})",
     "negative_count": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': -1})",
     "count_over_64_bits": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': 1 << 63})",
     "count_that_is_a_fraction": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': 0.5})",
-    "count_that_is_infinite": 'send(b\'{"sequence": 1, "outcome": "OK", "value": "", "dropped": Infinity}\')',
+    "count_that_is_infinite": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': 'Infinity'})",
     "count_that_is_a_boolean": "forge({'sequence': 1, 'outcome': 'OK', 'value': '', 'dropped': True})",
-    "exception_without_parts": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': {}})",
-    "exception_that_is_a_text": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': 'x'})",
-    "exception_of_numbers": "parts = dict.fromkeys(('type', 'message', 'traceback'), 1)\n"
-    "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': parts})",
+    "exception_without_message": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': 'E'})",
+    "exception_without_traceback": "forge({'sequence': 1, 'outcome': 'EXCEPTION', 'exception': 'E', 'message': ''})",
     "second_ready": "forge({'ready': True})",
     "closed_descriptor": "os.close(3)",
     "all_descriptors_closed": "os.closerange(0, 64)",
@@ -69,7 +70,7 @@ ACCEPTED = {
     "success": ("{'sequence': 1, 'outcome': 'OK'}", OK),
     "failure": ("{'sequence': 1, 'outcome': 'EXCEPTION'}", EXCEPTION),
     "no_memory": ("{'sequence': 1, 'outcome': 'OUT_OF_MEMORY'}", MEMORY),
-    "measurements": ("{'sequence': 1, 'outcome': 'OK', 'usage': {'cpu_ms': 0}, 'state_lost': True, 'stdout': 'x'}", OK),
+    "measurements": ("{'sequence': 1, 'outcome': 'OK', 'cpu_ms': 0, 'state_lost': True, 'stdout': 'x'}", OK),
 }
 
 
@@ -89,14 +90,14 @@ async def test_forged_value_is_truncated_to_the_limit(executor):
     assert (len(result.value), result.dropped_bytes.value) == (1000, 2005)
 
 
-async def test_forged_surrogates_are_escaped(executor):
-    code = 'send(b\'{"sequence": 1, "outcome": "OK", "value": "\\\\ud800", "dropped": 0}\')'
-    assert (await executor.execute(PRELUDE + FORGE + code + WAIT)).value == "\\ud800"
+async def test_forged_invalid_text_is_escaped(executor):
+    code = "forge({'sequence': 1, 'outcome': 'OK', 'value': b'\\xed\\xa0\\x80', 'dropped': 0})"
+    assert (await executor.execute(PRELUDE + FORGE + code + WAIT)).value == "\\udced\\udca0\\udc80"
 
 
 async def test_forged_exception_is_truncated_to_the_limit(executor):
-    texts = "{'type': 'T' * 10**4, 'message': 'm' * 10**4, 'traceback': 't' * 10**4}"
-    code = f"forge({{'sequence': 1, 'outcome': 'EXCEPTION', 'exception': {texts}}})"
+    texts = "'exception': 'T' * 500, 'message': 'm' * 3000, 'traceback': 't' * 10**4"
+    code = f"forge({{'sequence': 1, 'outcome': 'EXCEPTION', {texts}}})"
     exception = (await executor.execute(PRELUDE + FORGE + code + WAIT, output_bytes=2000)).exception
     assert (len(exception.type), len(exception.message)) == (256, 2000)
     assert len(exception.traceback) <= 16 << 10
@@ -142,7 +143,7 @@ async def test_snippet_that_replaces_the_runner_serves_only_its_own_session(exec
     impostor = """
 forge({"sequence": 1, "outcome": "OK"})
 while True:
-    request = sys.modules["json"].loads(os.read(3, int.from_bytes(os.read(3, 4), "big")))
+    request = load("deepmath.sandbox.frames").parse(os.read(3, int.from_bytes(os.read(3, 4), "big")))
     forge({"sequence": request["sequence"], "outcome": "OK", "value": "'fake'", "dropped": 0})
 """
     async with executor.session() as session:

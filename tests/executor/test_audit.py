@@ -44,13 +44,6 @@ async def test_line_has_client_code_hash_limits_outcome_and_usage(executor):
     assert line["peak_memory_bytes"] == result.usage.peak_memory_bytes
 
 
-async def test_snippet_refused_by_preflight_leaves_a_line(small_executor):
-    async with small_executor.session(session_id="refused") as session:
-        await session.run("x = = 1")
-    (line,) = await small_executor.audit_of("refused")
-    assert (line["sequence"], line["outcome"], line["cpu_ms"]) == (1, "EXCEPTION", 0)
-
-
 async def test_lines_go_to_the_audit_file_and_not_to_stderr(tmp_path):
     file = tmp_path / "audit.jsonl"
     file.write_text('{"time":1}\n')

@@ -77,9 +77,8 @@ async def test_every_outcome_is_counted_once(metered, before):
         "crashed": 1,
         "output_limit": 1,
     }
-    assert samples["preflight_refusals_total"] - before["preflight_refusals_total"] == 2
     for name in ("wall_seconds_count", "queue_seconds_count"):
-        assert samples[name] - before[name] == 10
+        assert samples[name] - before[name] == 12
     assert not any("a-client" in name for name in samples)
 
 

@@ -30,7 +30,8 @@ FORGE = """
 def send(body):
     os.write(3, len(body).to_bytes(4, "big") + body)
 def forge(message):
-    send(sys.modules["json"].dumps(message).encode())
+    send(b"".join(len(part).to_bytes(size, "big") + part for name, value in message.items()
+        for size, part in ((1, name.encode()), (4, value if isinstance(value, bytes) else str(value).encode()))))
 sleep = sys.modules["time"].sleep
 """
 OK, EXCEPTION, VIOLATION = pb.OUTCOME_OK, pb.OUTCOME_EXCEPTION, pb.OUTCOME_POLICY_VIOLATION

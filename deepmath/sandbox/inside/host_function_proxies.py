@@ -72,10 +72,10 @@ class HostFunctionProxies:
             SoftTimeout.armed = armed
         message = frames.parse(bytes(reply))
         if "error" in message:
-            raise _client_error(message["error"]["type"], message["error"]["message"])
+            raise _client_error(message["error"].decode(), message["message"].decode())
         if "interrupted" in message:
             raise_timeout()
-        return wire_values.loads(message["value"], wire_values.RESULT_BYTES)
+        return wire_values.loads(message["value"].decode(), wire_values.RESULT_BYTES)
 
 
 def _bind(name: str, parameters: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ needs afterwards and trusts nothing that a snippet leaves behind. The supervisor
 import ast
 import contextlib
 import io
+import json
 import mmap
 import os
 import random
@@ -24,7 +25,7 @@ from deepmath.sandbox.inside.soft_timeout import SoftTimeout
 from deepmath.sandbox.isolation.lockdown import CONTROL
 from deepmath.sandbox.tracebacks import SNIPPET_FILE_PREFIX, describe, register_source, snippet_filename
 
-_READY = frames.encode({"ready": True})
+_READY = frames.encode({"ready": 1})
 # Freed when a snippet runs out of memory: room for the result that reports it.
 _RESERVE_BYTES = 8 << 20
 # Kept here because a snippet may patch the modules they come from.
@@ -44,21 +45,22 @@ class Runner:
         self._streams = (_text_stream(1), _text_stream(2))
         self._host = HostFunctionProxies()
 
-    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+    def run(self, request: frames.Message) -> dict[str, str | int]:
         """Run one snippet and return its result as the message that the supervisor expects."""
-        limit = request["output_bytes"]
-        filename = snippet_filename(request["sequence"])
-        self._prepare(request, filename)
-        json_bytes = limit if request.get("json") else 0
+        limit, code = int(request["output_bytes"]), request["code"].decode()
+        filename = snippet_filename(int(request["sequence"]))
+        self._prepare(request, code, filename)
+        json_bytes = limit if "json" in request else 0
         try:
-            value = self._execute_with_timeout(request["code"], filename, json_bytes)
+            value = self._execute_with_timeout(code, filename, json_bytes)
         except BaseException as error:
             if error is self._host.end and not SoftTimeout.fired:
                 return {"outcome": "OK"}
             if isinstance(error, MemoryError):
                 self._free_reserve()
             outcome = self._outcome(error)
-            return {"outcome": outcome, "exception": describe(error, limit)}
+            description = describe(error, limit)
+            return {"outcome": outcome, "exception": description.pop("type"), **description}
         outcome = "INTERRUPTED" if SoftTimeout.fired else "OK"
         if value is None:
             return {"outcome": outcome}
@@ -76,10 +78,9 @@ class Runner:
             self._reserve.close()
             self._reserve = None
 
-    def _prepare(self, request: dict[str, Any], filename: str) -> None:
-        code = request["code"]
+    def _prepare(self, request: frames.Message, code: str, filename: str) -> None:
         self._variables["__builtins__"] = self._policy.builtins()
-        self._host.replace(request["sequence"], request.get("host", ()))
+        self._host.replace(int(request["sequence"]), json.loads(request.get("host", b"[]")))
         self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
         self._streams = (_text_stream(1), _text_stream(2))
@@ -133,8 +134,8 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
     _send(_READY)
     while (request := _receive()) is not None:
         if (seed := request.get("seed")) is not None:
-            seed_generators(seed)
-        sequence = {"sequence": request["sequence"]}
+            seed_generators(int(seed))
+        sequence = {"sequence": int(request["sequence"])}
         no_memory = frames.encode({**sequence, "outcome": "OUT_OF_MEMORY"})  # while there is memory to encode it
         try:
             response = frames.encode({**sequence, **runner.run(request)})
@@ -149,7 +150,7 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
 def _rehearse(runner: Runner) -> None:
     """Run an empty snippet: page faults that every session would take are taken now, before a client waits."""
     seed_generators(0)
-    frames.encode(runner.run({"sequence": 0, "code": "print(end='')\n0", "output_bytes": 1}))
+    frames.encode(runner.run({"sequence": b"0", "code": b"print(end='')\n0", "output_bytes": b"1"}))
     runner.flush()
 
 
@@ -159,7 +160,7 @@ def _send(frame: bytes) -> None:
         rest = rest[_os_write(CONTROL, rest) :]
 
 
-def _receive() -> dict[str, Any] | None:
+def _receive() -> frames.Message | None:
     header = _read_exactly(frames.HEADER_BYTES)
     return frames.parse(_read_exactly(frames.length(header))) if header else None
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from deepmath.rpc import wire_values
-from deepmath.sandbox.frames import MalformedFrame
+from deepmath.sandbox.frames import MalformedFrame, Message
+from deepmath.sandbox.supervisor.result_parser import number_in, text_in
 
-_ENVELOPE_BYTES = 4 << 10
+_ENVELOPE_BYTES = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +19,16 @@ class HostCall:
 
 
 def longest_call() -> int:
-    """Return the size limit of a call's frame: its arguments are JSON within JSON, whose quotes are escaped twice."""
-    return _ENVELOPE_BYTES + 2 * wire_values.ARGUMENT_BYTES
+    """Return the size limit of a call's frame."""
+    return _ENVELOPE_BYTES + wire_values.ARGUMENT_BYTES
 
 
-def to_call(message: dict[str, object], sequence: int, number: int) -> HostCall:
+def to_call(message: Message, sequence: int, number: int) -> HostCall:
     """Return the call in `message`.
 
     Raises:
         MalformedFrame: It is not call `number` of snippet `sequence`.
     """
-    for key, expected in (("sequence", sequence), ("call", number)):
-        found = message.get(key)
-        if type(found) is not int or found != expected:
-            raise MalformedFrame(f"{key} of a call")
-    function, arguments = message.get("function"), message.get("arguments")
-    if not isinstance(function, str) or not isinstance(arguments, str):
-        raise MalformedFrame("function or arguments of a call")
-    return HostCall(number, function, arguments)
+    if (number_in(message, "sequence"), number_in(message, "call")) != (sequence, number):
+        raise MalformedFrame("a call of another snippet, or out of order")
+    return HostCall(number, text_in(message, "function"), text_in(message, "arguments"))

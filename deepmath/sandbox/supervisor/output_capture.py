@@ -28,11 +28,11 @@ class OutputCapture:
         self._texts = {pipe: HeadAndTail(limit) for pipe in self._pipes}
         self._written = 0
 
-    def drain(self) -> None:
-        """Read what is left in the pipes."""
+    async def drain(self) -> None:
+        """Read what is left in the pipes, a piece in each turn of the event loop."""
         for pipe in self._pipes:
-            while self._read(pipe):
-                pass
+            while self._read(pipe):  # noqa: ASYNC110 - no waiting, only others' turns
+                await asyncio.sleep(0)
 
     def texts(self) -> list[tuple[str, int]]:
         """End the capture; return text and number of dropped bytes of stdout and of stderr."""

@@ -1,8 +1,8 @@
 """Parser of results from a sandbox, which are hostile input: every part is checked."""
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.sandbox.bounded_text import cut
-from deepmath.sandbox.frames import MalformedFrame
+from deepmath.sandbox.bounded_text import cut_bytes
+from deepmath.sandbox.frames import MalformedFrame, Message
 
 _OUTCOMES = {
     "OK": pb.OUTCOME_OK,
@@ -12,18 +12,17 @@ _OUTCOMES = {
 }
 _TYPE_BYTES = 256
 _TRACEBACK_BYTES = 16 << 10
-_ENVELOPE_BYTES = 64 << 10
-_TEXTS = 3  # value, or message and traceback
-_JSON_ESCAPE_BYTES = 6  # the most JSON bytes per byte of text
+_ENVELOPE_BYTES = 1 << 10
+_MOST_DIGITS = 20  # of a uint64
 
 
 def longest_frame(output_bytes: int) -> int:
-    """Return the size limit of a result's frame whose texts have up to `output_bytes` bytes each."""
-    return _ENVELOPE_BYTES + _TEXTS * _JSON_ESCAPE_BYTES * output_bytes
+    """Return the size limit of a result's frame: a value or a message of `output_bytes`, and the parts around it."""
+    return _ENVELOPE_BYTES + _TYPE_BYTES + _TRACEBACK_BYTES + output_bytes
 
 
 def to_result(
-    message: dict[str, object], sequence: int, output_bytes: int, interrupted_by: pb.Outcome.ValueType | None = None
+    message: Message, sequence: int, output_bytes: int, interrupted_by: pb.Outcome.ValueType | None = None
 ) -> pb.SnippetResult:
     """Return outcome, value and exception in `message`.
 
@@ -32,30 +31,49 @@ def to_result(
     Raises:
         MalformedFrame: The message is not a result of snippet `sequence`.
     """
-    claimed = _text(message, "outcome")
+    claimed = text_in(message, "outcome")
     outcome = interrupted_by if claimed == "INTERRUPTED" else _OUTCOMES.get(claimed)
-    claimed_sequence = message.get("sequence")
-    if outcome is None or type(claimed_sequence) is not int or claimed_sequence != sequence:
+    if outcome is None or number_in(message, "sequence") != sequence:
         raise MalformedFrame("not a result of this snippet")
     result = pb.SnippetResult(sequence=sequence, outcome=outcome)
     if "value" in message:
-        dropped = message.get("dropped")
-        if type(dropped) is not int or not 0 <= dropped < 1 << 62:
+        if (dropped := number_in(message, "dropped")) >= 1 << 62:
             raise MalformedFrame("dropped")
-        result.value, more = cut(_text(message, "value"), output_bytes)
+        result.value, more = cut_bytes(message["value"], output_bytes)
         result.dropped_bytes.value = dropped + more
     if "exception" in message:
-        exception = message["exception"]
-        if not isinstance(exception, dict):
-            raise MalformedFrame("exception")
-        result.exception.type, _ = cut(_text(exception, "type"), _TYPE_BYTES)
-        result.exception.message, _ = cut(_text(exception, "message"), output_bytes)
-        result.exception.traceback, _ = cut(_text(exception, "traceback"), _TRACEBACK_BYTES)
+        result.exception.type, _ = cut_bytes(message["exception"], _TYPE_BYTES)
+        result.exception.message, _ = cut_bytes(_field(message, "message"), output_bytes)
+        result.exception.traceback, _ = cut_bytes(_field(message, "traceback"), _TRACEBACK_BYTES)
     return result
 
 
-def _text(message: dict[str, object], key: str) -> str:
-    value = message.get(key)
-    if not isinstance(value, str):
-        raise MalformedFrame(key)
-    return value
+def number_in(message: Message, name: str) -> int:
+    """Return the decimal number of at most 20 digits in a field.
+
+    Raises:
+        MalformedFrame: There is none.
+    """
+    digits = _field(message, name)
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        raise MalformedFrame(name)
+    return int(digits)
+
+
+def text_in(message: Message, name: str) -> str:
+    """Return the text in a field.
+
+    Raises:
+        MalformedFrame: There is none, or it is not UTF-8.
+    """
+    try:
+        return _field(message, name).decode()
+    except UnicodeDecodeError:
+        raise MalformedFrame(name) from None
+
+
+def _field(message: Message, name: str) -> bytes:
+    try:
+        return message[name]
+    except KeyError:
+        raise MalformedFrame(name) from None

@@ -5,7 +5,7 @@ Theory of operation
 The process is hostile from its first snippet on. It controls nothing but the bytes on three descriptors; everything
 else that the supervisor believes of it comes from the kernel.
 
-* Responses are frames on a socket. A frame that is too long, not JSON or of the wrong shape ends the sandbox. A forged
+* Responses are frames on a socket. A frame that is too long or of the wrong shape ends the sandbox. A forged
   frame can only spoil the result of the snippet that forged it. If the process keeps computing behind its response,
   `check_idle` sees its processor time grow and kills it.
 * Output is read while it is written (`output_capture.py`), so that a kill loses none of it.
@@ -81,7 +81,7 @@ class Sandbox:
         self._decoder = frames.Decoder()
         self._frame_limit = longest_frame(0)
         # Set to the next frame, or to None when the process is killed or closes its socket.
-        self._response: asyncio.Future[dict[str, object] | None] = self._loop.create_future()
+        self._response: asyncio.Future[frames.Message | None] = self._loop.create_future()
         self._killed_by: pb.Outcome.ValueType | None = None
         self.on_kill: Callable[[float], None] | None = None
         self._disconnected = self._closed = self._paused = False
@@ -138,7 +138,7 @@ class Sandbox:
             self._meter = ProcessMeter(pidfd)
             async with asyncio.timeout(_READY_SECONDS):
                 response = await asyncio.shield(self._response)
-            if response != {"ready": True}:
+            if response is None or "ready" not in response:
                 raise ForkFailed("the sandbox died during its lockdown")
             self._base, self._resident = self._meter.status_bytes("VmSize", "VmHWM")
             self._cpu = self._meter.cpu_seconds()
@@ -183,22 +183,22 @@ class Sandbox:
         self._wall, self._calls, self._queued = 0.0, 0, 0.0
         return await self._advance(snippet)
 
-    async def resume(self, snippet: Snippet, reply: dict[str, object]) -> pb.SnippetResult | HostCall:
+    async def resume(self, snippet: Snippet, reply: frames.Fields) -> pb.SnippetResult | HostCall:
         """Answer the pending call of `snippet` with `reply` and continue, as `start` does."""
         return await self._advance(snippet, reply)
 
-    async def _advance(self, snippet: Snippet, reply: dict[str, object] | None = None) -> pb.SnippetResult | HostCall:
+    async def _advance(self, snippet: Snippet, reply: frames.Fields | None = None) -> pb.SnippetResult | HostCall:
         arrived = self._loop.time()
         async with self._memory.running(self, snippet.limits.memory_bytes):
             self._queued += self._loop.time() - arrived
             self._paused = False
             return await self._run_on(snippet, reply)
 
-    async def _run_on(self, snippet: Snippet, reply: dict[str, object] | None) -> pb.SnippetResult | HostCall:
+    async def _run_on(self, snippet: Snippet, reply: frames.Fields | None) -> pb.SnippetResult | HostCall:
         start = self._loop.time()
         response = await self._exchange(snippet, start, reply) if self.alive else None
         self._wall += self._loop.time() - start
-        self._output.drain()
+        await self._output.drain()
         result = pb.SnippetResult(sequence=snippet.sequence)
         if response is not None and self.alive:
             try:
@@ -225,9 +225,7 @@ class Sandbox:
         result.usage.peak_memory_bytes = self._peak
         result.usage.host_calls = self._calls
 
-    async def _exchange(
-        self, snippet: Snippet, start: float, reply: dict[str, object] | None
-    ) -> dict[str, object] | None:
+    async def _exchange(self, snippet: Snippet, start: float, reply: frames.Fields | None) -> frames.Message | None:
         """Send the snippet, or the reply to its call; return the response, or None if the process is dead."""
         self._response = self._loop.create_future()
         self._frame_limit = longest_frame(snippet.limits.output_bytes)
@@ -258,14 +256,14 @@ class Sandbox:
         self.meter.limit_address_space(self._base + limits.memory_bytes)
         self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
 
-    async def _send(self, message: dict[str, object]) -> None:
+    async def _send(self, message: frames.Fields) -> None:
         await self._loop.sock_sendall(self._control, frames.encode(message))
 
-    async def _refuse_after_timeout(self) -> dict[str, object] | None:
+    async def _refuse_after_timeout(self) -> frames.Message | None:
         """Refuse a call that crossed with the signal and wait on; the timer runs to the end of the grace period."""
         self._response = self._loop.create_future()
         with contextlib.suppress(OSError):
-            await self._send({"interrupted": True})
+            await self._send({"interrupted": 1})
         return await self._response
 
     def _kill_at_limit(self, outcome: pb.Outcome.ValueType, reached: float) -> None:

@@ -1,9 +1,11 @@
 """One snippet, as a supervisor sends it to a sandbox."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.sandbox import frames
 from deepmath.sandbox.limits import Limits
 
 
@@ -21,12 +23,14 @@ class HostFunctionOffer:
     call_ms: int
     calls: int
 
-    def to_request(self) -> list[dict[str, object]]:
-        """Return the functions in the form that the runner reads."""
-        return [
-            {"name": name, "parameters": list(function.parameters), "ends_snippet": function.ends_snippet}
-            for name, function in self.functions.items()
-        ]
+    def to_request(self) -> str:
+        """Return the functions as the JSON that the runner reads."""
+        return json.dumps(
+            [
+                {"name": name, "parameters": list(function.parameters), "ends_snippet": function.ends_snippet}
+                for name, function in self.functions.items()
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,9 @@ class Snippet:
     as_json: bool = False
     offer: HostFunctionOffer | None = None
 
-    def to_request(self) -> dict[str, object]:
+    def to_request(self) -> frames.Fields:
         """Return the request that the runner reads."""
-        request: dict[str, object] = {
+        request: dict[str, str | int] = {
             "sequence": self.sequence,
             "code": self.code,
             "output_bytes": self.limits.output_bytes,
@@ -59,7 +63,7 @@ class Snippet:
         if self.seed is not None:
             request["seed"] = self.seed
         if self.as_json:
-            request["json"] = True
+            request["json"] = 1
         if self.offer is not None:
             request["host"] = self.offer.to_request()
         return request

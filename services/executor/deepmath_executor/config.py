@@ -97,7 +97,6 @@ class ExecutorConfig(ServiceConfig):
         3600.0, gt=0, description="Close a session at this age in seconds; a running snippet finishes first."
     )
 
-    preflight: bool = Field(True, description="Report syntax errors and disallowed imports without using a sandbox.")
     audit_file: str = Field("", description="Append the audit log to this file (default: write it to stderr).")
     audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not only its hash.")
 

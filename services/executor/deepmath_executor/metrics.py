@@ -20,7 +20,6 @@ class ExecutorMetrics(PrometheusMetrics):
         super().__init__("executor")
         outcomes = self.counter("snippets", "Snippets by outcome.", ["outcome"])
         self._ended = {number: outcomes.labels(_label(name)) for name, number in pb.Outcome.items()}
-        self._refused = self.counter("preflight_refusals", "Snippets refused by preflight, without running.")
         self._queue = self.histogram("queue_seconds", "Time a snippet waited before it ran.", UP_TO_MINUTES)
         self._wall = self.histogram("wall_seconds", "Wall-clock time a snippet ran.", UP_TO_MINUTES)
         self._open = self.histogram("open_seconds", "Time to acquire a sandbox for a session.", UP_TO_A_SECOND)
@@ -37,11 +36,6 @@ class ExecutorMetrics(PrometheusMetrics):
     def sandbox_killed(self, seconds: float) -> None:
         """Observe the time from a time limit to the death of the killed sandbox."""
         self._kill.observe(seconds)
-
-    def snippet_refused(self, result: pb.SnippetResult) -> None:
-        """Count a snippet that preflight refused."""
-        self._refused.inc()
-        self._ended[result.outcome].inc()
 
     def snippet_ran(self, result: pb.SnippetResult) -> None:
         """Count a snippet that ran, or whose client disconnected while it ran."""

@@ -91,7 +91,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
         with self._admission.session(caller), self._new_session(caller, opening) as session:
             snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
-            return pb.ExecuteResponse(result=await session.run(snippet, alone=True))
+            return pb.ExecuteResponse(result=await session.run(snippet))
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
         """Return version, isolation layers, limits and load."""

@@ -17,7 +17,6 @@ from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.caller import Caller
 from deepmath_executor.config import ExecutorConfig
 from deepmath_executor.host_calls import CallHandler, refusal, resolve_offer, to_reply
-from deepmath_executor.preflight import predicts_errors_of, preflight_result
 from deepmath_executor.snippet_limits import resolve_limits
 from deepmath_executor.snippet_records import SnippetRecords
 from deepmath_executor.snippet_slots import SnippetSlot
@@ -44,7 +43,6 @@ class SandboxSession:
         self._config = config
         self._caller = caller
         self._name = opening.session_id
-        self._preflight = config.preflight and predicts_errors_of(pool.versions)
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
         self._fresh = True
@@ -71,14 +69,11 @@ class SandboxSession:
         self._fresh = True
         return self._sandbox
 
-    async def run(
-        self, request: pb.RunSnippet, alone: bool = False, call_client: CallHandler | None = None
-    ) -> pb.SnippetResult:
+    async def run(self, request: pb.RunSnippet, call_client: CallHandler | None = None) -> pb.SnippetResult:
         """Run the next snippet, or return the last result again if its sequence number is repeated.
 
         Args:
             request: The snippet.
-            alone: Whether no other snippet follows in this session.
             call_client: Forwards a host call to the client; None if the snippet may make none.
 
         Raises:
@@ -100,26 +95,18 @@ class SandboxSession:
         )
         self._call_client = call_client
         with tracing.span("snippet", parent=request.traceparent) as span:
-            self._last = await self._run_when_admitted(snippet, arrived, alone)
+            self._last = await self._run_when_admitted(snippet, arrived)
             _annotate(span, self._last)
         return self._last
 
-    async def _run_when_admitted(self, snippet: Snippet, arrived: float, alone: bool) -> pb.SnippetResult:
+    async def _run_when_admitted(self, snippet: Snippet, arrived: float) -> pb.SnippetResult:
         await self._admission.throttle(self._caller)
-        record = (self._caller, self._name, snippet.code, snippet.limits)
-        refused = None
-        if self._preflight:
-            refused = preflight_result(snippet.code, snippet.sequence, snippet.limits.output_bytes, alone)
-        if refused is not None:
-            refused.usage.queue_ms = 1e3 * (time.monotonic() - arrived)
-            self._records.snippet_refused(*record, refused)
-            return refused
         async with self._admission.slots.hold(self._caller) as slot:
             result = pb.SnippetResult(sequence=snippet.sequence)
             try:
                 result = await self._run_in_sandbox(snippet, arrived, slot)
             finally:  # also when the client disconnects: no code runs unrecorded
-                self._records.snippet_ran(*record, result)
+                self._records.snippet_ran(self._caller, self._name, snippet.code, snippet.limits, result)
         return result
 
     async def _run_in_sandbox(self, snippet: Snippet, arrived: float, slot: SnippetSlot) -> pb.SnippetResult:

@@ -16,13 +16,6 @@ class SnippetRecords:
     audit: AuditLog
     metrics: ExecutorMetrics
 
-    def snippet_refused(
-        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult
-    ) -> None:
-        """Record a snippet that preflight refused."""
-        self.audit.record(caller, session, code, limits, result)
-        self.metrics.snippet_refused(result)
-
     def snippet_ran(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
         """Record a snippet that ran, or whose client disconnected while it ran."""
         self.audit.record(caller, session, code, limits, result)
