@@ -24,7 +24,7 @@ _MARKS = {
 }
 
 
-def user_path(name: str) -> Path:
+def user_path(name: str | Path) -> Path:
     """Return the path that an option or a setting names, with `~` and `~user` expanded; nothing else is.
 
     Relative paths are relative to the working directory. A `Path` is never expanded again.
@@ -32,6 +32,8 @@ def user_path(name: str) -> Path:
     Raises:
         InvalidRequest: It is empty, a URL, or names an unknown user.
     """
+    if isinstance(name, Path):
+        return name
     if not name or "\0" in name:
         raise InvalidRequest("a path is empty or has a NUL character; give the path of a file or folder")
     if name.startswith("file:"):
@@ -43,13 +45,22 @@ def user_path(name: str) -> Path:
     return Path(found)
 
 
+def expand_home(name: str) -> str:
+    """Return a name that may be a path, such as that of a model, with `~` and `~user` expanded.
+
+    Raises:
+        InvalidRequest: It is a URL of a file, or names an unknown user.
+    """
+    return str(user_path(name)) if name.startswith(("~", "file:")) else name
+
+
 def read_bytes(file: str | Path, limit: int = MAX_TEXT_BYTES) -> bytes:
     """Return the content of `file`, at most `limit` bytes; STDIN is the standard input. A pipe is read to its end.
 
     Raises:
         InvalidRequest: It cannot be read, or is larger.
     """
-    path = user_path(file) if isinstance(file, str) else file
+    path = user_path(file)
     try:
         if file == STDIN:
             content = _stdin().read(limit + 1)
@@ -74,7 +85,7 @@ def read_text(file: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
     Raises:
         InvalidRequest: It cannot be read, or is not such a text. The message names the first bad line and byte.
     """
-    return decode_text(read_bytes(file, limit), str(file))
+    return decode_text(read_bytes(file, limit), name_of(file))
 
 
 def read_source(file: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
@@ -83,7 +94,7 @@ def read_source(file: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
     Raises:
         InvalidRequest: It cannot be read, or is not in that encoding.
     """
-    data, name = read_bytes(file, limit), str(file)
+    data, name = read_bytes(file, limit), name_of(file)
     encoding = "utf-8" if has_wide_mark(data) else _declared_encoding(data, name)
     if encoding.startswith("utf-8"):
         return decode_text(data, name)
@@ -107,8 +118,19 @@ def decode_text(data: bytes, name: str) -> str:
         at = error.start + len(mark)
         line = data.count(b"\n", 0, at) + 1
         where = f"line {line}, byte {at + 1} (0x{data[at]:02x})"
-        advice = f"convert it, such as `iconv -f ISO-8859-1 -t UTF-8 {name}`"
+        advice = "convert it from its encoding, such as with `iconv -f ISO-8859-1 -t UTF-8`"
         raise InvalidRequest(f"{name} is not valid {encoding.upper()}: {where}; {advice}") from None
+
+
+def name_of(file: str | Path) -> str:
+    """Return the name of `file` in messages."""
+    return "the standard input" if file == STDIN else str(file)
+
+
+def text_encoding(start: bytes) -> str:
+    """Return the encoding of a text that starts with these bytes, at least four: one that skips its byte-order mark."""
+    mark = next((mark for mark in _MARKS if start.startswith(mark)), None)
+    return "utf-8" if mark is None else "utf-8-sig" if mark == codecs.BOM_UTF8 else _MARKS[mark][:6]
 
 
 def has_wide_mark(data: bytes) -> bool:

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import time
 import unicodedata
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_text import STEERING, SURROGATE, TEXTS, steers
+from support.linear_time import assert_linear
 
 from deepmath.printable_text import json_line, printable, printable_line
 
@@ -67,12 +67,4 @@ def test_line_is_cut_at_its_limit() -> None:
 @pytest.mark.parametrize("make", [printable, printable_line, json_line])
 @pytest.mark.parametrize("piece", [*STEERING.values(), "\x1b", "\r", "x"])
 def test_time_is_linear(make: Callable[[str], str], piece: str) -> None:
-    def seconds(characters: int) -> float:
-        text = piece * (characters // len(piece))
-        start = time.perf_counter()
-        make(text)
-        return time.perf_counter() - start
-
-    seconds(50_000)
-    short, long = (min(seconds(size) for _ in range(3)) for size in (50_000, 200_000))
-    assert long < 12 * short + 0.01
+    assert_linear(make, piece)

@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from deepmath.access.file_watcher import FileWatcher
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import read_text
+
+_MAX_TOKEN_BYTES = 1 << 20
 
 Scope = Literal["execute", "generate", "update-adapter", "train"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -56,10 +59,10 @@ def read_clients(path: Path) -> Clients:
         InvalidRequest: The file is unreadable or invalid.
     """
     try:
-        return parse_clients(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"cannot read the tokens file {path}: {reason}; `deepmath token` creates one") from None
+        text = read_text(path)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"the tokens file: {error}; `deepmath token` creates one") from None
+    return parse_clients(text, path)
 
 
 def parse_clients(text: str, path: Path) -> Clients:
@@ -105,12 +108,8 @@ def read_token(path: Path) -> str:
     Raises:
         InvalidRequest: The file is unreadable or has no token.
     """
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII"
-        raise InvalidRequest(f"cannot read the token in {path}: {reason}") from None
-    if not token or not token.isprintable() or " " in token:
+    token = read_text(path, _MAX_TOKEN_BYTES).strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise InvalidRequest(f"{path} is not a token file: it must hold only the token that `deepmath token` printed")
     return token
 

@@ -1,14 +1,13 @@
 """Questions from a file of JSON lines."""
 
-import json
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from deepmath.data.dataset_problem import check_escapes
-from deepmath.data.gold_answer import gold_text
+from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.json_rows import parse_json
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import decode_text, has_wide_mark, name_of, read_bytes
 
+_MAX_FILE_BYTES = 1 << 30
 _MAX_LINE_BYTES = 1 << 20
 
 
@@ -26,35 +25,30 @@ def load_questions(file: str) -> list[Question]:
     """Return the questions of `file` (- for stdin), one per non-blank line.
 
     A line is an object with `problem` or `question` and optionally `id` and `answer`, as `deepmath problems` prints it.
+    The problem is a text, or chat messages (see `question_text`).
     An invalid line becomes a question with an error; the other lines are still solved.
 
     Raises:
         InvalidRequest: The file cannot be read or has no questions.
     """
-    try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
+    content, name = read_bytes(file, _MAX_FILE_BYTES), name_of(file)
+    if has_wide_mark(content):
+        content = decode_text(content, name).encode()
     lines = enumerate(content.splitlines(), start=1)
-    questions = [_parse(line, f"{file}, line {number}") for number, line in lines if line.strip()]
+    questions = [_parse(line, f"{name}, line {number}") for number, line in lines if line.strip()]
     if not questions:
-        raise InvalidRequest(f"{file} has no questions; write one JSON object with a `problem` per line")
+        raise InvalidRequest(f"{name} has no questions; write one JSON object with a `problem` per line")
     return questions
 
 
 def _parse(line: bytes, where: str) -> Question:
-    if len(line) > _MAX_LINE_BYTES:
-        return Question("", error=f"{where}: longer than {_MAX_LINE_BYTES} bytes")
     try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return Question("", error=f"{where}: not valid JSON ({error}); write one object with a `problem` per line")
-    text = fields.get("problem", fields.get("question")) if isinstance(fields, dict) else None
-    if not isinstance(text, str):
-        return Question("", error=f"{where}: not an object with a string `problem` or `question`")
-    try:
-        check_escapes(text, f"{where}: the question", prose=True)
-        check_escapes(fields.get("answer"), f"{where}: the answer")
-        return Question(text, str(fields.get("id", "")), gold_text(fields.get("answer")))
+        if len(line) > _MAX_LINE_BYTES:
+            raise InvalidRequest(f"{where}: longer than {_MAX_LINE_BYTES} bytes")
+        fields = parse_json(line, where)
+        if not isinstance(fields, dict) or not fields.keys() & {"problem", "question"}:
+            raise InvalidRequest(f"{where}: not an object with a `problem` or `question`")
+        problem = DatasetProblem.of(fields.get("problem", fields.get("question")), fields.get("answer"), where=where)
+        return Question(problem.text, str(fields.get("id") or ""), problem.answer)
     except InvalidRequest as error:
         return Question("", error=str(error))

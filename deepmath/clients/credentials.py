@@ -9,6 +9,7 @@ from deepmath.access.tls import TlsFiles, watch_tls_files
 from deepmath.access.tokens import watch_token
 from deepmath.errors import InvalidRequest
 from deepmath.rpc.addresses import is_local, is_unix_socket
+from deepmath.user_files import user_path
 
 TLS_VARIABLE, TOKEN_FILE_VARIABLE = "DEEPMATH_TLS", "DEEPMATH_TOKEN_FILE"
 
@@ -48,4 +49,4 @@ def service_options() -> list[str]:
 
 
 def _path_in(variable: str) -> Path | None:
-    return Path(value) if (value := os.environ.get(variable)) else None
+    return user_path(value) if (value := os.environ.get(variable)) else None

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import read_text
 
 # peft's file names.
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -44,6 +45,6 @@ def model_of_adapter(adapter: str) -> str:
     """
     check_adapter(adapter)
     try:
-        return model_name(json.loads((Path(adapter) / ADAPTER_CONFIG).read_text())["base_model_name_or_path"])
+        return model_name(json.loads(read_text(Path(adapter) / ADAPTER_CONFIG))["base_model_name_or_path"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(f"{ADAPTER_CONFIG} in {adapter} has no base_model_name_or_path; add it") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from deepmath.data.gold_answer import gold_text
+from deepmath.data.question_text import question_text
 from deepmath.errors import InvalidRequest
 from deepmath.grading.unescaped_latex import find_unescaped
 
@@ -26,17 +27,20 @@ class DatasetProblem:
         """Return the problem of a row with these cells. `where` is the row's place in a JSON file.
 
         Raises:
-            InvalidRequest: the answer is not text, a number or a list of them, or JSON's escapes have damaged the
-                LaTeX of a row in a JSON file.
+            InvalidRequest: the question is not a text or a chat with one question, the answer is not text, a number or
+                a list of them, or JSON's escapes have damaged the LaTeX of a row in a JSON file.
         """
-        text = _cell_text(question)
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARACTERS]
+        try:
+            text = question_text(question)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{where}: {error}" if where else str(error)) from None
+        digest = hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARACTERS]
         try:
             gold = gold_text(answer)
         except InvalidRequest as error:
             raise InvalidRequest(f"{where or f'problem {text[:40]!r}'}: {error}") from None
         if where:
-            check_escapes(question, f"{where}: the question", prose=True)
+            check_escapes(question if isinstance(question, str) else text, f"{where}: the question", prose=True)
             check_escapes(answer, f"{where}: the answer")
         return cls(digest if own_id is None else str(own_id), text, gold)
 
@@ -53,8 +57,3 @@ def check_escapes(cell: object, where: str, prose: bool = False) -> None:
                 f"{where} has {command} with one backslash, which JSON reads as the escape {command[:2]}; "
                 f'write two: "\\{command}"'
             )
-
-
-def _cell_text(cell: object) -> str:
-    """Return a cell as text."""
-    return "" if cell is None else str(cell).strip()

@@ -8,6 +8,7 @@ from typing import Any
 from deepmath.data.datasets_patches.empty_split import is_empty_split_error
 from deepmath.data.json_rows import DatasetRow, JsonRows
 from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.user_files import decode_text, text_encoding, user_path
 
 _LOADERS = {".csv": "csv", ".parquet": "parquet"}
 _JSON = (".json", ".jsonl")
@@ -41,14 +42,17 @@ class _ArrowRows:
         self.columns: list[str] = list(dataset.column_names)
 
     def rows(self, columns: list[str]) -> Iterator[DatasetRow]:
-        for batch in self._dataset.select_columns(columns).iter(batch_size=_BATCH_ROWS):
-            for values in zip(*(batch[column] for column in columns), strict=True):
-                yield DatasetRow(zip(columns, values, strict=True))
+        try:
+            for batch in self._dataset.select_columns(columns).iter(batch_size=_BATCH_ROWS):
+                for values in zip(*(batch[column] for column in columns), strict=True):
+                    yield DatasetRow(zip(columns, values, strict=True))
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"a text of the dataset is not UTF-8: {error}; save its files as UTF-8") from None
 
 
 def _json_rows(name: str, split: str) -> JsonRows | None:
     """Return the rows of the file `name`, or None if it is no JSON file."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix not in _JSON or not path.is_file():
         return None
     found = JsonRows(path, name)
@@ -70,6 +74,7 @@ def _datasets(name: str) -> Any:
     except ImportError as error:
         raise InvalidRequest(f"the dataset {name} needs the extra `evaluation`: {error}") from None
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs what it raises
     hub_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # each attempt to reach the hub logs a warning
     return datasets
 
@@ -85,7 +90,7 @@ def _load(name: str, subset: str | None, split: str) -> Any:
         ) from None
     except FileNotFoundError as error:  # also how datasets reports a name that the hub does not know
         raise InvalidRequest(f"there is no dataset {name}: {_first_line(error)}") from None
-    except (ValueError, TypeError, OSError, LookupError) as error:
+    except (ValueError, TypeError, OSError, LookupError, csv.Error) as error:
         if is_empty_split_error(error):
             raise InvalidRequest(f"the dataset {name} is empty") from None
         raise InvalidRequest(f"cannot read the split {split} of {name}: {_first_line(error)}") from None
@@ -94,9 +99,11 @@ def _load(name: str, subset: str | None, split: str) -> Any:
 
 
 def _load_any_format(datasets: Any, name: str, subset: str | None, split: str) -> Any:
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         return _load_file(datasets, path, name, split)
+    if path.exists() and not path.is_dir():
+        raise InvalidRequest(f"cannot read {name}: it is a pipe or a device; give a file or a folder")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(path))
         if not isinstance(saved, dict):
@@ -114,17 +121,25 @@ def _load_file(datasets: Any, path: Path, name: str, split: str) -> Any:
         raise InvalidRequest(f"cannot read {name}; give a file that ends in {', '.join(sorted((*_LOADERS, *_JSON)))}")
     if not path.stat().st_size:
         raise InvalidRequest(f"the dataset {name} is empty")
-    options = _csv_options(datasets, path) if loader == "csv" else {}
     _, bracket, rows = split.partition("[")  # `test[:100]`
-    return datasets.load_dataset(loader, data_files={"train": str(path)}, split=f"train{bracket}{rows}", **options)
+    files, split = {"train": str(path)}, f"train{bracket}{rows}"
+    if loader != "csv":
+        return datasets.load_dataset(loader, data_files=files, split=split)
+    try:
+        return datasets.load_dataset(loader, data_files=files, split=split, **_csv_options(datasets, path))
+    except (UnicodeError, csv.Error):
+        decode_text(path.read_bytes(), name)  # its message has the place
+        raise
 
 
 def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
     """Return options that read every CSV cell as text: as a number, a long answer would lose digits."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open("rb") as file:
+        encoding = text_encoding(file.read(4))
+    with path.open(newline="", encoding=encoding) as file:
         header = next(csv.reader(file), [])
     features = datasets.Features({column: datasets.Value("string") for column in header})
-    return {"features": features, "keep_default_na": False}
+    return {"features": features, "keep_default_na": False, "encoding": encoding}
 
 
 def _first_line(error: BaseException) -> str:

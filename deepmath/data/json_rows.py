@@ -5,13 +5,15 @@ list in the next. Errors name the line.
 """
 
 import codecs
+import io
 import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import decode_text, has_wide_mark
 
 _MAX_LINE_BYTES = 64 << 20
 
@@ -51,12 +53,21 @@ class JsonRows:
                 found.where = row.where
                 yield found
 
-    def _all(self) -> Iterator[DatasetRow]:
+    def _open(self) -> BinaryIO:
+        """Return the file, as UTF-8."""
         try:
             file = self._path.open("rb")
         except OSError as error:
             raise InvalidRequest(f"cannot read {self._name}: {error.strerror}") from None
+        if not has_wide_mark(file.read(4)):
+            file.seek(0)
+            return file
         with file:
+            file.seek(0)
+            return io.BytesIO(decode_text(file.read(), self._name).encode())
+
+    def _all(self) -> Iterator[DatasetRow]:
+        with self._open() as file:
             is_array = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
             file.seek(0)
             if is_array:
@@ -83,8 +94,9 @@ def parse_json(content: bytes, where: str) -> object:
     """
     try:
         return json.loads(content.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{where} is not UTF-8; save the file as UTF-8") from None
+    except UnicodeDecodeError as error:
+        place = f"byte {error.start + 1} is 0x{error.object[error.start]:02x}"
+        raise InvalidRequest(f"{where} is not UTF-8 ({place}); save the file as UTF-8") from None
     except RecursionError:
         raise InvalidRequest(f"{where} is not valid JSON: it is nested too deeply") from None
     except json.JSONDecodeError as error:

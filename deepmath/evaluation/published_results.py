@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import decode_text
 
 PUBLISHED_FILE: Traversable = files("deepmath.evaluation") / "published.json"
 """Intel's published results of DeepMath, which are package data."""
@@ -45,7 +46,7 @@ def read_published(file: Path | Traversable = PUBLISHED_FILE) -> PublishedResult
         InvalidRequest: the file is unreadable or malformed.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(decode_text(file.read_bytes(), str(file)))
         return PublishedResults(
             str(values["source"]),
             str(values.get("note") or ""),

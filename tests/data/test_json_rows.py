@@ -70,7 +70,7 @@ def test_row_names_its_place(tmp_path: Path) -> None:
     [
         (rb'{"answer": "\sqrt{2}"}', r'line 1 is not valid JSON: .*a backslash is written twice in JSON: "\\\\sqrt'),
         (b'{"answer": 1}\n{"answer": "\xe9"}', "line 2 is not UTF-8"),
-        ('{"answer": 1}'.encode("utf-16"), "line 1 is not UTF-8"),
+        ('{"answer": 1}'.encode("utf-16-le"), "line 1 is not valid JSON"),
         (b"[1]", "entry 1 is not an object"),
         (b'{"answer": 1}\n"1"', "line 2 is not an object"),
         (b'{"answer": ' + b"[" * 100_000, "line 1 is not valid JSON: it is nested too deeply"),

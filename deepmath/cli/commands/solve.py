@@ -26,6 +26,7 @@ from deepmath.cli.shared_options import (
     check_generator_options,
 )
 from deepmath.cli.solve_result import SolveResult
+from deepmath.data.question_text import question_text
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -102,9 +103,9 @@ def solve(
 
 
 def _checked_question(text: str) -> Question:
-    if not text.strip():
+    if not (question := question_text(text)):
         raise InvalidRequest("the question is empty; write the problem to solve")
-    return Question(text)
+    return Question(question)
 
 
 def _milliseconds(seconds: float | None) -> int | None:
