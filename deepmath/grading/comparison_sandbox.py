@@ -88,10 +88,13 @@ class ComparisonSandbox:
         Raises:
             Unavailable: No sandbox could be started.
         """
+        return await self.run(f"import {_PROGRAM} as program\nprogram.reply({json.dumps(texts)!a})")
+
+    async def run(self, code: str) -> pb.SnippetResult:
+        """Return the result of `code` in a sandbox of its own, as `compare` does."""
         if self._pool is None:
             raise CancelledError
-        request = ascii(json.dumps(texts))
-        return await self._pool.run(f"import {_PROGRAM} as program\nprogram.reply({request})", self._limits)
+        return await self._pool.run(code, self._limits)
 
     def close(self) -> None:
         """Kill every sandbox and cancel what was submitted. From any thread."""

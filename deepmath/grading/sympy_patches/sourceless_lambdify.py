@@ -6,20 +6,19 @@ The replacement walks the tree instead. It knows arithmetic, which is what sums 
 polynomials (`rootoftools`) need. Anything else raises NotImplementedError, at which sympy takes another way.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import add, mul
 from typing import Any
+
+from deepmath.grading.sympy_patches.loaded_functions import replace_function
 
 
 def replace_lambdify() -> None:
     """Replace `lambdify` in every loaded module, and for those that are loaded later."""
     from sympy.utilities import lambdify as original
 
-    for module in tuple(sys.modules.values()):
-        if getattr(module, "lambdify", None) is original:
-            vars(module)["lambdify"] = lambdify
+    replace_function(original, lambdify)
 
 
 def lambdify(arguments: Any, expression: Any, *_: Any, printer: Any = None, **__: Any) -> Callable[..., Any]:

@@ -9,6 +9,8 @@ refuses anything else.
 from fractions import Fraction
 from typing import Any
 
+from deepmath.grading.sympy_patches.loaded_functions import replace_function
+
 
 def parse_numbers_without_source() -> None:
     """Make math-verify's parser create numbers itself, and sympy's parser refuse anything but fractions."""
@@ -18,7 +20,7 @@ def parse_numbers_without_source() -> None:
 
     vars(latex2sympy2)["convert_number"] = _grouped_number
     latex2sympy2._Latex2Sympy.parse_number = lambda _, text: number(text)
-    vars(sympy_parser)["parse_expr"] = _fraction
+    replace_function(sympy_parser.parse_expr, _fraction)
 
 
 def number(text: str) -> Any:
