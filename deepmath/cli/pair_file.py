@@ -37,7 +37,7 @@ class AnswerPair:
         Raises:
             InvalidRequest: one of them is an object or a list in a list.
         """
-        text = gold_text(answer)
+        text = answer if isinstance(answer, str) else gold_text(answer)
         return cls(gold, answer, gold_text(gold), extract_boxed(text) or text)
 
 

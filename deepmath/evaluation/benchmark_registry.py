@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
 
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.user_files import user_path
 
 _SYNTHETIC_PROBLEMS = 200
 _SYNTHETIC_SEED = 2025  # not a default seed of training or its evaluations
@@ -63,18 +63,19 @@ class Benchmark:
                     f"{error}. To download {self.name}: `hf download --repo-type dataset {split.dataset}`. To evaluate "
                     f"a copy in a folder: `--benchmark {self.name}=FOLDER`"
                 ) from None
-            wanted = [self.problem, self.answer, *([self.id] if self.id else []), *self.filters]
+            problem = self.problem
+            if problem not in dataset.columns and "question" in dataset.columns:
+                problem = "question"
+            wanted = [problem, self.answer, *([self.id] if self.id else []), *self.filters]
             if missing := [column for column in wanted if column not in dataset.columns]:
                 raise InvalidRequest(
                     f"{split.dataset} has no column {', '.join(missing)}; it has {', '.join(dataset.columns)}"
                 )
-            yield from self._matching(dataset.rows(wanted))
+            yield from self._matching(dataset.rows(wanted), problem)
 
-    def _matching(self, rows: Iterable[DatasetRow]) -> Iterator[DatasetProblem]:
+    def _matching(self, rows: Iterable[DatasetRow], column: str) -> Iterator[DatasetProblem]:
         for row in rows:
-            problem = DatasetProblem.of(
-                row[self.problem], row[self.answer], row[self.id] if self.id else None, row.where
-            )
+            problem = DatasetProblem.of(row[column], row[self.answer], row[self.id] if self.id else None, row.where)
             if problem.text and all(str(row[column] or "") == value for column, value in self.filters.items()):
                 yield problem
 
@@ -123,11 +124,12 @@ def find_benchmark(name: str) -> Benchmark:
     if known in BENCHMARKS:
         found = BENCHMARKS[known]
         return replace(found, splits=tuple(replace(split, dataset=copy) for split in found.splits)) if copy else found
-    if not Path(name).exists() and "/" not in name:
+    path = user_path(name)
+    if not path.exists() and "/" not in name:
         near = get_close_matches(known, BENCHMARKS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(BENCHMARKS)}"
         raise InvalidRequest(f"{name!r} is neither a benchmark nor a file; {hint}")
-    return Benchmark(Path(name).stem if Path(name).exists() else name, (BenchmarkSplit(name),))
+    return Benchmark(path.stem if path.exists() else name, (BenchmarkSplit(name),))
 
 
 def _unique(problems: Iterable[DatasetProblem]) -> Iterator[DatasetProblem]:

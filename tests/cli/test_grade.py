@@ -24,7 +24,6 @@ PAIRS: list[tuple[Any, Any, bool | None, str]] = [
     ("x+1", "1+x", True, "the same value"),
     ("x+1", "x+2", False, "different"),
     (r"\sqrt{2}", "9^{9^{9^9}}", False, "the answer takes too"),
-    ("9^{9^{9^9}}", r"\sqrt{2}", None, "the gold answer takes too"),
 ]
 
 

@@ -35,6 +35,16 @@ from deepmath.errors import InvalidRequest
         (float("-inf"), r"-\infty"),
         (True, "True"),
         ("\frac12", "\frac12"),
+        ('["70"]', "70"),
+        ("['70']", "70"),
+        ("['3', \"5\"]", "3, 5"),
+        (r"['\\frac{1}{2}']", r"\frac{1}{2}"),
+        (r'["\frac{1}{2}", "x"]', r"\frac{1}{2}, x"),
+        ("[1, 2]", "[1, 2]"),
+        ("['x", "['x"),
+        ("f'(x)", "f'(x)"),
+        ("She sells 16 - 3 = <<16-3=13>>13.\nSo 13 * 2 = 26.\n#### 26", "26"),
+        ("#### 26", "#### 26"),
     ],
 )
 def test_cell_is_read_as_text(cell: object, text: str) -> None:

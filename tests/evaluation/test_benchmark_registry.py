@@ -70,6 +70,11 @@ def test_file_is_a_benchmark_named_after_it(tmp_path: Path) -> None:
     assert len(found.problems(limit=1)) == 1
 
 
+def test_file_with_questions_and_solutions_like_gsm8k_is_a_benchmark(tmp_path: Path) -> None:
+    file = write(tmp_path, {"question": "How many?", "answer": "She has 2 * 3 = <<2*3=6>>6.\n#### 6"})
+    assert [(one.text, one.answer) for one in find_benchmark(str(file)).problems()] == [("How many?", "6")]
+
+
 def test_synthetic_problems_are_reproducible() -> None:
     assert find_benchmark("synthetic").problems(5) == find_benchmark("synthetic").problems()[:5]
 
@@ -83,8 +88,8 @@ def test_unknown_name_is_rejected_with_alternatives(name: str, hint: str) -> Non
 
 
 def test_missing_column_is_reported_with_the_existing_ones(tmp_path: Path) -> None:
-    file = write(tmp_path, {"question": "1?", "answer": "1"})
-    with pytest.raises(InvalidRequest, match="no column problem; it has question, answer"):
+    file = write(tmp_path, {"text": "1?", "answer": "1"})
+    with pytest.raises(InvalidRequest, match="no column problem; it has text, answer"):
         find_benchmark(str(file)).problems()
 
 
