@@ -134,6 +134,13 @@ FORGED_JSON = _FORGED + (
 )
 FORGED_NESTED = _FORGED + "send(b'[' * 4_700_000)\nwhile True: pass"
 
+# In the present form of an answer: fields, each with its name and its text after their lengths.
+FORGED_VALUE = _FORGED + (
+    "def field(name, text): return len(name).to_bytes(1, 'big') + name + len(text).to_bytes(4, 'big') + text\n"
+    "send(field(b'sequence', b'1') + field(b'outcome', b'OK') + field(b'dropped', b'0')\n"
+    "    + field(b'value', b'\\xff' * (256 << 10)))\nwhile True: pass"
+)
+
 FLOODS: dict[str, Flood] = {
     "same": in_one_session("1 + 1"),
     "fresh_sessions": in_fresh_sessions("1 + 1"),
@@ -143,6 +150,7 @@ FLOODS: dict[str, Flood] = {
     "refused_imports": in_one_session("import os"),
     "forged_json": in_fresh_sessions(FORGED_JSON, output_bytes=LARGEST_OUTPUT),
     "forged_nested": in_fresh_sessions(FORGED_NESTED, output_bytes=LARGEST_OUTPUT),
+    "forged_value": in_fresh_sessions(FORGED_VALUE, output_bytes=LARGEST_OUTPUT),
     "long_values": in_one_session("'\\1' * 300_000", output_bytes=LARGEST_OUTPUT),
     "long_exceptions": in_one_session("raise ValueError('\\1' * 300_000)", output_bytes=LARGEST_OUTPUT),
     "long_output": in_one_session("print('x' * 8_000_000)", output_bytes=LARGEST_OUTPUT),

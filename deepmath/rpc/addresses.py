@@ -1,6 +1,9 @@
 """Properties of the addresses that services listen on and clients connect to."""
 
 import ipaddress
+import re
+
+_SCHEME = re.compile(r"[a-z0-9+.-]+:.*:")  # `ipv4:HOST:PORT` and the like, which clients resolve
 
 
 def is_host_and_port(address: str) -> bool:
@@ -10,8 +13,17 @@ def is_host_and_port(address: str) -> bool:
 
 
 def is_unix_socket(address: str) -> bool:
-    """Whether `address` is a unix socket, which is plaintext and protected by the permissions of its folder."""
-    return address.startswith(("unix:", "unix-abstract:"))
+    """Whether `address` is a unix socket in the file system, protected by the permissions of the file and its folder.
+
+    Abstract ones are not: any process of this machine can connect to one, or take its name.
+    """
+    scheme, _, path = address.partition(":")
+    return scheme == "unix" and bool(path.strip("/")) and path[0] != "@"
+
+
+def is_listen_address(address: str) -> bool:
+    """Whether `address` is one of the kinds that services listen on: HOST:PORT or unix:PATH."""
+    return is_unix_socket(address) or (is_host_and_port(address) and not _SCHEME.match(address))
 
 
 def is_local(address: str) -> bool:

@@ -168,7 +168,7 @@ async def test_any_bytes_on_any_descriptor_affect_only_the_snippet(small_executo
 
 
 any_texts = st.text(max_size=20) | st.text(st.characters(categories=["Cs"]), max_size=3)
-answers = st.fixed_dictionaries(
+answers: st.SearchStrategy[dict[str, str | int]] = st.fixed_dictionaries(
     {"sequence": st.just(1), "outcome": st.sampled_from(["OK", "EXCEPTION", "OUT_OF_MEMORY", "INTERRUPTED"])},
     optional={
         "value": any_texts,

@@ -77,8 +77,9 @@ def test_frame_over_the_limit_is_rejected_by_its_header() -> None:
 def test_longest_frame_fits_texts_at_their_limit(text) -> None:
     limit = 100_000
     whole, _ = cut(text * limit, limit)
-    description = {"exception": "E" * 256, "message": whole, "traceback": cut(whole, 16 << 10)[0]}
-    for parts in (description, {"value": whole, "dropped": 2**62}):
+    description: dict[str, str | int] = {"exception": "E" * 256, "message": whole, "traceback": cut(whole, 16 << 10)[0]}
+    value: dict[str, str | int] = {"value": whole, "dropped": 2**62}
+    for parts in (description, value):
         frame = encode({"sequence": 2**64 - 1, "outcome": "OUT_OF_MEMORY", **parts})
         assert len(frame) <= longest_frame(limit)
         assert Decoder().feed(frame, len(frame)) is not None

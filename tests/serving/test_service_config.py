@@ -102,3 +102,15 @@ def test_broken_file_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: P
     path = tmp_path / "config.toml"
     path.write_text("max_sessions = = 1\n")
     assert "cannot read" in rejection(capsys, "--config", str(path))
+
+
+@pytest.mark.parametrize("address", ["unix-abstract:x", "unix-abstract:%00x", "unix:@x"])
+def test_abstract_socket_is_refused(capsys: pytest.CaptureFixture[str], address: str) -> None:
+    assert "no permissions protect an abstract socket" in rejection(capsys, "--listen", address)
+
+
+@pytest.mark.parametrize(
+    "address", ["vsock:3:7301", "xds:x", "ipv4:127.0.0.1:1", "dns:///localhost:1", "7301", "unix:"]
+)
+def test_address_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str], address: str) -> None:
+    assert "give HOST:PORT or unix:PATH" in rejection(capsys, "--listen", address)
