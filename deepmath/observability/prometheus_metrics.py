@@ -1,21 +1,18 @@
-"""Prometheus metrics that all services share: naming, buckets, RPC counts, and the HTTP endpoint for scrapes.
+"""Prometheus metrics that all services share: naming, buckets and RPC counts.
 
 Names are `deepmath_<service>_<what>_<unit>`. No label takes a value that a client can choose.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from deepmath import __version__
-from deepmath.errors import Unavailable
 from deepmath.observability.logs import lost_lines
-from deepmath.observability.standard_streams import announce
 
 UP_TO_A_SECOND = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 UP_TO_MINUTES = (*UP_TO_A_SECOND, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
@@ -101,29 +98,3 @@ class _LoopCollector(Collector):
 
     async def _in_loop(self) -> list[Metric]:
         return list(self._read())
-
-
-@asynccontextmanager
-async def serve_metrics(registry: CollectorRegistry, listen: str) -> AsyncIterator[None]:
-    """Serve the metrics by HTTP on `listen` (HOST:PORT) for the duration of the block; an empty address serves none.
-
-    Raises:
-        Unavailable: The address cannot be bound.
-    """
-    if not listen:
-        yield
-        return
-    host, _, port = listen.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
-    except OSError as error:
-        raise Unavailable(
-            f"cannot serve metrics on {listen}: {error.strerror}; choose another address with --metrics-listen"
-        ) from error
-    announce(f"metrics on {host}:{server.server_port}")
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(server.shutdown)
-        server.server_close()
-        thread.join()

@@ -1,4 +1,4 @@
-"""Wrapping of gRPC method handlers in a context manager, for server interceptors."""
+"""Wrapping of gRPC method handlers for server interceptors: in a context manager, and ahead of the request."""
 
 from __future__ import annotations  # grpc's classes are generic in their stubs only
 
@@ -29,6 +29,42 @@ def wrap_handler(handler: Any, surround: Surroundings) -> grpc.RpcMethodHandler[
     method = getattr(handler, kind)
     wrap = _wrap_generator if inspect.isasyncgenfunction(method) else _wrap_coroutine
     return construct(wrap(method, surround), handler.request_deserializer, handler.response_serializer)
+
+
+Receive = Callable[[Any], Awaitable[Any]]
+"""Returns the only request of a call, given its servicer context."""
+
+
+def defer_request(handler: Any, receive: Receive) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return `handler` as one that starts before its request has arrived, and gets it from `receive`.
+
+    gRPC receives the request of a unary call before it starts the handler, and so before any interceptor's code around
+    the handler. To gRPC the returned handler takes a stream; on the wire the two are the same. A handler that takes a
+    stream is returned as it is.
+    """
+    if handler.request_streaming:
+        streaming: grpc.RpcMethodHandler[Any, Any] = handler
+        return streaming
+    kind, _ = _CONSTRUCTORS[False, handler.response_streaming]
+    _, construct = _CONSTRUCTORS[True, handler.response_streaming]
+    method = getattr(handler, kind)
+    defer = _defer_generator if inspect.isasyncgenfunction(method) else _defer_coroutine
+    return construct(defer(method, receive), handler.request_deserializer, handler.response_serializer)
+
+
+def _defer_coroutine(method: Callable[..., Awaitable[Any]], receive: Receive) -> Callable[..., Awaitable[Any]]:
+    async def deferred(_: Any, context: Any) -> Any:
+        return await method(await receive(context), context)
+
+    return deferred
+
+
+def _defer_generator(method: Callable[..., AsyncIterator[Any]], receive: Receive) -> Callable[..., AsyncIterator[Any]]:
+    async def deferred(_: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in method(await receive(context), context):
+            yield response
+
+    return deferred
 
 
 def _wrap_coroutine(method: Callable[..., Awaitable[Any]], surround: Surroundings) -> Callable[..., Awaitable[Any]]:

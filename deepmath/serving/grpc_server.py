@@ -4,10 +4,12 @@ from __future__ import annotations  # grpc's classes are generic in their stubs 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from deepmath.access.access_interceptor import AccessInterceptor
@@ -16,8 +18,10 @@ from deepmath.errors import Unavailable
 from deepmath.observability.call_interceptor import CallInterceptor
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.rpc.addresses import is_local, is_unix_socket
-from deepmath.serving.connection_limits import connection_options
+from deepmath.serving.connection_limits import connection_options, health_connection_options
 from deepmath.serving.error_interceptor import ErrorInterceptor
+from deepmath.serving.health_service import HealthService
+from deepmath.serving.request_interceptor import RequestInterceptor
 from deepmath.serving.service_config import ServiceConfig
 
 log = logging.getLogger(__name__)
@@ -36,11 +40,11 @@ class GrpcServer:
     def __init__(
         self,
         servers: Sequence[grpc.aio.Server],
-        health_servicer: health.aio.HealthServicer,
+        health_service: HealthService,
         address: str,
         health_address: str,
     ) -> None:
-        self._servers, self._health_servicer = servers, health_servicer
+        self._servers, self._health_service = servers, health_service
         self.address, self.health_address = address, health_address
 
     @classmethod
@@ -53,14 +57,17 @@ class GrpcServer:
             Unavailable: `config.listen` or `config.health_listen` cannot be bound.
             InvalidRequest: The files of `config.tls` or `config.tokens` are unusable.
         """
+        requests = RequestInterceptor(
+            config.max_unread_bytes, config.max_message_bytes, config.receive_seconds, config.max_calls
+        )
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(metrics), ErrorInterceptor(), AccessInterceptor(config.tokens)],
-            options=[("grpc.max_receive_message_length", config.max_message_bytes), *connection_options(config)],
+            interceptors=[CallInterceptor(metrics), ErrorInterceptor(), AccessInterceptor(config.tokens), requests],
+            options=connection_options(config),
         )
         for register in services.values():
             register(server)
-        health_servicer = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        health_service = HealthService(services)
+        health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         tls = config.tls if not is_unix_socket(config.listen) else None
         address = _bind(server, config.listen, server_credentials(tls) if tls else None)
@@ -68,29 +75,41 @@ class GrpcServer:
             log.warning("%s is served without TLS: anyone who can reach it can call it and read its traffic", address)
         servers, health_address = [server], ""
         if config.health_listen:
-            health_server = grpc.aio.server(options=connection_options(config))
-            health_pb2_grpc.add_HealthServicer_to_server(health_servicer, health_server)
+            health_server = grpc.aio.server(
+                interceptors=[ErrorInterceptor(), requests], options=health_connection_options(config)
+            )
+            health_pb2_grpc.add_HealthServicer_to_server(health_service, health_server)
             health_address = _bind(health_server, config.health_listen)
             servers.append(health_server)
         for one in servers:
             await one.start()
-        for name in ("", *services):
-            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-        return cls(servers, health_servicer, address, health_address)
+        return cls(servers, health_service, address, health_address)
 
-    async def report_not_serving(self) -> None:
+    def report_not_serving(self) -> None:
         """Report NOT_SERVING from now on."""
-        await self._health_servicer.enter_graceful_shutdown()
+        self._health_service.report_not_serving()
 
     async def stop(self, grace_s: float) -> None:
         """Reject new calls, and cancel those still in flight after `grace_s` seconds."""
-        await self.report_not_serving()
+        self.report_not_serving()
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:
     try:
-        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+        with _no_access_for_others():
+            port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise Unavailable(f"cannot listen on {listen}: is it in use, or not an address of this machine?") from error
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+
+@contextmanager
+def _no_access_for_others() -> Iterator[None]:
+    """Let only owner and group connect to a unix socket that is created in the block, whatever the umask permits."""
+    umask = os.umask(0o077)
+    os.umask(umask | 0o007)
+    try:
+        yield
+    finally:
+        os.umask(umask)

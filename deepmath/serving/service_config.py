@@ -21,7 +21,7 @@ from deepmath.access.tokens import read_clients, read_token
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_USAGE
 from deepmath.printable_text import print_error
-from deepmath.rpc.addresses import is_host_and_port, is_local
+from deepmath.rpc.addresses import is_host_and_port, is_listen_address, is_local
 from deepmath.serving.setting_errors import did_you_mean, explain_settings
 
 
@@ -52,8 +52,9 @@ class ServiceConfig(BaseSettings):
     )
     max_connections: int = Field(2000, gt=0, description="Maximum concurrent connections; more are closed.")
     max_streams: int = Field(
-        4096, gt=0, description="Maximum concurrent calls per connection; more wait at the client."
+        1024, gt=0, description="Maximum concurrent calls per connection; more wait at the client."
     )
+    max_calls: int = Field(4096, gt=0, description="Maximum concurrent calls; more are refused with a retry delay.")
     handshake_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="Close a connection that has not completed its handshake by then."
     )
@@ -71,6 +72,12 @@ class ServiceConfig(BaseSettings):
     )
     drain_seconds: float = Field(20.0, ge=0, description="Time for calls in flight to finish after SIGTERM.")
     max_message_bytes: int = Field(4 << 20, gt=0, description="Maximum size of a message from a client, in bytes.")
+    max_unread_bytes: int = Field(
+        64 << 20, gt=0, description="Memory for requests of unary calls that are being received, in bytes."
+    )
+    receive_seconds: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="Time for the request of a unary call to arrive, in seconds."
+    )
     log_level: str = Field(
         "warning", pattern="^(debug|info|warning|error)$", description="Minimum level: debug, info, warning or error."
     )
@@ -105,6 +112,18 @@ class ServiceConfig(BaseSettings):
     @classmethod
     def _token_file_is_usable(cls, file: Path | None) -> Path | None:
         return _checked(file, read_token)
+
+    @field_validator("listen")
+    @classmethod
+    def _is_listen_address(cls, address: str) -> str:
+        if address.startswith(("unix-abstract:", "unix:@")):
+            raise ValueError(
+                f"cannot listen on {address}: no permissions protect an abstract socket from other users of this "
+                "machine; give unix:PATH"
+            )
+        if not is_listen_address(address):
+            raise ValueError(f"cannot listen on {address!r}; give HOST:PORT or unix:PATH")
+        return address
 
     @field_validator("health_listen", "metrics_listen")
     @classmethod

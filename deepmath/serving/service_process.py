@@ -9,7 +9,8 @@ from typing import Any
 
 from deepmath.errors import Unavailable
 from deepmath.exit_codes import EXIT_TERMINATED
-from deepmath.observability.prometheus_metrics import PrometheusMetrics, serve_metrics
+from deepmath.observability.metrics_server import serve_metrics
+from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.observability.standard_streams import announce
 from deepmath.observability.tracing import export_spans
 from deepmath.serving.grpc_server import GrpcServer, Register
@@ -57,7 +58,7 @@ async def serve(
         await _wait_for_first(event.wait() for event in (stop_requested, broken) if event)
         healthy = stop_requested.is_set()
         stop_requested.clear()
-        await server.report_not_serving()
+        server.report_not_serving()
         try:
             await _wait_for_first([drain(), stop_requested.wait()])
             if not stop_requested.is_set():
