@@ -21,17 +21,20 @@ MAX_CHARACTERS = 2000
 
 KNOWN_WORDS = frozenset(
     """
-    and or not if for all any every each where when with such that otherwise in is are integer integers real reals
-    number numbers natural positive negative nonnegative even odd prime rational complex no solution solutions none
-    undefined infinity mod th st nd rd percent yes no true false
+    and or not if for all any every each some where when whenever with such that given provided otherwise except in is
+    are be an the value values of integer integers real reals natural naturals rational rationals complex number numbers
+    positive negative nonnegative non even odd prime no solution solutions none undefined infinity infinitely many mod
+    th st nd rd percent yes true false
     """.split()
 )
-r"""Words that keep their spelling in `\text{}`. A text of several words is known if each of them is."""
+r"""Words with a meaning. They keep their spelling in `\text{}` if nothing but such words, digits and signs is there."""
 
 _OPERATORS = frozenset(
     """
     arsinh arcsinh arcosh arccosh artanh arctanh gcd lcm floor ceil eye zeros ones cols rows diag norm rank trace tr
-    rref hstack vstack nullspace orthogonalize diagonalize eigenvals eigenvects svd lcm sgn sign
+    rref hstack vstack nullspace orthogonalize diagonalize eigenvals eigenvects svd sgn sign
+    sin cos tan cot sec csc sinh cosh tanh coth sech csch arcsin arccos arctan arccot arcsec arccsc
+    exp ln log lg sqrt cbrt abs factorial binomial max min det re im Re Im arg mod
     """.split()
 )
 _ENVIRONMENTS = frozenset(
@@ -44,7 +47,10 @@ _TEXT = frozenset(
     """.split()
 )
 _ACCENTS = frozenset(
-    "bar overline vec overrightarrow hat widehat tilde widetilde dot ddot mathbb mathcal mathfrak mathscr".split()
+    """
+    bar overline vec overrightarrow overarc hat widehat tilde widetilde dot ddot mathbb Bbb mathds mathcal mathfrak
+    mathscr
+    """.split()
 )
 # Commands after which a subscript is an expression, such as the range of a sum, and not a part of a name.
 _WITH_RANGES = frozenset(
@@ -74,7 +80,8 @@ _COMMANDS = (
     sim simeq cong approx propto to rightarrow leftarrow Rightarrow Leftarrow leftrightarrow Leftrightarrow
     longrightarrow implies iff mapsto mid nmid parallel perp therefore because xrightarrow
     langle lfloor lceil lvert lVert lbrace lbrack lgroup rgroup llcorner lrcorner ulcorner urcorner
-    forall exists nexists angle triangle colon dots ldots cdots vdots ddots dotsc dotsb
+    leqq geqq doteq eq And Or pod over hline infin R Z N Q C reals
+    forall exists nexists angle measuredangle triangle colon dots ldots cdots vdots ddots dotsc dotsb
     quad qquad thinspace medspace thickspace negthinspace space displaystyle textstyle scriptstyle nolimits
     """.split()
     )
@@ -93,6 +100,7 @@ _CHARACTERS = {
 _PLAIN = frozenset("+-*/=<>!,:;|&()[]{}~%")
 _ESCAPED = frozenset("{}|,;:!% $&\\")
 _WORD = re.compile(r"w[a-z]")
+_PLAIN_TEXT = re.compile(r"[A-Za-z]+|[\s0-9.,;:()+=/-]+")
 _ONE_LETTER = re.compile(r"\(?([A-Za-z0-9])\)?")
 _NAME = re.compile(r"[A-Za-z0-9]{1,8}")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+|[A-Za-z]|\s+|.", re.DOTALL)
@@ -120,7 +128,7 @@ class NameTable:
         return self._words.setdefault(name, "w" + ascii_lowercase[len(self._words) % len(ascii_lowercase)])
 
 
-class ClosedNames(NameTable):
+class _ClosedNames(NameTable):
     """The names of a text that is closed already, so that nothing is left to replace."""
 
     def word(self, name: str) -> str:
@@ -140,19 +148,25 @@ def close_latex(text: str, names: NameTable) -> str:
     Raises:
         UnreadableLatexError: It is too long, or contains something outside the alphabet.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise UnreadableLatexError("too long")
-    return _Closing(_TOKEN.findall(text), names).run()
+    closed = _close(text, names)
+    check_closed(closed)
+    return closed
 
 
 def check_closed(text: str) -> None:
-    """Check that `text` came from `close_latex`.
+    """Check that `text` is in the closed alphabet, as `close_latex` returns it.
 
     Raises:
-        UnreadableLatexError: It contains a name or a character outside the closed alphabet.
+        UnreadableLatexError: It is not.
     """
-    if close_latex(text, ClosedNames()) != text:
+    if _close(text, _ClosedNames()) != text:
         raise UnreadableLatexError("not in the closed alphabet")
+
+
+def _close(text: str, names: NameTable) -> str:
+    if len(text) > MAX_CHARACTERS:
+        raise UnreadableLatexError("too long")
+    return _Closing(_TOKEN.findall(text), names).run()
 
 
 class _Group(NamedTuple):
@@ -206,7 +220,7 @@ class _Closing:
         if piece == ".":
             self._require(self._is_decimal_point(), "a full stop that is no decimal point")
         elif piece == "'":  # a prime
-            self._require(self._named or self._out[-1:] == [")"], "a quotation mark")
+            self._require(self._named or self._out[-1:] in ([")"], ["}"]), "a quotation mark")
             return self._emit(piece, True)
         else:
             self._require(piece in _PLAIN or piece in "_^" or (piece.isdigit() and piece.isascii()), piece)
@@ -256,8 +270,9 @@ class _Closing:
         return self._pieces[start:stop]
 
     def _text(self, command: str) -> bool:
-        pieces = self._take_argument()
-        key = " ".join("".join(pieces).split())
+        if command == "operatorname" and self._pieces[self._at : self._at + 1] == ["*"]:
+            self._at += 1
+        key = " ".join("".join(self._take_argument()).split())
         if command == "operatorname" and key in _OPERATORS:
             return self._emit(rf"\operatorname{{{key}}}")
         if not key:
@@ -265,7 +280,8 @@ class _Closing:
         if letter := _ONE_LETTER.fullmatch(key):
             return self._emit(rf"\text{{{letter[1]}}}", True)
         key = key.casefold()
-        if any(word not in KNOWN_WORDS for word in key.split()):
+        words = _PLAIN_TEXT.findall(key)
+        if "".join(words) != key or not all(word in KNOWN_WORDS for word in words if word.isalpha()):
             key = self._names.word(key)
         return self._emit(rf"\text{{{key}}}", True)
 
