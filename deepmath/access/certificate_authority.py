@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from deepmath.access.owner_file import OWNER_ONLY, replace_file
 from deepmath.access.tls import CA_CERTIFICATE, CERTIFICATE, KEY
 from deepmath.errors import InvalidRequest
 
@@ -26,7 +27,7 @@ CA_KEY = "ca.key"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _DNS = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _CLOCK_SKEW = timedelta(minutes=5)
-_OWNER_ONLY, _WORLD_READABLE = 0o600, 0o644
+_WORLD_READABLE = 0o644
 
 
 class CertificateAuthority(NamedTuple):
@@ -52,7 +53,7 @@ def create_ca(folder: Path, days: int, force: bool = False) -> None:
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / CA_KEY, _private_pem(key), _OWNER_ONLY)
+    _write(folder / CA_KEY, _private_pem(key), OWNER_ONLY)
     _write(folder / CA_CERTIFICATE, _pem(certificate), _WORLD_READABLE)
 
 
@@ -90,7 +91,7 @@ def issue_certificate(
     )
     _write(target / CA_CERTIFICATE, _pem(ca.certificate), _WORLD_READABLE)
     _write(target / CERTIFICATE, _pem(certificate), _WORLD_READABLE)
-    _write(target / KEY, _private_pem(key), _OWNER_ONLY)
+    _write(target / KEY, _private_pem(key), OWNER_ONLY)
     return target
 
 
@@ -161,13 +162,7 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file atomically; it never exists with a wider mode than `mode`."""
-    new = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(data)
-        new.replace(path)
+        replace_file(path, data, mode)
     except OSError as error:
         raise InvalidRequest(f"cannot write {path}: {error.strerror}") from None

@@ -1,6 +1,5 @@
 """Adds clients to a tokens file, keeping the comments and the layout that people gave it."""
 
-import os
 import re
 import secrets
 from pathlib import Path
@@ -8,13 +7,13 @@ from pathlib import Path
 import tomlkit
 from tomlkit.items import Item, Key, Table
 
+from deepmath.access.owner_file import OWNER_ONLY, replace_file
 from deepmath.access.tokens import TokenClient, parse_clients
 from deepmath.errors import InvalidRequest
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RANDOM_BYTES = 32
 _PREFIX = "deepmath_"  # lets scanners and people recognise a leaked token, for example in a commit
-_OWNER_ONLY = 0o600
 _LIMITS = ("max_calls", "calls_per_second", "burst")
 
 
@@ -80,11 +79,5 @@ def _is_toml_with(text: str, path: Path, clients: dict[str, TokenClient]) -> boo
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file atomically, keeping the permissions of an existing one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = path.stat().st_mode & 0o777 if path.exists() else _OWNER_ONLY
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
+    """Write the file, keeping the permissions of an existing one."""
+    replace_file(path, text.encode(), path.stat().st_mode & 0o777 if path.exists() else OWNER_ONLY)
