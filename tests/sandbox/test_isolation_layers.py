@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.world_readable import open_to_everyone
 
+from deepmath.sandbox.isolation.layers import IsolationLayer, Level, from_status, missing_for
 from deepmath.sandbox.isolation.namespaces import NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,3 +240,36 @@ os.waitpid(child, 0)
 """
     assert run(look.format(dumpable=1)).stdout == "worked\n"
     assert run(look.format(dumpable=0)).stdout == "failed: PermissionError EACCES\n"
+
+
+@pytest.mark.parametrize("users", ["0 0 0 0", "0 65534 65534 65534", "65534 0 65534 65534", "65534 65534 0 65534"])
+@pytest.mark.parametrize("level", ["pod", "full"])
+def test_no_level_accepts_a_sandbox_that_is_root_or_can_become_it(users: str, level: Level) -> None:
+    status = {"Uid": users, "NoNewPrivs": "1", **dict.fromkeys(("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd"), "0")}
+    held = [IsolationLayer(name=name, in_force=True, detail="") for name in ("landlock", "seccomp", "resource_limits")]
+    assert "no unprivileged_user (sandboxes would run as root" in missing_for(level, [*held, *from_status(status)])
+    assert not missing_for(level, [*held, *from_status(status | {"Uid": "65534 65534 65534 65534"})])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as root without capabilities")
+@pytest.mark.parametrize("dropped", ["all", "setuid", "kill"])
+def test_root_that_cannot_become_nobody_starts_no_sandbox(dropped: str) -> None:
+    script = """
+import asyncio
+from deepmath.errors import Unavailable
+from deepmath.sandbox import NOTHING, NativeBackend, SandboxPool
+
+async def main():
+    async with SandboxPool(NativeBackend(level="pod", preload=NOTHING)) as pool:
+        print(await pool.run("1"))
+
+try:
+    asyncio.run(main())
+except Unavailable as error:
+    print(error)
+"""
+    drop = [f"--bounding-set=-{dropped}", f"--inh-caps=-{dropped}"]
+    ended = subprocess.run(
+        ["setpriv", *drop, sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "isolation level 'pod' is not available here: no unprivileged_user (sandboxes would run as" in ended.stdout

@@ -17,22 +17,32 @@ class IsolationLayer(TypedDict):
 
 
 # Without any one of these a snippet could reach the host.
-_REQUIRED_AT_EVERY_LEVEL = ("landlock", "seccomp", "no_new_privileges", "capabilities", "resource_limits")
+_REQUIRED_AT_EVERY_LEVEL = (
+    *("landlock", "seccomp", "no_new_privileges", "capabilities", "unprivileged_user", "resource_limits"),
+)
 # Without a control group the supervisor limits the total memory itself.
 _OPTIONAL = {"cgroup"}
 _CAPABILITY_SETS = ("CapEff", "CapPrm", "CapInh", "CapAmb")
 _SECCOMP_FILTERS = "2"
+_ROOT = (
+    "sandboxes would run as root: start this as another user, or as root with the capabilities KILL, SETGID, SETUID, "
+    "SETPCAP and SYS_RESOURCE and the user 65534 mapped, for sandboxes to become that user"
+)
 
 
 def from_status(status: dict[str, str]) -> list[IsolationLayer]:
     """Return the layers that /proc/PID/status of a sandbox proves, whoever set them up."""
     no_capabilities = all(int(status[name], 16) == 0 for name in _CAPABILITY_SETS)
     no_gain = status["NoNewPrivs"] == "1"
-    user = status["Uid"].split()[0]
+    users = status["Uid"].split()  # real, effective, saved, of the file system
     return [
         IsolationLayer(name="no_new_privileges", in_force=no_gain, detail="exec gains no privileges"),
         IsolationLayer(name="capabilities", in_force=no_capabilities, detail=f"none; bounding set {status['CapBnd']}"),
-        IsolationLayer(name="unprivileged_user", in_force=user != "0", detail=f"uid {user} on the host"),
+        IsolationLayer(
+            name="unprivileged_user",
+            in_force="0" not in users,
+            detail=_ROOT if "0" in users else f"uid {users[0]} on the host",
+        ),
     ]
 
 
