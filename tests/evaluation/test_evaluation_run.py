@@ -33,6 +33,15 @@ def test_samples_are_read_back_unchanged(folder: Path) -> None:
     assert len(list(read_samples(folder))) == 3
 
 
+def test_samples_of_earlier_versions_have_no_reason(folder: Path) -> None:
+    add(folder, SAMPLE, replace(SAMPLE, sample=1, reason="the same value"))
+    file = folder / "samples.jsonl"
+    first, second = file.read_text().splitlines()
+    file.write_text(first.replace(', "reason": ""', "") + "\n" + second + "\n")
+    assert '"reason"' not in file.read_text().splitlines()[0]
+    assert [sample.reason for sample in read_samples(folder)] == ["", "the same value"]
+
+
 def test_torn_line_is_cut_off_and_other_lines_stay_unchanged(folder: Path) -> None:
     add(folder, SAMPLE)
     file = folder / "samples.jsonl"

@@ -55,7 +55,7 @@ def test_answers_in_boxes_have_the_verdicts_of_the_fixture(verifier: Verifier) -
 
 def test_extracted_answers_have_the_verdicts_of_the_fixture(verifier: Verifier) -> None:
     pairs = [[(row["gt"], answer) for answer in row["pred"]] for row in rows("majority_fixture")]
-    assert disagreements(verifier, pairs) == {(72, 7)}
+    assert (72, 7) in disagreements(verifier, pairs) <= MISTAKES.keys()
 
 
 def test_correct_answers_of_the_fixture_vote_together_and_for_nothing_else(verifier: Verifier) -> None:

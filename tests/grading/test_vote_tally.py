@@ -22,6 +22,7 @@ def test_earlier_answer_comes_first_in_a_tie() -> None:
     ("answers", "votes"),
     [
         (["x+1", "7", "1+x", "1+x"], [("1+x", 3), ("7", 1)]),
+        ([r"\sin(2x)", "7", r"2\sin x\cos x"], [(r"\sin(2x)", 2), ("7", 1)]),
         ([r"\frac{\sqrt2}{2}", r"\frac{1}{\sqrt2}", "0"], [(r"\frac{\sqrt2}{2}", 2), ("0", 1)]),
         ([r"x \in [0,1]", "[0,1]"], [(r"x \in [0,1]", 2)]),
         ([r"\text{No}", "no", "Yes"], [(r"\text{No}", 2), ("Yes", 1)]),
