@@ -31,7 +31,7 @@ def descendants() -> set[int]:
 @pytest.fixture(scope="module")
 def verifier() -> Iterator[Verifier]:
     """A verifier that runs a zygote already."""
-    with Verifier(2, 1.0) as verifier:
+    with Verifier(2, 0.5) as verifier:
         verifier.start()
         yield verifier
 
