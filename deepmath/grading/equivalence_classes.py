@@ -12,17 +12,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 
 from deepmath.grading.answer_normalization import CanonicalForm, canonical_form
-from deepmath.grading.exact_comparison import compare_exactly
+from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly
 from deepmath.grading.verdict import Reason, Verdict
 
 AnswerPair = tuple[str, str]
 Verify = Callable[[Sequence[AnswerPair]], Sequence[Verdict]]
 """`Verifier.verify`: the verdicts on (gold, answer) pairs."""
 
-MOST_ANSWERS = 128
+MOST_ANSWERS = 64
 """Different answers per vote that are compared with others: those with the most votes."""
 MOST_LEADERS = 32
 """Classes per vote with which other answers are compared."""
+MOST_SQUARED_CHARACTERS = 30_000_000
+"""Sum over the exact comparisons of a vote of their squared length: 75 000 of short answers, ten of the longest."""
 MOST_COMPARISONS = 512
 """Symbolic comparisons per vote. 32 samples with 32 different answers take 496."""
 MOST_COSTLY = 8
@@ -57,7 +59,7 @@ def _spellings(answers: Iterable[str]) -> list[list[str]]:
     counts = Counter(filter(None, answers))
     groups: dict[CanonicalForm, list[str]] = {}
     for text in sorted(counts, key=lambda text: (-counts[text], text)):
-        groups.setdefault(canonical_form(text), []).append(text)
+        groups.setdefault(canonical_form(text) if len(text) <= MAX_CHARACTERS else text, []).append(text)
     return sorted(groups.values(), key=lambda group: (-sum(counts[text] for text in group), group[0]))
 
 
@@ -88,13 +90,21 @@ def _partition(texts: list[str]) -> _Partition:
     classes: list[list[str]] = []
     rest = texts[MOST_ANSWERS:]
     texts = texts[:MOST_ANSWERS]
-    comparisons, costly = MOST_COMPARISONS, 0
+    characters, comparisons, costly = MOST_SQUARED_CHARACTERS, MOST_COMPARISONS, 0
     alone: set[str] = set()  # answers that no further comparison would help
     while texts and len(classes) < MOST_LEADERS:
         leader, *others = texts
-        exact = {other: compare_exactly(leader, other) for other in others}
-        members = {other for other, same in exact.items() if same}
-        undecided = [other for other, same in exact.items() if same is None and not {leader, other} & alone]
+        members, undecided = set(), []
+        for other in others:
+            cost = (len(leader) + len(other)) ** 2
+            if cost > characters:
+                continue
+            characters -= cost
+            same = compare_exactly(leader, other)
+            if same:
+                members.add(other)
+            elif same is None and other not in alone:
+                undecided.append(other)
         for batch in _batches(undecided):
             if leader in alone or costly >= MOST_COSTLY or comparisons < len(batch):
                 break

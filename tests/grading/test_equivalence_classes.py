@@ -105,6 +105,32 @@ def test_number_of_comparisons_is_bounded(reason: Reason) -> None:
     assert 0 < verify.pairs <= limit
 
 
+LONG_SUM = "+".join(f"x^{{{power}}}" for power in range(120))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [f"{LONG_SUM}+{number}" for number in range(64)],
+        ["9" * 9_000 + str(number) for number in range(1024)],
+        [f"{number}" for number in range(1024)],
+        [r"\frac{1}{" * 70 + str(number) + "}" * 70 for number in range(64)],
+    ],
+    ids=["sums", "too long", "numbers", "fractions"],
+)
+def test_number_of_exact_comparisons_is_bounded(answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def counted(gold: str, answer: str) -> bool | None:
+        compared.append((len(gold) + len(answer)) ** 2)
+        return False
+
+    monkeypatch.setattr(module, "compare_exactly", counted)
+    assert len(classes(answers, None)) == len(answers)
+    assert sum(compared) <= module.MOST_SQUARED_CHARACTERS
+    assert len(compared) <= module.MOST_LEADERS * module.MOST_ANSWERS
+
+
 def test_costly_answer_is_compared_once() -> None:
     asked: list[AnswerPair] = []
 
