@@ -280,9 +280,12 @@ async def test_dashboard_shows_every_metric(exposed) -> None:
     assert ours - {bare(name) for name in shown} == set()
 
 
+COMMON = ("rpcs_total", "rpc_seconds", "build_info", "log_lines_lost_total")
+
+
 async def test_docs_list_exactly_the_exposed_metrics(exposed) -> None:
     documented = set(re.findall(r"^\| `(deepmath_\w+)", DOCS, re.MULTILINE))
-    common = [f"deepmath_executor_{name}" for name in ("rpcs_total", "rpc_seconds", "build_info")]
+    common = [f"deepmath_executor_{name}" for name in COMMON]
     assert documented.issuperset(common)
     documented |= {name.replace("executor", other) for name in common for other in ("generator", "trainer")}
     assert {bare(name) for name in documented} == {bare(name) for name in exposed if name.startswith("deepmath_")}
