@@ -3,48 +3,85 @@
 import re
 from fractions import Fraction
 
+from deepmath.grading.answer_spelling import respell
+
+MAX_CHARACTERS = 1000
+"""Answers of datasets have a few dozen characters. A page of text is not an answer, and is slow to normalize."""
+
 CanonicalForm = Fraction | str
 """The value of a numeric answer, or the normalized text without spaces of any other."""
 
 # LaTeX commands that set their argument as text.
-TEXT_MACRO = r"\\(?:text(?:rm|bf|it|normal)?|mathrm|mbox)\s*"
+TEXT_MACRO = r"\\(?:text(?:rm|bf|it|sf|tt|up|normal)?|mathrm|mathsf|mbox|hbox)\s*"
+_FUNCTIONS = (
+    "sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan|arccot|arctg|tg|ctg|exp|ln|log|lg|gcd|lcm|max|min|"
+    "sgn|sign|det|Re|Im"
+)
 # Substitutions that remove layout and keep the meaning, in order of application.
 _LAYOUT = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
         (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", " "),  # math delimiters: the whole answer counts, not only what they enclose
-        (r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
+        (r"^\s*\*\*(?=[^*])(.*[^*])\*\*\s*$", r"\1"),  # bold in Markdown
+        (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
+        (rf"\\(?:operatorname\*?|mathrm|text|rm)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+        (r"\\lbrace(?![A-Za-z])", r"\\{"),
+        (r"\\rbrace(?![A-Za-z])", r"\\}"),
+        (r"\\[lr]brack(?![A-Za-z])", lambda found: "[" if found[0][1] == "l" else "]"),
+        (r"\\(?:h|v)space\*?\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}|\\(?:no)?limits(?![A-Za-z])", ""),
+        (r"\\(?:thinspace|medspace|thickspace|negthinspace|space|enspace|strut)(?![A-Za-z])", " "),
         (r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators
-        (r"(?<!\\)\\[,;:!\s]|~|\\q?quad(?![A-Za-z])|\\(?:display|text)style(?![A-Za-z])", " "),
+        (r"(?<!\\)\\[,;:!\s]|~|\\q?quad(?![A-Za-z])|\\(?:display|text|script)style(?![A-Za-z])", " "),
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
-        (r"\\(?:boxed|fbox|mathbf|boldsymbol|bm|underline)\s*(?=\{)", ""),
+        (r"\\(?:boxed|fbox|mathbf|mathit|mathnormal|boldsymbol|bm|underline|mathop|ensuremath)\s*(?=\{)", ""),
+        (r"\\(?:bf|it|rm|sf|tt)(?![A-Za-z])", " "),
         (r"\\mathrm\s*(\{\s*[ei]\s*\})", r"\1"),  # the constants e and i, not words
         (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
         (r"\\langle(?![A-Za-z])", "("),
         (r"\\rangle(?![A-Za-z])", ")"),
-        (r"\s*°", r"^\\circ"),
+        (r" ?°", r"^\\circ"),
+        (r"\\mathds|\\Bbb(?![A-Za-z])|\\bold(?![A-Za-z])", r"\\mathbb"),
+        (r"\\([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
         (rf"(?<!\\)%|{TEXT_MACRO}\{{\s*(?:\\?%|percent)\s*\}}|(?<=[\d}}])\s*percent(?![a-z])", r"\\%"),
         (rf"^\s*{TEXT_MACRO}\{{(\s*[+-]?\d[^{{}}]*)\}}", r"\1"),  # a number with its unit, both set as text
         (r"^\s*(?:=|\\approx(?![A-Za-z]))", ""),
         (r"\s+", " "),
     ]
 ]
+_LAST_STOP = re.compile(r"(?:(?<!\.)\.|[\\,;\s])+$")
+_ONE_TEXT = re.compile(r"\"([^\"]*)\"|'([^']*)'")
+_TEXTS = re.compile(r"\s*\[\s*(?:\"[^\"]*\"|'[^']*')(?:\s*,\s*(?:\"[^\"]*\"|'[^']*'))*\s*\]\s*")
 _FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))(?!\d)")
 # Bounded because `Fraction("1e999999999")` and similar input would never return.
 _DECIMAL = r"(?=\.?\d)\d{0,200}(?:\.\d{0,200})?"
 _RATIONAL = re.compile(rf"([+-]?)(?:(\d{{1,200}}) (?=\d+/))?({_DECIMAL})(?:/(\d{{1,200}}))?")
 _REPEATING = re.compile(r"([+-]?)(\d{0,200})\.(\d{0,200})\\(?:overline|bar)\{(\d{1,200})\}")
 _SCIENTIFIC = re.compile(
-    rf"([+-]?{_DECIMAL})(?:[eE]([+-]?\d{{1,3}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,3}})\}}|(\d)))"
+    rf"([+-]?{_DECIMAL})(?:[eE](\d{{1,3}}|[+-]\d{{2,3}})|(?:\\times|\\cdot|\*)10\^(?:\{{([+-]?\d{{1,3}})\}}|(\d)))"
 )
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([ ,])\d{3}(?:\1\d{3})*(?:\.\d+)?")
 
 
 def normalize(answer: str) -> str:
-    """Return `answer` without math delimiters, spacing, fonts and a final full stop."""
+    """Return `answer` in LaTeX, without math delimiters, spacing, fonts and a final full stop.
+
+    An answer that is too long to be one is returned as it is.
+    """
+    answer = answer.strip()
+    if len(answer) > MAX_CHARACTERS:
+        return answer
+    answer = _list_of_texts(respell(answer))
     for pattern, replacement in _LAYOUT:
         answer = pattern.sub(replacement, answer)
-    return answer.strip().rstrip("\\.").strip()
+    answer = _LAST_STOP.sub("", answer.strip()).strip()
+    return answer
+
+
+def _list_of_texts(answer: str) -> str:
+    """Return the elements of a list of texts in Python or JSON, ["70", "1/2"], separated by commas."""
+    if not _TEXTS.fullmatch(answer):
+        return answer
+    return ", ".join(found[1] or found[2] for found in _ONE_TEXT.finditer(answer))
 
 
 def canonical_form(answer: str) -> CanonicalForm:
@@ -52,6 +89,8 @@ def canonical_form(answer: str) -> CanonicalForm:
 
     The text is without spaces, except between digits.
     """
+    if len(answer) > MAX_CHARACTERS and len(answer.strip()) > MAX_CHARACTERS:
+        return answer.strip().rstrip(".")
     text = normalize(answer).removeprefix("\\$").strip()
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")

@@ -41,20 +41,41 @@ _UNITS = {
     }.items()
     for word in words.split()
 }
-# Words that change the value or the meaning of an answer, and are therefore not units.
-_NOT_UNIT = re.compile(
+NOT_UNIT = re.compile(
     r"\b(hundred|thousand|million|billion|trillion|dozen|or|and|more|less|least|most|than|not|if|infinity)\b"
 )
+"""Words that change the value or the meaning of an answer, and are therefore not units."""
 _POWER = r"(?:\s*\^\s*\{?-?\d\}?)?"
 _ONE_UNIT = rf"{TEXT_MACRO}\{{(?!\s*[deijnxyz]\s*\}})[^{{}}]*\}}{_POWER}"  # not the i of 2\mathrm{i}
 _TAKES_UNIT = re.compile(r"[A-Za-z\d)}\]|!]$")
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"
 _UNIT = re.compile(rf"(?:{_DEGREE})?\s*{_ONE_UNIT}(?:\s*(?:/|\\cdot)?\s*{_ONE_UNIT})*$|\s*(?:{_DEGREE}|\\%)$")
 _BARE_UNIT = re.compile(rf"(?<=\d)(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
-_BASE = re.compile(r"(\d+)_(?:\{(\d+)\}|(\d))")
+_BASE = re.compile(rf"\(?(\d+)\)?_(?:\{{(?:{TEXT_MACRO}\{{)?(\w+)\}}?\}}|(\d+)|{TEXT_MACRO}\{{(\w+)\}})")
+_BASE_NAMES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
+    "twelve": "12", "sixteen": "16",
+}  # fmt: skip
 
 
-class Quantity(NamedTuple):
+# Factors to a common unit of the same dimension.
+_FACTORS = {
+    unit: (dimension, Fraction(factor))
+    for dimension, units in {
+        "length": {"mm": "1/1000", "cm": "1/100", "m": "1", "km": "1000"},
+        "imperial length": {"in": "1", "ft": "12", "yd": "36", "mi": "63360"},
+        "mass": {"g": "1", "kg": "1000"},
+        "imperial mass": {"oz": "1", "lb": "16"},
+        "volume": {"ml": "1", "l": "1000"},
+        "time": {"s": "1", "min": "60", "h": "3600", "day": "86400", "week": "604800"},
+        "calendar": {"month": "1", "year": "12"},
+        "money": {"cent": "1", "dollar": "100"},
+    }.items()
+    for unit, factor in units.items()
+}
+
+
+class MeasuredText(NamedTuple):
     """An answer separated from its unit."""
 
     text: str
@@ -62,28 +83,57 @@ class Quantity(NamedTuple):
     """Canonical name, `%` or `base N`; "" if there is no unit, or one that answers do not confuse with others."""
 
 
-def split_unit(answer: str) -> Quantity:
+def conversion(unit: str, other: str) -> Fraction | None:
+    """Return how many of `other` make one of `unit`, or None if these are not units of one dimension.
+
+    Powers of units are converted: a square metre has 10 000 square centimetres.
+    """
+    if " / " in unit and " / " in other:
+        factors = [
+            conversion(*pair) or (Fraction(1) if pair[0] == pair[1] else None)
+            for pair in zip(unit.split(" / "), other.split(" / "), strict=False)
+        ]
+        return factors[0] / factors[1] if len(factors) == 2 and factors[0] and factors[1] else None
+    (name, power), (other_name, other_power) = _with_power(unit), _with_power(other)
+    if not power or power != other_power or name not in _FACTORS or other_name not in _FACTORS:
+        return None
+    (dimension, factor), (other_dimension, other_factor) = _FACTORS[name], _FACTORS[other_name]
+    return (factor / other_factor) ** power if dimension == other_dimension else None
+
+
+def _with_power(unit: str) -> tuple[str, int]:
+    name, _, power = unit.partition(" ")
+    return name, int(power) if power in ("2", "3") else (1 if not power else 0)
+
+
+def split_unit(answer: str) -> MeasuredText:
     """Return the normalized `answer` without its unit, and the unit.
 
     Letters that may be variables are not units: 2t is not a number of tonnes.
     """
     text = normalize(answer)
     if text.startswith("\\$"):
-        return Quantity(text[2:].strip(), "dollar")
+        return MeasuredText(text[2:].strip(), "dollar")
     if found := _BASE.fullmatch(text):
-        return Quantity(found[1], f"base {found[2] or found[3]}")
+        base = found[2] or found[3] or found[4]
+        return MeasuredText(found[1], f"base {_BASE_NAMES.get(base, base)}")
     if found := _UNIT.search(text):
         rest = text[: found.start()].rstrip(" ,")
-        if _TAKES_UNIT.search(rest) and "\\text" not in rest and not _NOT_UNIT.search(found[0]):
-            return Quantity(rest, _canonical_unit(found[0]))
+        if _TAKES_UNIT.search(rest) and "\\text" not in rest and not NOT_UNIT.search(found[0]):
+            return _with_degrees(rest, _canonical_unit(found[0]))
     elif found := _BARE_UNIT.search(text):
         rest, unit = text[: found.start()], found[0]
         is_known = bool(_canonical_unit(unit)) and len(found[2]) > 1
         is_long = bool(found[1]) and all(len(word) >= 4 for word in found[2].split())
         is_number = isinstance(canonical_form(rest), Fraction) or not re.search("[A-Za-z]", rest)
-        if is_number and (is_known or is_long) and not _NOT_UNIT.search(unit):
-            return Quantity(rest, _canonical_unit(unit))
-    return Quantity(text, "")
+        if is_number and (is_known or is_long) and not NOT_UNIT.search(unit):
+            return _with_degrees(rest, _canonical_unit(unit))
+    return MeasuredText(text, "")
+
+
+def _with_degrees(text: str, unit: str) -> MeasuredText:
+    r"""Return a quantity; degrees stay a part of the text, because \sin 60^\circ is not \sin 60."""
+    return MeasuredText(f"{text}^\\circ" if unit == "deg" else text, unit)
 
 
 def _canonical_unit(unit: str) -> str:

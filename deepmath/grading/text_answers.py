@@ -7,6 +7,32 @@ from deepmath.grading.answer_normalization import TEXT_MACRO, normalize
 
 _WORDS = re.compile(r"\(?([A-Za-z][A-Za-z '-]*)\)?")
 _SHORTEST_WORD = 5  # letters from which a lower-case word is no longer read as a product of variables
+_MACRO = re.compile(TEXT_MACRO)
+_ARTICLE = re.compile(r"\b(?:an?|the) ")
+_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)(?![A-Za-z])")
+_PUNCTUATION = re.compile(r"[{}\s,;!?'\"~]|\\(?![A-Za-z])|\.(?!\d)")
+_LONG_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
+_CHOICE = re.compile(rf"(?:{TEXT_MACRO})?\{{?\(?([A-J])\)?(?:[.:)]|\\?\s|\}})*(.*)", re.DOTALL)
+_TIME = re.compile(
+    rf"(\d{{1,2}})(?::|\{{:\}})(\d\d)\s*(?:(?:{TEXT_MACRO}\{{)?\s*([AaPp])\.?\s*[Mm]\.?\s*\}}?)?", re.DOTALL
+)
+_SYNONYMS = {
+    "doesnotexist": "dne",
+    "nosolutions": "nosolution",
+    "therearenosolutions": "nosolution",
+    "thereisnosolution": "nosolution",
+    "infinitelymanysolutions": "infinitelymany",
+    "infinite": "infinitelymany",
+}
+_NUMBERS = {
+    word: str(number)
+    for number, word in enumerate(
+        """
+        zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+        eighteen nineteen twenty
+        """.split()
+    )
+}
 
 
 class TextAnswer(NamedTuple):
@@ -21,6 +47,15 @@ class TextAnswer(NamedTuple):
     """
 
 
+class TimeOfDay(NamedTuple):
+    """A time as on a clock."""
+
+    hour: int
+    minute: int
+    half: str
+    """`a` before noon, `p` after noon, or "" if that is left out."""
+
+
 def text_answer(answer: str) -> TextAnswer:
     """Return the letters of `answer` if it consists of words."""
     text = normalize(answer)
@@ -28,7 +63,47 @@ def text_answer(answer: str) -> TextAnswer:
     found = _WORDS.fullmatch((wrapped[1] if wrapped else text).strip(" .!"))
     if not found or len(found[1]) < 2:
         return TextAnswer("", False)
+    words = _ARTICLE.sub("", f"{found[1]} ".casefold())
     letters = re.sub(r"[^A-Za-z]", "", found[1])
     longest_word = max(map(len, found[1].split()))
     is_certain = bool(wrapped) or letters != letters.lower() or longest_word >= _SHORTEST_WORD
-    return TextAnswer(letters.casefold(), is_certain)
+    key = re.sub(r"[^a-z]", "", words)
+    return TextAnswer(_SYNONYMS.get(key, key), is_certain)
+
+
+def plain_text(answer: str) -> str:
+    """Return the characters that count in an answer with words: without macros, spaces, articles and punctuation."""
+    text = _MACRO.sub(" ", normalize(answer)).casefold()
+    return _PUNCTUATION.sub("", _ORDINAL.sub("", _ARTICLE.sub("", f"{text} ")))
+
+
+def has_words(answer: str) -> bool:
+    r"""Return whether `answer` contains words: letters in \text{} or several letters in a row."""
+    text = normalize(answer)
+    return bool(_MACRO.search(text) or _LONG_WORD.search(text))
+
+
+def number_word(text: str) -> str:
+    """Return the digits of a number in words up to twenty, or `text`."""
+    return _NUMBERS.get(text_answer(text).letters, text)
+
+
+def choice_letter(answer: str) -> tuple[str, str]:
+    """Return the letter and the rest of the answer to a multiple-choice question, (B) 12; two empty texts if it is none."""
+    text = normalize(answer)
+    found = _CHOICE.fullmatch(text)
+    if not found:
+        return "", ""
+    bare = re.fullmatch(r"[A-J]", text.strip("(){} ."))
+    marked = re.match(rf"(?:{TEXT_MACRO}\{{)?\(?[A-J](?:\)|\.(?!\d)|:)", text)
+    return (found[1], found[2].strip()) if bare or marked else ("", "")
+
+
+def time_of_day(answer: str) -> TimeOfDay | None:
+    """Return the time if `answer` is one: 3:05, 3:05 p.m."""
+    text = normalize(answer)
+    unwrapped = re.fullmatch(rf"{TEXT_MACRO}\{{([^{{}}]*)\}}", text)
+    found = _TIME.fullmatch((unwrapped[1] if unwrapped else text).strip())
+    if not found or int(found[1]) > 24 or int(found[2]) > 59:
+        return None
+    return TimeOfDay(int(found[1]), int(found[2]), (found[3] or "").lower())
