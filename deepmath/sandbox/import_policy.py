@@ -1,13 +1,16 @@
 """Import allow-list of snippets.
 
-It gives a model a clear error message; it does not isolate anything. Libraries import freely, because the hook is in
-the builtins of the snippet's own code only.
+It gives a model a clear error message, with the reason and what to do instead; it does not isolate anything. Libraries
+import freely, because the hook is in the builtins of the snippet's own code only.
 """
 
 import builtins
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+from deepmath.sandbox.allowed_modules import describe_modules
+from deepmath.sandbox.refused_modules import find_refusal
 
 Import = Callable[..., ModuleType]
 
@@ -17,7 +20,7 @@ class ImportPolicy:
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = frozenset(allowed) | {"__future__"}
-        self._listing = ", ".join(sorted(allowed)) or "none"
+        self._listing = describe_modules(frozenset(allowed))
         self._import: Import = builtins.__import__
         self.refusal: ImportError | None = None
 
@@ -43,7 +46,9 @@ class ImportPolicy:
         root = name.partition(".")[0]
         if root in self._allowed:
             return None
-        return ImportError(f"module {root!r} may not be imported here; allowed modules: {self._listing}", name=root)
+        entry = find_refusal(root)
+        rest = f": {entry.reason}; {entry.advice}" if entry else f"; allowed modules: {self._listing}"
+        return ImportError(f"module {root!r} may not be imported here{rest}", name=root)
 
     def builtins(self) -> dict[str, Any]:
         """Return a fresh copy of Python's builtins with this policy as `__import__`."""

@@ -6,6 +6,8 @@ import sys
 import warnings
 from dataclasses import dataclass
 
+from deepmath.sandbox.allowed_modules import STANDARD_MODULES
+
 
 @dataclass(frozen=True, slots=True)
 class PreloadSet:
@@ -47,16 +49,17 @@ NOTHING = PreloadSet(())
 """A fast start. The first import of a library in a sandbox then takes its full time."""
 
 MATHS = PreloadSet(
-    modules=tuple(
-        """
-        cmath math random statistics itertools functools collections fractions decimal datetime re string
+    modules=(
+        *(name for name in STANDARD_MODULES if name != "this"),  # its import prints
+        *"""
+        networkx
         numpy numpy.linalg numpy.random numpy.fft numpy.polynomial
         scipy.fft scipy.integrate scipy.interpolate scipy.linalg scipy.optimize scipy.signal scipy.sparse scipy.spatial
         scipy.special scipy.stats
         mpmath sympy sympy.abc sympy.combinatorics sympy.geometry sympy.ntheory sympy.plotting sympy.stats
         sympy.solvers.diophantine encodings.unicode_escape encodings.idna
         linecache traceback
-        """.split()
+        """.split(),
     ),
     warm_up="""
 from sympy import *
@@ -67,4 +70,4 @@ summation(n, (n, 1, 10)), Matrix([[1, 2], [3, 4]]).det(), factorint(360), isprim
 sympify("x**2 + 1"), Rational(1, 3) + sqrt(2), series(exp(x), x, 0, 4), latex(x**2)
 """,
 )
-"""The maths libraries: mpmath, numpy, scipy, sympy."""
+"""The standard modules that snippets may import, and the maths libraries: mpmath, networkx, numpy, scipy, sympy."""

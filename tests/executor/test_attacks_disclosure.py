@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.attacks import is_refused
 from support.executor_process import SECRET
 
 
@@ -56,9 +57,52 @@ async def test_warning_shows_no_host_path(attacker):
     assert "/" not in result.stderr
 
 
-async def test_host_name_is_hidden(small_executor):
-    result = await small_executor.execute("import random\nrandom._os.uname().nodename")
-    assert result.value == "'sandbox'"
+REFUSED = {
+    "system_information": "call(99, ctypes.create_string_buffer(200))",
+    "kernel_and_host_name": "checked(libc.uname(ctypes.create_string_buffer(400)))",
+    "host_name": "load('socket').gethostname()",
+    "load": "os.getloadavg()",
+    "memory": "os.sysconf('SC_PHYS_PAGES')",
+    "disk": "os.statvfs('/')",
+    "disk_by_descriptor": "os.fstatvfs(1)",
+    "priority_of_another_process": "os.getpriority(os.PRIO_PROCESS, os.getppid())",
+    "priority": "os.getpriority(os.PRIO_PROCESS, 0)",
+    "scheduler_of_another_process": "os.sched_getscheduler(os.getppid())",
+    "processors_of_another_process": "os.sched_getaffinity(os.getppid())",
+    "session_of_another_process": "os.getsid(os.getppid())",
+    "group_of_another_process": "os.getpgid(os.getppid())",
+    "clock_of_another_process": "load('time').clock_gettime(~os.getppid() << 3 | 2)",
+    "limits_of_another_process": "load('resource').prlimit(os.getppid(), 0)",
+    "all_ids_of_the_user": "os.getresuid()",
+    "capabilities": "checked(libc.capget(b'\\x22\\x05\\x08\\x20\\0\\0\\0\\0', ctypes.create_string_buffer(24)))",
+    "file_creation_mask": "checked(libc.syscall(95, 0) or None)",
+    "cached_pages": "m = libc.mincore\n"
+    "m.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]\n"
+    "checked(m(id(os) & ~4095, 4096, ctypes.create_string_buffer(8)))",
+    "seccomp_mode": "checked(libc.prctl(21, 0, 0, 0, 0))",
+    "processors_of_the_machine": "open('/sys/devices/system/cpu/present').read()",
+    "uptime": "open('/proc/uptime').read()",
+    "memory_of_the_machine": "open('/proc/meminfo').read()",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_question_about_the_host_is_refused(attacker, name):
+    is_refused(
+        await attacker.run(REFUSED[name]), "OSError", "PermissionError", "FileNotFoundError", "ProcessLookupError"
+    )
+
+
+async def test_host_name_and_kernel_version_are_those_of_every_sandbox(attacker):
+    names = "('Linux', 'sandbox', '5.13', '')"
+    assert (await attacker.run("tuple(os.uname())[:4]")).value == names
+    assert (await attacker.run("tuple(load('platform').uname())[:4]")).value == names
+
+
+async def test_time_zone_of_the_host_is_hidden(attacker):
+    assert (await attacker.run("t = load('time')\nt.tzname[0], t.timezone, t.localtime(0).tm_hour")).value == (
+        "('UTC', 0, 0)"
+    )
 
 
 async def test_process_ids_do_not_reveal_the_number_of_processes(small_executor):

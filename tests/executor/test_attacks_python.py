@@ -94,7 +94,7 @@ SABOTAGE = {
     "exit_handlers": ("sys.modules['atexit'].register(lambda: print(1 / 0))", OK, OK),
     "exit_handlers_hang": (
         "sys.modules['atexit'].register(lambda: any(iter(int, 1)))\nsys.exit(0)",
-        EXCEPTION,
+        OK,
         OK,
     ),
     "exception_hook_hangs": ("sys.excepthook = lambda *a: any(iter(int, 1))\n1 / 0", EXCEPTION, OK),
@@ -125,8 +125,8 @@ SABOTAGE = {
     ),
     "hostile_metaclass_of_a_check": (
         "class M(type):\n"
-        "    def __instancecheck__(c, o): raise SystemExit\n"
-        "    def __subclasscheck__(c, o): raise SystemExit\n"
+        "    def __instancecheck__(c, o): raise SystemExit(1)\n"
+        "    def __subclasscheck__(c, o): raise SystemExit(1)\n"
         "class E(Exception, metaclass=M): pass\n"
         "raise E",
         EXCEPTION,
@@ -244,7 +244,8 @@ DEATHS = {
     "writes_address_0": "ctypes.memset(0, 0, 1)",
     "writes_into_code": "ctypes.memset(ctypes.cast(libc.getpid, ctypes.c_void_p).value, 0, 16)\nlibc.getpid()",
     "calls_address_0": "ctypes.CFUNCTYPE(None)(0)()",
-    "overflows_the_stack": "x = ()\nfor _ in range(2 * 10**6): x = (x,)\nhash(x)",
+    "overflows_the_stack": "load('deepmath.sandbox.inside.recursion_limit')._set(10**9)\n"
+    "def f(n): return sorted([n, n], key=f)\nf(0)",
     "breaks_an_object": "ctypes.memset(id(x := [1]), 0, 16)\nprint(x)",
     "breaks_none": "ctypes.memset(id(None), 255, 16)\nprint(None)",
     "breaks_the_heap": "libc.free(ctypes.c_void_p(id([]) + 8))\nlibc.free(ctypes.c_void_p(1 << 12))",

@@ -140,7 +140,7 @@ async def test_opened_and_info_report_the_same_versions(executor):
     async with executor.session() as session:
         session.stream.cancel()
     info = await executor.stub.GetInfo(pb.GetInfoRequest())
-    assert set(info.versions) == {"python", "numpy", "scipy", "sympy", "mpmath"}
+    assert set(info.versions) == {"python", "numpy", "scipy", "sympy", "mpmath", "networkx"}
     stream = executor.stub.Session()
     await stream.write(pb.SessionRequest(open=pb.OpenSession()))
     assert (await stream.read()).opened.versions_digest == info.versions_digest

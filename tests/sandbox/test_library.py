@@ -20,6 +20,7 @@ from deepmath.sandbox import (
     PreloadSet,
     SandboxPool,
 )
+from deepmath.sandbox.allowed_modules import LIBRARIES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTATION, README = ROOT / "docs" / "sandbox.md", ROOT / "README.md"
@@ -203,7 +204,7 @@ async def test_level_pod_meets_its_own_requirement() -> None:
 
 def test_default_preload_set_may_be_imported_by_snippets() -> None:
     packages = {name.partition(".")[0] for name in MATHS.modules} - sys.stdlib_module_names
-    assert packages == {"mpmath", "numpy", "scipy", "sympy"} <= set(ALLOWED_MODULES)
+    assert packages == set(LIBRARIES) <= set(ALLOWED_MODULES)
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -63,7 +63,12 @@ class HostFunctionProxies:
 
     def _call(self, name: str, arguments: str) -> Any:
         self._number += 1
-        call: dict[str, str | int] = {"sequence": self._sequence, "call": self._number, "function": name, "arguments": arguments}
+        call: dict[str, str | int] = {
+            "sequence": self._sequence,
+            "call": self._number,
+            "function": name,
+            "arguments": arguments,
+        }
         frame = frames.encode(call)
         armed, SoftTimeout.armed = SoftTimeout.armed, False
         try:

@@ -20,7 +20,9 @@ from typing import Any, NoReturn
 from deepmath.rpc import wire_values
 from deepmath.sandbox import bounded_text, frames
 from deepmath.sandbox.import_policy import ImportPolicy
+from deepmath.sandbox.inside import snippet_streams
 from deepmath.sandbox.inside.host_function_proxies import HostFunctionProxies
+from deepmath.sandbox.inside.recursion_limit import RecursionLimit
 from deepmath.sandbox.inside.soft_timeout import SoftTimeout
 from deepmath.sandbox.isolation.lockdown import CONTROL
 from deepmath.sandbox.tracebacks import SNIPPET_FILE_PREFIX, describe, register_source, snippet_filename
@@ -29,12 +31,12 @@ _READY = frames.encode({"ready": 1})
 # Freed when a snippet runs out of memory: room for the result that reports it.
 _RESERVE_BYTES = 8 << 20
 # Kept here because a snippet may patch the modules they come from.
-_os_read, _os_write, _exit, _set_recursion_limit = os.read, os.write, os._exit, sys.setrecursionlimit
+_os_read, _os_write, _exit = os.read, os.write, os._exit
 _flush = io.TextIOWrapper.flush
 
 
 class Runner:
-    """State of one session: its variables, its import policy and the functions it may call."""
+    """State of one session: its variables, its import policy, the functions it may call and its `recursion` limit."""
 
     def __init__(self, allowed_modules: Sequence[str]) -> None:
         self._policy = ImportPolicy(allowed_modules)
@@ -42,8 +44,9 @@ class Runner:
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         self._variables = module.__dict__
-        self._streams = (_text_stream(1), _text_stream(2))
+        self._streams = (snippet_streams.text_stream(1), snippet_streams.text_stream(2))
         self._host = HostFunctionProxies()
+        self.recursion = RecursionLimit()
 
     def run(self, request: frames.Message) -> dict[str, str | int]:
         """Run one snippet and return its result as the message that the supervisor expects."""
@@ -54,10 +57,11 @@ class Runner:
         try:
             value = self._execute_with_timeout(code, filename, json_bytes)
         except BaseException as error:
-            if error is self._host.end and not SoftTimeout.fired:
+            if not SoftTimeout.fired and (error is self._host.end or _is_exit(error)):
                 return {"outcome": "OK"}
             if isinstance(error, MemoryError):
                 self._free_reserve()
+            self.recursion.explain(error)
             outcome = self._outcome(error)
             description = describe(error, limit)
             return {"outcome": outcome, "exception": description.pop("type"), **description}
@@ -83,8 +87,8 @@ class Runner:
         self._host.replace(int(request["sequence"]), json.loads(request.get("host", b"[]")))
         self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
-        self._streams = (_text_stream(1), _text_stream(2))
-        sys.stdout, sys.stderr = self._streams
+        self._streams = (snippet_streams.text_stream(1), snippet_streams.text_stream(2))
+        snippet_streams.install(*self._streams)
         register_source(filename, code)
         if self._reserve is None:
             self._reserve = _reserve_memory()
@@ -123,13 +127,17 @@ class Runner:
         return "POLICY_VIOLATION" if error is self._policy.refusal else "EXCEPTION"
 
 
+def _is_exit(error: BaseException) -> bool:
+    """Whether `error` is `sys.exit()` or `sys.exit(0)`: the end of a program that has not failed."""
+    return type(error) is SystemExit and (error.code is None or (type(error.code) in (int, bool) and error.code == 0))
+
+
 def serve(allowed_modules: Sequence[str]) -> NoReturn:
     """Report that the sandbox is ready, then run requests from CONTROL until the supervisor closes its end."""
     sys.dont_write_bytecode = True
     sys.set_int_max_str_digits(0)  # maths snippets use long integers; the time limit bounds the conversion
     warnings.formatwarning = _format_warning
     runner = Runner(allowed_modules)
-    recursion_limit = sys.getrecursionlimit()
     _rehearse(runner)
     _send(_READY)
     while (request := _receive()) is not None:
@@ -142,7 +150,7 @@ def serve(allowed_modules: Sequence[str]) -> NoReturn:
             runner.flush()
         except MemoryError:
             response = no_memory
-        _set_recursion_limit(recursion_limit)
+        runner.recursion.restore()
         _send(response)
     _exit(0)
 
@@ -182,13 +190,6 @@ def _reserve_memory() -> mmap.mmap | None:
         return mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError:
         return None
-
-
-def _text_stream(descriptor: int) -> io.TextIOWrapper:
-    # Line-buffered, so that printed text is not lost if the process is killed.
-    raw = io.FileIO(descriptor, "w", closefd=False)
-    buffer = io.BufferedWriter(raw)
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _format_warning(

@@ -37,6 +37,7 @@ from typing import Any, NoReturn
 
 from deepmath.sandbox import hugepages
 from deepmath.sandbox.inside import runner, soft_timeout
+from deepmath.sandbox.inside.host_questions import answer_questions
 from deepmath.sandbox.inside.reaper import Reaper
 from deepmath.sandbox.isolation import landlock, namespaces, rootfs, seccomp, syscalls
 from deepmath.sandbox.isolation.layers import IsolationLayer
@@ -144,6 +145,7 @@ def main(
 def _load(preload: PreloadSet, control: socket.socket, huge_pages: bool) -> dict[str, str]:
     if huge_pages:
         hugepages.reserve_arenas()
+    answer_questions()
     try:
         versions = preload.load()
     except Exception as error:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from deepmath.sandbox.isolation import landlock, seccomp, syscalls
 from deepmath.sandbox.isolation.namespaces import NOBODY
+from deepmath.sandbox.isolation.rlimits import STACK_BYTES
 
 CONTROL = 3  # descriptor of the socket to the supervisor
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
@@ -30,7 +31,7 @@ _LIMITS = {
     resource.RLIMIT_MSGQUEUE: 0,
     resource.RLIMIT_NPROC: 0,
     resource.RLIMIT_NOFILE: 64,
-    resource.RLIMIT_STACK: 64 << 20,
+    resource.RLIMIT_STACK: STACK_BYTES,
 }
 
 

@@ -19,6 +19,9 @@ from deepmath.sandbox.isolation.namespaces import NOBODY
 _NUMBERS = {"x86_64": (117, 119), "aarch64": (147, 149)}
 _KEEP = -1
 
+STACK_BYTES = 400 << 20
+"""Stack of a sandbox: room for 100 000 nested calls between Python and C (`inside/recursion_limit.py`)."""
+
 
 def exchange(pid: int, kind: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
     """Return the previous soft and hard limit of `kind` of process `pid`; set `limits` if given.
@@ -34,6 +37,21 @@ def exchange(pid: int, kind: int, limits: tuple[int, int] | None = None) -> tupl
             raise
     with _as_nobody():
         return resource.prlimit(*arguments)
+
+
+@contextmanager
+def large_stack() -> Iterator[None]:
+    """Let programs that this process starts have a stack of STACK_BYTES, or as much as the hard limit allows.
+
+    The kernel reserves the addresses below the stack at exec, by the soft limit of that moment.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 @contextmanager

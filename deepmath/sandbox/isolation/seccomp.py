@@ -8,6 +8,7 @@ import ctypes
 import errno
 import mmap
 import os
+import socket
 
 from deepmath.sandbox.isolation import syscalls
 
@@ -17,12 +18,12 @@ _ALLOWED = """
     brk munmap mremap
     sched_yield set_robust_list rseq
     nanosleep gettimeofday time times getrusage getcpu
-    getrandom uname sysinfo getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
+    getrandom getpid gettid getppid getuid geteuid getgid getegid getgroups getpgrp
     rt_sigreturn sigaltstack restart_syscall exit exit_group
 """.split()
 
 _FATAL = """
-    socket socketpair bind connect listen accept accept4 sendto sendmsg sendmmsg recvmsg recvmmsg
+    socketpair bind connect listen accept accept4 sendto sendmsg sendmmsg recvmsg recvmmsg
     execve execveat ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_open pidfd_getfd
     pidfd_send_signal kill tkill rt_sigqueueinfo rt_tgsigqueueinfo unshare setns
     mount umount2 pivot_root chroot move_mount open_tree fsopen fsmount fsconfig fspick mount_setattr
@@ -33,6 +34,10 @@ _FATAL = """
     settimeofday clock_settime adjtimex clock_adjtime sethostname setdomainname syslog
     mq_open mq_unlink shmget shmat shmctl semget semop semctl msgget msgsnd msgrcv msgctl
 """.split()
+
+# Libraries open sockets of these families to ask about users and network cards; EPERM is an answer to them.
+_ASKING_FAMILIES = (socket.AF_UNIX, socket.AF_NETLINK)
+_FAMILIES = range(46)  # <linux/socket.h>
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_TMPFILE & ~os.O_DIRECTORY
 # <linux/fcntl.h>, <asm-generic/ioctls.h>
@@ -74,6 +79,8 @@ def compile_filter() -> bytes:
         add(pyseccomp.ALLOW, name)
     for name in _FATAL:
         add(pyseccomp.KILL_PROCESS, name)
+    for family in set(_FAMILIES) - set(_ASKING_FAMILIES):
+        add(pyseccomp.KILL_PROCESS, "socket", (0, 0xFFFFFFFF, family))
     for name, *arguments in _conditions():
         add(pyseccomp.ALLOW, name, *arguments)
     with os.fdopen(os.memfd_create("bpf"), "w+b") as file:

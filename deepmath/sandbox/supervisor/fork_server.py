@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from deepmath.errors import Unavailable
+from deepmath.sandbox.isolation import rlimits
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZYGOTE_MODULE, ZygoteSettings
@@ -22,7 +23,13 @@ INTERPRETER_ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONSAFEPATH": "1",
-    "PYTHONBREAKPOINT": "0",  # a debugger would look for a terminal and a home folder
+    "PYTHONBREAKPOINT": "0",  # a debugger would look for a terminal
+    # Values for libraries that ask; the C library would look for files that a sandbox does not have.
+    "HOME": "/nonexistent",
+    "LOGNAME": "nobody",
+    "USER": "nobody",
+    "TZ": "UTC0",
+    "PYTHONTZPATH": "",
     **{f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "NUMEXPR")},
 }
 # The whole environment of a zygote: nothing is inherited from the supervisor.
@@ -117,14 +124,15 @@ class ForkServer:
         (report, _), (control, _) = pairs
         child_ends = [end.fileno() for _, end in pairs]
         arguments = [*map(str, child_ends), str(os.getpid()), refusal, settings.to_argument()]
-        process = subprocess.Popen(  # noqa: ASYNC220 - starting our own program does not block
-            [sys.executable, "-P", "-m", ZYGOTE_MODULE, *arguments],
-            env=_ENVIRONMENT,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            pass_fds=child_ends,
-            start_new_session=True,  # Ctrl-C on a terminal must reach the supervisor only
-        )
+        with rlimits.large_stack():
+            process = subprocess.Popen(  # noqa: ASYNC220 - starting our own program does not block
+                [sys.executable, "-P", "-m", ZYGOTE_MODULE, *arguments],
+                env=_ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                pass_fds=child_ends,
+                start_new_session=True,  # Ctrl-C on a terminal must reach the supervisor only
+            )
         for _, end in pairs:
             end.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepmath.sandbox.isolation.namespaces import NOBODY
+from deepmath.sandbox.isolation.rlimits import STACK_BYTES
 from deepmath.sandbox.supervisor.fork_server import INTERPRETER_ENVIRONMENT
 from deepmath.sandbox.zygote_protocol import ZYGOTE_MODULE, ZygoteSettings
 from deepmath_executor import docker_labels
@@ -59,5 +60,6 @@ class ContainerSpec:
             "pids_limit": PROCESSES,
             "read_only": True,
             "runtime": self.runtime or None,
+            "ulimits": [{"Name": "stack", "Soft": STACK_BYTES, "Hard": STACK_BYTES}],
             "security_opt": ["no-new-privileges:true", f"seccomp={profile}"],
         }
