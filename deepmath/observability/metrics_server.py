@@ -92,14 +92,16 @@ def _http(status: str, body: bytes, content_type: str = "text/plain; charset=utf
 
 
 @asynccontextmanager
-async def serve_metrics(registry: CollectorRegistry, listen: str) -> AsyncIterator[None]:
+async def serve_metrics(registry: CollectorRegistry, listen: str) -> AsyncIterator[int]:
     """Serve the metrics by HTTP on `listen` (HOST:PORT) for the duration of the block; an empty address serves none.
+
+    Yields the port, 0 if there is none.
 
     Raises:
         Unavailable: The address cannot be bound.
     """
     if not listen:
-        yield
+        yield 0
         return
     host, _, port = listen.rpartition(":")
     try:
@@ -108,12 +110,13 @@ async def serve_metrics(registry: CollectorRegistry, listen: str) -> AsyncIterat
         raise Unavailable(
             f"cannot serve metrics on {listen}: {error.strerror}; choose another address with --metrics-listen"
         ) from error
-    announce(f"metrics on {host}:{listener.getsockname()[1]}")
+    bound: int = listener.getsockname()[1]
+    announce(f"metrics on {host}:{bound}")
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(target=_run, args=(loop, registry, listener, stop), name="metrics", daemon=True)
     thread.start()
     try:
-        yield
+        yield bound
     finally:
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             loop.call_soon_threadsafe(stop.set)

@@ -35,10 +35,19 @@ HOGS = {
 }
 # Code that reports exhausted memory as OSError.
 MAPS = {
-    "map": "load('mmap').mmap(-1, 1 << 40)",
-    "sparse_map": "x = []\nwhile True: x.append(load('mmap').mmap(-1, 1 << 24))",
+    "map": "load('mmap').mmap(-1, 1 << 40, flags=34)",  # MAP_PRIVATE | MAP_ANONYMOUS
+    "sparse_map": "x = []\nwhile True: x.append(load('mmap').mmap(-1, 1 << 24, flags=34))",
     "malloc": "libc.malloc.restype = ctypes.c_void_p\nwhile True: checked(libc.malloc(1 << 20))",
-    "grown_map": "m = load('mmap').mmap(-1, 4096)\nm.resize(1 << 40)",
+    "grown_map": "m = load('mmap').mmap(-1, 4096, flags=34)\nm.resize(1 << 40)",
+}
+# Memory that no process is charged for, by the flags of mmap; <asm-generic/mman.h>.
+UNCHARGED = {
+    "shared": 0x01 | 0x20,
+    "shared_validated": 0x03 | 0x20,
+    "shared_reserved": 0x01 | 0x20 | 0x4000,
+    "shared_huge": 0x01 | 0x20 | 0x40000,
+    "private_huge": 0x02 | 0x20 | 0x40000,
+    "shared_huge_of_2_mib": 0x01 | 0x20 | 0x40000 | 21 << 26,
 }
 FLOODS = {
     "prints": "while True: print('x' * 1000)",
@@ -107,6 +116,17 @@ async def test_mapping_over_the_memory_limit_is_refused(attacker, name):
     result = await attacker.run(MAPS[name], memory_bytes=MEMORY_BYTES)
     is_refused(result, "OSError")
     assert "Cannot allocate memory" in result.exception.message
+
+
+@pytest.mark.parametrize("name", UNCHARGED)
+async def test_memory_that_no_process_is_charged_for_is_refused(attacker, name):
+    code = "libc.mmap.restype = ctypes.c_long\n"
+    code += f"checked(libc.mmap(None, ctypes.c_size_t(1 << 21), 3, {UNCHARGED[name]}, -1, ctypes.c_long(0)))"
+    is_refused(await attacker.run(code), "OSError", "PermissionError")
+
+
+async def test_pythons_shared_maps_are_refused(attacker):
+    is_refused(await attacker.run("load('mmap').mmap(-1, 4096)"), "PermissionError")
 
 
 async def test_snippet_that_swallows_memory_errors_reaches_its_time_limit(attacker):
