@@ -1,14 +1,12 @@
 """Solved questions are graded, and a machine that cannot grade says so once."""
 
-import io
-
 import pytest
-from rich.console import Console
 
 from deepmath.cli.question_file import Question
 from deepmath.cli.result_grader import ResultGrader
 from deepmath.cli.solve_result import SolveResult
 from deepmath.cli.solve_table import show_table
+from deepmath.cli.text_console import TextConsole
 from deepmath.errors import Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verdict import Reason, Verdict
@@ -45,10 +43,11 @@ def test_results_have_verdicts(graded: list[SolveResult]) -> None:
     ]
 
 
-def test_table_shows_the_verdicts_and_their_totals(graded: list[SolveResult]) -> None:
-    console = Console(width=120, record=True, file=io.StringIO())
-    show_table(console, graded)
-    *rows, totals = console.export_text().splitlines()[1:]
+def test_table_shows_the_verdicts_and_their_totals(
+    graded: list[SolveResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_table(TextConsole(width=120), graded)
+    *rows, totals = capsys.readouterr().out.splitlines()[1:]
     assert [next(word for word in row.split() if word in {"yes", "no", "?"}) for row in rows] == list(
         "yes no ? ? ?".split()
     )
