@@ -17,6 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from deepmath.data.transcript import without_special_tokens
+from deepmath.printable_text import printable
 
 _MAX_FORMULA_CHARACTERS = 1000
 _BOXED = r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
@@ -29,7 +30,7 @@ _MATHEMATICS = re.compile(
     |(?P<boxed>{_BOXED})""",
     re.DOTALL | re.VERBOSE,
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_INVISIBLE_OPERATORS = re.compile("([\u2061-\u2064])")  # function application, times, separator, plus: latex2mathml's
 # Environments that latex2mathml does not support, with equivalent ones.
 _ENVIRONMENTS = {"aligned": "split", "gathered": "matrix"}
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{(aligned|gathered)\}")
@@ -52,35 +53,35 @@ CODE_STYLE: str = HtmlFormatter(style="default").get_style_defs(".code")
 
 def prose(text: str) -> Markup:
     """Return text with its mathematics typeset and the special tokens of chat templates removed."""
-    text = _clean(without_special_tokens(text)).strip("\n")
-    found, end = Markup(), 0
+    text = printable(without_special_tokens(text)).strip("\n")
+    parts, end = [], 0
     for match in _MATHEMATICS.finditer(text):
-        found += escape(text[end : match.start()])
+        parts.append(escape(text[end : match.start()]))
         kind = match.lastgroup or ""
-        found += formula(match[kind], display=kind in ("display", "dollars")) or escape(match[0])
+        parts.append(formula(match[kind], display=kind in ("display", "dollars")) or escape(match[0]))
         end = match.end()
-    return found + escape(text[end:])
+    return Markup("").join([*parts, escape(text[end:])])
 
 
 def mathematics(latex: str) -> Markup:
     """Return an answer, LaTeX without delimiters, typeset if possible and as plain text otherwise."""
-    return formula(latex.strip().strip("$")) or escape(_clean(latex))
+    return formula(latex.strip().strip("$")) or escape(printable(latex))
 
 
 def code(source: str) -> Markup:
     """Return Python source, highlighted with the classes of `CODE_STYLE`."""
-    return Markup(highlight(_clean(source), PythonLexer(stripnl=False), _FORMATTER))  # noqa: S704  (pygments escapes)
+    return Markup(highlight(printable(source), PythonLexer(stripnl=False), _FORMATTER))  # noqa: S704  (pygments escapes)
 
 
 def plain(text: str) -> Markup:
     """Return text, escaped."""
-    return escape(_clean(text))
+    return escape(printable(text))
 
 
 @lru_cache(maxsize=10_000)
 def formula(latex: str, display: bool = False) -> Markup:
     """Return LaTeX as MathML, or nothing if it cannot be parsed or is too long."""
-    latex = _ENVIRONMENT.sub(lambda match: rf"\{match[1]}{{{_ENVIRONMENTS[match[2]]}}}", _clean(latex))
+    latex = _ENVIRONMENT.sub(lambda match: rf"\{match[1]}{{{_ENVIRONMENTS[match[2]]}}}", printable(latex))
     if not latex.strip() or len(latex) > _MAX_FORMULA_CHARACTERS:
         return Markup()
     try:
@@ -96,10 +97,11 @@ def _serialize(element: Element) -> Markup:
     }
     opened = Markup("<") + tag + Markup("").join(Markup(' {}="{}"').format(*one) for one in attributes.items())
     # latex2mathml has escaped some characters as numeric references, and others not.
-    inside = escape(_clean(unescape(element.text or ""))) + Markup("").join(map(_serialize, element))
+    inside = escape(_clean_token(unescape(element.text or ""))) + Markup("").join(map(_serialize, element))
     return opened + Markup(">") + inside + Markup("</") + tag + Markup(">")
 
 
-def _clean(text: str) -> str:
-    """Replace control characters and lone surrogates."""
-    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
+def _clean_token(text: str) -> str:
+    """Return the text of a MathML element, printable but for the invisible operators that latex2mathml writes."""
+    parts = _INVISIBLE_OPERATORS.split(text)
+    return "".join(part if at % 2 else printable(part) for at, part in enumerate(parts))

@@ -12,7 +12,7 @@ from smolagents.utils import AgentExecutionError, AgentGenerationError, AgentMax
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 
-_END_OF_TURN = re.compile(r"(<\|[a-z_]+\|>)+\s*$")
+_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]{1,60}\|>")
 _NO_ANSWER = {
     pb.STATUS_NO_ANSWER: "the model ended its turn without an answer in \\boxed{}",
     pb.STATUS_TOKEN_BUDGET: "the token budget, or the model's context, was exhausted before an answer",
@@ -28,11 +28,11 @@ class StepRecorder:
         self._step = step
         self._call_id = call_id
         self._logger = logger
-        self._text = ""
+        self._texts: list[str] = []
 
     def add_text(self, text: str) -> None:
         """Append model output."""
-        self._text += text
+        self._texts.append(text)
 
     def record_note(self, text: str) -> None:
         """Log a note of the generator."""
@@ -41,7 +41,7 @@ class StepRecorder:
     def record_output(self, usage: TokenUsage) -> None:
         """Record the model output up to here, without its end-of-turn tokens."""
         self._step.token_usage = usage
-        if text := _END_OF_TURN.sub("", self._text):
+        if text := _without_end_of_turn("".join(self._texts)):
             self._step.model_output = text
             self._step.model_output_message = ChatMessage(MessageRole.ASSISTANT, content=text, token_usage=usage)
             self._logger.log_markdown(text, title="Output message of the LLM:", level=LogLevel.DEBUG)
@@ -81,3 +81,14 @@ class StepRecorder:
         else:
             step.error = AgentMaxStepsError(_NO_ANSWER.get(trajectory.status, "no answer"), self._logger)
         return ActionOutput(output=step.action_output, is_final_answer=True)
+
+
+def _without_end_of_turn(text: str) -> str:
+    """Return `text` without the special tokens at its end, in time linear in its length."""
+    start = end = len(text.rstrip())
+    while text.endswith("|>", 0, start):
+        last = text.rfind("<|", 0, start)
+        if last < 0 or not _SPECIAL_TOKEN.fullmatch(text, last, start):
+            break
+        start = last
+    return text[:start] if start < end else text

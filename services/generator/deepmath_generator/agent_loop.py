@@ -35,9 +35,9 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability import tracing
 from deepmath_generator.call_reader import CallReader
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
-from deepmath_generator.long_text_thread import LongTextThread
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.prompt_template import Mode
+from deepmath_generator.responsive_loop import ResponsiveLoop
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.snippet_sessions import SnippetSession, SnippetSessions, rejected_call
 from deepmath_generator.tool_output import encode_tool_output, render_result
@@ -68,10 +68,10 @@ class AgentLoop:
         client: ExecutorClient | None,
         tool_output_bytes: int,
         metrics: GeneratorMetrics | None = None,
-        thread: LongTextThread | None = None,
+        responsive: ResponsiveLoop | None = None,
     ) -> None:
         self._engine = engine
-        self._thread = thread or LongTextThread()
+        self._responsive = responsive or ResponsiveLoop()
         self._metrics = metrics or GeneratorMetrics()
         self._sessions = SnippetSessions(client, tool_output_bytes, self._metrics)
 
@@ -89,25 +89,31 @@ class AgentLoop:
         emit: Emit | None = None,
     ) -> pb.Trajectory:
         """Run one trajectory and return it; `emit` receives its events as they happen."""
-        thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
-        trajectory = Trajectory(prompt_ids, thinking)
-        events = TrajectoryEvents(emit, trajectory)
-        session = self._sessions.session(sampling.seed or 0, events.note)
-        run = _TrajectoryRun(
-            self._engine, self._metrics, self._thread, trajectory, events, session, mode, sampling, budget
-        )
+        async with self._responsive.turn():
+            run = self._start(prompt_ids, mode, sampling, budget, emit)
         try:
             ended = await run.run()
         except DeepMathError as error:
-            trajectory.notes.append(str(error))
+            run.trajectory.notes.append(str(error))
             ended = await run.end(pb.STATUS_INFRASTRUCTURE_FAILED)
         except asyncio.CancelledError:
             self._metrics.record_cancellation()
             raise
         finally:
-            await session.close()
+            await run.session.close()
         self._metrics.record_trajectory(ended)
         return ended
+
+    def _start(
+        self, prompt_ids: list[int], mode: Mode, sampling: SamplingOptions, budget: TrajectoryBudget, emit: Emit | None
+    ) -> "_TrajectoryRun":
+        thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
+        trajectory = Trajectory(prompt_ids, thinking)
+        events = TrajectoryEvents(emit, trajectory)
+        session = self._sessions.session(sampling.seed or 0, events.note)
+        return _TrajectoryRun(
+            self._engine, self._metrics, self._responsive, trajectory, events, session, mode, sampling, budget
+        )
 
 
 class _TrajectoryRun:
@@ -117,7 +123,7 @@ class _TrajectoryRun:
         self,
         engine: InferenceEngine,
         metrics: GeneratorMetrics,
-        thread: LongTextThread,
+        responsive: ResponsiveLoop,
         trajectory: Trajectory,
         events: TrajectoryEvents,
         session: SnippetSession,
@@ -125,7 +131,7 @@ class _TrajectoryRun:
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
     ) -> None:
-        self.engine, self.metrics, self.thread = engine, metrics, thread
+        self.engine, self.metrics, self.responsive = engine, metrics, responsive
         self.trajectory, self.events, self.session = trajectory, events, session
         self.tools = mode == "agent"
         self.sampling, self.budget = sampling, budget
@@ -150,12 +156,13 @@ class _TrajectoryRun:
         """
         trajectory, infrastructure_failed = self.trajectory, status == pb.STATUS_INFRASTRUCTURE_FAILED
         trajectory.complete_text(self.reader.flush())
-        final, draft = await self.thread.run(trajectory.answers, trajectory.parser.length)
+        final, draft = await self.responsive.process(trajectory.answers, trajectory.parser.length)
         if (final or (draft and status == pb.STATUS_NO_ANSWER)) and not infrastructure_failed:
             status = pb.STATUS_ANSWERED
         if (self.pending or trajectory.parser.in_call) and self.tools and not infrastructure_failed:
             trajectory.notes.append("the trajectory ended before its last tool call was complete; the call was not run")
-        return trajectory.to_proto(status, final or draft)
+        async with self.responsive.turn():
+            return trajectory.to_proto(status, final or draft)
 
     async def generate(self) -> Next:
         trajectory, reader = self.trajectory, self.reader
@@ -178,7 +185,7 @@ class _TrajectoryRun:
                 return pb.STATUS_TIME_BUDGET
         if trajectory.parser.is_open:
             return LoopState.GENERATE
-        answer = await self.thread.run(trajectory.settled_answer, trajectory.parser.length)
+        answer = await self.responsive.process(trajectory.settled_answer, trajectory.parser.length)
         return pb.STATUS_ANSWERED if answer else LoopState.GENERATE
 
     def end_open_call(self, sample: SampledTokens) -> Next:
@@ -212,7 +219,8 @@ class _TrajectoryRun:
             )
             span.set(tokens=len(sample.token_ids), finish=sample.finish.value, policy_version=sample.policy_version)
         self.metrics.record_sampled_tokens(len(sample.token_ids))
-        reader.feed(sample.token_ids[reader.kept :])  # what was not read as it was sampled
+        async with self.responsive.turn():
+            reader.feed(sample.token_ids[reader.kept :])  # what was not read as it was sampled
         return sample
 
     async def execute(self) -> Next:
@@ -221,7 +229,7 @@ class _TrajectoryRun:
         if remaining_ms < 1:
             return pb.STATUS_TIME_BUDGET
         call = self.pending.popleft()
-        code = await self.thread.run(lambda: python_source(call or ""), len(call or ""))
+        code = await self.responsive.process(lambda: python_source(call or ""), len(call or ""))
         self.events.snippet_started(code)
         if not code:
             result = rejected_call(_NO_CODE if call is not None else _NO_START)
@@ -234,7 +242,7 @@ class _TrajectoryRun:
         trajectory.append_snippet(code, result)
         text = render_result(result)
         self.events.snippet_ended(text, result)
-        token_ids = await self.thread.run(lambda: self.encode_output(text), len(text))
+        token_ids = await self.responsive.process(lambda: self.encode_output(text), len(text))
         if trajectory.tokens + len(token_ids) > self.max_tokens:
             return pb.STATUS_TOKEN_BUDGET
         trajectory.append_tool_output(token_ids, self.end_of_call + write_output(text))

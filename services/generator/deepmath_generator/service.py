@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -18,7 +19,6 @@ from deepmath_generator.answer_vote import AnswerVote
 from deepmath_generator.chat_prompt import check_chat, encode_chat
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
-from deepmath_generator.long_text_thread import LongTextThread
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.policy_updates import PolicyUpdates
 from deepmath_generator.prompt_template import Mode, PromptTemplate
@@ -32,6 +32,7 @@ from deepmath_generator.request_validation import (
     checked_stop_sequences,
 )
 from deepmath_generator.response_stream import Send, stream_responses
+from deepmath_generator.responsive_loop import ResponsiveLoop
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.trajectory_budget import TrajectoryBudget
 from deepmath_generator.trajectory_events import Emit
@@ -58,8 +59,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     ) -> None:
         self._engine, self._template = engine, template
         self._metrics = metrics or GeneratorMetrics()
-        self._thread = LongTextThread()
-        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._thread)
+        self._responsive = ResponsiveLoop()
+        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._responsive)
         self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
@@ -156,7 +157,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             send(pb.ChatResponse(end=pb.ChatEnd(reason=reason, usage=usage, policy_version=sample.policy_version)))
 
         with self._admission.admit(1):
-            prompt_ids = await self._thread.run(lambda: encode_chat(self._engine.tokenizer, request.messages), size)
+            encode = partial(encode_chat, self._engine.tokenizer, request.messages)
+            prompt_ids = await self._responsive.process(encode, size)
             check_prompt_length("messages", prompt_ids, context_length, "a turn")
             async for event in stream_responses(chat, context):
                 yield event
@@ -204,8 +206,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
     async def _encode(self, field: str, question: str, mode: Mode, characters: int) -> list[int]:
         """Return the prompt of a question; `characters` are those of all questions of the request."""
-        tokenizer = self._engine.tokenizer
-        prompt_ids = await self._thread.run(lambda: self._template.encode(tokenizer, question, mode), characters)
+        encode = partial(self._template.encode, self._engine.tokenizer, question, mode)
+        prompt_ids = await self._responsive.process(encode, characters)
         check_prompt_length(field, prompt_ids, self._engine.context_length, "the solution")
         return prompt_ids
 

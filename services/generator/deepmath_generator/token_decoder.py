@@ -62,5 +62,6 @@ def _context(tokenizer: Any, tokens: Sequence[int]) -> Sequence[int]:
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    text: str = tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)  # it does not copy the tokens one by one
+    text: str = backend.decode(tokens, skip_special_tokens=False)
     return text

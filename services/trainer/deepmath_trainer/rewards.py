@@ -90,29 +90,33 @@ def _succeeded(run: pb.SnippetRun) -> bool:
 
 
 def _uses_an_output(trajectory: pb.Trajectory) -> bool:
-    answer, written = trajectory.answer, _text_after_outputs(trajectory)
+    answer, (written, starts) = trajectory.answer, _text_after_outputs(trajectory)
     for number, run in enumerate(trajectory.snippets):
-        later = "\n".join(written[number:])
+        start = starts[number] if number < len(starts) else len(written)
         for result in _results(run.result) if _succeeded(run) else ():
             if same_canonical_form(answer, result) or _occurs(result, answer):
                 return True
-            if len(result) > 1 and _occurs(result, later):
+            if len(result) > 1 and _occurs(result, written, start):
                 return True
     return False
 
 
-def _text_after_outputs(trajectory: pb.Trajectory) -> list[str]:
-    """Return, for each snippet's output in the context, the model's text from it to the next output.
+def _text_after_outputs(trajectory: pb.Trajectory) -> tuple[str, list[int]]:
+    """Return the model's text after the first output, and where in it the text after each output starts.
 
     The i-th tool segment is the output of the i-th snippet. An output that the budget cut off has no segment.
     """
     written: list[str] = []
+    starts: list[int] = []
+    length = 0
     for segment in trajectory.segments:
-        if segment.source == pb.Segment.SOURCE_TOOL:
-            written.append("")
-        elif written:
-            written[-1] += segment.text
-    return written
+        is_output = segment.source == pb.Segment.SOURCE_TOOL
+        if is_output or starts:
+            written.append("\n" if is_output else segment.text)
+            length += len(written[-1])
+        if is_output:
+            starts.append(length)
+    return "".join(written), starts
 
 
 def _results(result: executor.SnippetResult) -> Iterator[str]:
@@ -136,9 +140,11 @@ def _elements(text: str) -> Iterator[str]:
             yield from filter(None, elements)
 
 
-def _occurs(text: str, whole: str) -> bool:
-    """Return whether `text` is in `whole`, and not as a part of a longer number or name."""
+def _occurs(text: str, whole: str, start: int = 0) -> bool:
+    """Return whether `text` is in `whole` after `start`, and not as a part of a longer number or name."""
+    if not text or whole.find(text, start) < 0:  # the pattern is slow where there is nothing to find
+        return False
     # A minus after an operand is an operator; anywhere else it is a sign, and -5 is not 5.
     before = r"(?<![\w.])(?<!\A-)(?<![\s(\[{,=:$]-)"
     after = r"(?!\w|\.\d|,\d{3}(?!\d))"
-    return bool(text) and re.search(before + re.escape(text) + after, whole) is not None
+    return re.compile(before + re.escape(text) + after).search(whole, start) is not None
