@@ -1,6 +1,7 @@
 """Command line of the generator service: `python -m deepmath_generator --model DIRECTORY --executor ADDRESS`."""
 
 import asyncio
+import gc
 import sys
 
 from deepmath.clients.model_files import check_adapter, check_model
@@ -46,6 +47,8 @@ async def _serve(config: GeneratorConfig) -> None:
     engine = VllmEngine.start(config)
     try:
         await engine.warm_up()
+        gc.collect()
+        gc.freeze()  # a full collection of vLLM's modules would hold the event loop for a second, at any time
         metrics = GeneratorMetrics()
         servicer = GeneratorServicer(config, engine, client, template, metrics)
         watchdog = asyncio.create_task(engine.watch())
