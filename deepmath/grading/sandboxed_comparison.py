@@ -33,6 +33,8 @@ _REHEARSAL = [
     (r"x^{2}+2x+1", r"(x+1)^{2}"),
     (r"\sum_{n=0}^{\infty}\frac{1}{2^{n}}", r"|{-2}|"),
     (r"3+4i", r"\pm 5"),
+    (r"\int_{0}^{1}x\,dx", r"\lim_{x\to 0}\frac{\sin x}{x}"),
+    (r"\sin(x+2)", r"\sin x\cos 2+\cos x\sin 2"),
     (r"1<x<2", r"90^\circ"),
 ]
 

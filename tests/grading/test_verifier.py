@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,7 @@ from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
 from deepmath.sandbox.preload_set import PreloadSet
 
-ENDLESS = r"10^{10^{10}}"
-ENDLESS_BRACES = "{" * 450 + "x" + "}" * 450
+ENDLESS = r"\int_{0}^{1}\frac{\sin(x^{5})}{e^{x^{7}}+\cos(x^{3})}dx"
 
 
 def correct(verifier: Verifier, *pairs: tuple[str, str]) -> list[bool | None]:
@@ -27,7 +27,8 @@ def children() -> set[int]:
     """The processes that this one has started, a zygote's launcher among them."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+        with suppress(FileNotFoundError):  # the thread has just ended
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 
@@ -127,11 +128,8 @@ def test_numbers_are_compared_without_a_sandbox() -> None:
         assert children() == before
 
 
-@pytest.mark.parametrize("text", [ENDLESS, ENDLESS_BRACES], ids=["power", "braces"])
-def test_endless_text_is_the_fault_of_who_wrote_it_and_the_next_comparison_succeeds(
-    hurried: Verifier, text: str
-) -> None:
-    verdicts = hurried.verify([(r"\sqrt{2}", text), (text, r"\sqrt{2}"), (r"\sqrt{8}", r"2\sqrt{2}")])
+def test_endless_text_is_the_fault_of_who_wrote_it_and_the_next_comparison_succeeds(hurried: Verifier) -> None:
+    verdicts = hurried.verify([(r"\sqrt{2}", ENDLESS), (ENDLESS, r"\sqrt{2}"), (r"\sqrt{8}", r"2\sqrt{2}")])
     assert [one.reason for one in verdicts] == [Reason.ANSWER_TIMEOUT, Reason.GOLD_TOO_COSTLY, Reason.SAME_VALUE]
     assert [one.correct for one in verdicts] == [False, None, True]
 
@@ -163,7 +161,7 @@ def test_close_from_another_thread_ends_a_pending_comparison() -> None:
     before = children()
     verifier = Verifier(1, 1_000_000.0)
     with ThreadPoolExecutor() as threads:
-        verdicts = threads.submit(correct, verifier, (r"\sqrt{2}", ENDLESS), (r"\sqrt{2}", ENDLESS_BRACES))
+        verdicts = threads.submit(correct, verifier, (r"\sqrt{2}", ENDLESS), (r"\sqrt{3}", ENDLESS))
         while children() == before:
             time.sleep(0.01)
         verifier.close()

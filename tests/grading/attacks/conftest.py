@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,10 @@ def descendants() -> set[int]:
     waiting = ["self"]
     while waiting:
         for task in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            children = {int(pid) for pid in task.read_text().split()} - found
-            found |= children
-            waiting.extend(map(str, children))
+            with suppress(OSError):  # the thread or process has just ended
+                children = {int(pid) for pid in task.read_text().split()} - found
+                found |= children
+                waiting.extend(map(str, children))
     return found
 
 
