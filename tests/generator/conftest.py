@@ -106,7 +106,8 @@ def checkpoint_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def updatable(config: GeneratorConfig, serve_generator, checkpoint_root):
-    changed = config.model_copy(update={"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 4 << 20})
+    changes = {"checkpoint_root": str(checkpoint_root), "max_adapter_bytes": 4 << 20, "upload_seconds": 3}
+    changed = config.model_copy(update=changes)
     async with serve_generator(changed) as served, GeneratorClient(served.address) as client:
         yield UpdatableGenerator(served.engine, client)
 

@@ -92,3 +92,17 @@ async def test_checkpoints_are_rejected_without_a_root(generator, checkpoint_roo
     with pytest.raises(WrongOrder, match="--checkpoint-root DIRECTORY"):
         await generator.load_checkpoint(checkpoint_root, 1)
     assert not (await generator.stub.GetInfo(pb.GetInfoRequest())).takes_checkpoints
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+async def test_checkpoint_without_finite_weights_is_rejected(updatable, prompt_ids, checkpoint_root, value) -> None:
+    from safetensors.torch import load_file, save_file
+
+    before = await updatable.sample(prompt_ids)
+    folder = write_checkpoint(checkpoint_root / f"with-{value}", seed=2)
+    weights = load_file(folder / "model.safetensors")
+    weights[max(weights)].view(-1)[-1] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InvalidRequest, match="has NaN or infinite weights"):
+        await updatable.client.load_checkpoint(folder, 2)
+    assert (await updatable.sample(prompt_ids)).token_ids == before.token_ids

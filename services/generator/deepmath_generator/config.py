@@ -72,6 +72,9 @@ class GeneratorConfig(ServiceConfig):
         3, ge=2, description="Maximum number of adapters loaded at once: the current one and those still in use."
     )
     max_adapter_bytes: int = Field(2 << 30, gt=0, description="Maximum size of an adapter's weights, in bytes.")
+    upload_seconds: float = Field(
+        120.0, gt=0, allow_inf_nan=False, description="Time for all of an adapter to arrive, in seconds."
+    )
     checkpoint_root: str | None = Field(
         None, description="Directory below which a trainer may load checkpoints (default: checkpoints are rejected)."
     )

@@ -12,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 
 from deepmath.clients.model_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from deepmath.errors import InvalidRequest
+from deepmath_generator.weight_values import check_header, check_values
 
 Shapes = dict[str, tuple[int, ...]]
 
+_LARGEST_ALPHA = 1e6
 _PEFT_PREFIX = "base_model.model."  # of the tensor names in peft's file format
 
 
@@ -47,7 +49,7 @@ class ParameterShapes:
         self._required = {name for name, _ in model.named_parameters()}  # the first of each group of tied parameters
 
     def check_adapter(self, folder: Path, max_rank: int) -> None:
-        """Check that an adapter is plain LoRA of at most `max_rank` on linear layers of this model.
+        """Check that an adapter is plain LoRA of at most `max_rank` on linear layers, with finite weights.
 
         Raises:
             InvalidRequest: It is not; the message names the first mismatch.
@@ -63,9 +65,10 @@ class ParameterShapes:
         if base and Path(base).name != Path(self.name).name:
             raise InvalidRequest(f"the adapter belongs to {base}, and this generator serves {self.name}")
         self._check_matrices(_read_shapes([folder / ADAPTER_WEIGHTS]), rank)
+        check_values([folder / ADAPTER_WEIGHTS])
 
     def check_checkpoint(self, folder: Path) -> None:
-        """Check that a directory holds exactly this model's parameters.
+        """Check that a directory holds exactly this model's parameters, with finite weights.
 
         Raises:
             InvalidRequest: It does not; the message names the first mismatch.
@@ -81,6 +84,7 @@ class ParameterShapes:
                 raise InvalidRequest(f"the checkpoint's {name} is {_shape(shape)}; {problem}")
         if missing := sorted(self._required - set(shapes)):
             raise InvalidRequest(f"the checkpoint lacks {len(missing)} parameters of {self.name}, such as {missing[0]}")
+        check_values(files)
 
     def _check_matrices(self, shapes: Shapes, rank: int) -> None:
         if not shapes:
@@ -105,7 +109,7 @@ class ParameterShapes:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(config, dict):
         raise InvalidRequest(f"{path.name} is not a JSON object")
@@ -113,14 +117,15 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _plain_rank(config: dict[str, Any]) -> int:
-    rank = config.get("r")
+    rank, alpha = config.get("r"), config.get("lora_alpha", 8)  # 8 is peft's default
     for wrong, reason in (
         (config.get("peft_type") != "LORA", f"is of type {config.get('peft_type')}; only LORA is supported"),
         (config.get("bias", "none") != "none", f"trains biases ({config.get('bias')}); use bias: none"),
         (config.get("modules_to_save"), f"contains whole modules ({config.get('modules_to_save')}); use none"),
         (config.get("use_dora"), "uses DoRA, which is not supported"),
         (config.get("rank_pattern"), "has a rank_pattern; use one rank for all layers"),
-        (not isinstance(rank, int) or rank < 1, f"has r = {rank!r}; it must be a positive integer"),
+        (type(rank) is not int or rank < 1, f"has r = {rank!r}; it must be a positive integer"),
+        (not _is_positive(alpha), f"has lora_alpha = {alpha!r}; it must be a positive number"),
     ):
         if wrong:
             raise InvalidRequest(f"the adapter {reason}")
@@ -128,10 +133,15 @@ def _plain_rank(config: dict[str, Any]) -> int:
     return rank
 
 
+def _is_positive(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < _LARGEST_ALPHA
+
+
 def _read_shapes(files: list[Path]) -> Shapes:
     shapes: Shapes = {}
     for path in files:
         try:
+            check_header(path)
             with safe_open(path, "pt") as tensors:
                 shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:

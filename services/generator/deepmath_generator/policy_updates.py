@@ -6,31 +6,38 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from deepmath.errors import InvalidRequest, WrongOrder
+from deepmath.access.caller_identity import proven_name
+from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_generator.adapter_upload import adapter_checksum, read_header, receive_files
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import InferenceEngine
+from deepmath_generator.upload_slots import UploadSlots
 
 
 class PolicyUpdates:
-    """Receives policy updates, one upload at a time, and loads them into the engine."""
+    """Receives policy updates and loads them into the engine.
+
+    Uploads arrive beside each other, each within its own time, and are loaded one after another: a slow one delays
+    nobody. The newest version that has arrived is served; an older one that arrives later is rejected.
+    """
 
     def __init__(self, config: GeneratorConfig, engine: InferenceEngine) -> None:
         self._engine = engine
         self.max_lora_rank: int = config.max_lora_rank if config.adapters else 0
         self._max_bytes = config.max_adapter_bytes
         self.checkpoint_root = Path(config.checkpoint_root).resolve() if config.checkpoint_root else None
-        self._uploading = asyncio.Lock()
+        self._upload_s = config.upload_seconds
+        self._slots = UploadSlots()
 
     async def update_adapter(self, requests: AsyncIterator[pb.UpdateAdapterRequest]) -> int:
         """Receive an adapter, sample new segments with it, and return its version.
 
         Raises:
-            InvalidRequest: The upload is incomplete, or the adapter does not fit the model.
+            InvalidRequest: The upload is incomplete or too slow, or the adapter does not fit the model.
             WrongOrder: The version is not new, or this generator accepts no adapters.
-            Overloaded: Running segments use the maximum number of adapters.
-            Unavailable: The engine has died.
+            Overloaded: Running segments use the maximum number of adapters, or too many uploads are in progress.
+            Unavailable: The engine has died, or the disk is full.
         """
         if not self.max_lora_rank:
             raise WrongOrder("this generator accepts no adapters: it was started with --no-adapters")
@@ -40,16 +47,30 @@ class PolicyUpdates:
                 f"the adapter is for the model {header.model!r}, and this generator serves {self._engine.model!r}"
             )
         version, checksum = header.policy_version, adapter_checksum(header)
-        async with self._uploading:
-            if self._engine.policies.is_current(version, checksum):
-                return version
-            folder = Path(tempfile.mkdtemp(prefix="deepmath-adapter-"))
+        if self._engine.policies.is_current(version, checksum):
+            return version
+        with self._slots.hold(proven_name()):
+            folder = _temporary_folder()
             try:
-                await receive_files(requests, header, folder)
+                await self._receive(requests, header, folder)
                 await self._engine.load_adapter(version, checksum, folder)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return version
+
+    async def _receive(
+        self, requests: AsyncIterator[pb.UpdateAdapterRequest], header: pb.AdapterHeader, folder: Path
+    ) -> None:
+        try:
+            async with asyncio.timeout(self._upload_s):
+                await receive_files(requests, header, folder)
+        except TimeoutError:
+            raise InvalidRequest(
+                f"the adapter did not arrive within {self._upload_s:g} s; start the generator with a larger "
+                "--upload-seconds for a slow network"
+            ) from None
+        except OSError as error:
+            raise _cannot_store(error) from error
 
     async def load_checkpoint(self, version: int, directory: str) -> None:
         """Sample all segments with the weights in `directory`, as policy version `version`.
@@ -69,3 +90,17 @@ class PolicyUpdates:
             raise InvalidRequest(f"policy_version is {version}; it must be at least 1, as 0 is the base model")
         if not self._engine.policies.is_current(version, str(folder)):
             await self._engine.load_checkpoint(version, folder)
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="deepmath-adapter-"))
+    except OSError as error:
+        raise _cannot_store(error) from error
+
+
+def _cannot_store(error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the generator cannot store the adapter in {tempfile.gettempdir()}: {error.strerror}; make room there, or set "
+        "its TMPDIR"
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import cached_property
@@ -33,6 +34,8 @@ from deepmath_generator.vllm_patches.startup_report import StartupReport
 _adapter_ids = itertools.count(1)  # unique per process: keys of vLLM's adapter and prefix caches
 
 _WATCH_INTERVAL_S = 1.0
+_BEFORE_ALL_OTHERS = -1  # a policy update does not wait for the requests that are queued
+_TRIAL_PROMPT = "1 + 2 = 3"
 
 
 class VllmEngine(InferenceEngine):
@@ -82,7 +85,8 @@ class VllmEngine(InferenceEngine):
             await worker_methods.patch_cpu_worker(self._llm, lora=_is_lora_enabled(self._config))
         if self._config.adapter:
             await self.load_adapter(1, self._config.adapter, Path(self._config.adapter))
-        await self.generate(self.tokenizer.encode("1"), SamplingOptions(1.0, 1.0, 0), max_tokens=1, tools=False)
+        async with self.policies.segment() as policy:
+            await self._try(policy)
 
     @cached_property
     def shapes(self) -> ParameterShapes:
@@ -102,8 +106,25 @@ class VllmEngine(InferenceEngine):
                 raise self._set_died() from error
             except Exception as error:
                 raise InvalidRequest(f"vLLM cannot serve the adapter: {_first_line(error)}") from error
+            await self._try(policy)
 
-        await self.policies.adopt(Policy(version, content, adapter), load)
+        policy = Policy(version, content, adapter)
+        await self.policies.adopt(policy, load)
+
+    async def _try(self, policy: Policy) -> None:
+        """Sample a token with a policy that is not served yet.
+
+        Raises:
+            InvalidRequest: Its log-probability is not finite: the weights overflow the engine's data type.
+            Unavailable: The engine has died.
+        """
+        params = _sampling_params(SamplingOptions(1.0, 1.0, 0), 1, seed=0, is_streamed=False, stop_ids=[])
+        trial = self._completions(self.tokenizer.encode(_TRIAL_PROMPT), params, policy, priority=_BEFORE_ALL_OTHERS)
+        logprobs = [value async for completion in trial for value in sampled_logprobs(completion.logprobs)]
+        if not all(map(math.isfinite, logprobs)):
+            raise InvalidRequest(
+                "the policy samples with log-probabilities that are not finite: its weights are too large"
+            )
 
     async def load_checkpoint(self, version: int, folder: Path) -> None:
         """Load all weights: see `InferenceEngine`."""
@@ -176,7 +197,12 @@ class VllmEngine(InferenceEngine):
         return SampledTokens(sampled, logprobs, finish, policy.version)
 
     async def _completions(
-        self, prompt_ids: list[int], params: SamplingParams, policy: Policy, deadline: float | None
+        self,
+        prompt_ids: list[int],
+        params: SamplingParams,
+        policy: Policy,
+        deadline: float | None = None,
+        priority: int = 0,
     ) -> AsyncGenerator[Any]:
         """Run one request and yield vLLM's `CompletionOutput`s; abort it at `deadline`.
 
@@ -189,7 +215,8 @@ class VllmEngine(InferenceEngine):
             deadline, lambda: asyncio.ensure_future(self._llm.abort(request_id))
         )
         try:
-            async with aclosing(self._llm.generate(prompt, params, request_id, lora_request=policy.adapter)) as outputs:
+            generating = self._llm.generate(prompt, params, request_id, lora_request=policy.adapter, priority=priority)
+            async with aclosing(generating) as outputs:
                 async for output in outputs:
                     yield output.outputs[0]
         except EngineDeadError as error:
@@ -220,6 +247,7 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         enable_lora=_is_lora_enabled(config),
         max_lora_rank=supported_rank(config.max_lora_rank),
         max_loras=config.max_adapters,
+        scheduling_policy="priority",  # equal priorities: first come, first served
         disable_log_stats=True,
     )
     if config.context_length:
