@@ -1,6 +1,7 @@
 """Solving of one question live, or of many concurrently, with their output."""
 
 import asyncio
+import sys
 from typing import Any
 
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -62,9 +63,8 @@ async def solve_all(
     slots = asyncio.Semaphore(concurrency)
     console = TextConsole(stderr=as_json)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
+    is_quiet = not console.is_terminal or (as_json and sys.stdout.isatty())  # no bar among the objects
+    with Progress(*columns, console=console, disable=is_quiet, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("solving", total=len(questions))
 
         async def solve_and_show(question: Question) -> SolveResult:

@@ -13,7 +13,7 @@ from deepmath.evaluation.published_results import PublishedResults
 from deepmath.evaluation.run_comparison import RunComparison, compare
 from deepmath.evaluation.sample_sets import SampleSet, benchmark_names, load_sample_sets
 from deepmath.evaluation.summary_statistics import SummaryStatistics, summarize
-from deepmath.evaluation.text_table import TextTable
+from deepmath.evaluation.text_table import TextTable, markdown_text
 from deepmath.evaluation.trace_selection import select_traces
 from deepmath.grading.verifier import Verifier
 
@@ -125,10 +125,12 @@ class EvaluationReport:
         sections.insert(1, "Brackets are 95 % bootstrap intervals over problems.\n")
         if self.published.source:
             sections.insert(
-                2, f"Rows in italics are published results. Source: {self.published.source}. {self.published.note}\n"
+                2,
+                f"Rows in italics are published results. Source: {markdown_text(self.published.source)}. "
+                f"{markdown_text(self.published.note)}\n",
             )
-        sections += [f"> {text} ({source})\n" for text, source in self.published.claims]
-        sections += ["".join(f"- {note}\n" for note in self.notes)] if self.notes else []
+        sections += [f"> {markdown_text(text)} ({markdown_text(source)})\n" for text, source in self.published.claims]
+        sections += ["".join(f"- {markdown_text(note)}\n" for note in self.notes)] if self.notes else []
         return "\n".join(sections)
 
     def _html(self, plots: dict[str, Path], max_traces: int) -> str:

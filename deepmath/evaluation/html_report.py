@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from deepmath.evaluation import html_typesetting
@@ -19,6 +19,7 @@ from deepmath.evaluation.published_results import PublishedResults
 from deepmath.evaluation.run_comparison import RunComparison
 from deepmath.evaluation.text_table import TextTable
 from deepmath.evaluation.trace_selection import VERDICTS, SampleTrace
+from deepmath.printable_text import printable
 
 _RESOURCES = files("deepmath.evaluation")
 _MAX_ANSWER_CHARACTERS = 2000
@@ -66,7 +67,9 @@ def render(
 
 
 def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize
+    )
     environment.filters |= {
         "code": html_typesetting.code,
         "plain": html_typesetting.plain,
@@ -74,6 +77,11 @@ def _environment() -> Environment:
         "answer": lambda answer: html_typesetting.mathematics(answer[:_MAX_ANSWER_CHARACTERS]),
     }
     return environment
+
+
+def _finalize(value: object) -> object:
+    """Return what an expression of the template inserts: trusted HTML as it is, all else as printable text."""
+    return value if isinstance(value, Markup | Undefined) else printable(str(value))
 
 
 def _resource(name: str) -> str:

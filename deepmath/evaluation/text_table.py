@@ -2,9 +2,17 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 
 from deepmath.evaluation.estimators import Estimate
+from deepmath.printable_text import printable_line
+
+# Punctuation with a meaning in GitHub Markdown, but not the brackets of an interval. Without `://` and `www.` GitHub
+# links no address; without `:` before a letter it shows no emoji; without `@` before one it names no user.
+_MARKDOWN = re.compile(r"[\\`*_|~$!#]|\[(?![-\d])|\](?=[(\[:])|:(?=//|[a-z+-])|(?<=www)\.|@(?=[a-z])", re.IGNORECASE)
+# What starts a list, a quotation or a heading at the start of a line.
+_LIST = re.compile(r"^(\d*)(>|[-+.)=](?=[\s=-]|$))")
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,10 @@ class TextTable:
     def markdown(self) -> str:
         """Return the table as GitHub Markdown, with published results in italics."""
         rule = ["--"] * self.name_columns + ["--:"] * (len(self.headings) - self.name_columns)
-        lines = [map(_escape, self.headings), rule]
+        lines = [map(markdown_text, self.headings), rule]
         lines += [
-            [f"*{cell}*" if row.published and cell else cell for cell in map(_escape, row.cells)] for row in self.rows
+            [f"*{cell}*" if row.published and cell else cell for cell in map(markdown_text, row.cells)]
+            for row in self.rows
         ]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -38,8 +47,8 @@ class TextTable:
         """Return the table as CSV with a header line."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.headings)
-        writer.writerows(row.cells for row in self.rows)
+        writer.writerow(map(printable_line, self.headings))
+        writer.writerows(map(printable_line, row.cells) for row in self.rows)
         return text.getvalue()
 
 
@@ -53,5 +62,7 @@ def percent_with_interval(share: Estimate) -> str:
     return f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
 
 
-def _escape(cell: str) -> str:
-    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+def markdown_text(text: str) -> str:
+    """Return `text` on one line of GitHub Markdown that renders as this text: no link, image, HTML, code or formula."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", printable_line(" ".join(text.split())))
+    return _LIST.sub(r"\1\\\2", escaped).replace("&", "&amp;").replace("<", "&lt;")
