@@ -8,12 +8,13 @@ on an event loop in a thread of its own: most answers are decided without one.
 """
 
 import json
+import os
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.background_loop import BackgroundLoop, ClosedError
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
@@ -31,7 +32,21 @@ _MEMORY_BYTES = 512 << 20
 # Wall-clock time says nothing about an answer, because other processes take it too. This much is a hanging machine.
 _WALL_FACTOR, _WALL_EXTRA_S = 4.0, 10.0
 
+_LEVEL_VARIABLE = "DEEPMATH_GRADING_REQUIRE"
+
 T = TypeVar("T")
+
+
+def configured_level() -> Level:
+    """Return the lowest isolation level that the environment asks for: "pod", as for an executor, by default.
+
+    Raises:
+        InvalidRequest: The variable has another value.
+    """
+    level = os.environ.get(_LEVEL_VARIABLE) or "pod"
+    if level not in get_args(Level):
+        raise InvalidRequest(f"{_LEVEL_VARIABLE} is {level!r}; set it to one of: {', '.join(get_args(Level))}")
+    return cast(Level, level)
 
 
 class ComparisonSandbox:

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Self
 
 from deepmath.grading.answer_normalization import canonical_form
-from deepmath.grading.comparison_sandbox import ComparisonSandbox
+from deepmath.grading.comparison_sandbox import ComparisonSandbox, configured_level
 from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly, is_comparable
 from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.measured_quantity import split_unit
@@ -35,17 +35,17 @@ class Verifier:
     Args:
         workers: Number of comparisons at a time.
         timeout_s: Processor time of one comparison, in seconds.
-        required_level: Lowest isolation level of the sandboxes to accept.
+        required_level: Lowest isolation level of the sandboxes to accept; default `DEEPMATH_GRADING_REQUIRE`, or "pod".
 
     Raises (all methods):
         Unavailable: math-verify cannot be loaded, or layers of the required level are missing here.
     """
 
-    def __init__(self, workers: int, timeout_s: float, required_level: Level = "pod") -> None:
+    def __init__(self, workers: int, timeout_s: float, required_level: Level | None = None) -> None:
         self.reasons: Counter[Reason] = Counter()
         """Number of verdicts so far by their reason."""
         self._counting = Lock()
-        self._sandbox = ComparisonSandbox(workers, timeout_s, required_level)
+        self._sandbox = ComparisonSandbox(workers, timeout_s, required_level or configured_level())
         self._judge = PairJudge(self._sandbox, workers)
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.grading import comparison_sandbox
 from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
@@ -183,12 +183,19 @@ def test_missing_math_verify_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_missing_layers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     before = children()
     monkeypatch.setattr(comparison_sandbox, "_LEVEL", "pod")
+    monkeypatch.setenv("DEEPMATH_GRADING_REQUIRE", "full")
     with (
-        Verifier(1, 1.0, required_level="full") as verifier,
+        Verifier(1, 1.0) as verifier,
         pytest.raises(Unavailable, match="isolation level 'full' is not available here: no user_namespace"),
     ):
         verifier.verify([(r"\sqrt{3}", "y")])
     assert children() == before
+
+
+def test_unknown_level_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPMATH_GRADING_REQUIRE", "high")
+    with pytest.raises(InvalidRequest, match="DEEPMATH_GRADING_REQUIRE is 'high'; set it to one of: full, pod"):
+        Verifier(1, 1.0)
 
 
 def test_sandbox_has_no_environment_and_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
