@@ -1,9 +1,10 @@
 """The loss gets exactly what was sampled, at the temperature at which it was sampled."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from deepmath_trainer.finite_policy import TrainingDiverged
 
 from .conftest import RecordedRun, small, trained_in_process
 
@@ -203,3 +204,25 @@ async def test_cached_scores_give_the_loss_its_values_and_gradients_in_any_order
         trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, loss["completion_ids"].shape[1])
     assert trainer.scores.is_filled, "the loss would score again"
     assert_same_loss_as_trl(trainer, loss)
+
+
+@pytest.fixture
+def weight(trainer: Any) -> Iterator[Any]:
+    """A weight of the adapter, restored after the test."""
+    import torch
+
+    parameter = [value for value in trainer._unwrapped_model().parameters() if value.requires_grad][-1]
+    before = parameter.detach().clone()
+    yield parameter.data.view(-1)[-1:]
+    with torch.no_grad():
+        parameter.copy_(before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_diverged_policy_is_neither_published_nor_saved(trainer, weight, tmp_path, value) -> None:
+    trainer.save_policy(tmp_path / "finite")
+    weight.fill_(value)
+    for step in (lambda: trainer.save_policy(tmp_path / "diverged"), trainer._after_step):
+        with pytest.raises(TrainingDiverged, match=r"training diverged: after step 1, .*lora.* is NaN or infinite"):
+            step()
+    assert [path.name for path in tmp_path.iterdir()] == ["finite"]

@@ -30,6 +30,7 @@ from trl import GRPOConfig
 from deepmath.errors import Unavailable
 from deepmath.grading.verdict import Reason
 from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
+from deepmath_trainer.finite_policy import TrainingDiverged, first_non_finite
 from deepmath_trainer.loss_row import LossRow
 from deepmath_trainer.policy_publisher import PolicyPublisher, PolicyWriter
 from deepmath_trainer.reference_adapter import update_reference
@@ -109,7 +110,12 @@ class GrpoTrainer(HookedGrpoTrainer):
             self._pipeline.publish(folder, step)
 
     def save_policy(self, folder: Path) -> None:
-        """Write the policy in the form that generators load: a LoRA adapter as peft writes it, or all weights."""
+        """Write the policy in the form that generators load: a LoRA adapter as peft writes it, or all weights.
+
+        Raises:
+            TrainingDiverged: its weights are not finite.
+        """
+        self._check_finite()
         if self._config.lora:
             export_adapter(self._unwrapped_model(), self.accelerator, folder)
         else:
@@ -189,7 +195,12 @@ class GrpoTrainer(HookedGrpoTrainer):
         }
 
     def _after_step(self) -> bool:
-        """Update the reference if it is due; return whether to stop here."""
+        """Update the reference if it is due; return whether to stop here.
+
+        Raises:
+            TrainingDiverged: the step made weights that are not finite. No checkpoint of them is written.
+        """
+        self._check_finite()
         loss, step = self._config.loss, self.state.global_step
         if self._config.lora and loss.reference_every and step % loss.reference_every == 0:
             update_reference(self._unwrapped_model(), loss.reference_mixup)
@@ -212,6 +223,12 @@ class GrpoTrainer(HookedGrpoTrainer):
             }
         )
         self._on_step(step, metrics, batch)
+
+    def _check_finite(self) -> None:
+        weight = first_non_finite(self._unwrapped_model())
+        diverged = torch.tensor(float(bool(weight)), device=self.accelerator.device)
+        if self.accelerator.reduce(diverged) > 0:  # in any process, and so in all
+            raise TrainingDiverged(self.state.global_step, weight)
 
     def _batch_index(self, step: int) -> int:
         """Return the batch that follows optimizer step `step`."""
