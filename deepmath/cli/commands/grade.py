@@ -37,7 +37,12 @@ def grade(
     verify_workers: Annotated[
         int | None, typer.Option(min=1, help="Number of sandboxes.", show_default="one per processor, at most 8")
     ] = None,
-    require: Annotated[Level, typer.Option(help="Refuse sandboxes below this isolation level.")] = "pod",
+    require: Annotated[
+        Level | None,
+        typer.Option(
+            help="Refuse sandboxes below this isolation level.", show_default="DEEPMATH_GRADING_REQUIRE, or pod"
+        ),
+    ] = None,
 ) -> None:
     r"""Grade one answer, or a file of answers, as training and evaluation do.
 

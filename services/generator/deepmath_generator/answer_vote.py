@@ -14,6 +14,7 @@ from threading import Lock
 
 from deepmath.errors import Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.comparison_sandbox import configured_level
 from deepmath.grading.verifier import Verifier
 from deepmath.grading.vote_tally import tally_votes
 
@@ -24,10 +25,14 @@ _RETRY_S = 60.0  # after a failed start
 
 
 class AnswerVote:
-    """Votes of samples, with `timeout_s` seconds for each comparison. Close it after use."""
+    """Votes of samples, with `timeout_s` seconds for each comparison. Close it after use.
+
+    Raises:
+        InvalidRequest: the environment asks for an isolation level that does not exist.
+    """
 
     def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s, self._level = timeout_s, configured_level()
         self._threads = ThreadPoolExecutor(_WORKERS, "vote")
         self._starting = Lock()
         self._verifier: Verifier | None = None
@@ -59,7 +64,7 @@ class AnswerVote:
     def _started(self) -> Verifier | None:
         with self._starting:
             if self._verifier is None and time.monotonic() >= self._retry_at:
-                self._verifier = Verifier(_WORKERS, self._timeout_s)
+                self._verifier = Verifier(_WORKERS, self._timeout_s, self._level)
             return self._verifier
 
     def _discard(self, verifier: Verifier, error: Unavailable) -> None:
