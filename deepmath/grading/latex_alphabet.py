@@ -6,14 +6,13 @@ environments and characters outside the closed tables make the text unreadable. 
 
 * the commands and characters in the tables below, digits and single letters;
 * subscripts and accented names of up to 8 letters and digits;
-* words in `\text{}`: those in `KNOWN_WORDS`, and `wa` to `wz` for all others, in the order of their appearance.
+* words in `\text{}`: those in `KNOWN_WORDS`, and `w1` to `w99` for all others, in the order of their appearance.
 
 Gold answer and answer share one `NameTable`, so that a name means the same in both. Every step is linear in the length
 of the text, and the length is checked first. The result is a fixed point: closing it again changes nothing.
 """
 
 import re
-from string import ascii_lowercase
 from typing import NamedTuple
 
 MAX_CHARACTERS = 2000
@@ -99,7 +98,8 @@ _CHARACTERS = {
 }
 _PLAIN = frozenset("+-*/=<>!,:;|&()[]{}~%")
 _ESCAPED = frozenset("{}|,;:!% $&\\")
-_WORD = re.compile(r"w[a-z]")
+_MOST_WORDS = 99
+_WORD = re.compile(r"w[1-9][0-9]?", re.IGNORECASE)  # no product of letters is spelled like that
 _PLAIN_TEXT = re.compile(r"[A-Za-z]+|[\s0-9.,;:()+=/-]+")
 _ONE_LETTER = re.compile(r"\(?([A-Za-z0-9])\)?")
 _NAME = re.compile(r"[A-Za-z0-9]{1,8}")
@@ -112,7 +112,7 @@ class UnreadableLatexError(Exception):
 
 
 class NameTable:
-    """The names of one comparison, each with a word of ours, `wa` to `wz`."""
+    """The names of one comparison, each with a word of ours, `w1` to `w99`."""
 
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
@@ -123,9 +123,9 @@ class NameTable:
         Raises:
             UnreadableLatexError: There are too many names.
         """
-        if name not in self._words and len(self._words) == len(ascii_lowercase):
+        if name not in self._words and len(self._words) == _MOST_WORDS:
             raise UnreadableLatexError("too many names")
-        return self._words.setdefault(name, "w" + ascii_lowercase[len(self._words) % len(ascii_lowercase)])
+        return self._words.setdefault(name, f"w{len(self._words) + 1}")
 
 
 class _ClosedNames(NameTable):
@@ -137,7 +137,7 @@ class _ClosedNames(NameTable):
         Raises:
             UnreadableLatexError: It is not one of our words.
         """
-        if not _WORD.fullmatch(name):
+        if not _WORD.fullmatch(name) or name != name.lower():
             raise UnreadableLatexError("a name is not of the closed alphabet")
         return name
 
@@ -296,7 +296,8 @@ class _Closing:
     def _short_name(self, pieces: list[str]) -> str:
         layout = ("{", "}", *(f"\\{command}" for command in _TEXT))
         key = "".join(piece for piece in pieces if piece not in layout and not piece.isspace())
-        return key if _NAME.fullmatch(key) else self._names.word(key)
+        # What is spelled like one of our words must not pass for it.
+        return key if _NAME.fullmatch(key) and not _WORD.fullmatch(key) else self._names.word(key)
 
     def _environment(self, command: str) -> bool:
         pieces = self._take_argument()

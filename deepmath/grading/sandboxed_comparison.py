@@ -29,7 +29,7 @@ _REHEARSAL = [
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}"),
     (r"y=2x+3", r"2x-y+3=0"),
     (r"(3,\frac{\pi}{2})", r"(3,\frac{\pi}{3})"),
-    (r"\text{wa}", r"n!+\binom{5}{2}"),
+    (r"\text{w1}", r"n!+\binom{5}{2}"),
     (r"x^{2}+2x+1", r"(x+1)^{2}"),
     (r"\sum_{n=0}^{\infty}\frac{1}{2^{n}}", r"|{-2}|"),
     (r"3+4i", r"\pm 5"),

@@ -7,7 +7,7 @@ on the same door: sympy gives a symbol any name, and some of its functions print
 import re
 from typing import Any
 
-# A letter, a Greek letter or a word of ours, with an accent, a subscript or primes: x, d\theta, bar{x}_{12}, \text{wa}.
+# A letter, a Greek letter or a word of ours, with an accent, a subscript or primes: x, d\theta, bar{x}_{12}, \text{w1}.
 _NAME = re.compile(
     r"d?\\?[A-Za-z]{1,12}(?:\{[A-Za-z0-9 ]{1,24}\})?(?:_[A-Za-z0-9]{1,12}|_\{[A-Za-z0-9]{1,12}\})?'{0,4}|[0-9]{1,8}"
 )
