@@ -154,7 +154,9 @@ class Budget(_message.Message):
     max_steps: _builtins.int
     """Steps. A step is one generation by the model, up to a tool call or the end of the turn."""
     max_step_tokens: _builtins.int
-    """Tokens of one step. A longer turn continues in the next step, unless it already has an answer."""
+    """Tokens of one step. A longer turn, or tool call, continues in the next step. A turn that already has an answer ends,
+    unless a tool call is open.
+    """
     max_tokens: _builtins.int
     """Tokens of the trajectory, of the model and the tools together, without the prompt."""
     snippet_ms: _builtins.int
@@ -622,7 +624,9 @@ class Trajectory(_message.Message):
     status: Global___Status.ValueType
     """Why it ended."""
     answer: _builtins.str
-    """The content of the last \\boxed{} outside a tool call; empty if there is none."""
+    """The content of the last \\boxed{} outside tool calls and thinking, or else of the last one within thinking; empty if
+    there is none.
+    """
     text: _builtins.str
     """The segments as text."""
     model_tokens: _builtins.int
@@ -641,7 +645,9 @@ class Trajectory(_message.Message):
 
     @_builtins.property
     def snippets(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnippetRun]:
-        """The executed snippets, in order."""
+        """The snippets of the complete tool calls, in order. The i-th segment from SOURCE_TOOL is the output of the i-th
+        snippet.
+        """
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -691,7 +697,7 @@ class Segment(_message.Message):
         SOURCE_MODEL: Segment._Source.ValueType  # 1
         """Sampled by the model: included in the loss."""
         SOURCE_TOOL: Segment._Source.ValueType  # 2
-        """The output of a snippet: masked in the loss."""
+        """The output of a snippet, after the mark that ends its call if the model has not ended it: masked in the loss."""
 
     class Source(_Source, metaclass=_SourceEnumTypeWrapper):
         """The source of the tokens."""
@@ -701,7 +707,7 @@ class Segment(_message.Message):
     SOURCE_MODEL: Segment.Source.ValueType  # 1
     """Sampled by the model: included in the loss."""
     SOURCE_TOOL: Segment.Source.ValueType  # 2
-    """The output of a snippet: masked in the loss."""
+    """The output of a snippet, after the mark that ends its call if the model has not ended it: masked in the loss."""
 
     SOURCE_FIELD_NUMBER: _builtins.int
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
@@ -716,7 +722,9 @@ class Segment(_message.Message):
     temperature: _builtins.float
     """Sampling temperature."""
     text: _builtins.str
-    """The text. The concatenated texts of all segments are the trajectory's `text`."""
+    """The text. The concatenated texts of all segments are the trajectory's `text`. A character whose tokens are in two
+    segments is in the text of the second one.
+    """
     @_builtins.property
     def token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The token ids."""
@@ -747,14 +755,14 @@ Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
 @_typing.final
 class SnippetRun(_message.Message):
-    """A snippet and its result."""
+    """A snippet and its result. A tool call without code is not executed: its snippet is empty and its outcome EXCEPTION."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """The Python source."""
+    """The Python source, without what the model wrote around it, such as a Markdown fence."""
     @_builtins.property
     def result(self) -> _executor_pb2.SnippetResult:
         """The executor's result."""
