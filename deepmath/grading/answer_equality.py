@@ -38,6 +38,7 @@ from deepmath.grading.answer_rewriting import (
     assignments,
     expand_signs,
     integer_elements,
+    is_of_one_unknown,
     progression,
     residue_classes,
     share_heads,
@@ -98,13 +99,20 @@ class AnswerEquality:
             self._depth -= 1
 
     def _equal(self, gold: Node, answer: Node) -> Verdict:
-        gold, answer = split_builder(gold), split_builder(answer)
+        gold, answer = _share_exclusions(split_builder(gold)), _share_exclusions(split_builder(answer))
         if isinstance(gold, Qualified) or isinstance(answer, Qualified):
             return self._equal_qualified(gold, answer)
         if isinstance(gold, Quantity) or isinstance(answer, Quantity):
             return self._equal_quantities(gold, answer)
+        two = isinstance(answer, Bracketed) and isinstance(gold, Listing) and answer.opening + answer.closing == "[]"
+        if two or _is_python_list(answer, gold) or _is_python_list(gold, answer):
+            return self._equal(
+                *(Listing(node.items, ",") if isinstance(node, Bracketed) else node for node in (gold, answer))
+            )
         if _has_sign(gold) or _has_sign(answer):
             return self._equal_with_signs(gold, answer)
+        if Constant("empty") in (gold, answer) and isinstance(gold, Collection) != isinstance(answer, Collection):
+            return False
         if isinstance(gold, Congruence) or isinstance(answer, Congruence) or _are_congruences(gold, answer):
             return self._equal_congruences(gold, answer)
         if _is_set(gold) or _is_set(answer):
@@ -158,7 +166,18 @@ class AnswerEquality:
         given = [one for one in answer if gold or not _may_be_omitted(one, answer_core)]
         if not expected or not given:
             return not expected and not given
-        return self._match(expected, given, self.equal)
+        return self._match(
+            [_as_domain(one) for one in expected], [_as_domain(one) for one in given], self._equal_domains
+        )
+
+    def _equal_domains(self, one: Node, other: Node) -> Verdict:
+        """Compare conditions; natural numbers start at 0 or 1."""
+        if _is_domain(one) and _is_domain(other):
+            assert isinstance(one, Chain) and isinstance(other, Chain)
+            sets = {one.operands[1], other.operands[1]}
+            same = len(sets) == 1 or sets in ({Constant("N"), Constant("Z+")}, {Constant("N"), Constant("Z>=0")})
+            return same and one.operands[0] == other.operands[0]
+        return self.equal(one, other)
 
     def _equal_families(self, gold: Node, answer: Node, conditions: tuple[Node, ...]) -> Verdict:
         """Compare sets of values that depend on an integer: equal if one is a shift or reflection of the other."""
@@ -251,6 +270,8 @@ class AnswerEquality:
         try:
             one, other = self._sets.of(gold), self._sets.of(answer)
         except NoRealSetError:
+            if isinstance(gold, Chain) and isinstance(answer, Chain) and gold.relations == answer.relations:
+                return all_of(self.equal(*pair) for pair in zip(gold.operands, answer.operands, strict=True))
             if _is_operation(gold) and _is_operation(answer):
                 return self._equal_operations(gold, answer)
             return None if _might_be_sets(gold, answer) else self._equal_elements(gold, answer)
@@ -306,6 +327,10 @@ class AnswerEquality:
     # Lists, equations and tuples
 
     def _equal_elements(self, gold: Node, answer: Node) -> Verdict:
+        maps = assignments(gold), assignments(answer)
+        if maps[0] and maps[1] and not is_of_one_unknown(_items(gold)) and not is_of_one_unknown(_items(answer)):
+            (keys, values), (other_keys, other_values) = (zip(*sorted(one, key=_key), strict=True) for one in maps)
+            return keys == other_keys and self._in_order(values, other_values)
         ordered = _ordered_values(gold, answer), _ordered_values(answer, gold)
         if any(ordered):
             one, other = ordered[0] or _tuple_items(gold), ordered[1] or _tuple_items(answer)
@@ -369,6 +394,10 @@ class AnswerEquality:
         if not set(chain.relations) <= {"=", "approx"}:
             return False
         operands = list(chain.operands)
+        if len(operands) == 2 and _is_head(operands[1]) and not _is_head(operands[0]):
+            operands.reverse()
+        if isinstance(operands[0], Application) and len(operands) == 2:
+            operands[1] = _rename_argument(operands[0], operands[1], value)
         if _is_head(operands[0]):
             operands = operands[1:]
         elif names(chain):
@@ -579,6 +608,39 @@ def _may_be_omitted(condition: Node, core: Node) -> bool:
     return condition.relations in ((">=",), (">",)) and isinstance(condition.operands[1], Number)
 
 
+def _as_domain(condition: Node) -> Node:
+    """Return n >= 1 as n in Z+, and n >= 0 likewise, for names that stand for integers."""
+    match condition:
+        case Chain((Name(text) as name, Number(value)), (">=" | ">" as relation,)) if text in _PARAMETERS:
+            least = value + (relation == ">")
+            if least in (0, 1):
+                return Chain((name, Constant("Z+" if least else "Z>=0")), ("in",))
+    return condition
+
+
+def _is_domain(condition: Node) -> bool:
+    return (
+        isinstance(condition, Chain) and condition.relations == ("in",) and isinstance(condition.operands[1], Constant)
+    )
+
+
+def _share_exclusions(node: Node) -> Node:
+    """Return x != 0, 1 as x != 0 and x != 1."""
+    match node:
+        case Listing((Chain((subject, _), ("!=",)) as first, *rest)) if not any(isinstance(one, Chain) for one in rest):
+            return Listing((first, *(Chain((subject, one), ("!=",)) for one in rest)), "and")
+    return node
+
+
+def _is_python_list(node: Node, other: Node) -> bool:
+    """Return whether `node` is a list of answers in square brackets, [1, 2, 3]. With two elements it is an interval,
+    unless the gold answer is a list.
+    """
+    if not isinstance(node, Bracketed) or node.opening + node.closing != "[]":
+        return False
+    return len(node.items) > 2 and isinstance(other, Listing | Collection)
+
+
 def _are_congruences(*nodes: Node) -> bool:
     return all(
         isinstance(node, Congruence)
@@ -698,11 +760,26 @@ def _difference(left: Node, right: Node) -> Node:
 
 def _is_head(node: Node) -> bool:
     """Return whether a value may be assigned to `node`."""
-    if isinstance(node, Name | Application):
+    if isinstance(node, Name):
         return True
+    if isinstance(node, Application):
+        return all(isinstance(argument, Name | Number) for argument in node.arguments)
     if isinstance(node, Bracketed):
         return all(isinstance(item, Name) for item in node.items)
     return isinstance(node, Operation) and node.operator == "abs" and isinstance(node.operands[0], Name)
+
+
+def _key(assignment: tuple[str, Node]) -> str:
+    return assignment[0]
+
+
+def _rename_argument(head: Application, value: Node, other: Node) -> Node:
+    """Return the value of f(t) with the argument named as in `other`: an argument is bound."""
+    used = sorted(names(other) - names(value))
+    if len(head.arguments) == 1 and isinstance(head.arguments[0], Name) and len(used) == 1:
+        if head.arguments[0].text not in names(other):
+            return rename(value, head.arguments[0].text, Name(used[0]))
+    return value
 
 
 def _is_function(chain: Chain) -> bool:
@@ -740,9 +817,15 @@ def _ordered_values(node: Node, other: Node) -> tuple[Node, ...]:
     found = assignments(node)
     if found is None:
         is_tuple = isinstance(node, Bracketed) and node.opening + node.closing == "()"
-        listed = isinstance(other, Listing) and not any(isinstance(item, Chain | Bracketed) for item in other.items)
+        listed = (
+            isinstance(other, Listing)
+            and other.joiner == ","
+            and not any(isinstance(item, Chain | Bracketed) for item in other.items)
+        )
         return _tuple_items(node) if is_tuple and listed else ()
-    return tuple(value for _, value in found) if _tuple_items(other) and not assignments(other) else ()
+    if is_of_one_unknown(_items(node)) or assignments(other):
+        return ()
+    return tuple(value for _, value in found) if _tuple_items(other) else ()
 
 
 def undefined(node: Node, scalars: ExpressionEquality) -> bool:

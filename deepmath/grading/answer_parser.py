@@ -42,6 +42,10 @@ _BARE_SET = re.compile(r"\{(?=[^{}]*[,|:])(.*)\}", re.DOTALL)
 _THOUSANDS = re.compile(
     r"(^|[=$]\s*|\\approx\s*|(?<!\\)\{\s*)([+-]?[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?)(?=\s*(?:$|\}|\\text|\\%|\\mathrm|[A-Za-z]))"
 )
+# The imaginary unit and Euler's number in sympy's spelling: 4*I, E**2.
+_PYTHON_CONSTANT = re.compile(
+    r"(?<=\*)\s*I(?![A-Za-z_])|(?<![A-Za-z_])I(?=\s*\*)|(?<![A-Za-z_])E(?=\s*\*)|(?<=\*)\s*E(?![A-Za-z_])"
+)
 # Intervals in the French notation.
 _OPEN_BRACKETS = re.compile(r"(?:^|(?<=[\s=n]))\]([^\[\](),]*,[^\[\](),]*)\[")
 
@@ -50,6 +54,8 @@ def parse_answer(text: str) -> Node | None:
     """Return the tree of `text`, which is normalized, or None if it is not in the grammar."""
     if not text or len(text) > MAX_CHARACTERS:
         return None
+    if "\\" not in text and "*" in text:
+        text = _PYTHON_CONSTANT.sub(lambda found: found[0].lower(), text)
     text = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
     if found := _BARE_SET.fullmatch(text):
         text = rf"\{{{found[1]}\}}"
@@ -110,15 +116,17 @@ class _AnswerParser(ExpressionParser):
     # Lists
 
     def _listing(self) -> Node:
-        items, joiners = [self._item()], set()
+        items, joiners = [self._item()], []
         while joiner := self._joiner():
-            joiners.add(joiner)
             if self._at_word("given") or self.token.kind == "stop":
                 break
+            joiners.append(joiner)
             items.append(self._item())
         if len(items) == 1:
             return items[0]
-        words = joiners & {"and", "or"}
+        if systems := _systems(items, joiners):
+            return systems
+        words = set(joiners) & {"and", "or"}
         if len(words) > 1:
             raise UnreadableError("`and` and `or` in one list")
         return Listing(tuple(_share_parts(items)), words.pop() if words else ",")
@@ -244,13 +252,26 @@ class _AnswerParser(ExpressionParser):
             else:
                 found += [_with_subject(condition, name) for name in waiting] + [condition]
                 waiting = []
-            if self.token.kind == "stop" or self.next_is(closing) or (stop_at_comma and not waiting):
+            if (
+                self.token.kind == "stop"
+                or self.next_is(closing)
+                or (stop_at_comma and (found or not self.next_is(",")))
+            ):
+                break
+            if stop_at_comma and waiting and not self._more_names():
                 break
             if not self._joiner() and not self._at_word("given"):
                 raise UnreadableError("an unexpected token in a condition")
             if self.token.kind == "stop":
                 break
         return found
+
+    def _more_names(self) -> bool:
+        """Return whether names with a membership follow the comma: for all x, y in R, ..."""
+        at = self.at
+        while self.tokens[at].text == "," and self.tokens[at + 1].kind == "name":
+            at += 2
+        return at > self.at and self.tokens[at].text == "in"
 
     # Sets and cases
 
@@ -320,6 +341,25 @@ def _congruence(operands: list[Node], relations: list[str], modulus: Node) -> No
     if len(relations) > 1 or relations[0] not in ("=", "equiv"):
         raise UnreadableError("a modulus after other relations")
     return Congruence(operands[0], operands[1], modulus)
+
+
+def _systems(items: list[Node], joiners: list[str]) -> Node | None:
+    """Return several solutions of a system, x = 1, y = 2 or x = 3, y = 4, as a list of lists; None if it is none."""
+    groups: list[list[Node]] = [[items[0]]]
+    for item, joiner in zip(items[1:], joiners, strict=True):
+        if joiner == "or":
+            groups.append([])
+        groups[-1].append(item)
+    heads = [[item.operands[0] for item in group if isinstance(item, Chain)] for group in groups]
+    if (
+        len(groups) < 2
+        or len(heads[0]) < 2
+        or any(len(head) != len(group) for head, group in zip(heads, groups, strict=True))
+    ):
+        return None
+    if any(len(set(map(repr, head))) != len(head) for head in heads):
+        return None
+    return Listing(tuple(Listing(tuple(group), ",") for group in groups), "or")
 
 
 def _share_parts(items: list[Node]) -> list[Node]:

@@ -71,6 +71,8 @@ def _expand(node: Node, independent: bool) -> list[Node]:
     match node:
         case Listing(items) | Collection(items):
             return [one for item in items for one in _expand(item, independent)]
+        case Congruence(subject, residue, modulus):
+            return [Congruence(subject, one, modulus) for one in _expand(residue, independent)]
         case Chain((Name() | Application() | Bracketed() as head, value), ("=",)):
             return [Chain((head, one), ("=",)) for one in _expand(value, independent)]
     count = _count_signs(node)
@@ -130,12 +132,12 @@ def share_heads(node: Node) -> tuple[Node, ...]:
         head = first.operands[0]
         if not any(isinstance(item, Chain) for item in found[1:]):
             found = [first, *(Chain((head, item), ("=",)) for item in found[1:])]
-    if isinstance(node, Listing) and _is_of_one_unknown(found):
+    if isinstance(node, Listing) and is_of_one_unknown(found):
         return tuple(item.operands[1] for item in found if isinstance(item, Chain))
     return tuple(found)
 
 
-def _is_of_one_unknown(items: Sequence[Node]) -> bool:
+def is_of_one_unknown(items: Sequence[Node]) -> bool:
     r"""Return whether the items are x_1 = 2, x_2 = 3: numbered solutions of one unknown."""
     heads = []
     for item in items:

@@ -54,7 +54,10 @@ _CONNECTIVES = {
     **dict.fromkeys([r"\lor", r"\vee", r"\Or", "or"], "or"),
     **dict.fromkeys("for where with if when whenever given provided such".split(), "given"),
     r"\forall": "given",
-    **dict.fromkeys("all any every each some that is are be an the a value values of".split(), "filler"),
+    **dict.fromkeys(
+        "all any every each some that is are be an the a value values of constant constants arbitrary fixed".split(),
+        "filler",
+    ),
     "in": "in",
     **dict.fromkeys("integer integers".split(), "Z"),
     **dict.fromkeys("real reals".split(), "R"),

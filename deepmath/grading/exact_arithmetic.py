@@ -9,10 +9,10 @@ from fractions import Fraction
 
 from deepmath.grading.answer_nodes import Name, Node, Number, Operation
 
-_MOST_BITS = 1 << 16
-_MOST_STEPS = 20_000
-_LARGEST_FACTORIAL = 4000
-_MOST_TERMS = 2000
+_MOST_BITS = 1 << 14
+_MOST_STEPS = 4000
+_LARGEST_FACTORIAL = 1000
+_MOST_TERMS = 500
 
 Point = Mapping[str, Fraction]
 """Values of names."""

@@ -164,8 +164,8 @@ class ExpressionParser:
         """Return whether the next token continues a product without a sign."""
         kind, text, _ = self.token
         if kind == "number":
-            if self.tokens[self.at - 1].kind == "number":
-                raise UnreadableError("adjacent numbers")
+            if self.tokens[self.at - 1].kind in ("number", "name"):
+                raise UnreadableError("a number after a number or a letter")
             return not isinstance(left, Number)
         if kind == "symbol":
             if text == "|":
@@ -175,7 +175,7 @@ class ExpressionParser:
             return text in ("(", "{", "[")
         if kind == "command":
             return text in _STARTING_COMMANDS or text[1:] in _GREEK
-        return kind in ("name", "constant", "function", "begin")
+        return kind in ("name", "constant", "function", "begin") and not self._is_union_letter()
 
     def _factor(self) -> Node:
         """Parse a signed factor with its exponent and postfix signs."""

@@ -75,7 +75,7 @@ class RealSets:
                 return (Interval(_LESS, False, _ZERO, False),)
             case Constant("empty"):
                 return ()
-            case Collection(items) if not any(isinstance(item, Bracketed | Chain) for item in items):
+            case Collection(items) if not any(isinstance(item, Bracketed | Chain | Constant) for item in items):
                 return self._union([(Interval(item, True, item, True),) for item in items])
             case Operation("union", sets):
                 return self._union([self.of(one, subject) for one in sets])

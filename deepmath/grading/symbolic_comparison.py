@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from deepmath.grading.answer_equality import AnswerEquality
-from deepmath.grading.answer_nodes import Node, Operation, walk
+from deepmath.grading.answer_nodes import Node, Operation, names, walk
 from deepmath.grading.answer_normalization import normalize
 from deepmath.grading.answer_parser import parse_answer
 from deepmath.grading.expression_equality import ExpressionEquality
@@ -33,9 +33,9 @@ def compare(gold: str, answer: str | None = None) -> bool | None:
     given = parse_answer(answer)
     if expected is not None and given is not None:
         same = _compare_trees(expected, given)
-        if same is None:  # one of them cannot be evaluated
-            return False if _compare_trees(expected, expected) else None
-        return same
+        if same is None and not names(expected) and not _compare_trees(expected, expected):
+            return None  # the gold cannot be evaluated
+        return bool(same)
     return _compare_by_library(gold, answer, expected, given)
 
 

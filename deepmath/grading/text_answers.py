@@ -24,6 +24,10 @@ _SYNONYMS = {
     "infinitelymanysolutions": "infinitelymany",
     "infinite": "infinitelymany",
 }
+# Words that have a meaning in mathematics.
+_MATHEMATICS = frozenset(
+    "infinity oo inf infty pi integers reals naturals allrealnumbers allreals realnumbers allintegers".split()
+)
 _NUMBERS = {
     word: str(number)
     for number, word in enumerate(
@@ -68,6 +72,8 @@ def text_answer(answer: str) -> TextAnswer:
     longest_word = max(map(len, found[1].split()))
     is_certain = bool(wrapped) or letters != letters.lower() or longest_word >= _SHORTEST_WORD
     key = re.sub(r"[^a-z]", "", words)
+    if key in _MATHEMATICS:
+        return TextAnswer("", False)
     return TextAnswer(_SYNONYMS.get(key, key), is_certain)
 
 
