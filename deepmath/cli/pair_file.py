@@ -1,10 +1,8 @@
 """Pairs of a gold answer and a model's answer from JSON lines, read as they arrive."""
 
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from deepmath.data.dataset_problem import check_escapes
 from deepmath.data.gold_answer import gold_text
@@ -14,8 +12,9 @@ from deepmath.grading.answer_extraction import extract_boxed
 from deepmath.user_files import STDIN, user_path
 
 MAX_LINE_BYTES = 1 << 20
-_BATCH = 64
+_BATCH = 16  # printed together; enough for the sandboxes of eight processors to overlap
 _READ_BYTES = 1 << 16
+_STDIN_DESCRIPTOR = 0
 _EXAMPLE = r'{"gold": "\\frac{1}{2}", "answer": "0.5"}'
 
 
@@ -44,7 +43,7 @@ class AnswerPair:
 def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
     """Yield the pairs of `file` (- for stdin) in batches, one pair per non-blank line.
 
-    A batch has the lines that can be read without waiting, at most 64. A line that is not a pair becomes one with an
+    A batch has the lines that can be read without waiting, at most 16. A line that is not a pair becomes one with an
     error.
 
     Raises:
@@ -52,7 +51,7 @@ def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
     """
     batch: list[AnswerPair] = []
     name, number = "stdin" if file == STDIN else file, 0
-    for lines in _available_lines(file):
+    for lines in _available_lines(file, name):
         for line in lines:
             number += 1
             if line.strip():
@@ -65,9 +64,9 @@ def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
             batch = []
 
 
-def _available_lines(file: str) -> Iterator[list[bytes]]:
+def _available_lines(file: str, name: str) -> Iterator[list[bytes]]:
     """Yield the lines of each read. Of a line that is too long, the start."""
-    descriptor = _open(file)
+    descriptor = _open(file, name)
     try:
         rest = b""
         while chunk := os.read(descriptor, _READ_BYTES):
@@ -80,19 +79,16 @@ def _available_lines(file: str) -> Iterator[list[bytes]]:
         if rest:
             yield [rest]
     except OSError as error:
-        raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
+        raise InvalidRequest(f"cannot read {name}: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
 
-def _open(file: str) -> int:
-    if file == STDIN:
-        return os.dup(sys.stdin.fileno())
-    path: Path = user_path(file)
+def _open(file: str, name: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.dup(_STDIN_DESCRIPTOR) if file == STDIN else os.open(user_path(file), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise InvalidRequest(f"cannot read {file}: {error.strerror}") from None
+        raise InvalidRequest(f"cannot read {name}: {error.strerror}") from None
 
 
 def _parse(line: bytes, where: str) -> AnswerPair:

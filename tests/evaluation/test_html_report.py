@@ -82,7 +82,7 @@ def test_model_written_text_is_inert(tmp_path: Path) -> None:
     samples = [
         sample(number=0, answer=ATTACK, text=f"{ATTACK} ${ATTACK}$ {call}", snippets=snippets),
         sample(number=1, answer=rf"\text{{{ATTACK}}}", text=rf"\boxed{{\text{{{ATTACK}}}}}"),
-        sample(ATTACK, gold=ATTACK, configuration=ATTACK, status=ATTACK),
+        sample(ATTACK, gold=ATTACK, configuration=ATTACK, status=ATTACK, reason=ATTACK),
         sample(benchmark=ATTACK),
     ]
     page = Page(write_page(tmp_path, *samples, model=ATTACK))
@@ -103,6 +103,11 @@ def test_content_security_policy_allows_only_the_script_of_the_page(tmp_path: Pa
     assert policy["content"] == (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     )
+
+
+def test_trace_shows_the_reason_of_its_verdict(tmp_path: Path) -> None:
+    page = write_page(tmp_path, sample(answer="9", reason="the answer takes too long to evaluate"))
+    assert "the answer takes too long to evaluate</span>" in page
 
 
 def test_traces_can_be_filtered_by_configuration_benchmark_and_verdict(tmp_path: Path) -> None:
