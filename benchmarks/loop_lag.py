@@ -7,7 +7,7 @@ millisecond is late. Phases follow each other in one run:
     rollout     64 trajectories at once, each of 20,000 tokens in steps of 3,000 that all end at the same moment
     solve       64 streamed samples, a token of each every 20 ms
     chat        8 chats with messages of 512 KiB, whose answers are streamed
-    prompts     a rollout of 256 questions of 60 KiB
+    prompts     a rollout of 64 questions of 60 KiB
 
 The engine is scripted: it samples the worst texts known, one for each trajectory in turn (boxes and braces that are
 never closed, marks and parts of marks, bytes that are no characters, calls that are empty, full of fences or never
@@ -33,7 +33,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "loop_lag.json"
-TRAJECTORIES, CHATS, PROMPTS = 64, 8, 256
+TRAJECTORIES, CHATS, PROMPTS = 64, 8, 64
 CHAT_BYTES, QUESTION_BYTES = 500 << 10, 60 << 10
 HOT = pb.Sampling(temperature=2.0, top_p=1.0, top_k=0)
 

@@ -46,7 +46,8 @@ PIECES = st.sampled_from(
 
 def divided(text: str) -> tuple[list[str | None], str]:
     """Return the texts of the calls and the prose, from the whole text at once."""
-    calls, prose = [], ""
+    calls: list[str | None] = []
+    prose = ""
     while True:
         before, start, after = text.partition("<tool_call>")
         if "</tool_call>" in before or not start:

@@ -17,7 +17,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 
 END_OF_TURN = "<|im_end|>"
 OUTPUT = r"\boxed{7}"
-"""What every snippet prints: a loop that takes it for the model's answer answers 7."""
+"""What every snippet prints by default: a loop that takes it for the model's answer answers 7."""
 
 
 class AnyTokenizer:
@@ -99,10 +99,11 @@ class PlayedEngine:
 
 
 class RecordingExecutor:
-    """Stands in for `ExecutorClient`: every snippet succeeds and prints `OUTPUT`."""
+    """Stands in for `ExecutorClient`: every snippet succeeds and prints `output`."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: str) -> None:
         self.codes: list[str] = []
+        self._output = output
 
     def session(self, seed: int, on_note: Any) -> "RecordingExecutor":
         return self
@@ -111,17 +112,23 @@ class RecordingExecutor:
 
     async def run(self, code: str, limits: object) -> executor.SnippetResult:
         self.codes.append(code)
-        return executor.SnippetResult(outcome=executor.OUTCOME_OK, stdout=OUTPUT)
+        return executor.SnippetResult(outcome=executor.OUTCOME_OK, stdout=self._output)
 
     async def close(self) -> None:
         pass
 
 
 async def play(
-    engine: PlayedEngine, *, mode: Mode = "agent", prompt: str = "?", emit: Any = None, **budget: int
+    engine: PlayedEngine,
+    *,
+    mode: Mode = "agent",
+    prompt: str = "?",
+    emit: Any = None,
+    output: str = OUTPUT,
+    **budget: int,
 ) -> tuple[pb.Trajectory, list[str]]:
     """Run one trajectory. Return it, and the snippets that the executor received."""
-    client: Any = RecordingExecutor()
+    client: Any = RecordingExecutor(output)
     limits = {
         "max_steps": 10_000,
         "max_step_tokens": 1_000_000,
