@@ -1,11 +1,15 @@
 """Options and their checks that several commands share."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from deepmath.errors import InvalidRequest
+from deepmath.user_files import expand_home, user_path
+
+PATH: dict[str, Any] = {"parser": user_path, "metavar": "PATH"}
+"""Options of every argument and option that is a path: `~` is expanded however the shell passes it."""
 
 STARTING_STACK = "starting the local stack; loading a model takes half a minute or more"
 """Notice on stderr, before the wait."""
@@ -23,10 +27,16 @@ Generator = Annotated[str | None, typer.Option(help="Generator address. Default:
 Executor = Annotated[str | None, typer.Option(help="Executor address for a generator that is started here.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="Model directory or hub name. Default: the embedded tiny-math.", metavar="MODEL"),
+    typer.Option(
+        help="Model directory or hub name. Default: the embedded tiny-math.", parser=expand_home, metavar="MODEL"
+    ),
 ]
-Adapter = Annotated[str | None, typer.Option(help="Directory of a LoRA adapter.", metavar="DIRECTORY")]
-Prompt = Annotated[str | None, typer.Option(help="Prompt template: a name or a file.")]
+Adapter = Annotated[
+    str | None, typer.Option(help="Directory of a LoRA adapter.", parser=expand_home, metavar="DIRECTORY")
+]
+Prompt = Annotated[
+    str | None, typer.Option(help="Prompt template: a name or a file.", parser=expand_home, metavar="NAME|FILE")
+]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Token budget per sample, tool output included.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Step budget per sample.")]
 

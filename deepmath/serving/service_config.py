@@ -2,18 +2,18 @@
 
 import tomllib
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     CliSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from deepmath.access.tls import read_tls_files
@@ -22,7 +22,9 @@ from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_USAGE
 from deepmath.printable_text import print_error
 from deepmath.rpc.addresses import is_host_and_port, is_listen_address, is_local
+from deepmath.serving.path_settings import PathSetting
 from deepmath.serving.setting_errors import did_you_mean, explain_settings
+from deepmath.user_files import read_text
 
 
 class ServiceConfig(BaseSettings):
@@ -32,10 +34,13 @@ class ServiceConfig(BaseSettings):
         extra="forbid", frozen=True, cli_kebab_case=True, cli_implicit_flags=True, cli_hide_none_type=True
     )
 
+    file_values: ClassVar[Mapping[str, Any]] = {}
+    """The values in the TOML file."""
+
     listen: str = Field(
         "127.0.0.1:0", description="Address to serve on: HOST:PORT (port 0: any free one) or unix:PATH."
     )
-    tls: Path | None = Field(
+    tls: PathSetting | None = Field(
         None,
         description="Folder with tls.crt, tls.key and ca.crt: serve mutual TLS, and use it as a client of other "
         "services. Changed files are reloaded. A unix socket is served without TLS.",
@@ -43,10 +48,12 @@ class ServiceConfig(BaseSettings):
     insecure: bool = Field(
         False, description="Allow serving beyond this machine without TLS: anyone who can connect can call."
     )
-    tokens: Path | None = Field(
+    tokens: PathSetting | None = Field(
         None, description="File of permitted clients, by the hashes of their tokens (`deepmath token`)."
     )
-    token_file: Path | None = Field(None, description="File with the token for this service's calls to other services.")
+    token_file: PathSetting | None = Field(
+        None, description="File with the token for this service's calls to other services."
+    )
     health_listen: str = Field(
         "", description="HOST:PORT of an additional plaintext endpoint for health checks only, for probes without TLS."
     )
@@ -151,7 +158,7 @@ class ServiceConfig(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the layers below the flags, which pydantic-settings itself puts first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(cls.file_values))
 
 
 def _checked(path: Path | None, read: Callable[[Path], object]) -> Path | None:
@@ -173,18 +180,14 @@ def load(config: type[Config], command: str, arguments: list[str]) -> Config:
     Invalid input ends the process with EXIT_USAGE and one line on stderr for each mistake.
     """
     parser = ArgumentParser(command, description=config.__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file of settings; environment and flags override it."
-    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings; environment and flags override it.")
     flags: CliSettingsSource[ArgumentParser] = CliSettingsSource(config, root_parser=parser)
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         _exit(command, _explain_unknown(unknown, config))
-    file: Path | None = vars(parsed).pop("config")
-    if file:
-        _check_toml(command, file)
-    settings = SettingsConfigDict(toml_file=file)
-    layered = type(config.__name__, (config,), {"model_config": settings, "__doc__": config.__doc__})
+    name: str | None = vars(parsed).pop("config")
+    values = _read_toml(command, name) if name else {}
+    layered = type(config.__name__, (config,), {"file_values": values, "__doc__": config.__doc__})
     try:
         loaded: Config = layered(_cli_settings_source=flags(parsed_args=parsed))
         return loaded
@@ -203,12 +206,13 @@ def _explain_unknown(arguments: list[str], config: type[ServiceConfig]) -> Itera
         yield f"unexpected argument `{arguments[0]}`"
 
 
-def _check_toml(command: str, file: Path) -> None:
-    """Check that `file` can be parsed: pydantic-settings ignores a missing file."""
+def _read_toml(command: str, name: str) -> dict[str, Any]:
     try:
-        tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        _exit(command, [f"cannot read the configuration {file}: {error}"])
+        return tomllib.loads(read_text(name))
+    except InvalidRequest as error:
+        _exit(command, [f"the configuration: {error}"])
+    except tomllib.TOMLDecodeError as error:
+        _exit(command, [f"the configuration {name} is not valid TOML: {error}"])
 
 
 def _exit(command: str, mistakes: Iterable[str]) -> NoReturn:

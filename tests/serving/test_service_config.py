@@ -101,7 +101,7 @@ def test_missing_file_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
 def test_broken_file_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("max_sessions = = 1\n")
-    assert "cannot read" in rejection(capsys, "--config", str(path))
+    assert "is not valid TOML" in rejection(capsys, "--config", str(path))
 
 
 @pytest.mark.parametrize("address", ["unix-abstract:x", "unix-abstract:%00x", "unix:@x"])
@@ -114,3 +114,30 @@ def test_abstract_socket_is_refused(capsys: pytest.CaptureFixture[str], address:
 )
 def test_address_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str], address: str) -> None:
     assert "give HOST:PORT or unix:PATH" in rejection(capsys, "--listen", address)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf%s", b"\xff\xfe%s"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_file_may_have_a_byte_order_mark_and_any_newline(tmp_path: Path, content: bytes, newline: str) -> None:
+    text = f'listen = "127.0.0.1:0"{newline}max_streams = 7{newline}'
+    file = tmp_path / "config.toml"
+    file.write_bytes(content % text.encode("utf-16-le" if content.startswith(b"\xff") else "utf-8"))
+    assert load(ServiceConfig, "test", ["--config", str(file)]).max_streams == 7
+
+
+def test_home_directory_is_expanded_in_a_file_a_variable_and_a_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("a-token")
+    (tmp_path / "config.toml").write_text('token_file = "~/token"')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flag = load(ServiceConfig, "test", ["--token-file", "~/token"])
+    file = load(ServiceConfig, "test", ["--config", "~/config.toml"])
+    monkeypatch.setenv("TOKEN_FILE", "~/token")
+    assert {flag.token_file, file.token_file, load(ServiceConfig, "test", []).token_file} == {tmp_path / "token"}
+
+
+def test_unknown_user_in_a_path_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load(ServiceConfig, "test", ["--tls", "~no-such-user/tls"])
+    assert "there is no home directory for ~no-such-user" in capsys.readouterr().err

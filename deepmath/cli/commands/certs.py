@@ -9,6 +9,7 @@ import typer
 from deepmath.access.certificate_authority import create_ca, issue_certificate
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.output_streams import write_data
+from deepmath.cli.shared_options import PATH
 
 app = command_app(
     help="Create a development CA and certificates for mutual TLS. Key files are readable by their owner only.",
@@ -20,7 +21,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Output folder for ca.crt and ca.key.")],
+    folder: Annotated[Path, typer.Argument(help="Output folder for ca.crt and ca.key.", **PATH)],
     days: Annotated[int, typer.Option(min=1, max=36500, help="Validity, in days.")] = 3650,
     force: Force = False,
 ) -> None:
@@ -31,7 +32,7 @@ def init(
 
 @app.command()
 def issue(
-    folder: Annotated[Path, typer.Argument(help="Folder of the CA.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the CA.", **PATH)],
     name: Annotated[str, typer.Argument(help="Common name, such as executor. Servers report calls under it.")],
     dns: Annotated[list[str] | None, typer.Option(help="DNS name of the service; repeatable.")] = None,
     ip: Annotated[list[str] | None, typer.Option(help="IP address of the service; repeatable.")] = None,

@@ -13,6 +13,7 @@ from deepmath.cli.generator_connection import connect_generator
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.report_view import show_tables
 from deepmath.cli.shared_options import (
+    PATH,
     TEMPERATURE_HELP,
     TOP_K_HELP,
     TOP_P_HELP,
@@ -80,6 +81,7 @@ def eval_(
         typer.Option(
             help="Output folder. An unfinished evaluation with the same settings is resumed.",
             show_default="runs/eval-…",
+            **PATH,
         ),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print the plan and exit.")] = False,

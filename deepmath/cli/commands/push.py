@@ -8,7 +8,9 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.shared_options import PATH
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable
+from deepmath.user_files import expand_home
 
 app = command_app()
 
@@ -17,9 +19,14 @@ _LOGIN_HINT = "set HF_TOKEN to a token with write permission, or log in with `hf
 
 @app.command()
 def push(
-    run: Annotated[str, typer.Argument(help="Name of a run, or a folder with an adapter or a model.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a run, or a folder with an adapter or a model.", parser=expand_home, metavar="RUN"
+        ),
+    ],
     repository: Annotated[str, typer.Argument(help="USER/NAME on the hub. Created if it does not exist.")],
-    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.", **PATH)] = Path("runs"),
     private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "Upload by deepmath push",
 ) -> None:

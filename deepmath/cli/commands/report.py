@@ -7,6 +7,7 @@ import typer
 
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.report_view import show_tables
+from deepmath.cli.shared_options import PATH
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.published_results import PUBLISHED_FILE, read_published
@@ -21,8 +22,10 @@ _VERIFY_S = 3.0
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations.", metavar="RUN")],
-    output: Annotated[Path | None, typer.Option(help="Output folder.", show_default="report in the first RUN")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Folders of evaluations.", **PATH | {"metavar": "RUN"})],
+    output: Annotated[
+        Path | None, typer.Option(help="Output folder.", show_default="report in the first RUN", **PATH)
+    ] = None,
     k: Annotated[
         int | None, typer.Option(min=1, help="Samples per problem in a majority vote.", show_default="all samples")
     ] = None,
@@ -34,7 +37,7 @@ def report(
     ] = 20,
     published: Annotated[
         Path | None,
-        typer.Option(help="JSON file with published results.", show_default="the DeepMath model card's"),
+        typer.Option(help="JSON file with published results.", show_default="the DeepMath model card's", **PATH),
     ] = None,
 ) -> None:
     """Report evaluations as tables, plots and an HTML page.

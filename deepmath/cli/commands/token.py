@@ -11,6 +11,7 @@ from deepmath.access.owner_file import close_to_others, staged_file
 from deepmath.access.token_file_editor import generate_token, write_client
 from deepmath.access.tokens import SCOPES, TokenClient, hash_token
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.shared_options import PATH
 from deepmath.errors import InvalidRequest
 from deepmath.printable_text import printable_line
 
@@ -23,14 +24,14 @@ def token(
     scope: Annotated[
         list[str], typer.Option(help="Granted scope: execute, generate, update-adapter or train. Repeatable.")
     ],
-    tokens: Annotated[Path, typer.Option(help="Clients file, as services take it by --tokens.")],
+    tokens: Annotated[Path, typer.Option(help="Clients file, as services take it by --tokens.", **PATH)],
     max_calls: Annotated[int | None, typer.Option(min=1, help="Concurrent calls. Default: unlimited.")] = None,
     calls_per_second: Annotated[
         float | None, typer.Option(min=0.001, help="Sustained rate of new calls per second. Default: unlimited.")
     ] = None,
     burst: Annotated[int | None, typer.Option(min=1, help="With --calls-per-second: burst size, in calls.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File for the token, readable by its owner only. Default: print it.")
+        Path | None, typer.Option(help="File for the token, readable by its owner only. Default: print it.", **PATH)
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the token of an existing client, and the file of --out.")

@@ -1,17 +1,20 @@
 """`deepmath train`: a GRPO run, from the validation of its configuration to the adapter, shown live."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.shared_options import PATH
 from deepmath.cli.training_session import TrainingSession
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from deepmath.serving.service_process import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
+from deepmath.user_files import read_text, user_path
 
 app = command_app()
 
@@ -39,9 +42,9 @@ def train(
         bool, typer.Option("--dry-run", help="Validate, print the complete configuration, and exit.")
     ] = False,
     trainer: Annotated[str | None, typer.Option(help="Trainer address. Default: start a trainer.")] = None,
-    runs: Annotated[Path, typer.Option(help="Output folder for runs of a trainer that is started here.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[
+        Path, typer.Option(help="Output folder for runs of a trainer that is started here.", **PATH)
+    ] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per update.")] = False,
 ) -> None:
     """Fine-tune a model with GRPO on problems with known answers.
@@ -65,10 +68,5 @@ def train(
 
 def _config_source(config: str) -> dict[str, str]:
     """Return the content of a local file, or the name of a recipe that the trainer has."""
-    if not Path(config).exists():
-        return {"recipe": config}
-    try:
-        return {"config_yaml": Path(config).read_text(encoding="utf-8")}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidRequest(f"cannot read {config}: {reason}") from None
+    file = user_path(config)
+    return {"config_yaml": read_text(file)} if os.path.lexists(file) else {"recipe": config}

@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
+from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
 BackendName = Literal["native", "docker"]
@@ -97,7 +98,7 @@ class ExecutorConfig(ServiceConfig):
         3600.0, gt=0, description="Close a session at this age in seconds; a running snippet finishes first."
     )
 
-    audit_file: str = Field("", description="Append the audit log to this file (default: write it to stderr).")
+    audit_file: NameOrPath = Field("", description="Append the audit log to this file (default: write it to stderr).")
     audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not only its hash.")
 
     @property

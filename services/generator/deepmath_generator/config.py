@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
 
@@ -11,14 +12,14 @@ class GeneratorConfig(ServiceConfig):
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_GENERATOR_")
 
-    model: str = Field(description="Directory of a model, or its name on the Hugging Face Hub.")
-    adapter: str | None = Field(
+    model: NameOrPath = Field(description="Directory of a model, or its name on the Hugging Face Hub.")
+    adapter: NameOrPath | None = Field(
         None, description="Directory of a LoRA adapter in peft's format, served as policy version 1."
     )
     executor: str | None = Field(
         None, description="Address of the executors: HOST:PORT, unix:PATH, dns:///NAME:PORT, or IP:PORT,IP:PORT,..."
     )
-    prompt: str | None = Field(
+    prompt: NameOrPath | None = Field(
         None, description="Prompt template: a TOML file, or the name of a built-in one (default: the model's own)."
     )
     max_message_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request message, in bytes.")
@@ -75,6 +76,6 @@ class GeneratorConfig(ServiceConfig):
     upload_seconds: float = Field(
         120.0, gt=0, allow_inf_nan=False, description="Time for all of an adapter to arrive, in seconds."
     )
-    checkpoint_root: str | None = Field(
+    checkpoint_root: NameOrPath | None = Field(
         None, description="Directory below which a trainer may load checkpoints (default: checkpoints are rejected)."
     )

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.user_files import read_text
 from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 Mode = Literal["agent", "plain"]
@@ -41,10 +42,12 @@ class PromptTemplate:
         """
         file = _find(model, override)
         try:
-            fields = tomllib.loads(file.read_text(encoding="utf-8"))
+            fields = tomllib.loads(read_text(file))
             name = file.parent.name if file.name == "prompt.toml" else file.stem
             return cls(name, _agent_text(fields), fields["plain"].strip())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, LookupError, AttributeError, TypeError) as error:
+        except InvalidRequest as error:
+            raise InvalidRequest(f"cannot load the prompt template: {error}") from None
+        except (tomllib.TOMLDecodeError, LookupError, AttributeError, TypeError) as error:
             raise InvalidRequest(f"cannot load the prompt template {file}: {error!r}") from error
 
     def encode(self, tokenizer: Any, question: str, mode: Mode) -> list[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.serving.path_settings import PathSetting
 from deepmath.serving.service_config import ServiceConfig
 
 
@@ -13,7 +14,7 @@ class TrainerServiceConfig(ServiceConfig):
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_TRAINER_")
 
-    runs: Path = Field(Path("runs"), description="Folder of the runs.")
+    runs: PathSetting = Field(Path("runs"), description="Folder of the runs.")
     stop_seconds: float = Field(
         120.0, gt=0, description="Time for a stopped run to write its checkpoint, in seconds; then it is killed."
     )

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
+from deepmath.serving.path_settings import NameOrPath
 
 
 class _Section(BaseModel):
@@ -16,7 +17,9 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Problems with their gold answers. Solutions are never read."""
 
-    dataset: str = Field("synthetic", description="`synthetic`, a file or folder, or a name on the Hugging Face hub.")
+    dataset: NameOrPath = Field(
+        "synthetic", description="`synthetic`, a file or folder, or a name on the Hugging Face hub."
+    )
     subset: str | None = Field(None, description="Configuration of a hub dataset.")
     split: str = Field("train", description="Split of the dataset.")
     problem: str | None = Field(None, description="Column with the question. Default: `problem`.")
@@ -126,7 +129,9 @@ class LaunchConfig(_Section):
     """Devices. Several processes are started with `accelerate launch`."""
 
     processes: int = Field(1, gt=0, description="Training processes, one per device.")
-    accelerate: str | None = Field(None, description="Accelerate configuration: a file, `fsdp` or `deepspeed-zero3`.")
+    accelerate: NameOrPath | None = Field(
+        None, description="Accelerate configuration: a file, `fsdp` or `deepspeed-zero3`."
+    )
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Data type of the weights.")
     cpu: bool = Field(False, description="Train on the CPU even if there is a GPU.")
     threads: int | None = Field(None, gt=0, description="Torch threads on a CPU.")
@@ -153,7 +158,7 @@ class EvaluationConfig(_Section):
 class TrainConfig(_Section):
     """A training run."""
 
-    model: str = Field(description="Directory or hub name of the model; `tiny-math` is the embedded one.")
+    model: NameOrPath = Field(description="Directory or hub name of the model; `tiny-math` is the embedded one.")
     name: str | None = Field(
         None, description="Name of the run and its folder. Default: that of the recipe, with the seed."
     )
@@ -161,8 +166,8 @@ class TrainConfig(_Section):
     generators: list[str] = Field(
         [], description="Addresses of the generator replicas. Default: `deepmath train` starts one."
     )
-    prompt: str | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
-    checkpoint_root: str | None = Field(
+    prompt: NameOrPath | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
+    checkpoint_root: NameOrPath | None = Field(
         None, description="Folder shared with the generators; without LoRA, weights are published there."
     )
     data: DataConfig = DataConfig()
