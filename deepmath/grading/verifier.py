@@ -20,6 +20,7 @@ from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly, i
 from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.measured_quantity import split_unit
 from deepmath.grading.pair_judge import PairJudge
+from deepmath.grading.text_answers import text_answer
 from deepmath.grading.unescaped_latex import find_unescaped
 from deepmath.grading.verdict import Reason, Verdict
 from deepmath.sandbox.isolation.layers import Level
@@ -132,9 +133,17 @@ def _exact_reason(gold: str, answer: str | None = None) -> Reason | None:
     correct = compare_exactly(gold, answer)
     if correct is None:
         return None
-    if correct:
-        return Reason.SAME_VALUE if isinstance(canonical_form(gold), Fraction) else Reason.SAME_TEXT
-    return Reason.DIFFERENT
+    if not correct:
+        return Reason.DIFFERENT
+    return Reason.SAME_TEXT if _is_same_text(gold, answer) else Reason.SAME_VALUE
+
+
+def _is_same_text(gold: str, answer: str) -> bool:
+    """Return whether equal answers are the same text or words, and not the same number or expression."""
+    form, words = canonical_form(gold), text_answer(gold).letters
+    if isinstance(form, Fraction):
+        return False
+    return form == canonical_form(answer) or (bool(words) and words == text_answer(answer).letters)
 
 
 def _latex(answer: str) -> str:
