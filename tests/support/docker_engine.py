@@ -39,14 +39,14 @@ def run_hardened(image: str, *options: str) -> tuple[str, ...]:
 
     The container shares the machine's network: an address that a snippet cannot reach there, it can reach nowhere.
     """
-    return "run", "--network=host", "--no-healthcheck", *options, *HARDENED, image
+    return "run", "--network=host", "--no-healthcheck", *HARDENED, *options, image
 
 
-def as_deployed(image: str, folder: Path) -> tuple[str, ...]:
-    """Return the command that runs an executor in such a container, with `folder` shared."""
+def as_deployed(image: str, folder: Path, *options: str) -> tuple[str, ...]:
+    """Return the command that runs an executor in such a container, with `folder` shared; `options` are docker's."""
     folder.chmod(0o777)  # the container's user creates the socket there
     shared = (f"--volume={folder}:{folder}", f"--cidfile={folder}/container")
-    return "docker", *run_hardened(image, "--rm", "--env=A_SECRET", *shared)
+    return "docker", *run_hardened(image, "--rm", "--env=A_SECRET", *shared, *options)
 
 
 def host_pid(folder: Path) -> int:

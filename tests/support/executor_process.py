@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +130,22 @@ def descendants(pid: int) -> list[int]:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *options: str, preload: str = "none", inside: str | None = None, stderr: int | None = None
+    folder: Path,
+    *options: str,
+    preload: str = "none",
+    inside: str | None = None,
+    stderr: int | None = None,
+    container: Sequence[str] = (),
 ) -> AsyncIterator[Executor]:
     """Run an executor with `options`, in a container of the image `inside` if given, for the block.
+
+    `container` holds more options of `docker run`.
 
     By default it starts without the maths libraries, which saves seconds; snippets can still import them. Its log is a
     file, unless the descriptor `stderr` is given.
     """
     log = folder / "log"
-    program = as_deployed(inside, folder) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
+    program = as_deployed(inside, folder, *container) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
     command = [*program, f"--listen=unix:{folder}/socket", f"--preload={preload}", *options]
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(

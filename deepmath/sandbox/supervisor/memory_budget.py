@@ -89,12 +89,14 @@ class MemoryBudget:
         self._running: dict[MemoryHolder, int] = {}  # with the bytes promised to each
         self._snippets = 0
         self._others = 0
+        self._inherited = 0  # the most that a sandbox inherited
         self._changed = asyncio.Event()
         self.evictions = 0
 
     def add(self, sandbox: MemoryHolder, ended: asyncio.Future[Any]) -> None:
         """Charge for a sandbox until `ended` is done: a killed process holds its memory until it is gone."""
         self._sandboxes.add(sandbox)
+        self._inherited = max(self._inherited, sandbox.inherited_bytes)
         ended.add_done_callback(lambda _: self._remove(sandbox))
 
     def _remove(self, sandbox: MemoryHolder) -> None:
@@ -118,12 +120,11 @@ class MemoryBudget:
 
     def largest_snippet_bytes(self) -> int:
         """Return the highest memory limit that a snippet can be promised beside the other slots."""
-        others = (self.slots - 1) * self._share() + self._share() - self._snippet_bytes
-        return self.usable_bytes - _SERVICE_BYTES - others
+        return self.usable_bytes - _SERVICE_BYTES - (self.slots - 1) * self._share() - self._inherited
 
     def _share(self) -> int:
         """Return the bytes set aside for one snippet of the default limit."""
-        return self._snippet_bytes + max((sandbox.inherited_bytes for sandbox in self._sandboxes), default=0)
+        return self._snippet_bytes + self._inherited
 
     @asynccontextmanager
     async def running(self, sandbox: MemoryHolder, limit_bytes: int) -> AsyncIterator[None]:
