@@ -60,6 +60,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of stdout is gone; nobody would read a message
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILURE)
+    except OSError as error:
+        if not error.strerror:
+            raise
+        _exit(f"{error.strerror}: {error.filename}" if error.filename else error.strerror, EXIT_FAILURE)
 
 
 def _exit(message: str, status: int) -> None:

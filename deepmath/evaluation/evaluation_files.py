@@ -11,6 +11,12 @@ from typing import Any
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.graded_sample import GradedSample, SampleKey
 
+_OPTIONAL = {field.name for field in fields(GradedSample) if field.default is not MISSING}
+_TYPES: dict[str, Any] = {field.name: str for field in fields(GradedSample)} | {
+    **{"sample": int, "model_tokens": int, "tool_tokens": int},
+    **{"correct": bool | None, "seconds": int | float, "snippets": list},
+}
+
 SETTINGS_FILE = "settings.json"
 PROBLEMS_FILE = "problems.jsonl"
 SAMPLES_FILE = "samples.jsonl"
@@ -24,25 +30,44 @@ def read_samples(folder: Path) -> Iterator[GradedSample]:
         InvalidRequest: `folder` is not an evaluation, or one of its lines is corrupt.
     """
     read_settings(folder)
-    names = [field.name for field in fields(GradedSample)]
-    optional = {field.name for field in fields(GradedSample) if field.default is not MISSING}
     with (folder / SAMPLES_FILE).open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                values = json.loads(line)
-                yield GradedSample(**{name: values[name] for name in names if name in values or name not in optional})
+                yield _parse_sample(line)
             except (ValueError, TypeError, KeyError) as error:
                 raise InvalidRequest(f"{folder / SAMPLES_FILE}, line {number}, is not a sample: {error!r}") from None
 
 
+def _parse_sample(line: bytes) -> GradedSample:
+    values = json.loads(line)
+    sample = GradedSample(**{name: values[name] for name in _TYPES if name in values or name not in _OPTIONAL})
+    for name, types in _TYPES.items():
+        value = getattr(sample, name)
+        if not isinstance(value, types) or (isinstance(value, bool) and name != "correct"):
+            raise TypeError(f"{name} is {value!r:.60}")
+    if not all(isinstance(snippet[name], str) for snippet in sample.snippets for name in ("code", "outcome")):
+        raise TypeError("the code or the outcome of a snippet is not a text")
+    return sample
+
+
 def read_questions(folder: Path) -> dict[tuple[str, str], str]:
-    """Return the questions in `folder` by benchmark and problem id."""
+    """Return the questions in `folder` by benchmark and problem id.
+
+    Raises:
+        InvalidRequest: one of its lines is corrupt.
+    """
     path = folder / PROBLEMS_FILE
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    found = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    return {(one["benchmark"], one["problem_id"]): one["problem"] for one in found}
+    found = {}
+    for number, line in enumerate((line for line in lines if line.endswith(b"\n")), start=1):
+        try:
+            one = json.loads(line)
+            found[str(one["benchmark"]), str(one["problem_id"])] = str(one["problem"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidRequest(f"{path}, line {number}, is not a problem: {error!r}") from None
+    return found
 
 
 def count_failures(folder: Path) -> Counter[SampleKey]:

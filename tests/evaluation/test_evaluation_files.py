@@ -1,0 +1,54 @@
+"""Files of an evaluation folder that somebody else wrote, or damaged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.evaluation_runs import OK, sample, write
+
+from deepmath.errors import InvalidRequest
+from deepmath.evaluation.evaluation_files import read_questions, read_samples
+
+VALUES: st.SearchStrategy[Any] = st.sampled_from([None, True, 1, -1, 1.5, "x", "\ud800", [], ["x"], {}, {"code": 1}])
+FIELDS = st.sampled_from([*sample().__dict__, "snippets.code", "snippets.outcome"])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path / "run", sample(snippets=[OK]))
+
+
+def test_sample_is_read_as_it_was_written(folder: Path) -> None:
+    assert list(read_samples(folder)) == [sample(snippets=[OK])]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(FIELDS, VALUES)
+def test_sample_with_a_wrong_type_is_refused_with_its_line(folder: Path, field: str, value: Any) -> None:
+    changed: dict[str, Any] = {**sample().__dict__, "snippets": [dict(OK)]}
+    if field.startswith("snippets."):
+        changed["snippets"][0][field.partition(".")[2]] = value
+    else:
+        changed[field] = value
+    (folder / "samples.jsonl").write_text(json.dumps(changed) + "\n")
+    try:
+        (read,) = read_samples(folder)
+    except InvalidRequest as error:
+        assert "line 1, is not a sample" in str(error)  # noqa: PT017
+    else:
+        assert {name: type(one) for name, one in read.__dict__.items()} == {
+            name: type(one) for name, one in sample(correct=read.correct, seconds=read.seconds).__dict__.items()
+        }
+
+
+@pytest.mark.parametrize("line", ["{}", "[]", "1", "{", '{"benchmark": "b"}', "\x00"])
+def test_damaged_line_is_refused(folder: Path, line: str) -> None:
+    (folder / "samples.jsonl").write_text(f"{line}\n")
+    (folder / "problems.jsonl").write_text(f"{line}\n")
+    with pytest.raises(InvalidRequest, match="line 1, is not a sample"):
+        list(read_samples(folder))
+    with pytest.raises(InvalidRequest, match="line 1, is not a problem"):
+        read_questions(folder)
