@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deepmath.sandbox.limits import Limits
     from deepmath.sandbox.preload_set import MATHS, NOTHING, PreloadSet
     from deepmath.sandbox.supervisor.fork_server import PreloadFailed
+    from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
     from deepmath.sandbox.supervisor.native_backend import NativeBackend
     from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 
@@ -26,6 +27,7 @@ _MODULES = {
     "NOTHING": "deepmath.sandbox.preload_set",
     "PreloadSet": "deepmath.sandbox.preload_set",
     "PreloadFailed": "deepmath.sandbox.supervisor.fork_server",
+    "MemoryBudget": "deepmath.sandbox.supervisor.memory_budget",
     "NativeBackend": "deepmath.sandbox.supervisor.native_backend",
     "SandboxPool": "deepmath.sandbox.supervisor.sandbox_pool",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "MATHS",
     "NOTHING",
     "Limits",
+    "MemoryBudget",
     "NativeBackend",
     "Outcome",
     "PreloadFailed",

@@ -54,6 +54,7 @@ class ExecutorMetrics(PrometheusMetrics):
             yield self.gauge("live_sessions", "Open sessions.", admission.sessions)
             yield self.gauge("running_snippets", "Running snippets.", admission.slots.running)
             yield self.gauge("queued_snippets", "Snippets waiting for a slot.", admission.slots.queued)
+            yield self.count("evictions", "Sandboxes evicted for their memory.", pool.memory.evictions)
             yield self.count("zygote_restarts", "Zygotes replaced.", pool.replacements)
             yield self.count("audit_lines_lost", "Audit lines that could not be written.", audit.lost)
 
