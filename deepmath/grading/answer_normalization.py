@@ -48,7 +48,6 @@ _LAYOUT = [
         (r"\s+", " "),
     ]
 ]
-_LAST_STOP = re.compile(r"(?:(?<!\.)\.|[\\,;\s])+$")
 _ONE_TEXT = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _TEXTS = re.compile(r"\s*\[\s*(?:\"[^\"]*\"|'[^']*')(?:\s*,\s*(?:\"[^\"]*\"|'[^']*'))*\s*\]\s*")
 _FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))(?!\d)")
@@ -73,7 +72,16 @@ def normalize(answer: str) -> str:
     answer = _list_of_texts(respell(answer))
     for pattern, replacement in _LAYOUT:
         answer = pattern.sub(replacement, answer)
-    answer = _LAST_STOP.sub("", answer.strip()).strip()
+    return _without_last_stop(answer)
+
+
+def _without_last_stop(answer: str) -> str:
+    """Return `answer` without punctuation and line breaks at its end; dots for omitted elements stay."""
+    for _ in range(3):
+        answer = answer.strip().rstrip("\\,;").rstrip()
+        if answer.endswith("..") or not answer.endswith("."):
+            break
+        answer = answer[:-1]
     return answer
 
 
