@@ -34,6 +34,14 @@ async def test_embedded_executor_is_started_and_stopped(deepmath, tmp_path) -> N
     assert (ended.status, ended.out) == (0, "[2, 3]\n")
 
 
+async def test_allowed_module_is_an_option_of_the_embedded_executor(deepmath) -> None:
+    ended = await deepmath("exec", "-", "--allow-module", "platform", "--allow-module", "os", stdin="import os\nos.sep")
+    assert (ended.status, ended.out) == (0, "'/'\n")
+    ended = await deepmath("exec", "-", "--allow-module", "os", "--executor", "localhost:1", stdin="1")
+    assert ended.status == 2
+    assert "--allow-module is an option of the executor" in ended.err
+
+
 async def test_wall_clock_limit_of_a_cell_is_enforced(deepmath, executor_address) -> None:
     ended = await deepmath(
         *("exec", "-", "--json", "--wall-seconds", "0.3", "--executor", executor_address), stdin="while True: pass"

@@ -190,6 +190,9 @@ async def test_start_below_the_required_level_is_refused_with_a_reason(check_bel
         ("--snippets-per-second-per-client", "nan", "finite number"),
         ("--idle-seconds", "-1", "greater than 0"),
         ("--backend", "podman", "'native' or 'docker'"),
+        ("--allow-module", "scipy.stats", "give the top-level module 'scipy'"),
+        ("--allow-module", "no module", "'no module' is not the name of a module"),
+        ("--deny-module", "os", "module 'os' is not allowed anyway"),
     ],
 )
 async def test_invalid_option_is_a_usage_error_with_the_reason(option, value, reason):
@@ -197,6 +200,28 @@ async def test_invalid_option_is_a_usage_error_with_the_reason(option, value, re
     assert ended.status == 2
     assert reason in ended.err
     assert "Traceback" not in ended.err
+
+
+async def test_allowed_module_that_is_not_installed_is_reported():
+    ended = await run_module("--allow-module", "no_such_module,math", "--allow-module", "missing_too")
+    assert ended.status == 1
+    assert ended.err == (
+        "deepmath serve executor: allowed modules are not installed for the sandboxes: missing_too, no_such_module; "
+        "install them, or do not allow them\n"
+    )
+
+
+async def test_operator_changes_the_list_of_allowed_modules(tmp_path):
+    options = ("--allow-module=platform", "--allow-module=os,threading", "--deny-module=time", "--waiting-sandboxes=1")
+    async with running(tmp_path, *options) as executor:
+        info = await executor.stub.GetInfo(pb.GetInfoRequest())
+        assert set(info.allowed_modules) ^ set(ALLOWED_MODULES) == {"os", "platform", "threading", "time"}
+        async with executor.session() as session:
+            assert (await session.run("import os.path\nos.path.join('a', 'b')")).value == "'a/b'"
+            assert (await session.run("os.fork()")).exception.type == "PermissionError"
+            refused = await session.run("import time")
+            assert refused.outcome == pb.OUTCOME_POLICY_VIOLATION
+            assert "'time' may not be imported here; allowed modules: abc, argparse, " in refused.exception.message
 
 
 async def test_invalid_listen_address_is_reported():

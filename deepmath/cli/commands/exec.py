@@ -10,6 +10,7 @@ import typer
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.output_streams import print_json, write_data
 from deepmath.clients import ExecutorClient
+from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.local_stack.stack import LocalStack
@@ -30,10 +31,18 @@ def exec_(
         float | None, typer.Option(min=0.001, help="Wall-clock limit per cell, in seconds.")
     ] = None,
     memory_mib: Annotated[int | None, typer.Option(min=1, help="Memory limit of the session, in MiB.")] = None,
+    allow_module: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Let cells import this module too. Repeat for more. Not with --executor."),
+    ] = None,
 ) -> None:
     """Run Python in the sandbox. Cells of a file share variables. Exit status 1 if a cell fails."""
+    if executor and allow_module:
+        raise InvalidRequest("--allow-module is an option of the executor; give it to the one that runs there")
     limits = {"wall_ms": int(1000 * (wall_seconds or 0)), "memory_bytes": (memory_mib or 0) << 20}
-    failed = asyncio.run(_run_cells(_read_cells(file), executor, as_json, seed, limits))
+    options = {"executor": [f"--allow-module={name}" for name in allow_module or ()]}
+    stack = LocalStack(executor=executor, arguments=options)
+    failed = asyncio.run(_run_cells(_read_cells(file), stack, as_json, seed, limits))
     raise typer.Exit(EXIT_FAILURE if failed else 0)
 
 
@@ -42,11 +51,11 @@ def _read_cells(file: str) -> list[str]:
     return ([first] if first.strip() else []) + others or [""]
 
 
-async def _run_cells(cells: list[str], address: str | None, as_json: bool, seed: int, limits: dict[str, int]) -> bool:
+async def _run_cells(cells: list[str], stack: LocalStack, as_json: bool, seed: int, limits: dict[str, int]) -> bool:
     """Run the cells in one session, print their results, and return whether any failed."""
     failed = False
     async with (
-        LocalStack(executor=address) as stack,
+        stack,
         ExecutorClient(stack.executor, patience_s=10, client_name="deepmath exec") as client,
         client.session(seed) as session,
     ):

@@ -27,6 +27,7 @@ supervisor's socket instead of inheriting its descriptors, and exits with its fi
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -36,20 +37,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from deepmath.sandbox import hugepages
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.inside import runner, soft_timeout
 from deepmath.sandbox.inside.host_questions import answer_questions
 from deepmath.sandbox.inside.reaper import Reaper
 from deepmath.sandbox.isolation import landlock, namespaces, rootfs, seccomp, syscalls
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.isolation.lockdown import Lockdown, drop_privileges
-from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZygoteSettings
 
 _DESCRIPTORS_PER_FORK = 3
 _REASON_CHARACTERS = 1000
-# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID, SETPCAP and SYS_RESOURCE. With them the supervisor
-# can signal and limit processes of another user, so sandboxes can run as one.
-_CONTROL_OTHER_USERS = sum(1 << number for number in (5, 6, 7, 8, 24))
+# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID and SETPCAP. With them the supervisor can signal and
+# limit (`rlimits.py`) processes of another user, so sandboxes can run as one.
+_CONTROL_OTHER_USERS = sum(1 << number for number in (5, 6, 7, 8))
 
 
 class Zygote:
@@ -134,7 +135,7 @@ def main(
     report.close()
     syscalls.die_with_parent(reaper)
     # Huge pages cost more than they save a single sandbox, or one without libraries.
-    versions = _load(settings.preload, control, huge_pages=bool(settings.preload.modules) and not once)
+    versions = _load(settings, control, huge_pages=bool(settings.preload.modules) and not once)
     program, rules, layers = _prepare_layers(outside, refusal)
     _give_up_privileges(nobody, parent=reaper)
     greeting = json.dumps({"layers": layers, "versions": versions}).encode()
@@ -142,21 +143,32 @@ def main(
     Zygote(control, Lockdown(rules, program, reaper), settings.allowed_modules).serve()
 
 
-def _load(preload: PreloadSet, control: socket.socket, huge_pages: bool) -> dict[str, str]:
+def _load(settings: ZygoteSettings, control: socket.socket, huge_pages: bool) -> dict[str, str]:
     if huge_pages:
         hugepages.reserve_arenas()
     answer_questions()
     try:
-        versions = preload.load()
+        versions = settings.preload.load()
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        reason = f"the preload set could not be loaded: {type(error).__name__}: {error}"[:_REASON_CHARACTERS]
         control.send(json.dumps({"preload_failed": reason}).encode())
         raise
+    if missing := _missing_modules(settings.allowed_modules):
+        names = ", ".join(missing)
+        reason = f"allowed modules are not installed for the sandboxes: {names}; install them, or do not allow them"
+        control.send(json.dumps({"preload_failed": reason}).encode())
+        raise SystemExit(1)
     gc.collect()
     gc.freeze()  # keeps the garbage collector of the sandboxes off the pages that they share
     if huge_pages:
         hugepages.collapse()
     return versions
+
+
+def _missing_modules(allowed: tuple[str, ...]) -> list[str]:
+    """Return the modules that are allowed on request but not installed."""
+    requested = set(allowed) - set(ALLOWED_MODULES) - set(sys.modules)
+    return sorted(name for name in requested if importlib.util.find_spec(name) is None)
 
 
 def _prepare_layers(outside: dict[str, int], refusal: str) -> tuple[bytes | None, int | None, list[IsolationLayer]]:

@@ -25,8 +25,8 @@ _OPTIONAL = {"cgroup"}
 _CAPABILITY_SETS = ("CapEff", "CapPrm", "CapInh", "CapAmb")
 _SECCOMP_FILTERS = "2"
 _ROOT = (
-    "sandboxes would run as root: start this as another user, or as root with the capabilities KILL, SETGID, SETUID, "
-    "SETPCAP and SYS_RESOURCE and the user 65534 mapped, for sandboxes to become that user"
+    "sandboxes would run as root: start this as another user, or as root with the capabilities KILL, SETGID, SETUID "
+    "and SETPCAP and the user 65534 mapped, for sandboxes to become that user"
 )
 
 

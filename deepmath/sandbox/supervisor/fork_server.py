@@ -44,7 +44,7 @@ class ForkFailed(Exception):
 
 
 class PreloadFailed(Unavailable):
-    """A module of the preload set cannot be imported, or its warm-up code failed."""
+    """A module of the preload set cannot be imported, its warm-up code failed, or an allowed module is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ class ForkServer:
             async with asyncio.timeout(_START_SECONDS):
                 greeting, pidfds = await _receive_greeting(control)
             if "preload_failed" in greeting:
-                raise PreloadFailed(f"the preload set could not be loaded: {greeting['preload_failed']}")
+                raise PreloadFailed(greeting["preload_failed"])
             if "unavailable" in greeting:
                 raise Unavailable(greeting["unavailable"])
             return cls(report, control, greeting, pidfds[0], kill)

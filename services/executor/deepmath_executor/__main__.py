@@ -1,6 +1,7 @@
 """Entry point of the executor service: `python -m deepmath_executor --listen ADDRESS`."""
 
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -16,6 +17,7 @@ from deepmath.sandbox.supervisor.backend import Backend
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
+from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, serve
 from deepmath_executor.admission import SessionAdmission
@@ -63,12 +65,14 @@ async def _run(config: ExecutorConfig) -> None:
 def _backend(config: ExecutorConfig) -> Backend:
     memory = MemoryBudget(config.max_total_memory_bytes, None, config.max_running_snippets, config.memory_bytes)
     grace_s = config.grace_ms / 1e3
-    preload = MATHS if config.preload == "maths" else NOTHING
+    settings = ZygoteSettings(MATHS if config.preload == "maths" else NOTHING, config.allowed_modules)
     if config.backend == "docker":
-        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, preload)
+        return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, settings)
     processes = _SUPPORT_PROCESSES + config.max_sessions + config.waiting_sandboxes
     cgroup = Cgroup(memory.total_bytes, processes, config.cgroup)
-    return NativeBackend(config.level, preload, grace_s=grace_s, cgroup=cgroup, memory=memory)
+    return NativeBackend(
+        config.level, settings.preload, settings.allowed_modules, grace_s=grace_s, cgroup=cgroup, memory=memory
+    )
 
 
 async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
@@ -78,6 +82,8 @@ async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     records.metrics.watch_state(admission, pool, records.audit)
     pool.on_kill = records.metrics.sandbox_killed
     servicer = ExecutorServicer(config, pool, admission, records)
+    gc.collect()
+    gc.freeze()  # a full collection of the modules would hold the event loop for 30 ms
     try:
         await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
     finally:

@@ -1,17 +1,38 @@
 """Settings of the executor: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags; the later ones win."""
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
 from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
 BackendName = Literal["native", "docker"]
+
+
+def _split_at_commas(names: object) -> object:
+    return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
+
+
+def _check_module_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        root = name.partition(".")[0]
+        if not root.isidentifier():
+            raise ValueError(f"{name!r} is not the name of a module")
+        if name != root:
+            raise ValueError(f"{name!r} is a part of a module; give the top-level module {root!r}")
+    return names
+
+
+ModuleNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas), AfterValidator(_check_module_names)
+]
+"""Names of top-level modules; in an environment variable, separated by commas."""
 
 
 class ExecutorConfig(ServiceConfig):
@@ -33,6 +54,12 @@ class ExecutorConfig(ServiceConfig):
     )
     preload: Literal["maths", "none"] = Field(
         "maths", description="Modules that sandboxes start with: the maths libraries, or none for a fast start."
+    )
+    allow_module: ModuleNames = Field(
+        (), description="Let snippets import this top-level module too. Repeat the option, or separate names by commas."
+    )
+    deny_module: ModuleNames = Field(
+        (), description="Do not let snippets import this module, which is allowed by default. Repeated in the same way."
     )
     check: bool = Field(False, description="Test every isolation layer, print one JSON object per layer, and exit.")
 
@@ -71,6 +98,9 @@ class ExecutorConfig(ServiceConfig):
     )
 
     waiting_sandboxes: int = Field(8, ge=0, description="Locked-down sandboxes kept ready for new sessions.")
+    max_message_fields: int = Field(
+        4096, gt=0, description="Maximum number of fields in a message from a client, nested ones included."
+    )
     max_sessions: int = Field(
         512, gt=0, description="Maximum number of open sessions; more are refused with a retry delay."
     )
@@ -110,6 +140,18 @@ class ExecutorConfig(ServiceConfig):
     def maximum_limits(self) -> Limits:
         """Highest limits that a snippet may request."""
         return Limits(self.maximum_wall_ms, self.maximum_cpu_ms, self.maximum_memory_bytes, self.maximum_output_bytes)
+
+    @property
+    def allowed_modules(self) -> tuple[str, ...]:
+        """Top-level modules that a snippet may import."""
+        return tuple(sorted({*ALLOWED_MODULES, *self.allow_module} - {*self.deny_module}))
+
+    @model_validator(mode="after")
+    def _denied_modules_are_allowed_ones(self) -> "ExecutorConfig":
+        for name in self.deny_module:
+            if name not in (*ALLOWED_MODULES, *self.allow_module):
+                raise ValueError(f"deny_module: module {name!r} is not allowed anyway; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _defaults_are_within_the_maximum(self) -> "ExecutorConfig":

@@ -27,7 +27,6 @@ from pathlib import Path
 
 from deepmath.errors import Unavailable
 from deepmath.sandbox.isolation.layers import IsolationLayer
-from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
@@ -61,9 +60,9 @@ class DockerBackend:
         grace_s: float,
         memory_bytes: int,
         memory: MemoryBudget,
-        preload: PreloadSet,
+        settings: ZygoteSettings,
     ) -> None:
-        self._settings = ZygoteSettings(preload)
+        self._settings = settings
         self._image = image
         self._runtime = runtime
         self._grace_s = grace_s

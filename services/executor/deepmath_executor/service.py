@@ -10,7 +10,6 @@ import deepmath
 from deepmath.errors import WrongOrder
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
-from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.caller import Caller
@@ -100,7 +99,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
             layers=[pb.IsolationLayer(**layer) for layer in self._pool.layers],
             default_limits=to_message(self._config.default_limits),
             maximum_limits=to_message(self._config.maximum_limits),
-            allowed_modules=ALLOWED_MODULES,
+            allowed_modules=self._config.allowed_modules,
             versions=self._pool.versions,
             versions_digest=self._digest,
             load=pb.Load(
