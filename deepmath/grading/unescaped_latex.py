@@ -7,10 +7,10 @@ backslashes are not doubled is valid JSON, and means something else.
 import re
 
 _LETTERS = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
-# Lines and tabs are legitimate in a text, so these count only before the rest of a command's name.
+# Lines and tabs are legitimate in a text, so these count only before the rest of a command's name, and not where the
+# rest is a word (\nless, \nmid).
 _COMMANDS = {
-    "n": "nabla natural ncong ne nearrow neg neq newline nexists ngeq ngtr ni nleq nless nmid not notin nparallel "
-    "nsubseteq nu nwarrow",
+    "n": "nabla natural ncong ne nearrow neg neq newline ngeq ngtr ni nleq not notin nsubseteq nu nwarrow",
     "r": "raisebox rangle rbrace rbrack rceil rfloor rho right rightarrow rightleftharpoons rm root rvert",
     "t": "tag tan tanh tau tbinom text textbf textcircled textdegree textit textnormal textrm textsf textstyle texttt "
     "textup tfrac therefore theta tilde times to top triangle triangleq",

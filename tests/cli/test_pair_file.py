@@ -59,7 +59,6 @@ def test_values_are_read_as_answers_and_kept_as_given(
         (line("1", {"a": 1}), "line 2: the answer {'a': 1} is not a text"),
         (rb'{"gold": "\frac{1}{2}", "answer": "1"}', r"line 2: `gold` has \frac with one backslash"),
         (rb'{"gold": ["\frac{1}{2}"], "answer": "1"}', r"line 2: `gold` has \frac with one backslash"),
-        (rb'{"gold": "1", "answer": "\boxed{1}"}', r"line 2: `answer` has \boxed with one backslash"),
         (rb'{"gold": "\sqrt{2}", "answer": "1"}', "a backslash is written twice in JSON"),
         (b'{"gold": "\xff", "answer": "1"}', "line 2 is not UTF-8"),
         (line("1", "x" * MAX_LINE_BYTES), "line 2 is longer than 1 MiB"),
@@ -72,6 +71,14 @@ def test_other_line_is_reported_with_its_number_and_the_others_are_read(
     first, bad, last = pairs(tmp_path, line("1", "1") + content.rstrip(b"\n") + b"\n\n" + line("2", "2"))
     assert (first.gold, last.gold) == ("1", "2")
     assert message in bad.error
+
+
+def test_answer_that_json_escapes_have_damaged_is_graded_with_a_warning(tmp_path: Path) -> None:
+    content = rb'{"gold": "1", "answer": "\boxed{1}"}' + b"\n" + line("1", "It is one:\nu = 1.")
+    damaged, other = pairs(tmp_path, content)
+    assert (damaged.answer, damaged.error) == ("\boxed{1}", "")
+    assert r"line 1: `answer` has \boxed with one backslash" in damaged.warning
+    assert other.warning == ""
 
 
 values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())

@@ -91,8 +91,8 @@ def _grade_file(file: str, verifier: Verifier, as_json: bool) -> bool:
             verdict = None if pair.error else next(verdicts)
             counts[_NOT_A_PAIR if verdict is None else _WORDS[verdict.correct]] += 1
             failed |= verdict is None or verdict.reason is Reason.FAILED
-            if pair.error:
-                print_error("deepmath", pair.error)
+            if problem := pair.error or pair.warning:
+                print_error("deepmath", problem)
             if as_json:
                 print(json_line(_to_dict(pair, verdict)), flush=True)
             elif verdict is not None:
