@@ -8,7 +8,7 @@ from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.tool_output import render_result
 
 from deepmath.errors import InvalidRequest
-from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>\n```output\n(.*?)\n```", re.DOTALL)
 EXAMPLE = re.compile(r"Question: .*?(?=\n\nQuestion: |\Z)", re.DOTALL)
@@ -19,8 +19,8 @@ def default() -> PromptTemplate:
     return PromptTemplate.load("any/model")
 
 
-def test_default_names_every_allowed_module(default: PromptTemplate) -> None:
-    assert ", ".join(ALLOWED_MODULES) in default.agent
+def test_default_names_the_useful_modules(default: PromptTemplate) -> None:
+    assert ", ".join(PROMPT_MODULES) in default.agent
 
 
 def test_default_has_four_examples(default: PromptTemplate) -> None:

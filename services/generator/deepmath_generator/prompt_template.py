@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepmath.errors import InvalidRequest
-from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 from deepmath.user_files import read_text
 from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
@@ -91,4 +91,4 @@ def _agent_text(fields: dict[str, Any]) -> str:
         f"Question: {example['question']}\n\n{example['solution'].strip()}" for example in fields.get("examples", [])
     )
     text: str = fields["agent"]
-    return text.strip().replace("{modules}", ", ".join(ALLOWED_MODULES)).replace("{examples}", examples)
+    return text.strip().replace("{modules}", ", ".join(PROMPT_MODULES)).replace("{examples}", examples)
