@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.linear_time import assert_linear
 
 from deepmath.evaluation.html_typesetting import code, mathematics, plain, prose
 
@@ -115,3 +116,10 @@ def test_arbitrary_text_is_inert(text: str) -> None:
 
 def test_code_is_highlighted() -> None:
     assert '<span class="kn">import</span>' in code("import math")
+
+
+@pytest.mark.parametrize(
+    "unit", ["$x$ ", "$", r"\[", r"\(x", r"\boxed{", r"\boxed{{}", r"\boxed{5}", "<|a", "</think>"]
+)
+def test_time_is_linear_in_hostile_text(unit: str) -> None:
+    assert_linear(lambda text: prose(text[: len(text) // 5]), unit)

@@ -3,6 +3,7 @@
 import pytest
 from deepmath_trainer.rewards import Outcome, outcome, reward
 from deepmath_trainer.run_config import RewardConfig
+from support.linear_time import assert_linear
 
 from deepmath.data.transcript import write_call, write_output
 from deepmath.executor.v1 import executor_pb2 as executor
@@ -209,3 +210,12 @@ def test_length_penalty_is_linear_from_the_free_tokens_to_the_limit(tokens: int,
 def test_parts_sum_to_the_total(made: Outcome, overlong: str) -> None:
     paid = reward(made, RewardConfig(length=0.3, overlong=overlong), MAX_TOKENS)
     assert paid.total == pytest.approx(paid.accuracy + paid.code + paid.length)
+
+
+@pytest.mark.parametrize("unit", ["1 ", "1", "12", "a.5", "(", "[1, 2]\n", "np.int64(5)\n", "=", "-5"])
+def test_time_is_linear_in_hostile_text(unit: str) -> None:
+    def judge(text: str) -> None:
+        runs = [ran("x", text[:4096], stdout=text[:4096]), ran("x", "5" * 50), ran("x", "12")]
+        outcome(trajectory(*runs, text, answer=text[:10_000]), False)
+
+    assert_linear(judge, unit)
