@@ -371,7 +371,7 @@ class AnswerEquality:
             return self._equal_chains(gold, answer)
         if isinstance(gold, Chain) or isinstance(answer, Chain):
             chain, other = (gold, answer) if isinstance(gold, Chain) else (answer, gold)
-            return self._equal_value(chain, other) if isinstance(chain, Chain) else False
+            return self._equal_value(chain, other, chain is answer) if isinstance(chain, Chain) else False
         if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
             return self._equal_bracketed(gold, answer)
         if isinstance(gold, Matrix | Bracketed) or isinstance(answer, Matrix | Bracketed):
@@ -385,10 +385,15 @@ class AnswerEquality:
             for node in (gold, answer)
         ):
             return self.equal(gold, answer)
+        if names(gold) ^ names(answer) == {"C", "c"}:  # a constant of integration
+            gold, answer = rename(gold, "c", Name("C")), rename(answer, "c", Name("C"))
         return self._scalars.equal(gold, answer)
 
-    def _equal_value(self, chain: Chain, value: Node) -> Verdict:
-        """Compare an assignment x = 5, or a computation 2 + 3 = 5, with a value."""
+    def _equal_value(self, chain: Chain, value: Node, answer_is_chain: bool = False) -> Verdict:
+        """Compare an assignment x = 5, or a computation 2 + 3 = 5, with a value.
+
+        An answer may also say what the value is: m + n = 17. For a gold answer that is an equation.
+        """
         if chain.relations == ("to",):
             return False
         if not set(chain.relations) <= {"=", "approx"}:
@@ -398,7 +403,7 @@ class AnswerEquality:
             operands.reverse()
         if isinstance(operands[0], Application) and len(operands) == 2:
             operands[1] = _rename_argument(operands[0], operands[1], value)
-        if _is_head(operands[0]):
+        if _is_head(operands[0]) or (answer_is_chain and _is_label(operands[0]) and not names(operands[1])):
             operands = operands[1:]
         elif names(chain):
             return False
@@ -766,7 +771,17 @@ def _is_head(node: Node) -> bool:
         return all(isinstance(argument, Name | Number) for argument in node.arguments)
     if isinstance(node, Bracketed):
         return all(isinstance(item, Name) for item in node.items)
-    return isinstance(node, Operation) and node.operator == "abs" and isinstance(node.operands[0], Name)
+    if not isinstance(node, Operation):
+        return False
+    if node.operator == "multiply":  # the length AB
+        return all(isinstance(one, Name) and one.text.isupper() for one in node.operands)
+    return node.operator in ("abs", "sin", "cos", "tan") and isinstance(node.operands[0], Name)
+
+
+def _is_label(node: Node) -> bool:
+    """Return whether `node` names a quantity without any number: m + n, a/b, but not x + y, which is unknown."""
+    used = names(node)
+    return not any(isinstance(one, Number | Constant) for one in walk(node)) and bool(used) and not used & set("xyz")
 
 
 def _key(assignment: tuple[str, Node]) -> str:

@@ -15,7 +15,7 @@ CanonicalForm = Fraction | str
 TEXT_MACRO = r"\\(?:text(?:rm|bf|it|sf|tt|up|normal)?|mathrm|mathsf|mbox|hbox)\s*"
 _FUNCTIONS = (
     "sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan|arccot|arctg|tg|ctg|exp|ln|log|lg|gcd|lcm|max|min|"
-    "sgn|sign|det|Re|Im"
+    "sgn|sign|det|Re|Im|cis"
 )
 # Substitutions that remove layout and keep the meaning, in order of application.
 _LAYOUT = [
@@ -45,6 +45,13 @@ _LAYOUT = [
         (rf"(?<!\\)%|{TEXT_MACRO}\{{\s*(?:\\?%|percent)\s*\}}|(?<=[\d}}])\s*percent(?![a-z])", r"\\%"),
         (rf"^\s*{TEXT_MACRO}\{{(\s*[+-]?\d[^{{}}]*)\}}", r"\1"),  # a number with its unit, both set as text
         (r"^\s*(?:=|\\approx(?![A-Za-z]))", ""),
+        (r"^\s*(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is\b:?|:)", ""),
+        (r"^\s*(?:[£€¥₹]|\\pounds|\\euro(?![A-Za-z]))\s*(?=[\d.])", ""),
+        (
+            r"\\\{\s*\\begin\{array\}(?:\s*\{[^{}]*\})?([^{}]*(?:\{[^{}]*\}[^{}]*)*)\\end\{array\}\s*$",
+            r"\\begin{cases}\1\\end{cases}",
+        ),
+        (r"(?<![A-Za-z\\])C\((\d{1,4}), ?(\d{1,4})\)", r"\\binom{\1}{\2}"),
         (r"\s+", " "),
     ]
 ]

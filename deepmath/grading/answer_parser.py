@@ -46,6 +46,7 @@ _THOUSANDS = re.compile(
 _PYTHON_CONSTANT = re.compile(
     r"(?<=\*)\s*I(?![A-Za-z_])|(?<![A-Za-z_])I(?=\s*\*)|(?<![A-Za-z_])E(?=\s*\*)|(?<=\*)\s*E(?![A-Za-z_])"
 )
+_PROBABILITY = re.compile(r"\s*(?:P|\\Pr|E|\\mathbb\{[PE]\})\s*[(\[][^=()]*\|[^=()]*[)\]]\s*=([^=]*)", re.DOTALL)
 # Intervals in the French notation.
 _OPEN_BRACKETS = re.compile(r"(?:^|(?<=[\s=n]))\]([^\[\](),]*,[^\[\](),]*)\[")
 
@@ -59,9 +60,11 @@ def parse_answer(text: str) -> Node | None:
     text = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
     if found := _BARE_SET.fullmatch(text):
         text = rf"\{{{found[1]}\}}"
+    if found := _PROBABILITY.fullmatch(text):
+        text = f"P_{{p}} = {found[1]}"
     try:
         return _AnswerParser(_OPEN_BRACKETS.sub(r"(\1)", text)).answer()
-    except (UnreadableError, RecursionError):
+    except UnreadableError:
         return None
 
 

@@ -74,7 +74,7 @@ FUNCTIONS = frozenset(
     """
     sin cos tan cot sec csc sinh cosh tanh coth sech csch arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh
     arctanh exp ln log lg sqrt cbrt abs floor ceil factorial binomial gcd lcm max min sgn rational root det conjugate re
-    im
+    im cis
     """.split()
 )
 _SYNONYMS = {
@@ -180,6 +180,6 @@ def _word_tokens(word: str, spaced: bool) -> list[Token]:
         return [Token("word", _CONNECTIVES[word.casefold()], spaced)]
     if word.endswith("pi") and len(word) == 3:  # "kpi"
         return [Token("name", word[0], spaced), Token("constant", "pi", False)]
-    if len(word) >= _SHORTEST_WORD:
+    if len(word) >= _SHORTEST_WORD or (len(word) > 2 and word.istitle()):
         return [Token("text", word, spaced)]
     return [Token("name", letter, spaced and at == 0) for at, letter in enumerate(word)]

@@ -164,7 +164,7 @@ class ExpressionParser:
         """Return whether the next token continues a product without a sign."""
         kind, text, _ = self.token
         if kind == "number":
-            if self.tokens[self.at - 1].kind in ("number", "name"):
+            if self.tokens[self.at - 1].kind == "number" or self._follows_letter():
                 raise UnreadableError("a number after a number or a letter")
             return not isinstance(left, Number)
         if kind == "symbol":
@@ -176,6 +176,11 @@ class ExpressionParser:
         if kind == "command":
             return text in _STARTING_COMMANDS or text[1:] in _GREEK
         return kind in ("name", "constant", "function", "begin") and not self._is_union_letter()
+
+    def _follows_letter(self) -> bool:
+        """Return whether the next token adjoins a letter that is no exponent, as in x2."""
+        is_exponent = self.at > 1 and self.tokens[self.at - 2].text in ("^", "_")
+        return self.tokens[self.at - 1].kind == "name" and not self.token.spaced and not is_exponent
 
     def _factor(self) -> Node:
         """Parse a signed factor with its exponent and postfix signs."""
@@ -408,6 +413,11 @@ class ExpressionParser:
             if not isinstance(arguments[0], Matrix):
                 raise UnreadableError("the determinant of no matrix")
             found = determinant(arguments[0].rows)
+        elif name == "cis":
+            found = Operation(
+                "add",
+                (Operation("cos", (arguments[0],)), _product_of(Constant("i"), Operation("sin", (arguments[0],)))),
+            )
         elif name == "lg":
             found = Operation("log", (arguments[0], Number(Fraction(10))))
         else:

@@ -50,7 +50,8 @@ _ONE_UNIT = rf"{TEXT_MACRO}\{{(?!\s*[deijnxyz]\s*\}})[^{{}}]*\}}{_POWER}"  # not
 _TAKES_UNIT = re.compile(r"[A-Za-z\d)}\]|!]$")
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"
 _UNIT = re.compile(rf"(?:{_DEGREE})?\s*{_ONE_UNIT}(?:\s*(?:/|\\cdot)?\s*{_ONE_UNIT})*$|\s*(?:{_DEGREE}|\\%)$")
-_BARE_UNIT = re.compile(rf"(?<=\d)(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
+_BARE_UNIT = re.compile(rf"(?<=[\d}}])(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _BASE = re.compile(rf"\(?(\d+)\)?_(?:\{{(?:{TEXT_MACRO}\{{)?(\w+)\}}?\}}|(\d+)|{TEXT_MACRO}\{{(\w+)\}})")
 _BASE_NAMES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
@@ -125,7 +126,7 @@ def split_unit(answer: str) -> MeasuredText:
         rest, unit = text[: found.start()], found[0]
         is_known = bool(_canonical_unit(unit)) and len(found[2]) > 1
         is_long = bool(found[1]) and all(len(word) >= 4 for word in found[2].split())
-        is_number = isinstance(canonical_form(rest), Fraction) or not re.search("[A-Za-z]", rest)
+        is_number = isinstance(canonical_form(rest), Fraction) or not re.search("[A-Za-z]", _COMMAND.sub("", rest))
         if is_number and (is_known or is_long) and not NOT_UNIT.search(unit):
             return _with_degrees(rest, _canonical_unit(unit))
     return MeasuredText(text, "")

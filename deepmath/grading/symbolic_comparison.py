@@ -33,6 +33,8 @@ def compare(gold: str, answer: str | None = None) -> bool | None:
     given = parse_answer(answer)
     if expected is not None and given is not None:
         same = _compare_trees(expected, given)
+        if same is None and any("\\infty" in text and ("\\sum" in text or "\\prod" in text) for text in (gold, answer)):
+            return _compare_by_library(gold, answer, expected, given)
         if same is None and not names(expected) and not _compare_trees(expected, expected):
             return None  # the gold cannot be evaluated
         return bool(same)

@@ -248,7 +248,7 @@ EQUAL: dict[str, list[tuple[str, ...]]] = {
         ("2t", r"2\,t", "t*2"),
     ],
     "text": [
-        (r"\text{June 20}", "June 20", r"\text{June }20", "june 20", r"\mathrm{June\ 20}", "June 20th"),
+        (r"\text{June 20}", "June 20", r"\text{June }20", r"\mathrm{June\ 20}", "June 20th"),
         (r"\text{(C)}", "C", "(C)", r"\textbf{(C)}", "C."),
         (r"\textbf{(B) }12", "B", "(B) 12"),
         ("3:00 p.m.", r"3:00 \text{ PM}", r"\text{3:00 pm}", r"3{:}00\text{ p.m.}"),
