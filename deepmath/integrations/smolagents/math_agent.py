@@ -20,6 +20,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.integrations.smolagents.generator_model import DeepMathModel, to_token_usage
 from deepmath.integrations.smolagents.smolagents_patches.step_loop import StepLoopAgent
 from deepmath.integrations.smolagents.step_recorder import StepRecorder
+from deepmath.printable_text import printable
 from deepmath.sandbox.background_loop import BlockingStream
 
 _TEMPLATES = PromptTemplates(
@@ -200,7 +201,9 @@ class MathAgent(StepLoopAgent):
                         yield end
                         return
         except DeepMathError as error:
-            raise AgentGenerationError(f"Error in generating model output:\n{error}", self.logger) from error
+            raise AgentGenerationError(
+                f"Error in generating model output:\n{printable(str(error))}", self.logger
+            ) from error
         self._raise_if_interrupted()
         raise AgentGenerationError("Error in generating model output:\nthe generator's stream ended early", self.logger)
 

@@ -11,6 +11,7 @@ from smolagents.utils import AgentExecutionError, AgentGenerationError, AgentMax
 
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.printable_text import printable
 
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]{1,60}\|>")
 _NO_ANSWER = {
@@ -36,7 +37,7 @@ class StepRecorder:
 
     def record_note(self, text: str) -> None:
         """Log a note of the generator."""
-        self._logger.log(Text(text, style="yellow"))
+        self._logger.log(Text(printable(text), style="yellow"))
 
     def record_output(self, usage: TokenUsage) -> None:
         """Record the model output up to here, without its end-of-turn tokens."""
@@ -44,13 +45,13 @@ class StepRecorder:
         if text := _without_end_of_turn("".join(self._texts)):
             self._step.model_output = text
             self._step.model_output_message = ChatMessage(MessageRole.ASSISTANT, content=text, token_usage=usage)
-            self._logger.log_markdown(text, title="Output message of the LLM:", level=LogLevel.DEBUG)
+            self._logger.log_markdown(printable(text), title="Output message of the LLM:", level=LogLevel.DEBUG)
 
     def record_call(self, code: str) -> ToolCall:
         """Record the call of a snippet, and return it."""
         call = ToolCall(name="python_interpreter", arguments=code, id=self._call_id)
         self._step.code_action, self._step.tool_calls = code, [call]
-        self._logger.log_code(title="Executing parsed code:", content=code, level=LogLevel.INFO)
+        self._logger.log_code(title="Executing parsed code:", content=printable(code), level=LogLevel.INFO)
         return call
 
     def record_result(self, result: pb.ToolResult) -> ActionOutput:
@@ -58,9 +59,9 @@ class StepRecorder:
         step = self._step
         step.observations = result.text
         step.action_output = result.result.value if result.result.HasField("value") else None
-        self._logger.log(Text(f"Out: {result.text}"), level=LogLevel.INFO)
+        self._logger.log(Text(f"Out: {printable(result.text)}"), level=LogLevel.INFO)
         if result.result.outcome != executor.OUTCOME_OK:
-            step.error = AgentExecutionError(result.text.splitlines()[-1], self._logger)
+            step.error = AgentExecutionError(_last_line(result.text), self._logger)
         return ActionOutput(output=step.action_output, is_final_answer=False)
 
     def record_end(self, trajectory: pb.Trajectory) -> ActionOutput:
@@ -72,15 +73,19 @@ class StepRecorder:
         step = self._step
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
             reason = "; ".join(trajectory.notes) or "the engine or every executor failed"
-            raise AgentGenerationError(f"Error in generating model output:\n{reason}", self._logger)
+            raise AgentGenerationError(f"Error in generating model output:\n{printable(reason)}", self._logger)
         step.is_final_answer = True
         if trajectory.status == pb.STATUS_ANSWERED:
             step.action_output = trajectory.answer
-            answer = Text(f"Final answer: {trajectory.answer}", style=f"bold {YELLOW_HEX}")
+            answer = Text(f"Final answer: {printable(trajectory.answer)}", style=f"bold {YELLOW_HEX}")
             self._logger.log(answer, level=LogLevel.INFO)
         else:
             step.error = AgentMaxStepsError(_NO_ANSWER.get(trajectory.status, "no answer"), self._logger)
         return ActionOutput(output=step.action_output, is_final_answer=True)
+
+
+def _last_line(text: str) -> str:
+    return printable(text).rstrip("\n").rpartition("\n")[2]
 
 
 def _without_end_of_turn(text: str) -> str:
