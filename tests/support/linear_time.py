@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Callable
 
-_CHARACTERS = 50_000
+_CHARACTERS = 20_000
 _FACTOR = 8
 _TOLERANCE = 2.5
 _LEAST_S = 0.002  # shorter times vary too much
