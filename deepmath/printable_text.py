@@ -2,7 +2,7 @@ r"""Text of a model, a dataset, a file or a server in a form that a terminal onl
 
 A terminal obeys control characters: it writes the clipboard, moves the cursor, reports to the standard input, reverses
 the direction of text. `printable` makes every one of them visible as Python writes it (`\x1b`, `\u202e`), and so do
-`printable_line` and `json_line`. Whatever leaves for a person's eyes goes through one of the three: see
+`printable_line`, `json_line` and `markdown_text`. Whatever leaves for a person's eyes goes through one of the four: see
 `tests/architecture/test_sinks.py`.
 """
 
@@ -23,6 +23,11 @@ _STEERING = (
 )
 _IN_LINE = re.compile(f"[{_STEERING}]")
 _IN_TEXT = re.compile(rf"(?![\t\n])[{_STEERING}]")
+# Punctuation with a meaning in GitHub Markdown, but not the brackets of an interval. Without `://` and `www.` GitHub
+# links no address; without `:` before a letter it shows no emoji; without `@` before one it names no user.
+_MARKDOWN = re.compile(r"[\\`*_|~$!#]|\[(?![-\d])|\](?=[(\[:])|:(?=//|[a-z+-])|(?<=www)\.|@(?=[a-z])", re.IGNORECASE)
+# What starts a list, a quotation or a heading at the start of a line.
+_LIST = re.compile(r"^(\d*)(>|[-+.)=](?=[\s=-]|$))")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -44,6 +49,12 @@ def printable_line(text: object, limit: int = MAX_LINE_CHARACTERS) -> str:
 def json_line(value: Any, ascii_only: bool = False) -> str:
     r"""Return `value` as JSON on one line, with control and invisible characters as `\u` escapes: the same value."""
     return _IN_LINE.sub(_escape_in_json, json.dumps(value, ensure_ascii=ascii_only))
+
+
+def markdown_text(text: str) -> str:
+    """Return `text` on one line of GitHub Markdown that renders as this text: no link, image, HTML, code or formula."""
+    escaped = _MARKDOWN.sub(r"\\\g<0>", printable_line(" ".join(text.split())))
+    return _LIST.sub(r"\1\\\2", escaped).replace("&", "&amp;").replace("<", "&lt;")
 
 
 def print_error(program: str, message: object) -> None:

@@ -13,9 +13,10 @@ from deepmath.evaluation.published_results import PublishedResults
 from deepmath.evaluation.run_comparison import RunComparison, compare
 from deepmath.evaluation.sample_sets import SampleSet, benchmark_names, load_sample_sets
 from deepmath.evaluation.summary_statistics import SummaryStatistics, summarize
-from deepmath.evaluation.text_table import TextTable, markdown_text
+from deepmath.evaluation.text_table import TextTable
 from deepmath.evaluation.trace_selection import select_traces
 from deepmath.grading.verifier import Verifier
+from deepmath.printable_text import markdown_text
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,10 @@
 
 import csv
 import io
-import re
 from dataclasses import dataclass
 
 from deepmath.evaluation.estimators import Estimate
-from deepmath.printable_text import printable_line
-
-# Punctuation with a meaning in GitHub Markdown, but not the brackets of an interval. Without `://` and `www.` GitHub
-# links no address; without `:` before a letter it shows no emoji; without `@` before one it names no user.
-_MARKDOWN = re.compile(r"[\\`*_|~$!#]|\[(?![-\d])|\](?=[(\[:])|:(?=//|[a-z+-])|(?<=www)\.|@(?=[a-z])", re.IGNORECASE)
-# What starts a list, a quotation or a heading at the start of a line.
-_LIST = re.compile(r"^(\d*)(>|[-+.)=](?=[\s=-]|$))")
+from deepmath.printable_text import markdown_text, printable_line
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,3 @@ def percent(share: float | None) -> str:
 def percent_with_interval(share: Estimate) -> str:
     """Return a share, 0 to 1, in per cent with its interval."""
     return f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
-
-
-def markdown_text(text: str) -> str:
-    """Return `text` on one line of GitHub Markdown that renders as this text: no link, image, HTML, code or formula."""
-    escaped = _MARKDOWN.sub(r"\\\g<0>", printable_line(" ".join(text.split())))
-    return _LIST.sub(r"\1\\\2", escaped).replace("&", "&amp;").replace("<", "&lt;")

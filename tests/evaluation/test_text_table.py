@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 from support.hostile_text import SURROGATE, TEXTS, steers
 from support.linear_time import assert_linear
 
-from deepmath.evaluation.text_table import TableRow, TextTable, markdown_text, percent
+from deepmath.evaluation.text_table import TableRow, TextTable, percent
+from deepmath.printable_text import markdown_text
 
 
 def test_markdown_escapes_names() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deepmath import __version__
-from deepmath_trainer.run_config import TrainConfig
+from deepmath.printable_text import markdown_text
+from deepmath_trainer.run_config import DataConfig, TrainConfig
 
 _LABELS = (
     ("accuracy", "accuracy", "{:.1%}"),
@@ -90,9 +91,9 @@ def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
     kind = f"LoRA adapter of rank {config.lora.rank} for" if config.lora else "Fine-tuned weights of"
     serve = "deepmath solve --model BASE --adapter FOLDER" if config.lora else "deepmath solve --model FOLDER"
     parts = [
-        f"# {_title(config)}",
-        f"{kind} {_base_model(config)}, fine-tuned with GRPO (TRL) by DeepMath services {__version__} to solve maths "
-        "problems with short Python snippets that run in a sandbox.",
+        f"# {markdown_text(_title(config))}",
+        f"{kind} {markdown_text(_base_model(config))}, fine-tuned with GRPO (TRL) by DeepMath services {__version__} "
+        "to solve maths problems with short Python snippets that run in a sandbox.",
         _results(config, evaluation),
         f"## Training\n\n{_training(config)}\n\n`training.yaml` has all settings. To repeat the run:\n\n"
         "    deepmath train --config training.yaml",
@@ -110,7 +111,7 @@ def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
         rows.append(f"| {label} | {' | '.join(form.format(evaluation[when][name]) for when in columns)} |")
     data, problems = config.evaluation.data, evaluation[columns[-1]]["problems"]
     introduction = (
-        f"## Results\n\n{problems} problems of `{_public(data.dataset)}` ({data.split}), one sample each at "
+        f"## Results\n\n{problems} problems of {_data_source(data)}, one sample each at "
         f"temperature {config.evaluation.temperature}, mode {config.rollout.mode}:\n\n"
     )
     return introduction + "\n".join(rows)
@@ -119,7 +120,7 @@ def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
 def _training(config: TrainConfig) -> str:
     data, rollout, reward, optimizer = config.data, config.rollout, config.reward, config.optimizer
     parts = (
-        f"{optimizer.steps} optimizer steps on `{_public(data.dataset)}` ({data.split}), seed {config.seed}",
+        f"{optimizer.steps} optimizer steps on {_data_source(data)}, seed {config.seed}",
         f"batches of {rollout.groups} problems x {rollout.samples} samples",
         f"learning rate {optimizer.learning_rate:g} ({optimizer.schedule})",
         f"temperature {_temperature(config)}",
@@ -127,6 +128,10 @@ def _training(config: TrainConfig) -> str:
         f"reward accuracy {reward.accuracy} + code ({reward.code_use}) {reward.code}",
     )
     return "; ".join(parts) + "."
+
+
+def _data_source(data: DataConfig) -> str:
+    return f"{markdown_text(_public(data.dataset))} ({markdown_text(data.split)})"
 
 
 def _temperature(config: TrainConfig) -> str:
