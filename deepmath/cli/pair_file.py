@@ -19,7 +19,7 @@ _EXAMPLE = r'{"gold": "\\frac{1}{2}", "answer": "0.5"}'
 
 
 @dataclass(frozen=True)
-class AnswerPair:
+class GradingPair:
     """A gold answer and a model's answer, as they were given and as they are graded."""
 
     given_gold: object
@@ -31,7 +31,7 @@ class AnswerPair:
     warning: str = ""
 
     @classmethod
-    def of(cls, gold: object, answer: object) -> "AnswerPair":
+    def of(cls, gold: object, answer: object) -> "GradingPair":
         """Return the pair of these values of JSON. Of an answer with boxes, the content of the last one is graded.
 
         Raises:
@@ -41,7 +41,7 @@ class AnswerPair:
         return cls(gold, answer, gold_text(gold), extract_boxed(text) or text)
 
 
-def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
+def read_pairs(file: str) -> Iterator[list[GradingPair]]:
     """Yield the pairs of `file` (- for stdin) in batches, one pair per non-blank line.
 
     A batch has the lines that can be read without waiting, at most 16. A line that is not a pair becomes one with an
@@ -50,7 +50,7 @@ def read_pairs(file: str) -> Iterator[list[AnswerPair]]:
     Raises:
         InvalidRequest: the file cannot be read.
     """
-    batch: list[AnswerPair] = []
+    batch: list[GradingPair] = []
     name, number = "stdin" if file == STDIN else file, 0
     for lines in _available_lines(file, name):
         for line in lines:
@@ -92,7 +92,7 @@ def _open(file: str, name: str) -> int:
         raise InvalidRequest(f"cannot read {name}: {error.strerror}") from None
 
 
-def _parse(line: bytes, where: str) -> AnswerPair:
+def _parse(line: bytes, where: str) -> GradingPair:
     try:
         if len(line) > MAX_LINE_BYTES:
             raise InvalidRequest(f"{where} is longer than {MAX_LINE_BYTES >> 20} MiB")
@@ -100,13 +100,13 @@ def _parse(line: bytes, where: str) -> AnswerPair:
         if not isinstance(fields, dict) or not fields.keys() >= {"gold", "answer"}:
             raise InvalidRequest(f"{where} is not an object with `gold` and `answer`, such as {_EXAMPLE}")
     except InvalidRequest as error:
-        return AnswerPair(None, None, error=str(error))
+        return GradingPair(None, None, error=str(error))
     gold, answer = fields["gold"], fields["answer"]
     try:
         check_escapes(gold, "`gold`")
-        pair = AnswerPair.of(gold, answer)
+        pair = GradingPair.of(gold, answer)
     except InvalidRequest as error:
-        return AnswerPair(gold, answer, error=f"{where}: {error}")
+        return GradingPair(gold, answer, error=f"{where}: {error}")
     try:
         check_escapes(answer, "`answer`", prose=True)
     except InvalidRequest as error:  # a model may write anything, and gets a verdict

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepmath.cli import pair_file
-from deepmath.cli.pair_file import MAX_LINE_BYTES, AnswerPair, read_pairs
+from deepmath.cli.pair_file import MAX_LINE_BYTES, GradingPair, read_pairs
 from deepmath.errors import InvalidRequest
 
 
-def pairs(folder: Path, content: bytes) -> list[AnswerPair]:
+def pairs(folder: Path, content: bytes) -> list[GradingPair]:
     file = folder / "pairs.jsonl"
     file.write_bytes(content)
     return [pair for batch in read_pairs(str(file)) for pair in batch]

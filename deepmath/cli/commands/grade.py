@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deepmath.cli.lazy_group import command_app
-from deepmath.cli.pair_file import AnswerPair, read_pairs
+from deepmath.cli.pair_file import GradingPair, read_pairs
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.grading.verdict import Reason, Verdict
@@ -63,13 +63,13 @@ def grade(
             failed = _grade_file(file, verifier, as_json)
     elif gold is not None and answer is not None and file is None:
         with Verifier(1, verify_seconds, require) as verifier:
-            failed = _grade_one(AnswerPair.of(gold, answer), verifier, as_json)
+            failed = _grade_one(GradingPair.of(gold, answer), verifier, as_json)
     else:
         raise InvalidRequest("give GOLD and ANSWER, or --file FILE")
     raise typer.Exit(EXIT_FAILURE if failed else 0)
 
 
-def _grade_one(pair: AnswerPair, verifier: Verifier, as_json: bool) -> bool:
+def _grade_one(pair: GradingPair, verifier: Verifier, as_json: bool) -> bool:
     """Print the verdict on one pair; return whether the comparison failed."""
     (verdict,) = verifier.verify([(pair.gold, pair.answer)])
     if as_json:
@@ -102,7 +102,7 @@ def _grade_file(file: str, verifier: Verifier, as_json: bool) -> bool:
     return failed
 
 
-def _to_dict(pair: AnswerPair, verdict: Verdict | None) -> dict[str, object]:
+def _to_dict(pair: GradingPair, verdict: Verdict | None) -> dict[str, object]:
     return {
         "gold": pair.given_gold,
         "answer": pair.given_answer,
@@ -113,6 +113,6 @@ def _to_dict(pair: AnswerPair, verdict: Verdict | None) -> dict[str, object]:
     }
 
 
-def _line(pair: AnswerPair, verdict: Verdict) -> str:
+def _line(pair: GradingPair, verdict: Verdict) -> str:
     gold, answer = (printable_line(text, _SHOWN) for text in (pair.gold, pair.answer))
     return f"{_WORDS[verdict.correct]:<10}  {verdict.reason}: gold {gold or 'none'}, answer {answer or 'none'}"
