@@ -43,6 +43,7 @@ from deepmath.grading.answer_rewriting import (
     residue_classes,
     share_heads,
     split_builder,
+    values_of_unknown,
 )
 from deepmath.grading.exact_arithmetic import UndefinedError
 from deepmath.grading.expression_equality import ExpressionEquality
@@ -293,14 +294,11 @@ class AnswerEquality:
         ordered = [_names_in_order(pattern) for pattern in patterns]
         if len(ordered[0]) != len(ordered[1]):
             return False
-        renamed, own = patterns[1], list(conditions[1])
-        for at, name in enumerate(ordered[1]):
-            renamed = rename(renamed, name, Name(f"?{at}"))
-            own = [rename(one, name, Name(f"?{at}")) for one in own]
-        for at, name in enumerate(ordered[0]):
-            renamed = rename(renamed, f"?{at}", Name(name))
-            own = [rename(one, f"?{at}", Name(name)) for one in own]
-        return all_of([self.equal(patterns[0], renamed), self._match(conditions[0], own, self.equal)])
+        for side in (0, 1):
+            for at, name in enumerate(ordered[side]):
+                patterns[side] = rename(patterns[side], name, Name(f"?{at}"))
+                conditions[side] = [rename(one, name, Name(f"?{at}")) for one in conditions[side]]
+        return all_of([self.equal(*patterns), self._match(*conditions, self.equal)])
 
     def _equal_inequalities(self, gold: Node, answer: Node) -> Verdict:
         joiners = [node.joiner if isinstance(node, Listing) else "," for node in (gold, answer)]
@@ -336,6 +334,16 @@ class AnswerEquality:
             one, other = ordered[0] or _tuple_items(gold), ordered[1] or _tuple_items(answer)
             return self._in_order(one, other) if one and other else False
         gold_items, answer_items = share_heads(gold), share_heads(answer)
+        if max(len(gold_items), len(answer_items)) > 1:
+            unknowns = values_of_unknown(gold_items), values_of_unknown(answer_items)
+            if all(name for name, _ in unknowns):
+                if unknowns[0][0] != unknowns[1][0]:
+                    return False
+                gold_items, answer_items = unknowns[0][1], unknowns[1][1]
+            elif unknowns[0][0] and not any(isinstance(item, Chain) for item in answer_items):
+                gold_items = unknowns[0][1]
+            elif unknowns[1][0] and not any(isinstance(item, Chain) for item in gold_items):
+                answer_items = unknowns[1][1]
         if len(gold_items) == len(answer_items) == 1:
             return self._equal_one(gold_items[0], answer_items[0])
         if any(isinstance(item, Ellipsis) for item in (*gold_items, *answer_items)):
@@ -452,8 +460,9 @@ class AnswerEquality:
         )
 
     def _same_head(self, gold: Node, answer: Node) -> bool:
+        """Return whether two assignments have one name; a value without a name goes with any."""
         if not isinstance(gold, Chain) or not isinstance(answer, Chain):
-            return isinstance(gold, Chain) == isinstance(answer, Chain) or True
+            return True
         return gold.operands[0] == answer.operands[0]
 
     def _equal_functions(self, gold: Chain, answer: Chain) -> Verdict:
@@ -463,15 +472,13 @@ class AnswerEquality:
             return False
         if one.function != other.function or len(one.arguments) != len(other.arguments):
             return False
-        renamed = answer.operands[1]
+        values = [gold.operands[1], answer.operands[1]]
         pairs = list(zip(one.arguments, other.arguments, strict=True))
         if not all(isinstance(argument, Name) for pair in pairs for argument in pair):
             return False
-        for at, (_, argument) in enumerate(pairs):
-            renamed = rename(renamed, getattr(argument, "text", ""), Name(f"?{at}"))
-        for at, (argument, _) in enumerate(pairs):
-            renamed = rename(renamed, f"?{at}", argument)
-        return self.equal(gold.operands[1], renamed)
+        for at, pair in enumerate(pairs):
+            values = [rename(value, getattr(name, "text", ""), Name(f"?{at}")) for value, name in zip(values, pair, strict=True)]
+        return self.equal(*values)
 
     def _equal_equations(self, gold: Chain, answer: Chain) -> Verdict:
         """Compare equations: one is a multiple of the other, or solved for a name of it."""
@@ -781,6 +788,8 @@ def _is_head(node: Node) -> bool:
 def _is_label(node: Node) -> bool:
     """Return whether `node` names a quantity without any number: m + n, a/b, but not x + y, which is unknown."""
     used = names(node)
+    if any(isinstance(one, Operation) and one.operator == "negate" for one in walk(node)):
+        return False
     return not any(isinstance(one, Number | Constant) for one in walk(node)) and bool(used) and not used & set("xyz")
 
 

@@ -116,13 +116,14 @@ def _choose(node: Node, signs: object) -> Node:
 
 
 def share_heads(node: Node) -> tuple[Node, ...]:
-    """Return the elements of a list or set, each with the name that only the first one has: x = 1, 2.
-
-    If all assign to the same name, also to x_1 and x_2, only their values are returned, as those of one unknown.
-    """
+    """Return the elements of a list or set, each with the name that only the first one has: x = 1, 2."""
     match node:
-        case Chain((head, Collection(items)), ("in" | "=",)):
-            return tuple(Chain((head, item), ("=",)) for item in items) if isinstance(head, Name) else items
+        case Chain((Name() as head, Collection(items)), ("in" | "=",)):
+            return tuple(Chain((head, item), ("=",)) for item in items)
+        case Chain((Bracketed(_, _, heads) as head, Collection(items)), ("in",)):
+            if all(isinstance(one, Name) for one in heads):
+                return tuple(Chain((head, item), ("=",)) for item in items)
+            return (node,)
         case Listing(items) | Collection(items):
             found = list(items)
         case _:
@@ -132,9 +133,20 @@ def share_heads(node: Node) -> tuple[Node, ...]:
         head = first.operands[0]
         if not any(isinstance(item, Chain) for item in found[1:]):
             found = [first, *(Chain((head, item), ("=",)) for item in found[1:])]
-    if isinstance(node, Listing) and is_of_one_unknown(found):
-        return tuple(item.operands[1] for item in found if isinstance(item, Chain))
     return tuple(found)
+
+
+def values_of_unknown(items: Sequence[Node]) -> tuple[str, tuple[Node, ...]]:
+    """Return the name and the values if all items assign to one name, also if that is numbered: x_1 = 2, x_2 = 3.
+
+    The name is empty if they do not.
+    """
+    if not is_of_one_unknown(items) and not (len(items) == 1 and is_of_one_unknown([*items, *items])):
+        return "", tuple(items)
+    chains = [item for item in items if isinstance(item, Chain)]
+    head = chains[0].operands[0]
+    name = head.text.partition("_")[0] if isinstance(head, Name) and len(items) > 1 else getattr(head, "text", "")
+    return name, tuple(chain.operands[1] for chain in chains)
 
 
 def is_of_one_unknown(items: Sequence[Node]) -> bool:

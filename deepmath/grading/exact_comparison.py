@@ -62,7 +62,7 @@ def _compare_words(gold: str, answer: str) -> bool | None:
     letter, rest = choice_letter(gold)
     other_letter, other_rest = choice_letter(answer)
     if letter and other_letter and (rest or other_rest):
-        return letter == other_letter
+        return letter == other_letter and (not rest or not other_rest or compare_exactly(rest, other_rest) is not False)
     return None
 
 

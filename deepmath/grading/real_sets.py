@@ -83,9 +83,9 @@ class RealSets:
                 return self._intersection(self.of(one, subject), self.of(other, subject))
             case Operation("difference", (one, other)):
                 return self._intersection(self.of(one, subject), self._complement(self.of(other, subject)))
-            case Builder(Name(text), conditions):
+            case Builder(Name(text), conditions) if names(conditions) == {text} or text in names(conditions):
                 return self.of(conditions, text)
-            case Builder(Chain((Name(text), domain), ("in",)), conditions):
+            case Builder(Chain((Name(text), domain), ("in",)), conditions) if text in names(conditions):
                 return self._intersection(self.of(domain, text), self.of(conditions, text))
             case Chain((Name(text), inner), ("in",)) if subject in (None, text):
                 return self.of(inner)
