@@ -31,6 +31,12 @@ def wrap_handler(handler: Any, surround: Surroundings) -> grpc.RpcMethodHandler[
     return construct(wrap(method, surround), handler.request_deserializer, handler.response_serializer)
 
 
+def replace_deserializer(handler: Any, deserialize: Callable[[bytes], Any]) -> grpc.RpcMethodHandler[Any, Any]:
+    """Return `handler` with another deserializer, whose exceptions are raised where a request is read."""
+    kind, construct = _CONSTRUCTORS[handler.request_streaming, handler.response_streaming]
+    return construct(getattr(handler, kind), deserialize, handler.response_serializer)
+
+
 Receive = Callable[[Any], Awaitable[Any]]
 """Returns the only request of a call, given its servicer context."""
 

@@ -45,11 +45,6 @@ class HeadAndTail:
 
 def cut(text: str, limit: int) -> tuple[str, int]:
     """Return head and tail of `text` as valid Unicode in at most `limit` bytes, and the number of bytes cut."""
-    return cut_bytes(str.encode(text, "utf-8", "backslashreplace"), limit)  # a snippet may subclass `str`
-
-
-def cut_bytes(data: bytes, limit: int) -> tuple[str, int]:
-    """Return head and tail of a text in UTF-8, as `HeadAndTail` does."""
     pieces = HeadAndTail(limit)
-    pieces.feed(data)
+    pieces.feed(str.encode(text, "utf-8", "backslashreplace"))  # not `text.encode`: a snippet may subclass `str`
     return pieces.result()

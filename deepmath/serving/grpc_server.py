@@ -58,7 +58,11 @@ class GrpcServer:
             InvalidRequest: The files of `config.tls` or `config.tokens` are unusable.
         """
         requests = RequestInterceptor(
-            config.max_unread_bytes, config.max_message_bytes, config.receive_seconds, config.max_calls
+            config.max_unread_bytes,
+            config.max_message_bytes,
+            config.receive_seconds,
+            config.max_calls,
+            config.max_message_fields,
         )
         server = grpc.aio.server(
             interceptors=[CallInterceptor(metrics), ErrorInterceptor(), AccessInterceptor(config.tokens), requests],

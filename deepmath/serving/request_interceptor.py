@@ -12,6 +12,7 @@ import grpc
 from deepmath.access.caller_identity import proven_name
 from deepmath.access.scopes import HEALTH, service_of
 from deepmath.errors import Overloaded
+from deepmath.rpc.field_limit import limit_fields
 from deepmath.rpc.handler_wrapping import defer_request, wrap_handler
 from deepmath.serving.request_gate import RequestGate
 
@@ -28,12 +29,14 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         message_bytes: Size limit of a message.
         seconds: Time for a request to arrive.
         max_calls: Concurrent calls; more are rejected. Health checks, which need no token, do not count.
+        max_fields: Fields of a message; one with more is rejected before it is parsed.
     """
 
-    def __init__(self, unread_bytes: int, message_bytes: int, seconds: float, max_calls: int) -> None:
+    def __init__(self, unread_bytes: int, message_bytes: int, seconds: float, max_calls: int, max_fields: int) -> None:
         self._gate = RequestGate(max(1, unread_bytes // message_bytes), seconds)
         self._health_gate = RequestGate(_HEALTH_PLACES, _HEALTH_SECONDS)
         self._max_calls = max_calls
+        self._max_fields = max_fields
         self._calls = 0
 
     async def intercept_service(
@@ -45,6 +48,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
+        handler = limit_fields(handler, self._max_fields)
         if service_of(handler_call_details.method) == HEALTH:
             return defer_request(handler, lambda context: self._health_gate.receive(context, ""))
         return wrap_handler(defer_request(handler, self._receive), lambda _: self._count())

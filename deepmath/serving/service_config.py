@@ -79,6 +79,9 @@ class ServiceConfig(BaseSettings):
     )
     drain_seconds: float = Field(20.0, ge=0, description="Time for calls in flight to finish after SIGTERM.")
     max_message_bytes: int = Field(4 << 20, gt=0, description="Maximum size of a message from a client, in bytes.")
+    max_message_fields: int = Field(
+        100_000, gt=0, description="Maximum number of fields in a message from a client, nested ones included."
+    )
     max_unread_bytes: int = Field(
         64 << 20, gt=0, description="Memory for requests of unary calls that are being received, in bytes."
     )

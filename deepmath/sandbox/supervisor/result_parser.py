@@ -1,7 +1,7 @@
 """Parser of results from a sandbox, which are hostile input: every part is checked."""
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.sandbox.bounded_text import cut_bytes
+from deepmath.sandbox.bounded_text import cut
 from deepmath.sandbox.frames import MalformedFrame, Message
 
 _OUTCOMES = {
@@ -39,12 +39,12 @@ def to_result(
     if "value" in message:
         if (dropped := number_in(message, "dropped")) >= 1 << 62:
             raise MalformedFrame("dropped")
-        result.value, more = cut_bytes(message["value"], output_bytes)
+        result.value, more = cut(text_in(message, "value"), output_bytes)
         result.dropped_bytes.value = dropped + more
     if "exception" in message:
-        result.exception.type, _ = cut_bytes(message["exception"], _TYPE_BYTES)
-        result.exception.message, _ = cut_bytes(_field(message, "message"), output_bytes)
-        result.exception.traceback, _ = cut_bytes(_field(message, "traceback"), _TRACEBACK_BYTES)
+        result.exception.type, _ = cut(text_in(message, "exception"), _TYPE_BYTES)
+        result.exception.message, _ = cut(text_in(message, "message"), output_bytes)
+        result.exception.traceback, _ = cut(text_in(message, "traceback"), _TRACEBACK_BYTES)
     return result
 
 

@@ -163,7 +163,7 @@ def _annotate(span: tracing.Span, result: pb.SnippetResult) -> None:
 
 
 def _check_code(code: str) -> None:
-    if len(code.encode()) > MAX_CODE_BYTES:
+    if len(code) > MAX_CODE_BYTES or len(code.encode()) > MAX_CODE_BYTES:
         raise InvalidRequest(f"code is over {MAX_CODE_BYTES} bytes; split it into several snippets")
     if "\0" in code:
         raise InvalidRequest("code contains a NUL character; send Python source text")
