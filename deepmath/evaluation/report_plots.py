@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from deepmath.evaluation.estimators import Estimate
 from deepmath.evaluation.published_results import PUBLISHED_K, PublishedResults
 from deepmath.evaluation.summary_statistics import SummaryStatistics
+from deepmath.printable_text import printable_line
 
 _STYLE = {
     "svg.hashsalt": "deepmath",
@@ -23,6 +24,7 @@ _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 120
 _COLUMNS = 2
 _BINS = 30
+_MAX_LABEL_CHARACTERS = 60
 
 Colours = Mapping[str, str]
 """Colours by configuration or by outcome, the same in all panels."""
@@ -63,7 +65,7 @@ def _figure(
     figure.suptitle(title)
     axes = [figure.add_subplot(rows, columns, at + 1) for at in range(len(panels))]
     for ax, own in zip(axes, panels, strict=True):
-        ax.set_title(own[0].benchmark)
+        ax.set_title(_label(own[0].benchmark))
         fill(ax, own)
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize="small")
@@ -83,7 +85,7 @@ def _plot_accuracy(
             fmt="o",
             capsize=2,
             color=colours[one.configuration],
-            label=one.configuration,
+            label=_label(one.configuration),
         )
     any_published = False
     for row in published.rows:
@@ -103,7 +105,7 @@ def _plot_lengths(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) 
     for one in own:
         share = [100 / len(one.lengths)] * len(one.lengths)
         colour = colours[one.configuration]
-        ax.hist(one.lengths, edges, weights=share, histtype="step", color=colour, label=one.configuration)
+        ax.hist(one.lengths, edges, weights=share, histtype="step", color=colour, label=_label(one.configuration))
         ax.axvline(one.tokens.mean.value, color=colour, linestyle=":", linewidth=1)
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.set(xlabel="tokens per sample (dotted: mean)", ylabel="samples, %")
@@ -114,7 +116,9 @@ def _plot_majority(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours)
         every_k, colour = range(1, one.max_k + 1), colours[one.configuration]
         voted = one.majority_at
         marker = "." if one.max_k < 33 else ""
-        ax.plot(every_k, [100 * rate.value for rate in voted], marker=marker, color=colour, label=one.configuration)
+        ax.plot(
+            every_k, [100 * rate.value for rate in voted], marker=marker, color=colour, label=_label(one.configuration)
+        )
         ax.fill_between(
             every_k, [100 * rate.low for rate in voted], [100 * rate.high for rate in voted], color=colour, alpha=0.12
         )
@@ -128,11 +132,17 @@ def _plot_snippets(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours)
     for outcome, colour in colours.items():
         heights = [one.outcomes.get(outcome, 0) / one.samples for one in own]
         if any(heights):
-            label = outcome.lower().replace("_", " ")
+            label = _label(outcome.lower().replace("_", " "))
             ax.bar(range(len(own)), heights, bottom=bottoms, color=colour, label=label)
         bottoms = [bottom + height for bottom, height in zip(bottoms, heights, strict=True)]
-    ax.set_xticks(range(len(own)), [one.configuration for one in own], rotation=15)
+    ax.set_xticks(range(len(own)), [_label(one.configuration) for one in own], rotation=15)
     ax.set_ylabel("snippets per sample")
+
+
+def _label(name: str) -> str:
+    """Return a name as a label: matplotlib leaves out those that start with an underscore."""
+    label = printable_line(name, _MAX_LABEL_CHARACTERS)
+    return f" {label}" if label.startswith("_") else label
 
 
 def _colours(names: Iterable[str]) -> dict[str, str]:

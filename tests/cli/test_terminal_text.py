@@ -121,8 +121,10 @@ def run(tmp_path: Path) -> Path:
 async def test_report_prints_text_and_writes_text(run: Path) -> None:
     text = await shown("report", str(run), columns=300)
     assert all(joined(mark) in joined(text) for mark in MARKS)
-    for name in ("table.md", "table.csv", "curves.csv", "report.html"):
-        assert not steers((run / "report" / name).read_text())
+    files = [file for file in (run / "report").rglob("*.*") if file.suffix != ".png"]
+    assert {file.suffix for file in files} == {".md", ".csv", ".html", ".svg"}
+    for file in files:
+        assert not steers(file.read_text()), file
 
 
 @pytest.mark.parametrize(
