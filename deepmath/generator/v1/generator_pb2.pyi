@@ -450,8 +450,8 @@ class Vote(_message.Message):
     answer of the earliest sample.
     """
     exact_only: _builtins.bool
-    """Answers were compared as numbers and texts only, because the generator could not start a sandbox to compare
-    expressions.
+    """Answers were compared by exact arithmetic only, because the generator could not start a sandbox for symbolic
+    mathematics.
     """
     @_builtins.property
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoteCount]:

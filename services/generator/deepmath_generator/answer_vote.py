@@ -1,8 +1,8 @@
 """The majority vote of Solve: equal answers vote together, as in reports.
 
-Answers are hostile text, which sympy would evaluate. They are compared in the verifier's sandboxes, which the first
-vote that needs one starts, in a thread. Where no sandbox can be started, answers are compared as numbers and texts
-only, in this process and without sympy, and the vote says so.
+Answers are hostile text, which sympy would evaluate. What exact arithmetic cannot decide is compared in the verifier's
+sandboxes, which the first vote that needs one starts, in a thread. Where no sandbox can be started, answers are
+compared by exact arithmetic only, in this process and without sympy, and the vote says so.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class AnswerVote:
             if self._verifier is not verifier:
                 return
             self._verifier, self._retry_at = None, time.monotonic() + _RETRY_S
-        log.warning("votes compare answers as numbers and texts only: %s", error)
+        log.warning("votes compare answers by exact arithmetic only: %s", error)
         verifier.close()
 
 
