@@ -447,7 +447,7 @@ Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
 @_typing.final
 class HostCall(_message.Message):
     """A snippet's call of a client function. The snippet is hostile: the service checks only that the function was offered,
-    that the call is within the limits and that the arguments are well formed.
+    that the snippet has calls left and that the arguments are at most 256 KiB of ASCII. The client must check them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -464,8 +464,9 @@ class HostCall(_message.Message):
     function: _builtins.str
     """The name of the function, one of those offered."""
     arguments: _builtins.str
-    """The arguments by parameter name: a JSON object as in VALUE_FORMAT_JSON, at most 256 KiB of ASCII, with at most
-    20 000 parts nested at most 64 deep, without duplicate keys, NaN or lone surrogates.
+    """The arguments by parameter name. An honest snippet sends a JSON object as in VALUE_FORMAT_JSON, with at most 20 000
+    parts nested at most 64 deep, without duplicate keys, NaN or lone surrogates. A hostile one may send any text; reject
+    it by an error.
     """
     deadline_ms: _builtins.int
     """Time for the client to answer, in milliseconds."""
