@@ -156,7 +156,9 @@ async def test_eval_and_report(verifier: Verifier, problems: list[DatasetProblem
     assert {questions[one.problem_id]: bool(one.vote(1).credit) for one in judged} == scored
 
 
-async def test_training(verifier: Verifier, problems: list[DatasetProblem], tmp_path: Path) -> None:
+async def test_training(
+    verifier: Verifier, problems: list[DatasetProblem], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = TrainConfig.model_validate(
         {
             "model": "tiny-math",
@@ -171,6 +173,7 @@ async def test_training(verifier: Verifier, problems: list[DatasetProblem], tmp_
         batch = await sampler.sample(0, 1.0)
     finally:
         sampler.close()
+    assert "have no verdict: there is no gold answer" in caplog.text
     rewards = {group.problem.text: {sample.reward.total for sample in group.samples} for group in batch.groups}
     assert rewards == {text: {None if ok is None else float(ok)} for text, ok in EXPECTED.items()}
     assert {sample.reason is not None for sample in batch.samples} == {True}

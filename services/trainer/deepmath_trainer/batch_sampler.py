@@ -121,6 +121,8 @@ class BatchSampler:
         ]
         rewards = [reward(one, self._config.reward, self._config.rollout.max_tokens) for one in outcomes]
         reasons = [verdict.reason for verdict in verdicts]
+        if missing := {verdict.reason.value for verdict in verdicts if verdict.correct is None}:
+            log.warning("answers to problem %s have no verdict: %s", problem.id, "; ".join(sorted(missing)))
         return [TrainingSample(*parts) for parts in zip(trajectories, outcomes, rewards, reasons, strict=True)]
 
     def _seed(self, batch: int, name: str) -> int:
