@@ -39,10 +39,10 @@ SABOTAGE = {
     ),
     "modules_are_emptied": ("sys.modules.clear()", OK, OK),
     "module_of_random_is_missing": ("sys.modules['random'] = None\nsys.modules['traceback'] = None", OK, OK),
-    "json_is_patched": ("sys.modules['json'].dumps = lambda *_: 1 / 0", CRASHED, OK),
+    "json_is_patched": ("sys.modules['json'].dumps = lambda *_: 1 / 0", OK, OK),
     "json_lies": (
         'sys.modules[\'json\'].dumps = lambda m, **k: \'{"sequence": 1, "outcome": "SANDBOX_FAILED"}\'',
-        CRASHED,
+        OK,
         OK,
     ),
     "os_is_patched": ("os.write = os.read = os._exit = None", OK, OK),

@@ -17,6 +17,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.rpc.metadata import CLIENT_NAME
 from support.docker_engine import as_deployed, host_pid
+from support.readable_python import readable_by_everyone
 
 # Generous, because a busy machine may not schedule a process for a while. benchmarks/executor.py measures the latency.
 GRACE_MS = 500  # the default is shorter
@@ -147,6 +148,8 @@ async def running(
     log = folder / "log"
     program = as_deployed(inside, folder, *container) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
     command = [*program, f"--listen=unix:{folder}/socket", f"--preload={preload}", *options]
+    if "--level=pod" in options and not inside:
+        command = readable_by_everyone(command, folder)
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=stderr or file, env=os.environ | {"A_SECRET": SECRET}
