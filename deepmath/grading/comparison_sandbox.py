@@ -30,7 +30,7 @@ _LEVEL: RequestedLevel = "best"
 _OUTPUT_BYTES = 64
 _MEMORY_BYTES = 512 << 20
 # Wall-clock time says nothing about an answer, because other processes take it too. This much is a hanging machine.
-_WALL_FACTOR, _WALL_EXTRA_S = 4.0, 10.0
+_WALL_FACTOR, _WALL_EXTRA_S = 8.0, 20.0
 
 _LEVEL_VARIABLE = "DEEPMATH_GRADING_REQUIRE"
 

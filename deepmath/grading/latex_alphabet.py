@@ -54,7 +54,7 @@ _ACCENTS = frozenset(
 # Commands after which a subscript is an expression, such as the range of a sum, and not a part of a name.
 _WITH_RANGES = frozenset(
     """
-    sum prod int iint iiint oint lim limsup liminf log ln lg max min sup inf gcd lcm bigcup bigcap cup cap limits
+    sum prod int iint iiint oint lim limsup liminf log ln lg max min sup inf gcd lcm bigcup bigcap cup cap
     arg det exp equiv pmod bmod mod rangle rfloor rceil rvert rVert vert Vert right rbrace rbrack Big big Bigg bigg
     """.split()
 )
@@ -81,7 +81,6 @@ _COMMANDS = (
     langle lfloor lceil lvert lVert lbrace lbrack lgroup rgroup llcorner lrcorner ulcorner urcorner
     leqq geqq doteq eq And Or pod over hline infin R Z N Q C reals
     forall exists nexists angle measuredangle triangle colon dots ldots cdots vdots ddots dotsc dotsb
-    quad qquad thinspace medspace thickspace negthinspace space displaystyle textstyle scriptstyle nolimits
     """.split()
     )
 )
@@ -96,8 +95,10 @@ _CHARACTERS = {
     """.splitlines()  # noqa: RUF001 - the characters that answers contain
     for character, command in zip(line.split()[::2], line.split()[1::2], strict=True)
 }
-_PLAIN = frozenset("+-*/=<>!,:;|&()[]{}~%")
-_ESCAPED = frozenset("{}|,;:!% $&\\")
+_PLAIN = frozenset("+-*/=<>!,:;|&()[]{}%")
+_ESCAPED = frozenset("{}|%$&\\")
+_SPACES = frozenset(",;:! ~") | {"quad", "qquad", "thinspace", "medspace", "thickspace", "negthinspace", "space"}
+_STYLES = frozenset("displaystyle textstyle scriptstyle limits nolimits".split())
 _MOST_WORDS = 99
 _WORD = re.compile(r"w[1-9][0-9]?", re.IGNORECASE)  # no product of letters is spelled like that
 _PLAIN_TEXT = re.compile(r"[A-Za-z]+|[\s0-9.,;:()+=/-]+")
@@ -194,7 +195,7 @@ class _Closing:
             piece = self._pieces[self._at]
             self._named = self._named or self._at in self._name_ends
             self._at += 1
-            if piece.isspace():
+            if piece.isspace() or piece == "~":
                 self._space()
             else:
                 self._named = self._close(piece)
@@ -203,7 +204,7 @@ class _Closing:
     def _space(self) -> bool:
         if self._out and not self._out[-1].endswith(" "):
             self._out.append(" ")
-        return False
+        return self._named
 
     def _close(self, piece: str) -> bool:
         """Emit `piece` and what belongs to it; return whether it ends a name."""
@@ -247,8 +248,10 @@ class _Closing:
             return self._accent(name)
         if name in ("begin", "end"):
             return self._environment(name)
-        if name.isspace():
+        if name in _SPACES or name in _STYLES or name.isspace():
             return self._space()
+        if name == "\\":
+            return self._emit("\\\\ ")  # the space keeps math-verify from reading `\\\\x` as `\\x`
         self._require(name in _COMMANDS or name in _ESCAPED, f"the command {name}")
         return self._emit("\\" + name, name in _SYMBOLS)
 
@@ -279,6 +282,8 @@ class _Closing:
             return self._space()
         if letter := _ONE_LETTER.fullmatch(key):
             return self._emit(rf"\text{{{letter[1]}}}", True)
+        if not any(map(str.isalpha, key)) and _PLAIN_TEXT.fullmatch(key):
+            return self._emit(f"{{{key}}}" if self._out[-1:] in (["^"], ["_"]) else key)
         key = key.casefold()
         words = _PLAIN_TEXT.findall(key)
         if "".join(words) != key or not all(word in KNOWN_WORDS for word in words if word.isalpha()):
@@ -290,6 +295,7 @@ class _Closing:
         return self._emit(rf"\{command}{{{self._short_name(pieces)}}}", True)
 
     def _subscript(self) -> bool:
+        self._out[-1] = self._out[-1].rstrip()
         pieces = self._take_argument()
         return self._emit(f"_{{{self._short_name(pieces)}}}", True)
 

@@ -1,6 +1,8 @@
 r"""The closed alphabet: ordinary answers stay what they are, names become ours, and nothing else passes."""
 
 import time
+from contextlib import suppress
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from deepmath.grading.latex_alphabet import (
     check_closed,
     close_latex,
 )
+from deepmath.grading.sympy_patches.closed_names import check_names
 
 
 def close(*texts: str) -> list[str]:
@@ -26,10 +29,10 @@ def close(*texts: str) -> list[str]:
         r"\frac{1}{2}",
         r"-\frac{3}{4}x^2+2\sqrt[3]{5}",
         r"\left(-\infty,\frac12\right]\cup[3,\infty)",
-        r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+        r"\begin{pmatrix}1&2\\ 3&4\end{pmatrix}",
         r"\begin{array}{cc}1&2\end{array}",
         r"\sum_{n=1}^{\infty}\frac{1}{n^2}",
-        r"\int_0^1 x\,dx",
+        r"\int_0^1 x dx",
         r"\lim_{x\to 0}\frac{\sin x}{x}",
         r"\log_2 8+\ln x",
         r"\{1,2,3\}",
@@ -60,11 +63,78 @@ def test_mathematics_is_unchanged(text: str) -> None:
         (r"2π÷3", r"2\pi \div 3"),
         (r"\textbf{(C)}", r"\text{C}"),
         (r"\text{w7}+x_{w1}+y_{W1}+z_{n+1}", r"\text{w1}+x_{w2}+y_{w3}+z_{w4}"),
-        ("a\\ b\u2003c", "a b c"),
+        ("a\\ b\u2003c\\,d~e", "a b c d e"),
+        (r"x^\text{10}+\text{3,4}", "x^{10}+3,4"),
+        (r"1\\x", r"1\\ x"),
+        (r"x\!_{[1]}+x^{2}\,_{[1]}", "x_{w1}+x^{2}_{w1}"),
     ],
 )
 def test_names_become_ours(text: str, closed: str) -> None:
     assert close(text) == [closed]
+
+
+PLACES = [
+    "x",
+    "f",
+    r"\alpha",
+    r"\bar{x}",
+    r"\text{q}",
+    "x^2",
+    "x'",
+    "x!",
+    "2",
+    r"\vec v",
+    r"\mathbb{R}",
+    r"\max",
+    r"\theta'",
+    "d",
+]
+FILLERS = [
+    "",
+    " ",
+    r"\,",
+    r"\!",
+    r"\quad ",
+    "~",
+    "{}",
+    r"\displaystyle ",
+    r"\limits ",
+    r"\text{}",
+    "^2",
+    "^{a}",
+    "'",
+    r"\\",
+    "!",
+]
+ENDS = [
+    "_{%s}",
+    r"_{\text{%s}}",
+    "_{%s}(x)",
+    r"\text{%s}",
+    r"\variable{%s}",
+    "variable{%s}",
+    r"\mathit{%s}",
+    r"\bar{%s}",
+]
+NO_NAMES = ["[1,2][0]", "(a)", "f(x)", "a/b", "exit(1)", "a.b", "1+1"]
+
+
+def test_parser_gets_no_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """math-verify rewrites a text before it parses it, so what is closed for us need not be closed for it."""
+    from math_verify import LatexExtractionConfig, parse
+    from math_verify import parser as library
+
+    seen: list[object] = []
+    original = library.latex2sympy
+    monkeypatch.setattr(library, "latex2sympy", lambda *texts, **options: seen.append(original(*texts, **options)))
+    drawn = Random(0)
+    for _ in range(400):
+        text = "".join(map(drawn.choice, (PLACES, FILLERS, FILLERS, ENDS))) % drawn.choice(NO_NAMES)
+        with suppress(UnreadableLatexError):
+            parse(f"${close(text)[0]}$", [LatexExtractionConfig()], parsing_timeout=None)
+    assert len(seen) > 50
+    for expression in seen:
+        check_names(expression)
 
 
 def test_a_name_is_the_same_in_gold_answer_and_answer() -> None:

@@ -8,8 +8,10 @@ import re
 from typing import Any
 
 # A letter, a Greek letter or a word of ours, with an accent, a subscript or primes: x, d\theta, bar{x}_{12}, \text{w1}.
+# The last alternative is the direction of a limit.
 _NAME = re.compile(
-    r"d?\\?[A-Za-z]{1,12}(?:\{[A-Za-z0-9 ]{1,24}\})?(?:_[A-Za-z0-9]{1,12}|_\{[A-Za-z0-9]{1,12}\})?'{0,4}|[0-9]{1,8}"
+    r"d?\\?[A-Za-z]{1,12}[0-9]{0,2}(?:\{[A-Za-z0-9 ]{1,24}\})?(?:_[A-Za-z0-9]{1,12}|_\{[A-Za-z0-9]{1,12}\})?'{0,4}"
+    r"|[0-9]{1,8}|[+-]{1,2}"
 )
 
 
