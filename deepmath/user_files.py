@@ -11,6 +11,8 @@ from typing import BinaryIO
 from deepmath.errors import InvalidRequest
 
 MAX_TEXT_BYTES = 64 << 20
+_PIECE_BYTES = 1 << 20
+_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4095, 255  # Linux's PATH_MAX less the terminating NUL, and NAME_MAX
 STDIN = "-"
 """Stands for the standard input where a command accepts it."""
 
@@ -30,12 +32,14 @@ def user_path(name: str | Path) -> Path:
     Relative paths are relative to the working directory. A `Path` is never expanded again.
 
     Raises:
-        InvalidRequest: It is empty, a URL, or names an unknown user.
+        InvalidRequest: It is empty, too long, a URL, or names an unknown user.
     """
     if isinstance(name, Path):
         return name
     if not name or "\0" in name:
         raise InvalidRequest("a path is empty or has a NUL character; give the path of a file or folder")
+    if not _is_path(name):
+        raise InvalidRequest(f"{name[:100]}... is too long for a path, or has characters that no path has")
     if name.startswith("file:"):
         raise InvalidRequest(f"{name} is a URL; give the path of a file or folder, without `file://`")
     found = os.path.expanduser(name)  # noqa: PTH111 - pathlib expands `./~` too
@@ -43,6 +47,14 @@ def user_path(name: str | Path) -> Path:
         user = name.partition("/")[0]
         raise InvalidRequest(f"{name}: there is no home directory for {user}; for a file of that name write ./{name}")
     return Path(found)
+
+
+def _is_path(name: str) -> bool:
+    try:
+        whole = os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return len(whole) <= _MAX_PATH_BYTES and all(len(part) <= _MAX_NAME_BYTES for part in whole.split(b"/"))
 
 
 def expand_home(name: str) -> str:
@@ -125,6 +137,30 @@ def decode_text(data: bytes, name: str) -> str:
 def name_of(file: str | Path) -> str:
     """Return the name of `file` in messages."""
     return "the standard input" if file == STDIN else str(file)
+
+
+def check_text(path: Path, name: str) -> str:
+    """Return the encoding of a text that is too large to be read at once: one that skips its byte-order mark.
+
+    Raises:
+        InvalidRequest: It is not a text, as for `decode_text`.
+    """
+    with path.open("rb") as file:
+        encoding = text_encoding(file.read(4))
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            while piece := file.read(_PIECE_BYTES):
+                if "\0" in decoder.decode(piece):
+                    break
+            else:
+                decoder.decode(b"", final=True)
+                return encoding
+        except UnicodeDecodeError:
+            pass
+        file.seek(0)
+        decode_text(file.read(), name)  # raises, with the place
+    return encoding
 
 
 def text_encoding(start: bytes) -> str:

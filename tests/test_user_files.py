@@ -103,7 +103,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, file: Path) -> None:
         (str(tmp_path), "it is a directory; give a file"),
         (str(file), "no such file"),
         (f"{tmp_path}/x/", "no such file"),
-        ("x" * 300, "File name too long"),
+        ("x" * 300, "too long for a path"),
         ("", "empty"),
         ("a\0b", "NUL character"),
         ("file:///etc/passwd", "is a URL; give the path"),

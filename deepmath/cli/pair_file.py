@@ -9,7 +9,7 @@ from deepmath.data.gold_answer import gold_text
 from deepmath.data.json_rows import parse_json
 from deepmath.errors import InvalidRequest
 from deepmath.grading.answer_extraction import extract_boxed
-from deepmath.user_files import STDIN, user_path
+from deepmath.user_files import STDIN, has_wide_mark, name_of, user_path
 
 MAX_LINE_BYTES = 1 << 20
 _BATCH = 16  # printed together; enough for the sandboxes of eight processors to overlap
@@ -71,6 +71,8 @@ def _available_lines(file: str, name: str) -> Iterator[list[bytes]]:
     try:
         rest = b""
         while chunk := os.read(descriptor, _READ_BYTES):
+            if not rest and has_wide_mark(chunk):  # rewritten as UTF-8 it could not be read as it arrives
+                raise InvalidRequest(f"{name_of(file)} is UTF-16 or UTF-32; save it as UTF-8")
             *lines, last = chunk.split(b"\n")
             if lines:
                 lines[0], rest = rest + lines[0], b""

@@ -1,5 +1,6 @@
 """Questions from a file of JSON lines."""
 
+import codecs
 from dataclasses import dataclass
 
 from deepmath.data.dataset_problem import DatasetProblem
@@ -34,7 +35,7 @@ def load_questions(file: str) -> list[Question]:
     content, name = read_bytes(file, _MAX_FILE_BYTES), name_of(file)
     if has_wide_mark(content):
         content = decode_text(content, name).encode()
-    lines = enumerate(content.splitlines(), start=1)
+    lines = enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1)
     questions = [_parse(line, f"{name}, line {number}") for number, line in lines if line.strip()]
     if not questions:
         raise InvalidRequest(f"{name} has no questions; write one JSON object with a `problem` per line")

@@ -8,7 +8,7 @@ from typing import Any
 from deepmath.data.datasets_patches.empty_split import is_empty_split_error
 from deepmath.data.json_rows import DatasetRow, JsonRows
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.user_files import decode_text, text_encoding, user_path
+from deepmath.user_files import check_text, user_path
 
 _LOADERS = {".csv": "csv", ".parquet": "parquet"}
 _JSON = (".json", ".jsonl")
@@ -125,17 +125,12 @@ def _load_file(datasets: Any, path: Path, name: str, split: str) -> Any:
     files, split = {"train": str(path)}, f"train{bracket}{rows}"
     if loader != "csv":
         return datasets.load_dataset(loader, data_files=files, split=split)
-    try:
-        return datasets.load_dataset(loader, data_files=files, split=split, **_csv_options(datasets, path))
-    except (UnicodeError, csv.Error):
-        decode_text(path.read_bytes(), name)  # its message has the place
-        raise
+    encoding = check_text(path, name)
+    return datasets.load_dataset(loader, data_files=files, split=split, **_csv_options(datasets, path, encoding))
 
 
-def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
+def _csv_options(datasets: Any, path: Path, encoding: str) -> dict[str, Any]:
     """Return options that read every CSV cell as text: as a number, a long answer would lose digits."""
-    with path.open("rb") as file:
-        encoding = text_encoding(file.read(4))
     with path.open(newline="", encoding=encoding) as file:
         header = next(csv.reader(file), [])
     features = datasets.Features({column: datasets.Value("string") for column in header})

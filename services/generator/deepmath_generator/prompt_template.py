@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
-from deepmath.user_files import read_text
+from deepmath.user_files import read_text, user_path
 from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 Mode = Literal["agent", "plain"]
@@ -82,8 +82,8 @@ def _find(model: str, override: str | None) -> Path:
     if override is None:
         own = Path(model) / "prompt.toml"
         return own if own.is_file() else _BUILT_IN / "default.toml"
-    built_in = _BUILT_IN / f"{override}.toml"
-    return built_in if built_in.is_file() else Path(override)
+    path, built_in = user_path(override), _BUILT_IN / f"{override}.toml"
+    return built_in if built_in.is_file() else path
 
 
 def _agent_text(fields: dict[str, Any]) -> str:
