@@ -12,7 +12,9 @@ millisecond is late. Phases follow each other in one run:
 The engine is scripted: it samples the worst texts known, one for each trajectory in turn (boxes and braces that are
 never closed, marks and parts of marks, bytes that are no characters, calls that are empty, full of fences or never
 end). `--model` serves the embedded model with vLLM instead, at temperature 2, which writes random tokens; vLLM's own
-work in the event loop is part of the lag then. Figures are milliseconds: median, 99th percentile, maximum.
+work in the event loop is part of the lag then. Figures are milliseconds: median, 99th percentile, maximum. `work` is
+the part of the lag in which the event loop's thread was computing; the rest it waited, for a processor or for another
+thread, which depends on what else the machine does.
 Results: benchmarks/results/loop_lag.json.
 """
 

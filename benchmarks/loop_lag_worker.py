@@ -5,7 +5,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -81,10 +81,11 @@ class HostileEngine:
         if tools and end in ids:
             ids, finish = ids[: ids.index(end) + 1], FinishReason.TOOL_CALL
         turn = TurnText(self.tokenizer, prompt_ids, stop, on_text)
-        read = on_tokens or (turn.feed if on_text else None)
-        if not read:
+        read: Callable[[list[int]], bool] | None = on_tokens or (turn.feed if on_text else None)
+        if read is None:
             await _tick(_STEP_S)
-        for number in range(len(ids) if read else 0):
+            return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
+        for number in range(len(ids)):
             await _tick(_TICK_S)
             if read(ids[number : number + 1]):
                 return SampledTokens(ids[: number + 1], [-0.5] * (number + 1), FinishReason.TOOL_CALL, 0)
@@ -97,14 +98,36 @@ async def _tick(seconds: float) -> None:
     await asyncio.sleep(seconds - now % seconds)
 
 
-async def probe(lags: list[float]) -> None:
-    """Record by how many milliseconds a sleep is late that starts at any millisecond."""
-    while True:
-        start = time.perf_counter()
-        await asyncio.sleep(_PROBE_S)
-        late = time.perf_counter() - start - _PROBE_S
-        # A sleep that starts any millisecond later within this time would be late by so much less.
-        lags += [(late - waited * _PROBE_S) * 1000 for waited in range(int(late / _PROBE_S) + 1)]
+class LagProbe:
+    """Measures by how many milliseconds a sleep is late that starts at any millisecond."""
+
+    def __init__(self) -> None:
+        self._late: list[float] = []
+        self._work: list[float] = []
+
+    def clear(self) -> None:
+        self._late.clear()
+        self._work.clear()
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            start, working = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(_PROBE_S)
+            late = time.perf_counter() - start - _PROBE_S
+            _record(self._late, late)
+            _record(self._work, min(late, time.thread_time() - working))
+
+    def summary(self) -> dict[str, float]:
+        late, work = sorted(self._late), sorted(self._work)
+        percentiles = {"p50": late[len(late) // 2], "p99": late[len(late) * 99 // 100], "max": late[-1]}
+        figures = {**percentiles, "work_p99": work[len(work) * 99 // 100], "work_max": work[-1]}
+        return {**{name: round(value, 2) for name, value in figures.items()}, "sleeps": len(late)}
+
+
+def _record(lags: list[float], late: float) -> None:
+    """Add the lag of a sleep, and those of sleeps that would have started while it was late."""
+    lags += [(late - waited * _PROBE_S) * 1000 for waited in range(int(late / _PROBE_S) + 1)]
 
 
 @asynccontextmanager
@@ -132,22 +155,16 @@ async def main(executor: str, kind: str) -> None:
         gc.collect()
         gc.freeze()  # as the generator's command does
         print(f"= {server.address}", flush=True)
-        lags: list[float] = []
-        task = asyncio.create_task(probe(lags))
+        probe = LagProbe()
+        task = asyncio.create_task(probe.run())
         while command := (await asyncio.to_thread(sys.stdin.readline)).strip():
             if command == "start":
-                lags.clear()
+                probe.clear()
                 print("= started", flush=True)
             else:
-                print(f"= {json.dumps(summary(lags))}", flush=True)
+                print(f"= {json.dumps(probe.summary())}", flush=True)
         task.cancel()
         await server.stop(0)
-
-
-def summary(lags: list[float]) -> dict[str, float]:
-    ordered = sorted(lags)
-    figures = {"p50": ordered[len(ordered) // 2], "p99": ordered[len(ordered) * 99 // 100], "max": ordered[-1]}
-    return {**{name: round(value, 2) for name, value in figures.items()}, "sleeps": len(ordered)}
 
 
 if __name__ == "__main__":
