@@ -18,7 +18,7 @@ _FUNCTIONS = (
     "sgn|sign|det|Re|Im|cis"
 )
 # Substitutions that remove layout and keep the meaning, in order of application.
-_LAYOUT = [
+_LAYOUT: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
         (r"(?<!\\)\$|(?<!\\)\\[()\[\]]", " "),  # math delimiters: the whole answer counts, not only what they enclose
@@ -27,7 +27,8 @@ _LAYOUT = [
         (rf"\\(?:operatorname\*?|mathrm|text|rm)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
         (r"\\lbrace(?![A-Za-z])", r"\\{"),
         (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\\[lr]brack(?![A-Za-z])", lambda found: "[" if found[0][1] == "l" else "]"),
+        (r"\\lbrack(?![A-Za-z])", "["),
+        (r"\\rbrack(?![A-Za-z])", "]"),
         (r"\\(?:h|v)space\*?\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}|\\(?:no)?limits(?![A-Za-z])", ""),
         (r"\\(?:thinspace|medspace|thickspace|negthinspace|space|enspace|strut)(?![A-Za-z])", " "),
         (r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators
@@ -96,7 +97,7 @@ def _list_of_texts(answer: str) -> str:
     """Return the elements of a list of texts in Python or JSON, ["70", "1/2"], separated by commas."""
     if not _TEXTS.fullmatch(answer):
         return answer
-    return ", ".join(found[1] or found[2] for found in _ONE_TEXT.finditer(answer))
+    return ", ".join(found[1] or found[2] or "" for found in _ONE_TEXT.finditer(answer))
 
 
 def canonical_form(answer: str) -> CanonicalForm:

@@ -373,15 +373,16 @@ def _share_parts(items: list[Node]) -> list[Node]:
     found: list[Node] = []
     subject: Node | None = None
     for item in items:
+        completed = item
         if isinstance(item, Chain) and item.relations in (("equiv",), ("=",)):
             subject = item.operands[0]
-            item = Congruence(subject, item.operands[1], last.modulus)
+            completed = Congruence(subject, item.operands[1], last.modulus)
         elif isinstance(item, Congruence):
             subject = item.subject or subject
-            item = Congruence(subject, item.residue, item.modulus)
+            completed = Congruence(subject, item.residue, item.modulus)
         elif not isinstance(item, Chain | Qualified):
-            item = Congruence(subject, item, last.modulus)
-        found.append(item)
+            completed = Congruence(subject, item, last.modulus)
+        found.append(completed)
     return found
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 from deepmath.grading.answer_nodes import (
     Application,
@@ -228,7 +228,7 @@ def integer_elements(node: Node) -> list[Node]:
         intervals = sets.of(conditions, text)
     except NoRealSetError:
         return []
-    found = []
+    found: list[Node] = []
     for least in _DOMAINS[domain]:
         elements: set[int] = set()
         for interval in intervals:
@@ -269,8 +269,8 @@ def progression(items: Sequence[Node], scalars: ExpressionEquality) -> Progressi
     if any(isinstance(item, Bracketed | Chain | Collection | Listing | Matrix) for item in items):
         return None
     step: Node = Number(Fraction(1)) if len(head) == 1 else _minus(head[1], head[0])
-    steps = [_minus(later, earlier) for earlier, later in zip(head, head[1:], strict=False)]
-    steps += [_minus(later, earlier) for earlier, later in zip(tail, tail[1:], strict=False)]
+    steps = [_minus(later, earlier) for earlier, later in pairwise(head)]
+    steps += [_minus(later, earlier) for earlier, later in pairwise(tail)]
     if len(head) == 1 and not _is_integer(head[0]):
         return None
     if not all(scalars.equal(step, one) for one in steps):

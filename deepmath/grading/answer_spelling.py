@@ -1,14 +1,18 @@
-r"""Spelling of answers in LaTeX: Unicode mathematics and full-width characters become commands, × becomes \times."""
+r"""Spelling of answers in LaTeX: Unicode mathematics and full-width characters become commands."""
+
+# ruff: noqa: RUF001 -- look-alike characters are what this module is about
 
 import re
 
 _COMMANDS = {
     symbol: command
     for row in r"""
-    × \times, · \cdot, ⋅ \cdot, ∙ \cdot, • \cdot, ÷ \div, ± \pm, ∓ \mp, ∞ \infty, ≤ \le, ≥ \ge, ⩽ \le, ⩾ \ge, ≦ \le, ≧ \ge,
+    × \times, · \cdot, ⋅ \cdot, ∙ \cdot, • \cdot, ÷ \div, ± \pm, ∓ \mp, ∞ \infty, ≤ \le, ≥ \ge, ⩽ \le, ⩾ \ge,
+    ≦ \le, ≧ \ge,
     ≠ \ne, ≈ \approx, ≡ \equiv, ∈ \in, ∉ \notin, ∪ \cup, ∩ \cap, ∖ \setminus, ⊂ \subset, ⊆ \subseteq, ∅ \emptyset,
     ℝ \mathbb{R}, ℤ \mathbb{Z}, ℕ \mathbb{N}, ℚ \mathbb{Q}, ℂ \mathbb{C}, … \ldots, ⋯ \cdots, ⟨ \langle, ⟩ \rangle,
-    ⌊ \lfloor, ⌋ \rfloor, ⌈ \lceil, ⌉ \rceil, → \to, ∠ \angle, △ \triangle, ∆ \Delta, ∀ \forall, ∣ \mid, ∑ \sum, ∏ \prod,
+    ⌊ \lfloor, ⌋ \rfloor, ⌈ \lceil, ⌉ \rceil, → \to,
+    ∠ \angle, △ \triangle, ∆ \Delta, ∀ \forall, ∣ \mid, ∑ \sum, ∏ \prod,
     ∧ \land, ∨ \lor, º ^\circ, ˚ ^\circ, ∝ \propto, ∥ \parallel, ⊥ \perp, ∫ \int, ∂ \partial, ⇒ \Rightarrow,
     α \alpha, β \beta, γ \gamma, δ \delta, ε \varepsilon, ϵ \epsilon, ζ \zeta, η \eta, θ \theta, ϑ \vartheta, ι \iota,
     κ \kappa, λ \lambda, μ \mu, µ \mu, ν \nu, ξ \xi, π \pi, ρ \rho, σ \sigma, τ \tau, υ \upsilon, φ \phi, ϕ \phi,

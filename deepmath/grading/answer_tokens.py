@@ -90,8 +90,8 @@ _CONSTANTS = {
     "Infinity": "infinity", "EmptySet": "empty",
 }  # fmt: skip
 _CONTAINERS = {
-    "Matrix": "Matrix", "FiniteSet": "FiniteSet", "Interval": "Interval", "Union": "Union", "Eq": "Eq", "Tuple": "Tuple",
-    "set": "FiniteSet", "list": "Tuple", "tuple": "Tuple",
+    "Matrix": "Matrix", "FiniteSet": "FiniteSet", "Interval": "Interval", "Union": "Union", "Eq": "Eq",
+    "Tuple": "Tuple",    "set": "FiniteSet", "list": "Tuple", "tuple": "Tuple",
 }  # fmt: skip
 _SHORTEST_WORD = 5  # letters from which a word is no longer read as a product
 _MATH_TEXT = re.compile(r"[\s\d.,+\-/=:()]*|\s*\(?[A-Za-z]\)?\s*")

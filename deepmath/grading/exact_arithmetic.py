@@ -138,7 +138,7 @@ def power(base: Fraction, exponent: Fraction) -> Fraction:
         UndefinedError: It is a negative power of zero.
     """
     if exponent.denominator != 1:
-        if not 1 < exponent.denominator <= 64 or base < 0 and exponent.denominator % 2 == 0:
+        if not 1 < exponent.denominator <= 64 or (base < 0 and exponent.denominator % 2 == 0):
             raise InexactError("an irrational power")
         base, exponent = root(base, exponent.denominator), Fraction(exponent.numerator)
     if not base and exponent < 0:
@@ -251,5 +251,5 @@ _OPERATIONS: dict[str, Callable[..., Fraction]] = {
     "sgn": lambda value: Fraction((value > 0) - (value < 0)),
     "re": lambda value: value,
     "conjugate": lambda value: value,
-    "im": lambda value: Fraction(0),
+    "im": lambda _: Fraction(0),
 }

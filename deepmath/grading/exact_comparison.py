@@ -14,7 +14,15 @@ from deepmath.grading.answer_parser import parse_answer
 from deepmath.grading.exact_arithmetic import ExactArithmetic
 from deepmath.grading.expression_equality import ExpressionEquality
 from deepmath.grading.measured_quantity import MeasuredText, conversion, split_unit
-from deepmath.grading.text_answers import choice_letter, has_words, number_word, plain_text, text_answer, time_of_day
+from deepmath.grading.text_answers import (
+    choice_letter,
+    has_words,
+    number_word,
+    plain_text,
+    same_time,
+    text_answer,
+    time_of_day,
+)
 
 # Mathematics that our grammar leaves to a library.
 _CALCULUS = re.compile(r"\\(?:i*nt|oint|lim|sum|prod|frac\s*\{\s*(?:d|\\partial)\s*\})|\\infty\s*\}")
@@ -57,8 +65,7 @@ def _compare_words(gold: str, answer: str) -> bool | None:
         return words.letters == other.letters
     times = time_of_day(gold), time_of_day(answer)
     if times[0] and times[1]:
-        (hour, minute, half), (other_hour, other_minute, other_half) = times
-        return (hour, minute) == (other_hour, other_minute) and (half == other_half or not half or not other_half)
+        return same_time(times[0], times[1])
     letter, rest = choice_letter(gold)
     other_letter, other_rest = choice_letter(answer)
     if letter and other_letter and (rest or other_rest):

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Protocol
 
-from deepmath.grading.answer_nodes import Application, Constant, Name, Node, Number, Operation, names, walk
+from deepmath.grading.answer_nodes import Application, Constant, Node, Number, Operation, names, walk
 from deepmath.grading.exact_arithmetic import InexactError, Point, UndefinedError
 
 _RANGES = [(2, 9), (10, 30), (30, 90), (3, 12), (-9, -2), (-30, -10), None, None, None, (200, 900), None, None]
 """Ranges of points in tenths; None is a mixture of signs."""
+_STEPS = 1024
+"""Steps within a tenth. Negative numbers have no real power with such an exponent: its denominator is even."""
 _LEAST_POINTS = 3
 _MOST_NAMES = 12
 _VALUES = frozenset({"pi", "e", "i"})
@@ -247,7 +249,7 @@ def _rounds(literal: Number, one: Fraction, other: Fraction) -> bool:
         return True
     if literal.digits < 6:
         return distance <= size / 10**12
-    return distance <= max(Fraction(1, 10**decimals), size / 10**14)
+    return distance <= max(Fraction(1, 10**decimals), size / 10**15)
 
 
 def _points(used: list[str]) -> Iterator[Point]:
@@ -257,7 +259,7 @@ def _points(used: list[str]) -> Iterator[Point]:
         for name in used:
             seed = zlib.crc32(f"{at} {name}".encode(errors="replace"))
             low, high = bounds or (5, 40)
-            value = Fraction(low * 10_007 + seed % (10_007 * (high - low)), 100_070)
+            value = Fraction(low, 10) + Fraction(2 * (seed % (_STEPS * (high - low))) + 1, 32 * _STEPS)
             point[name] = -value if bounds is None and seed >> 31 else value
         yield point
 
@@ -285,8 +287,3 @@ def _is_about_integers(*nodes: Node) -> bool:
             case Operation("power", (Constant("i"), exponent)) if names(exponent):
                 return True
     return False
-
-
-def is_name(node: Node) -> bool:
-    """Return whether `node` is a name or an unknown function of names, to which a value may be assigned."""
-    return isinstance(node, Name) or isinstance(node, Application)

@@ -83,11 +83,12 @@ _TAKES_UNIT = re.compile(r"[A-Za-z\d)}\]|!]$")
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"
 _UNIT = re.compile(rf"(?:{_DEGREE})?\s*{_ONE_UNIT}(?:\s*(?:/|\\cdot)?\s*{_ONE_UNIT})*$|\s*(?:{_DEGREE}|\\%)$")
 _BARE_UNIT = re.compile(rf"(?<=[\d}}])(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
+_LONGEST_ABBREVIATION = 3
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _BASE = re.compile(rf"\(?(\d+)\)?_(?:\{{(?:{TEXT_MACRO}\{{)?(\w+)\}}?\}}|(\d+)|{TEXT_MACRO}\{{(\w+)\}})")
 _BASE_NAMES = {
-    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-    "twelve": "12", "sixteen": "16",
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16",
 }  # fmt: skip
 
 
@@ -156,7 +157,7 @@ def split_unit(answer: str) -> MeasuredText:
             return _with_degrees(rest, _canonical_unit(found[0]))
     elif found := _BARE_UNIT.search(text):
         rest, unit = text[: found.start()], found[0]
-        is_known = bool(_canonical_unit(unit)) and len(found[2]) > 1
+        is_known = _canonical_unit(unit)[:1] not in ("", "?") and len(found[2]) > 1
         is_long = bool(found[1]) and all(len(word) >= 4 for word in found[2].split())
         is_number = isinstance(canonical_form(rest), Fraction) or not re.search("[A-Za-z]", _COMMAND.sub("", rest))
         if is_number and (is_known or is_long) and not NOT_UNIT.search(unit):
@@ -174,4 +175,7 @@ def _canonical_unit(unit: str) -> str:
         return "%"
     unit = re.sub(rf"{TEXT_MACRO}|\\cdot", " ", unit.lower().replace(".", "").replace("\\circ", "deg"))
     parts = [_UNITS.get(part) or _UNITS.get(part.removesuffix("s"), part) for part in re.findall(r"[a-z]+|/|\d", unit)]
-    return " ".join(parts) if all(part.isdigit() or part in _UNITS.values() for part in parts) else ""
+    if all(part.isdigit() or part in _UNITS.values() for part in parts):
+        return " ".join(parts)
+    # An unknown abbreviation differs from all others; unknown words, such as `apples`, are treated as equal.
+    return f"?{parts[0]}" if len(parts) == 1 and len(parts[0]) <= _LONGEST_ABBREVIATION else ""

@@ -268,10 +268,6 @@ class _Evaluation:
         return mp.cos(total / 3) + total / 5
 
 
-def _gamma_binomial(mp: Any, upper: Any, lower: Any) -> Any:
-    return mp.binomial(upper, lower)
-
-
 def _integers_only(name: str) -> Callable[..., Any]:
     def refuse(*_: Any) -> Any:
         raise InexactError(f"{name} of numbers that are not integers")
@@ -285,9 +281,13 @@ def _real(mp: Any, value: Any) -> Any:
     return value
 
 
+def _library_function(name: str) -> Callable[..., Any]:
+    return lambda mp, value: getattr(mp, name)(value)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
-        name: (lambda function: lambda mp, value: getattr(mp, function)(value))(function)
+        name: _library_function(function)
         for name, function in {
             **{name: name for name in "sin cos tan cot sec csc sinh cosh tanh coth sech csch exp".split()},
             **{f"arc{name}": f"a{name}" for name in "sin cos tan cot sec csc sinh cosh tanh".split()},
@@ -302,7 +302,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     },
     "floor": lambda mp, value: mp.floor(_real(mp, value)),
     "ceil": lambda mp, value: mp.ceil(_real(mp, value)),
-    "binomial": _gamma_binomial,
+    "binomial": lambda mp, upper, lower: mp.binomial(upper, lower),
     "max": lambda mp, *values: max(_real(mp, value) for value in values),
     "min": lambda mp, *values: min(_real(mp, value) for value in values),
     "gcd": _integers_only("gcd"),

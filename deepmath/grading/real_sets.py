@@ -197,8 +197,8 @@ class RealSets:
             return self._half(Number(-constant / linear), relation if linear > 0 else _FLIPPED[relation])
         roots = _roots(square, linear, constant)
         if square and len(roots) == 2:
-            between = (Interval(roots[0], False, roots[1], False),)
-            outside = (Interval(_LESS, False, roots[0], False), Interval(roots[1], False, _INFINITY, False))
+            between: RealSet = (Interval(roots[0], False, roots[1], False),)
+            outside: RealSet = (Interval(_LESS, False, roots[0], False), Interval(roots[1], False, _INFINITY, False))
             at_roots = tuple(Interval(one, True, one, True) for one in roots)
         else:
             between, outside = (), EVERYTHING
@@ -220,13 +220,14 @@ class RealSets:
             raise NoRealSetError
         return order
 
+    def _compare_starts(self, one: Interval, other: Interval) -> int:
+        return self._compare(one.low, other.low) or other.has_low - one.has_low
+
     def _union(self, sets: Sequence[RealSet]) -> RealSet:
         intervals = [interval for one in sets for interval in one]
         if len(intervals) > _MOST_INTERVALS:
             raise NoRealSetError
-        intervals.sort(
-            key=cmp_to_key(lambda one, other: self._compare(one.low, other.low) or other.has_low - one.has_low)
-        )
+        intervals.sort(key=cmp_to_key(self._compare_starts))
         found: list[Interval] = []
         for interval in intervals:
             if not found:

@@ -34,11 +34,11 @@ def compare(gold: str, answer: str | None = None) -> bool | None:
     if expected is not None and given is not None:
         same = _compare_trees(expected, given)
         if same is None and any("\\infty" in text and ("\\sum" in text or "\\prod" in text) for text in (gold, answer)):
-            return _compare_by_library(gold, answer, expected, given)
+            return _compare_by_library(gold, answer, expected)
         if same is None and not names(expected) and not _compare_trees(expected, expected):
             return None  # the gold cannot be evaluated
         return bool(same)
-    return _compare_by_library(gold, answer, expected, given)
+    return _compare_by_library(gold, answer, expected)
 
 
 def _compare_trees(expected: Node, given: Node) -> bool | None:
@@ -53,8 +53,8 @@ def _has_bare_logarithm(node: Node) -> bool:
     return any(isinstance(one, Operation) and one.operator == "log" and len(one.operands) == 1 for one in walk(node))
 
 
-def _compare_by_library(gold: str, answer: str, expected: Node | None, given: Node | None) -> bool | None:
-    """Compare numbers of which math-verify evaluates at least one. Only numbers: it takes many unequal sets for equal."""
+def _compare_by_library(gold: str, answer: str, expected: Node | None) -> bool | None:
+    """Compare numbers of which math-verify evaluates at least one. It takes many unequal sets for equal."""
     value = _library_value(gold)
     if value is None:
         return None if expected is None else False

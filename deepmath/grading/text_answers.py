@@ -95,7 +95,7 @@ def number_word(text: str) -> str:
 
 
 def choice_letter(answer: str) -> tuple[str, str]:
-    """Return the letter and the rest of the answer to a multiple-choice question, (B) 12; two empty texts if it is none."""
+    """Return the letter and the rest of a choice such as (B) 12; two empty texts if it is none."""
     text = normalize(answer)
     found = _CHOICE.fullmatch(text)
     if not found:
@@ -103,6 +103,13 @@ def choice_letter(answer: str) -> tuple[str, str]:
     bare = re.fullmatch(r"[A-J]", text.strip("(){} ."))
     marked = re.match(rf"(?:{TEXT_MACRO}\{{)?\(?[A-J](?:\)|\.(?!\d)|:)", text)
     return (found[1], found[2].strip()) if bare or marked else ("", "")
+
+
+def same_time(one: TimeOfDay, other: TimeOfDay) -> bool:
+    """Return whether two times are equal; one may leave out the half of the day."""
+    if not one.half or not other.half:
+        return one[:2] == other[:2]
+    return one == other
 
 
 def time_of_day(answer: str) -> TimeOfDay | None:

@@ -1,5 +1,7 @@
 """Random expressions as trees, written in several styles, and evaluated independently of the grader."""
 
+# ruff: noqa: RUF001 -- look-alike characters are what one style is about
+
 import cmath
 import math
 from dataclasses import dataclass
@@ -67,7 +69,9 @@ class Tree:
                 sign = {"add": " + ", "subtract": " − ", "multiply": " × ", "divide": " ÷ "}[self.kind]
                 return sign.join(f"({part.unicode()})" if part.parts else part.unicode() for part in self.parts)
             case "power":
-                return f"({self.parts[0].unicode()}){str(self.value).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+                return (
+                    f"({self.parts[0].unicode()}){str(self.value).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+                )
             case _:
                 return f"√({self.parts[0].unicode()})"
 

@@ -1,8 +1,10 @@
-r"""Second catalogue of gold answers and answers: spellings and structures as real models, datasets and bug reports have them.
+r"""Second catalogue of golds and answers: spellings and structures of real models, datasets and bug reports.
 
-The form is that of `grading_pairs`. The first text in a tuple of `EQUAL` equals all others, each in both roles; the first
-text in a tuple of `UNEQUAL` equals none of the others.
+The first text in a row of `EQUAL` equals all others, each in both roles; the first text in a row of `UNEQUAL` equals
+none of the others.
 """
+
+# ruff: noqa: RUF001 -- look-alike characters are what some rows are about; rows are tables
 
 EQUAL: dict[str, list[tuple[str, ...]]] = {
     "scientific notation": [

@@ -1,5 +1,7 @@
 """Generated pairs, equal or unequal by construction: random values and structures in random spellings."""
 
+# ruff: noqa: RUF001, E501 -- look-alike characters are what some spellings are about; spellings are tables
+
 from fractions import Fraction
 from typing import Any
 
@@ -52,7 +54,9 @@ def test_spellings_of_a_fraction_are_equal(value: Fraction, data: st.DataObject)
 
 
 @bounded
-@given(fractions, st.sampled_from([Fraction(1, 10**at) for at in (1, 2, 3, 30)] + [Fraction(1, 7), Fraction(1)]), st.data())
+@given(
+    fractions, st.sampled_from([Fraction(1, 10**at) for at in (1, 2, 3, 30)] + [Fraction(1, 7), Fraction(1)]), st.data()
+)
 def test_other_fractions_are_unequal(value: Fraction, change: Fraction, data: st.DataObject) -> None:
     assume(value + change != 0 and abs(value) != abs(value + change))
     one, other = (data.draw(st.sampled_from(rational_spellings(each))) for each in (value, value + change))
@@ -85,12 +89,11 @@ WRAPPINGS = [
 @bounded
 @given(
     st.sampled_from(WRAPPINGS),
-    st.sampled_from(WRAPPINGS),
     st.integers(2, 9),
     st.sampled_from([8, 17, 40, 330, 1100]),
     st.sampled_from(["{}^{{-{}}}", r"\frac{{1}}{{{}^{{{}}}}}", r"\frac{{3}}{{{}^{{{}}}}}"]),
 )
-def test_tiny_factor_counts_in_any_structure(wrapping: str, _: str, base: int, exponent: int, form: str) -> None:
+def test_tiny_factor_counts_in_any_structure(wrapping: str, base: int, exponent: int, form: str) -> None:
     gold = wrapping.format(form.format(base, exponent))
     for other_base, other_exponent in ((base, exponent + 1), (base + 1, exponent)):
         check(gold, wrapping.format(form.format(other_base, other_exponent)), False)
@@ -112,9 +115,7 @@ def test_spelling_counts_in_no_structure(wrapping: str, value: Fraction, data: s
 def test_polynomial_is_equal_however_it_is_written(roots: list[int], factor: int, data: st.DataObject) -> None:
     coefficients = [factor]
     for root in roots:
-        coefficients = [
-            up - root * down for up, down in zip([*coefficients, 0], [0, *coefficients], strict=True)
-        ]
+        coefficients = [up - root * down for up, down in zip([*coefficients, 0], [0, *coefficients], strict=True)]
     degree = len(roots)
     terms = [f"({value})x^{{{degree - at}}}" for at, value in enumerate(coefficients)]
     data.draw(st.randoms(use_true_random=False)).shuffle(terms)
@@ -124,9 +125,7 @@ def test_polynomial_is_equal_however_it_is_written(roots: list[int], factor: int
     check(f"y={factored}", f"y={expanded}", True)
     check(f"{factored}=0", f"0=2({expanded})", True)
     at = data.draw(st.integers(0, degree))
-    other = "+".join(
-        f"({value + (at == place)})x^{{{degree - place}}}" for place, value in enumerate(coefficients)
-    )
+    other = "+".join(f"({value + (at == place)})x^{{{degree - place}}}" for place, value in enumerate(coefficients))
     check(factored, other, False)
     if sum(value != 0 for place, value in enumerate(coefficients) if place != at):  # else a multiple of the equation
         check(f"{factored}=0", f"{other}=0", False)
