@@ -9,7 +9,8 @@ from deepmath.data.transcript import ProseStream, parse_transcript
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.printable_text import printable
 
-_MAX_HIGHLIGHTED_CHARACTERS = 20_000  # of a snippet; longer ones are shown plain
+# Of a snippet; longer ones are shown plain. Pygments takes time quadratic in the length of hostile code: here a second.
+_MAX_HIGHLIGHTED_CHARACTERS = 4000
 
 
 class LiveTrace:

@@ -20,6 +20,7 @@ from deepmath.data.transcript import without_special_tokens
 from deepmath.printable_text import printable
 
 _MAX_FORMULA_CHARACTERS = 1000
+_MAX_HIGHLIGHTED_CHARACTERS = 4000  # pygments takes time quadratic in the length of hostile code: here a second
 _BOXED = r"\\boxed\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 # Pandoc's rule for single dollars: no space inside, no digit after, which keeps amounts such as $5 and $6 as text.
 _MATHEMATICS = re.compile(
@@ -69,7 +70,9 @@ def mathematics(latex: str) -> Markup:
 
 
 def code(source: str) -> Markup:
-    """Return Python source, highlighted with the classes of `CODE_STYLE`."""
+    """Return Python source, highlighted with the classes of `CODE_STYLE` unless it is long."""
+    if len(source) > _MAX_HIGHLIGHTED_CHARACTERS:
+        return plain(source)
     return Markup(highlight(printable(source), PythonLexer(stripnl=False), _FORMATTER))  # noqa: S704  (pygments escapes)
 
 

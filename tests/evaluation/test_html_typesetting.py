@@ -123,3 +123,10 @@ def test_code_is_highlighted() -> None:
 )
 def test_time_is_linear_in_hostile_text(unit: str) -> None:
     assert_linear(lambda text: prose(text[: len(text) // 5]), unit)
+
+
+@pytest.mark.parametrize("piece", ["\t\n", 'u"\\N{', '"%', "x="])
+def test_long_code_is_not_highlighted(piece: str) -> None:
+    """Pygments takes half a minute for 10 000 lines with a tab."""
+    source = piece * (20_000 // len(piece))
+    assert code(source) == plain(source)
