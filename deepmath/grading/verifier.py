@@ -6,6 +6,7 @@ one of ours, for otherwise an answer could name itself correct. Then `comparison
 down process of its own, and `pair_judge` finds out whose fault it is if that goes wrong.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from deepmath.grading.text_answers import text_answer
 from deepmath.grading.unescaped_latex import find_unescaped
 from deepmath.grading.verdict import Reason, Verdict
 from deepmath.sandbox.isolation.layers import Level
+
+_log = logging.getLogger(__name__)
 
 _Texts = tuple[str, ...]  # (gold, answer), or (gold,) to check it
 
@@ -99,6 +102,9 @@ class Verifier:
                 closed.append(close_latex(_latex(text), names))
             except UnreadableLatexError:
                 return Verdict.of(reason)
+            except Exception:
+                _log.exception("unhandled exception while an answer was read")
+                return Verdict.of(reason)
         self._sandbox.start()
         return self._sandbox.submit(self._judge.judge(*closed))
 
@@ -113,7 +119,11 @@ def _wait(verdict: Future[Verdict]) -> Verdict:
 def _without_sandbox(texts: _Texts) -> Verdict | None:
     """Return the verdict if it needs no parser of mathematics."""
     started = time.monotonic()
-    reason = _exact_reason(*texts)
+    try:
+        reason = _exact_reason(*texts)
+    except Exception:  # a bug, of which an answer must not make use to end a run: a sandbox decides
+        _log.exception("unhandled exception in an exact comparison")
+        return None
     return None if reason is None else Verdict.of(reason, time.monotonic() - started)
 
 

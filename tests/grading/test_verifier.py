@@ -12,6 +12,7 @@ import pytest
 
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.grading import comparison_sandbox
+from deepmath.grading import verifier as verifier_module
 from deepmath.grading.verdict import Reason
 from deepmath.grading.verifier import Verifier
 from deepmath.sandbox.preload_set import PreloadSet
@@ -132,6 +133,19 @@ def test_endless_text_is_the_fault_of_who_wrote_it_and_the_next_comparison_succe
     verdicts = hurried.verify([(r"\sqrt{2}", ENDLESS), (ENDLESS, r"\sqrt{2}"), (r"\sqrt{8}", r"2\sqrt{2}")])
     assert [one.reason for one in verdicts] == [Reason.ANSWER_TIMEOUT, Reason.GOLD_TOO_COSTLY, Reason.SAME_VALUE]
     assert [one.correct for one in verdicts] == [False, None, True]
+
+
+def test_bug_in_an_exact_comparison_leaves_the_verdict_to_a_sandbox(
+    patient: Verifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: str) -> bool:
+        raise RecursionError
+
+    monkeypatch.setattr(verifier_module, "compare_exactly", fail)
+    assert correct(patient, (r"\sqrt{8}", r"2\sqrt{2}"), (r"\sqrt{8}", "3")) == [True, False]
+    monkeypatch.setattr(verifier_module, "split_unit", fail)
+    assert patient.verify([(r"\sqrt{8}", "3")])[0].reason is Reason.GOLD_UNREADABLE
+    assert "unhandled exception in an exact comparison" in caplog.text
 
 
 def test_verdicts_are_counted_by_reason() -> None:
