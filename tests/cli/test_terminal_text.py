@@ -57,7 +57,7 @@ async def test_details_of_an_error(hostile: str, question: str) -> None:
     assert question == "infrastructure" or text.count("\n") == 1
 
 
-@pytest.mark.parametrize("columns", [1, 40, 300])
+@pytest.mark.parametrize("columns", [1, 300])
 async def test_file_of_questions_ends_with_its_table(hostile: str, tmp_path: Path, columns: int) -> None:
     file = tmp_path / "questions [red].jsonl"
     questions = [*TEXTS.values(), "fail", "infrastructure"]
@@ -146,7 +146,7 @@ async def test_names_of_files_and_options(arguments: list[str]) -> None:
     assert text.startswith(("deepmath: ", "Usage:"))
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 async def test_encoding_that_lacks_a_character_is_no_error(hostile: str, encoding: str, tmp_path: Path) -> None:
     environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "NO_COLOR": "1"}
     raw = await run_on_terminal("solve", "--json", "--generator", hostile, f"½ π {ARGUMENT}", env=environment)
