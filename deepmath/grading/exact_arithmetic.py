@@ -36,7 +36,7 @@ class ExactArithmetic:
             InexactError: This arithmetic cannot tell.
             UndefinedError: The number is undefined.
         """
-        return build(_Evaluation().value) == 0
+        return build(_ExactEvaluation().value) == 0
 
     def sign(self, build: Callable[[Callable[[Node, Point], Fraction]], Fraction]) -> int:
         """Return the sign of the number that `build` computes: -1, 0 or 1.
@@ -45,7 +45,7 @@ class ExactArithmetic:
             InexactError: This arithmetic cannot tell.
             UndefinedError: The number is undefined.
         """
-        number = build(_Evaluation().value)
+        number = build(_ExactEvaluation().value)
         return (number > 0) - (number < 0)
 
     def approximate(self, node: Node) -> Fraction:
@@ -59,7 +59,7 @@ class ExactArithmetic:
 
     def is_real(self, node: Node, point: Point) -> bool:
         """Return whether the value of `node` at `point` is a real number; fractions always are."""
-        _Evaluation().value(node, point)
+        _ExactEvaluation().value(node, point)
         return True
 
 
@@ -70,10 +70,10 @@ def exact_value(node: Node, point: Point | None = None) -> Fraction:
         InexactError: It is not a fraction of a bounded size.
         UndefinedError: It divides by zero.
     """
-    return _Evaluation().value(node, point or {})
+    return _ExactEvaluation().value(node, point or {})
 
 
-class _Evaluation:
+class _ExactEvaluation:
     """One evaluation with its budget of steps."""
 
     def __init__(self) -> None:

@@ -68,7 +68,7 @@ class NumericArithmetic:
         import mpmath
 
         with mpmath.workdps(2 * _LEAST_DIGITS):
-            value = mpmath.mpmathify(_Evaluation(self._log_base).value(node, {}))
+            value = mpmath.mpmathify(_NumericEvaluation(self._log_base).value(node, {}))
             if getattr(value, "imag", 0) and abs(value.imag) > abs(value.real) / 10**30:
                 raise InexactError("a complex number")
             real = mpmath.mpf(value.real)
@@ -86,7 +86,7 @@ class NumericArithmetic:
         import mpmath
 
         with mpmath.workdps(_LEAST_DIGITS):
-            value = mpmath.mpmathify(_Evaluation(self._log_base).value(node, point))
+            value = mpmath.mpmathify(_NumericEvaluation(self._log_base).value(node, point))
             return not getattr(value, "imag", 0) or abs(value.imag) <= abs(value.real) / 10**20
 
     def _settled(self, build: Build) -> Any:
@@ -98,7 +98,7 @@ class NumericArithmetic:
             found, needed = [], _LEAST_DIGITS
             for precision in (digits, 2 * digits):
                 with mpmath.workdps(precision):
-                    evaluation = _Evaluation(self._log_base)
+                    evaluation = _NumericEvaluation(self._log_base)
                     value = mpmath.mpmathify(build(evaluation.value))
                     if not mpmath.isfinite(value):
                         raise UndefinedError("no finite value")
@@ -114,7 +114,7 @@ class NumericArithmetic:
             digits = max(2 * digits, needed)
 
 
-class _Evaluation:
+class _NumericEvaluation:
     """One evaluation at the current precision of mpmath."""
 
     def __init__(self, log_base: str) -> None:
