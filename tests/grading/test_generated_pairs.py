@@ -22,7 +22,7 @@ from .expression_trees import (
     trees,
 )
 
-bounded = settings(max_examples=60, deadline=None, derandomize=True)
+bounded = settings(max_examples=40, deadline=None, derandomize=True)
 fractions = st.fractions(min_value=-999, max_value=999, max_denominator=60)
 small = st.integers(-9, 9)
 STYLES = ("latex", "python", "unicode")
