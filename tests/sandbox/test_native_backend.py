@@ -104,7 +104,9 @@ async def test_snippet_over_the_default_limit_waits_for_its_memory() -> None:
         second.close()
 
 
-async def test_kernel_kills_a_sandbox_over_the_total_memory_with_a_cgroup(writable_cgroup) -> None:
+async def test_only_the_sandbox_over_the_total_memory_dies_if_less_memory_than_promised_is_there(
+    writable_cgroup,
+) -> None:
     async with native(Cgroup(500 << 20, 64)) as backend:
         small, large = await backend.open(), await backend.open()
         assert (await run(small, "x = 1\nx")).value == "1"

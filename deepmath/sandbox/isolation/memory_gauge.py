@@ -42,14 +42,18 @@ class MemoryGauge:
         """Return the memory in use, in bytes.
 
         Raises:
-            OSError: The control group is gone.
+            OSError: The kernel reports no such figures here.
         """
-        if self._group is None:
-            memory = _fields(Path("/proc/meminfo"))
-            return (memory["MemTotal:"] - memory["MemAvailable:"]) << 10
-        used = int((self._group / _USAGE_FILES[self._version - 1]).read_text())
-        return used - _fields(self._group / "memory.stat")[_INACTIVE_FILE[self._version - 1]]
+        try:
+            if self._group is None:
+                memory = _fields(Path("/proc/meminfo"))
+                return (memory["MemTotal:"] - memory["MemAvailable:"]) << 10
+            used = int((self._group / _USAGE_FILES[self._version - 1]).read_text())
+            return used - _fields(self._group / "memory.stat")[_INACTIVE_FILE[self._version - 1]]
+        except (KeyError, ValueError) as error:
+            raise OSError(f"no field {error}") from error
 
 
 def _fields(file: Path) -> dict[str, int]:
-    return {words[0]: int(words[1]) for line in file.read_text().splitlines() if len(words := line.split()) > 1}
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}

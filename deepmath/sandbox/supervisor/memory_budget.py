@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _USABLE = 0.95  # of the limit at which the kernel kills
 _DANGER = 0.97
 _MOST_SET_ASIDE = 0.75  # of what is available
-_ABOUT_EQUAL_BYTES = 16 << 20
+_ABOUT_EQUAL_BYTES = _WORTHWHILE_BYTES = 16 << 20
 _SERVICE_BYTES = 256 << 20  # supervisor, zygote, waiting sandboxes: 150 MiB with the maths libraries, and buffers
 
 
@@ -163,18 +163,18 @@ class MemoryBudget:
         used = self._measure()
         self._evict_idle()
         if used > self._danger_bytes() and not self._dying():
-            candidates = [one for one in self._sandboxes if one.alive and one.started]
+            candidates = [one for one in self._sandboxes if one.alive and one.committed_bytes >= _WORTHWHILE_BYTES]
             if candidates:
                 self._evict(max(candidates, key=self._danger_order), "all memory is in use")
         self._notify()
 
     def _measure(self) -> int:
         used = 0
-        if self.gauge is not None:
-            try:
-                used = self.gauge.used_bytes()
-            except OSError:
-                log.exception("cannot measure the memory in use")
+        try:
+            used = self.gauge.used_bytes() if self.gauge else 0
+        except OSError as error:
+            log.error("cannot measure the memory in use; only that of the sandboxes counts from now on: %s", error)
+            self.gauge = None
         for sandbox in self._sandboxes:
             sandbox.measure_memory()
         held = self.held_bytes()
@@ -198,7 +198,7 @@ class MemoryBudget:
         if excess <= 0:
             return
         for sandbox in sorted(idle, key=_eviction_order, reverse=True):
-            if excess <= 0 or not sandbox.committed_bytes:
+            if excess <= 0:
                 return
             excess -= sandbox.committed_bytes
             self._evict(sandbox, f"idle sandboxes may hold {max(0, available - set_aside) >> 20} MiB together")

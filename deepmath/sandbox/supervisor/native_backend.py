@@ -61,7 +61,7 @@ class NativeBackend:
         self._server: ForkServer | None = None
         self._servers: WeakSet[ForkServer] = WeakSet()  # the current one, and retired ones with live sandboxes
         self._starting = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.layers: list[IsolationLayer] = []
         self.versions: dict[str, str] = {}
         self.replacements = 0
@@ -77,7 +77,7 @@ class NativeBackend:
         group = self._cgroup.memory_group
         self.memory.gauge = MemoryGauge(self._cgroup.memory_bytes, group) if group else MemoryGauge.of_this_process()
         self.versions = server.versions
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = [asyncio.create_task(watch()) for watch in (self._watch_zygote, self._watch_memory)]
 
     async def open(self) -> Sandbox:
         """Fork a sandbox.
@@ -97,9 +97,9 @@ class NativeBackend:
 
     async def close(self) -> None:
         """Kill every sandbox and every zygote."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         for server in tuple(self._servers):
             server.stop()
         self._cgroup.close()
@@ -142,13 +142,17 @@ class NativeBackend:
             await self._start_server()
             old.retire()
 
-    async def _watch(self) -> None:
+    async def _watch_zygote(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             with contextlib.suppress(Unavailable):  # tried again in the next round
                 server = await self._living_server()
                 if _growth(server) >= self._growth_bytes:
                     await self._replace(server)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
             self.memory.watch()
 
 

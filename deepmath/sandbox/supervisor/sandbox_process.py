@@ -292,12 +292,12 @@ class Sandbox:
     def measure_memory(self) -> None:
         """Measure the memory, if the process has run since the last time."""
         try:
-            cpu = self.meter.cpu_seconds()
-            if cpu == self._cpu_at_measurement:
-                return
-            data, *held = self.meter.status_bytes(_COMMITTED, *_HELD)
+            if (cpu := self.meter.cpu_seconds()) != self._cpu_at_measurement:
+                self._charge(cpu, *self.meter.status_bytes(_COMMITTED, *_HELD))
         except OSError:  # it is dead, and its memory is being freed
-            return
+            pass
+
+    def _charge(self, cpu: float, data: int, *held: int) -> None:
         self._cpu_at_measurement = cpu
         self.held_bytes = max(0, sum(held) - self._free_bytes)
         self.committed_bytes = max(self.held_bytes, data - self._base_data)
@@ -305,8 +305,8 @@ class Sandbox:
     def _measure(self) -> None:
         try:
             self._cpu = self.meter.cpu_seconds()
-            (self._peak,) = self.meter.status_bytes("VmHWM")
-            self.measure_memory()
+            self._peak, *memory = self.meter.status_bytes("VmHWM", _COMMITTED, *_HELD)
+            self._charge(self._cpu, *memory)
         except OSError:  # the process is dead: the reaper reports its usage
             pass
 
