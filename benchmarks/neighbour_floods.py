@@ -5,7 +5,8 @@ latency of `1 + 1` in an open session: quiet, under each flood, and quiet again,
 process of its own at the lowest priority, because real clients do not share the executor's processors. `same` is the
 comparator: a client that sends the neighbour's own snippet as fast as it can. Each figure is that of the best round,
 because whatever else the machine does only adds to it; a ratio compares the best flooded with the best quiet one. The
-target is a p95 under three times quiet.
+target is a p95 under three times quiet. `step_p99_ms` and `step_max_ms` say how long one step holds the executor's
+event loop, in processor time, which other programs do not change.
 Results: benchmarks/results/neighbour_floods.json.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -196,10 +198,13 @@ async def _retried(flood: Flood, stub: rpc.ExecutorServiceStub) -> None:
 
 
 @asynccontextmanager
-async def executor(read_log: bool, tokens: bool) -> AsyncIterator[tuple[str, str]]:
-    """Run an executor and yield its address and its metrics port.
+async def executor(
+    read_log: bool, tokens: bool, steps: dict[str, float]
+) -> AsyncIterator[tuple[str, str, Callable[[], None]]]:
+    """Run an executor and yield its address, its metrics port, and a function that starts the record of its steps.
 
-    With `read_log` false, its stderr is a pipe that nobody reads. With `tokens`, callers need one.
+    At the end `steps` has p99 and maximum of the steps of its event loop. With `read_log` false, its stderr is a pipe
+    that nobody reads. With `tokens`, callers need one.
     """
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/socket"
@@ -210,7 +215,7 @@ async def executor(read_log: bool, tokens: bool) -> AsyncIterator[tuple[str, str
             options = (*OPTIONS, f"--tokens={file}")
         reader, writer = os.pipe()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "deepmath_executor", f"--listen={address}", *options),
+            *(sys.executable, "-m", "benchmarks.executor_steps", f"{folder}/steps", f"--listen={address}", *options),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL if read_log else writer,
         )
@@ -221,7 +226,7 @@ async def executor(read_log: bool, tokens: bool) -> AsyncIterator[tuple[str, str
             if line.startswith(b"metrics on"):
                 port = line.decode().strip().rpartition(":")[2]
         try:
-            yield address, port
+            yield address, port, lambda: process.send_signal(signal.SIGUSR1)
         finally:
             process.terminate()
             try:
@@ -230,8 +235,14 @@ async def executor(read_log: bool, tokens: bool) -> AsyncIterator[tuple[str, str
             except TimeoutError:
                 process.kill()
                 await process.wait()
+            else:
+                steps |= await asyncio.to_thread(_read_json, Path(folder, "steps"))
             os.close(reader)
             os.close(writer)
+
+
+def _read_json(file: Path) -> dict[str, float]:
+    return dict(json.loads(file.read_text()))
 
 
 @asynccontextmanager
@@ -273,8 +284,10 @@ async def main(rounds: int, names: list[str]) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name in names:
         figures: dict[str, list[float]] = {}
-        async with executor(name != LOG_READER_STOPS, tokens=name in CALLERS) as (address, port):
+        steps: dict[str, float] = {}
+        async with executor(name != LOG_READER_STOPS, name in CALLERS, steps) as (address, port, record_steps):
             await measure(address)
+            record_steps()
             for _ in range(rounds):
                 for key, value in (await measure(address)).items():
                     figures.setdefault(f"quiet_{key}_ms", []).append(value)
@@ -283,7 +296,7 @@ async def main(rounds: int, names: list[str]) -> dict[str, Any]:
                         figures.setdefault(f"flood_{key}_ms", []).append(value)
         best = {key: min(values) for key, values in figures.items()}
         ratios = {f"{key}_ratio": best[f"flood_{key}_ms"] / best[f"quiet_{key}_ms"] for key in ("p50", "p95")}
-        results[name] = {key: round(value, 2) for key, value in (best | ratios).items()}
+        results[name] = {key: round(value, 2) for key, value in (best | ratios | steps).items()}
         print(f"{name:20} {results[name]}", file=sys.stderr, flush=True)
     return results
 

@@ -17,11 +17,12 @@ class HeadAndTail:
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._total = 0
 
-    def feed(self, data: bytes, final: bool = False) -> None:
-        """Add the next bytes of the text; `final` marks the last ones."""
+    def feed(self, data: bytes, final: bool = False) -> int:
+        """Add the next bytes of the text, and return their length with the escapes; `final` marks the last ones."""
         # Decoding with backslashreplace makes one call per invalid byte, which would block the event loop.
         text = self._decoder.decode(data, final).encode("utf-8", "backslashreplace")
-        self._total += len(text)
+        length = len(text)
+        self._total += length
         room = self._head_limit - len(self._head)
         if room > 0:
             self._head += text[:room]
@@ -29,6 +30,7 @@ class HeadAndTail:
         self._tail += text
         if len(self._tail) > 2 * self._tail_limit:  # at intervals, because it copies the tail
             del self._tail[: -self._tail_limit or None]
+        return length
 
     def result(self) -> tuple[str, int]:
         """End the text; return head and tail, and the number of bytes cut between them."""

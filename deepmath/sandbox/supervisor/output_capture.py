@@ -11,7 +11,10 @@ _FLOOD_BYTES = 8 << 20
 
 
 class OutputCapture:
-    """Reads both pipes on the event loop. Calls `on_flood` if one snippet writes over 8 MiB to them."""
+    """Reads both pipes on the event loop. Calls `on_flood` if one snippet writes over 8 MiB of text to them.
+
+    Escapes count: bytes that are no UTF-8, which only a hostile snippet writes, take the longest to convert.
+    """
 
     def __init__(self, stdout: int, stderr: int, on_flood: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -53,8 +56,7 @@ class OutputCapture:
         if not data:
             self._loop.remove_reader(pipe)
             return False
-        self._written += len(data)
-        self._texts[pipe].feed(data)
+        self._written += self._texts[pipe].feed(data)
         if self._written > _FLOOD_BYTES:
             self._on_flood()
             return False
