@@ -22,7 +22,7 @@ _NO_NODE = 0x0100_0000_0000  # RFC 4122: a random node sets this bit, which no n
 
 
 def answer_questions() -> None:
-    """Set the answers. Call it before the preload set is loaded, because libraries keep what they are told."""
+    """Set the answers. Call it before the preload set is loaded, because libraries keep the answers."""
     libc = ctypes.CDLL(None)
     if configure := getattr(libc, "__nss_configure_lookup", None):  # glibc
         for database in _DATABASES:

@@ -48,8 +48,8 @@ from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZygoteSettings
 
 _DESCRIPTORS_PER_FORK = 3
 _REASON_CHARACTERS = 1000
-# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID and SETPCAP. With them the supervisor can signal and
-# limit (`rlimits.py`) processes of another user, so sandboxes can run as one.
+# Capabilities by number, <linux/capability.h>: KILL, SETGID, SETUID and SETPCAP. With them the supervisor can signal
+# and limit (`rlimits.py`) processes of another user, so sandboxes can run as one.
 _CONTROL_OTHER_USERS = sum(1 << number for number in (5, 6, 7, 8))
 
 
