@@ -72,9 +72,11 @@ def parse_clients(text: str, path: Path) -> Clients:
         InvalidRequest: The content is invalid.
     """
     try:
-        clients = _TokensFile(**tomllib.loads(text)).clients
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: an integer may be too long
         raise InvalidRequest(f"{path} is not valid TOML: {error}") from None
+    try:
+        clients = _TokensFile(**values).clients
     except ValidationError as error:  # the first mistake only, and without its value, which may be a pasted token
         mistake = error.errors()[0]
         raise InvalidRequest(f"{path}: {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}") from None

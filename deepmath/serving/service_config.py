@@ -214,7 +214,7 @@ def _read_toml(command: str, name: str) -> dict[str, Any]:
         return tomllib.loads(read_text(name))
     except InvalidRequest as error:
         _exit(command, [f"the configuration: {error}"])
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: an integer may be too long
         _exit(command, [f"the configuration {name} is not valid TOML: {error}"])
 
 

@@ -1,12 +1,17 @@
 """One-line explanations of invalid settings, with the nearest known name for an unknown one."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 _SIMILARITY = 0.4  # difflib's ratio; names of settings are short, so that one typo already costs much of it
+
+# YAML's aliases make a few lines a value of any size.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
@@ -31,7 +36,8 @@ def explain_settings(error: ValidationError, settings: type[BaseModel]) -> Itera
         elif mistake["type"] == "value_error":
             yield ": ".join(filter(None, (name, str(mistake["ctx"]["error"]))))
         else:
-            yield f"{name} is {mistake['input']!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
+            value = _SHORT.repr(mistake["input"])
+            yield f"{name} is {value}: {mistake['msg'][0].lower()}{mistake['msg'][1:]}"
 
 
 def _known_names(sections: list[str], settings: type[BaseModel]) -> Iterable[str]:

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.secured import Authority, Served, add_token, serving
 
 from deepmath.access.scopes import scopes_for
-from deepmath.access.tokens import find_client, hash_token, parse_clients
+from deepmath.access.tokens import find_client, hash_token, parse_clients, read_clients
 from deepmath.clients import ExecutorClient, TrainerClient
 from deepmath.errors import Forbidden, InvalidRequest, Overloaded, Unauthenticated
 from deepmath.executor.v1 import executor_pb2
@@ -254,3 +254,10 @@ def test_client_is_found_by_its_token_only():
     text = f"[clients.a]\nsha256 = '{hash_token('one')}'\nscopes = ['train']\n"
     clients = parse_clients(text + f"[clients.b]\nsha256 = '{hash_token('two')}'\nscopes = ['train']", Path("t"))
     assert [find_client(token, clients) for token in ("one", "two", "three", "", "é")] == ["a", "b", None, None, None]
+
+
+def test_integer_of_too_many_digits_is_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.toml"
+    file.write_text(f"x = {'9' * 5000}\n")
+    with pytest.raises(InvalidRequest, match="is not valid TOML"):
+        read_clients(file)

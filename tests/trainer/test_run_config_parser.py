@@ -92,3 +92,32 @@ def test_written_configuration_parses_to_the_same_one() -> None:
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_recipe_is_valid(recipe: str) -> None:
     assert parse_config(read_recipe(recipe)).optimizer.steps > 0
+
+
+def laughs() -> str:
+    """Return a few lines of YAML that are a value of 9 ** 8 texts."""
+    lines = [f"  a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 9)]
+    return "model: x\nseed:\n  a0: &a0 [x]\n" + "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: 2001-99-99",
+        f"model: {'9' * 5000}",
+        "[" * 5000,
+        "model: !!python/name:os.system",
+        "model: \x1b",
+        laughs(),
+    ],
+)
+def test_hostile_yaml_is_one_short_message(text: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_config(text)
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("value", ["2001-99-99", "9" * 5000, "[" * 5000, "\x00"])
+def test_hostile_override_is_rejected(value: str) -> None:
+    with pytest.raises(InvalidRequest, match="not valid YAML"):
+        parse_config("model: x", [f"seed={value}"])

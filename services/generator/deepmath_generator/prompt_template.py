@@ -47,7 +47,7 @@ class PromptTemplate:
             return cls(name, _agent_text(fields), fields["plain"].strip())
         except InvalidRequest as error:
             raise InvalidRequest(f"cannot load the prompt template: {error}") from None
-        except (tomllib.TOMLDecodeError, LookupError, AttributeError, TypeError) as error:
+        except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
             raise InvalidRequest(f"cannot load the prompt template {file}: {error!r}") from error
 
     def encode(self, tokenizer: Any, question: str, mode: Mode) -> list[int]:

@@ -17,6 +17,9 @@ from deepmath.errors import InvalidRequest
 from deepmath.serving.setting_errors import did_you_mean, explain_settings
 from deepmath_trainer.run_config import TrainConfig
 
+# An impossible date or a long integer is a ValueError, deep nesting a RecursionError.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
 RECIPES = Path(str(files("deepmath_trainer") / "recipes"))
 
 
@@ -41,7 +44,7 @@ def parse_config(text: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise InvalidRequest(f"the configuration is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InvalidRequest("the configuration must be a mapping with at least `model: NAME`")
@@ -65,5 +68,5 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = inner
     try:
         values[key] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _NOT_YAML:
         raise InvalidRequest(f"{override!r}: the value is not valid YAML; put it in quotes") from None
