@@ -203,6 +203,9 @@ DIFFERENT = {
     "refused_import": Difference(
         ["import os"], "Authorized imports are: [", "Authorized imports are: ['abc'", _IMPORTS
     ),
+    "reason_of_a_refused_import": Difference(
+        ["import os"], "Authorized imports are: [", "; a snippet has no files and no environment; assign", _IMPORTS
+    ),
     "import_of_json": Difference(["import json\n1"], "Import of json is not allowed", "code snippet:\n1", _IMPORTS),
     "import_that_was_not_authorized": Difference(
         ["import scipy\n1"], "Import of scipy is not allowed", "code snippet:\n1", _IMPORTS

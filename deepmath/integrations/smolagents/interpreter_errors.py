@@ -10,7 +10,7 @@ from deepmath.integrations.smolagents.smolagents_patches.refused_import import r
 
 _SYNTAX_ERRORS = ("SyntaxError", "IndentationError", "TabError")
 _TRACEBACK_HEADER = "Traceback (most recent call last):\n"
-_REFUSED_IMPORT = re.compile(r"module '([^']*)' may not be imported here")
+_REFUSED_IMPORT = re.compile(r"module '([^']*)' may not be imported here(?:: ([^\n]*))?")
 _STATE_LOST = "; the variables of earlier snippets are lost, except for those that were sent with the task"
 _KILLED = {
     pb.OUTCOME_OUT_OF_MEMORY: "MemoryError: the memory limit was reached",
@@ -40,7 +40,8 @@ def to_error(result: pb.SnippetResult, code: str, authorized: Sequence[str], sec
         return InterpreterError(_syntax_error_message(result, kind))
     reason = f"{kind}: {raised.message}"
     if result.outcome == pb.OUTCOME_POLICY_VIOLATION and (refused := _REFUSED_IMPORT.match(raised.message)):
-        reason = f"InterpreterError: {refused_import_message(refused[1], authorized)}"
+        why = f"; {refused[2]}" if refused[2] else ""
+        reason = f"InterpreterError: {refused_import_message(refused[1], authorized)}{why}"
     return InterpreterError(f"Code execution failed{_location(result, code)} due to: {reason}{lost}")
 
 
