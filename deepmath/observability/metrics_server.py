@@ -30,7 +30,7 @@ class MetricsServer:
     def __init__(self, registry: CollectorRegistry, listener: socket.socket) -> None:
         self._registry = registry
         self._listener = listener
-        self._connections: dict[asyncio.Task[None], None] = {}  # oldest first
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}  # oldest first
         self._page: asyncio.Task[bytes] | None = None
         self._rendering = asyncio.Lock()
 
@@ -40,16 +40,18 @@ class MetricsServer:
         async with server:
             await stop.wait()
             for connection in tuple(self._connections):
-                connection.cancel()
+                self._close(connection)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= _MAX_CONNECTIONS:
-            oldest = next(iter(self._connections))
-            del self._connections[oldest]
-            oldest.cancel()
+            self._close(next(iter(self._connections)))
         connection = asyncio.create_task(self._answer(reader, writer))
-        self._connections[connection] = None
+        self._connections[connection] = writer
         connection.add_done_callback(lambda done: self._connections.pop(done, None))
+
+    def _close(self, connection: asyncio.Task[None]) -> None:
+        connection.cancel()
+        self._connections.pop(connection).transport.abort()  # not left to the task, which may not have started
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
