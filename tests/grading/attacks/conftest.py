@@ -17,8 +17,8 @@ TRUTHS = [
 ]
 
 
-def descendants() -> set[int]:
-    """Return the processes below this one."""
+def descendants() -> list[int]:
+    """Return the processes below this one, in order."""
     found: set[int] = set()
     waiting = ["self"]
     while waiting:
@@ -27,7 +27,7 @@ def descendants() -> set[int]:
                 children = {int(pid) for pid in task.read_text().split()} - found
                 found |= children
                 waiting.extend(map(str, children))
-    return found
+    return sorted(found)
 
 
 @pytest.fixture(scope="module")
