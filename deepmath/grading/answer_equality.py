@@ -46,9 +46,11 @@ from deepmath.grading.answer_shapes import (
     are_congruences,
     are_inequalities,
     has_sign,
+    is_list,
     is_python_list,
     is_set,
     items_of,
+    link_equations,
     might_be_sets,
     ordered_values,
     share_exclusions,
@@ -80,12 +82,12 @@ class AnswerEquality(ConditionEquality, SetEquality, EquationEquality):
             self._depth -= 1
 
     def _equal(self, gold: Node, answer: Node) -> Ternary:
-        gold, answer = share_exclusions(split_builder(gold)), share_exclusions(split_builder(answer))
+        gold, answer = (link_equations(share_exclusions(split_builder(one))) for one in (gold, answer))
         if isinstance(gold, Qualified) or isinstance(answer, Qualified):
             return self._equal_qualified(gold, answer)
         if isinstance(gold, Quantity) or isinstance(answer, Quantity):
             return self._equal_quantities(gold, answer)
-        two = isinstance(answer, Bracketed) and isinstance(gold, Listing) and answer.opening + answer.closing == "[]"
+        two = isinstance(answer, Bracketed) and is_list(gold) and answer.opening + answer.closing == "[]"
         if two or is_python_list(answer, gold) or is_python_list(gold, answer):
             return self._equal(
                 *(Listing(node.items, ",") if isinstance(node, Bracketed) else node for node in (gold, answer))

@@ -31,6 +31,10 @@ _LAYOUT: list[tuple[re.Pattern[str], str]] = [
         (r"\\rbrack(?![A-Za-z])", "]"),
         (r"\\(?:h|v)space\*?\s*\{[^{}]*\}|\\[hv]?phantom\s*\{[^{}]*\}|\\(?:no)?limits(?![A-Za-z])", ""),
         (r"\\(?:thinspace|medspace|thickspace|negthinspace|space|enspace|strut)(?![A-Za-z])", " "),
+        (r"(?<=\d) ?[xX] ?(?=10(?:\^|\*\*))", r"\\times "),
+        (r"(\\mathbb ?\{[RZNQC]\}) {0,3}\\ {0,3}\\?\{([^{}]*)\}$", r"\1\\setminus\\{\2\\}"),
+        (r"\\setminus {0,3}\{([^{}]*)\}", r"\\setminus\\{\1\\}"),
+        (r"\\(?:cdots|dots[cbm]?|hdots)(?![A-Za-z])", r"\\ldots"),
         (r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators
         (r"(?<!\\)\\[,;:!\s]|~|\\q?quad(?![A-Za-z])|\\(?:display|text|script)style(?![A-Za-z])", " "),
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
@@ -56,6 +60,8 @@ _LAYOUT: list[tuple[re.Pattern[str], str]] = [
         (r"\s+", " "),
     ]
 ]
+# Commands with their backslash doubled, as in JSON.
+_ESCAPED = re.compile(r"\\\\(?=[A-Za-z]{2})")
 _ONE_TEXT = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _TEXTS = re.compile(r"\s*\[\s*(?:\"[^\"]*\"|'[^']*')(?:\s*,\s*(?:\"[^\"]*\"|'[^']*'))*\s*\]\s*")
 _FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))(?!\d)")
@@ -78,6 +84,8 @@ def normalize(answer: str) -> str:
     if len(answer) > MAX_CHARACTERS:
         return answer
     answer = _list_of_texts(respell(answer))
+    if "\\\\" in answer and "\\begin" not in answer:
+        answer = _ESCAPED.sub(r"\\", answer)
     for pattern, replacement in _LAYOUT:
         answer = pattern.sub(replacement, answer)
     return _without_last_stop(answer)

@@ -37,7 +37,6 @@ _SIGNED_SETS = {
     "R-": "R-",
 }  # fmt: skip
 _SETS_OF_WORDS = frozenset({"Z", "N", "Q", "R", "C", "number", "positive", "nonnegative"})
-_BARE_SET = re.compile(r"\{(?=[^{}]*[,|:])(.*)\}", re.DOTALL)
 # 1,234 is a number where it is all there is, after a sign of equality, or in the argument of a command.
 _THOUSANDS = re.compile(
     r"(^|[=$]\s*|\\approx\s*|(?<!\\)\{\s*)([+-]?[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?)(?=\s*(?:$|\}|\\text|\\%|\\mathrm|[A-Za-z]))"
@@ -58,8 +57,8 @@ def parse_answer(text: str) -> Node | None:
     if "\\" not in text and "*" in text:
         text = _PYTHON_CONSTANT.sub(lambda found: found[0].lower(), text)
     text = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
-    if found := _BARE_SET.fullmatch(text):
-        text = rf"\{{{found[1]}\}}"
+    if _is_bare_set(text):
+        text = rf"\{{{text[1:-1]}\}}"
     if found := _PROBABILITY.fullmatch(text):
         text = f"P_{{p}} = {found[1]}"
     try:
@@ -68,8 +67,23 @@ def parse_answer(text: str) -> Node | None:
         return None
 
 
+def _is_bare_set(text: str) -> bool:
+    """Return whether braces around the whole text hold a list or a condition, as in Python: {1, 2}, {x | x > 0}."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    depth, divided = 0, False
+    for at, character in enumerate(text):
+        if character in "{}" and text[at - 1 : at] != "\\":
+            depth += 1 if character == "{" else -1
+        if not depth and at < len(text) - 1:
+            return False
+        divided = divided or (depth == 1 and (character in ",|:" or text.startswith("\\mid", at)))
+    return divided
+
+
 class _AnswerParser(ExpressionParser):
     _in_pattern = False
+    _subject: Node = Name("")
 
     def answer(self) -> Node:
         """Parse the whole text.
@@ -158,7 +172,31 @@ class _AnswerParser(ExpressionParser):
         return item
 
     def element(self) -> Node:
-        """Parse relations in a row."""
+        """Parse relations in a row, after words such as `all integers`."""
+        if domain := self._named_domain():
+            found = self._relations()
+            if isinstance(found, Name):
+                return Chain((found, domain), ("in",))
+            return (
+                found if isinstance(found, Congruence) else Qualified(found, (Chain((self._subject, domain), ("in",)),))
+            )
+        return self._relations()
+
+    def _named_domain(self) -> Constant | None:
+        """Skip `all integers` before a name, and return the set."""
+        start = self.at
+        if self._at_word(*_SETS_OF_WORDS, "filler"):
+            domain = self._number_set_in_words()
+            if self.token.kind == "name" and self._has_set_words(start):
+                self._subject = Name(self.token.text)
+                return domain
+            self.at = start
+        return None
+
+    def _has_set_words(self, start: int) -> bool:
+        return any(token.text in _SETS_OF_WORDS for token in self.tokens[start : self.at])
+
+    def _relations(self) -> Node:
         operands, relations = [self._operand()], []
         while True:
             if self.token.kind == "relation":
@@ -249,7 +287,10 @@ class _AnswerParser(ExpressionParser):
         waiting: list[Node] = []
         while True:
             self._skip_words("given", "filler")
+            self._in_pattern = stop_at_comma
             condition = self.element()
+            self._in_pattern = False
+            self._skip_words("filler")
             if isinstance(condition, Name):
                 waiting.append(condition)
             else:
@@ -397,12 +438,20 @@ def _split_memberships(core: Node) -> tuple[Node, list[Node]]:
         conditions.append(items.pop())
     while len(items) > 1 and isinstance(items[-1], Name) and conditions:  # x = 2k + 3m, k, m in Z
         conditions.append(_with_subject(conditions[-1], items.pop()))
+    while (
+        len(items) > 1 and _is_restriction(items[-1]) and isinstance(items[0], Chain) and items[0].relations == ("=",)
+    ):
+        conditions.append(items.pop())
     if len(items) > 1 and isinstance(items[-1], Qualified):
         last = items.pop()
         assert isinstance(last, Qualified)
         items.append(last.core)
         conditions += last.conditions
     return (items[0] if len(items) == 1 else Listing(tuple(items), core.joiner)), conditions
+
+
+def _is_restriction(node: Node) -> bool:
+    return isinstance(node, Chain) and bool(set(node.relations) & {"<", ">", "<=", ">=", "!="})
 
 
 def _is_membership(node: Node) -> bool:

@@ -303,3 +303,24 @@ def have_same_head(gold: Node, answer: Node) -> bool:
     if not isinstance(gold, Chain) or not isinstance(answer, Chain):
         return True
     return gold.operands[0] == answer.operands[0]
+
+
+def is_list(node: Node) -> bool:
+    """Return whether `node` lists values, not conditions."""
+    return isinstance(node, Listing) and not any(are_inequalities(item) for item in node.items)
+
+
+def link_equations(node: Node) -> Node:
+    """Return a = b, b = c as a = b = c; x = y = 1 as x = 1, y = 1; and {a, b} = {1, 2} as the set of values."""
+    match node:
+        case Chain((Collection(heads), Collection() as values), ("=",)) if all(isinstance(one, Name) for one in heads):
+            return values
+        case Chain(operands, relations) if len(operands) > 2 and set(relations) == {"="}:
+            *heads, value = operands
+            if all(isinstance(head, Name) for head in heads) and not names(value):
+                return Listing(tuple(Chain((head, value), ("=",)) for head in heads), ",")
+        case Listing(items) if all(isinstance(item, Chain) and item.relations == ("=",) for item in items):
+            chains = [item.operands for item in items if isinstance(item, Chain)]
+            if all(earlier[1] == later[0] for earlier, later in pairwise(chains)):
+                return Chain((chains[0][0], *(chain[1] for chain in chains)), ("=",) * len(chains))
+    return node

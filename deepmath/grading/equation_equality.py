@@ -69,6 +69,10 @@ class EquationEquality(PartMatching):
 
     def _equal_chains(self, gold: Chain, answer: Chain) -> Ternary:
         relations = {*gold.relations, *answer.relations}
+        if relations == {"="} and len(gold.operands) == len(answer.operands) > 2:  # a = b = c in any order
+            same = self._match(gold.operands, answer.operands, self.equal)
+            if same is not False:
+                return same
         if relations <= {"=", "approx"} and is_head(gold.operands[0]) and is_head(answer.operands[0]):
             if have_same_head(gold, answer):
                 return self._equal_assignments(gold, answer)
@@ -78,6 +82,8 @@ class EquationEquality(PartMatching):
             return self._equal_equations(gold, answer)
         if gold.relations != answer.relations:
             return False
+        if set(gold.relations) == {"="}:
+            return self._match(gold.operands, answer.operands, self.equal)
         return all_of(self.equal(*pair) for pair in zip(gold.operands, answer.operands, strict=True))
 
     def _equal_assignments(self, gold: Chain, answer: Chain) -> Ternary:
@@ -122,6 +128,13 @@ class EquationEquality(PartMatching):
         factor = self._scalars.proportional(*differences)
         if factor is None:
             return None
+        if not factor:
+            same = any_of(
+                all_of(self.equal(*pair) for pair in zip(gold.operands, other, strict=True))
+                for other in (answer.operands, answer.operands[::-1])
+            )
+            if same is not False:
+                return same
         return bool(factor) or any_of([self._is_solved(gold, differences[1]), self._is_solved(answer, differences[0])])
 
     def _is_solved(self, solved: Chain, equation: Node) -> Ternary:

@@ -18,6 +18,7 @@ from deepmath.grading.text_answers import (
     choice_letter,
     has_words,
     number_word,
+    ordinal,
     plain_text,
     same_time,
     text_answer,
@@ -66,6 +67,9 @@ def _compare_words(gold: str, answer: str) -> bool | None:
     times = time_of_day(gold), time_of_day(answer)
     if times[0] and times[1]:
         return same_time(times[0], times[1])
+    ordinals = ordinal(gold), ordinal(answer)
+    if all(ordinals):
+        return ordinals[0] == ordinals[1]
     letter, rest = choice_letter(gold)
     other_letter, other_rest = choice_letter(answer)
     if letter and other_letter and (rest or other_rest):
@@ -112,4 +116,4 @@ def _parse(quantity: MeasuredText) -> Node | None:
 def _is_text(gold: str) -> bool:
     """Return whether a gold answer that is not in the grammar consists of words that can be compared as text."""
     text = normalize(gold)
-    return has_words(gold) and not _CALCULUS.search(text) and text.count("{") == text.count("}")
+    return (has_words(gold) or "\\ldots" in text) and not _CALCULUS.search(text) and text.count("{") == text.count("}")

@@ -22,6 +22,8 @@ _RANGES = [(2, 9), (10, 30), (30, 90), (3, 12), (-9, -2), (-30, -10), None, None
 _STEPS = 1024
 """Steps within a tenth. Negative numbers have no real power with such an exponent: its denominator is even."""
 _LEAST_POINTS = 3
+_ROUNDED = 6
+"""Decimal places, or significant digits, from which a decimal number may stand for what it rounds."""
 _MOST_NAMES = 12
 _VALUES = frozenset({"pi", "e", "i"})
 _INTEGER_NAMES = frozenset("nkmjlNrst")
@@ -95,6 +97,10 @@ class ExpressionEquality:
 
     def _equal_rounded(self, gold: Node, answer: Node, literals: list[Number]) -> bool:
         expected, given = self._arithmetic.approximate(gold), self._arithmetic.approximate(answer)
+        if len(literals) == 2:  # neither is exact, so they must agree in all digits that both have
+            decimals = min(one.decimals or 0 for one in literals)
+            if decimals > _ROUNDED and abs(expected - given) > Fraction(1, 2 * 10**decimals):
+                return False
         return all(_rounds(literal, expected, given) for literal in literals)
 
     def _equal_functions(self, gold: Node, answer: Node, used: list[str]) -> bool | None:
@@ -243,11 +249,11 @@ def _rounds(literal: Number, one: Fraction, other: Fraction) -> bool:
     """Return whether two numbers, one of which is written as `literal`, agree as closely as it can tell."""
     distance, size = abs(one - other), max(abs(one), abs(other))
     decimals = literal.decimals or 0
-    if round(one, 6) != round(other, 6) or distance > size / 10_000:
+    if round(one, _ROUNDED) != round(other, _ROUNDED) or distance > size / 10_000:
         return False
-    if decimals <= 6:
+    if decimals <= _ROUNDED:
         return True
-    if literal.digits < 6:
+    if literal.digits < _ROUNDED:
         return distance <= size / 10**12
     return distance <= max(Fraction(1, 10**decimals), size / 10**15)
 

@@ -82,7 +82,7 @@ _ONE_UNIT = rf"{TEXT_MACRO}\{{(?!\s*[deijnxyz]\s*\}})[^{{}}]*\}}{_POWER}"  # not
 _TAKES_UNIT = re.compile(r"[A-Za-z\d)}\]|!]$")
 _DEGREE = r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"
 _UNIT = re.compile(rf"(?:{_DEGREE})?\s*{_ONE_UNIT}(?:\s*(?:/|\\cdot)?\s*{_ONE_UNIT})*$|\s*(?:{_DEGREE}|\\%)$")
-_BARE_UNIT = re.compile(rf"(?<=[\d}}])(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
+_BARE_UNIT = re.compile(rf"(?:(?<=[\d}}])|(?<=\\pi))(\s*)([A-Za-z][A-Za-z ./]+){_POWER}$")
 _LONGEST_ABBREVIATION = 3
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _BASE = re.compile(rf"\(?(\d+)\)?_(?:\{{(?:{TEXT_MACRO}\{{)?(\w+)\}}?\}}|(\d+)|{TEXT_MACRO}\{{(\w+)\}})")

@@ -134,12 +134,13 @@ class RealSets:
         return (Interval(low, has_low and low != _LESS, high, has_high and high != _INFINITY),)
 
     def _chain(self, operands: Sequence[Node], relations: Sequence[str], subject: str | None) -> RealSet:
+        explicit = subject is not None
         used = set().union(*map(names, operands))
         subject = subject or (next(iter(used)) if len(used) == 1 else _sole_name(operands))
         if (
             subject is None
             or not set(relations) <= _INEQUALITIES | {"="}
-            or not any(map(_INEQUALITIES.__contains__, relations))
+            or (not explicit and not set(relations) & _INEQUALITIES)
         ):
             raise NoRealSetError
         found = EVERYTHING

@@ -10,6 +10,7 @@ _SHORTEST_WORD = 5  # letters from which a lower-case word is no longer read as 
 _MACRO = re.compile(TEXT_MACRO)
 _ARTICLE = re.compile(r"\b(?:an?|the) ")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)(?![A-Za-z])")
+_ORDINAL_NUMBER = re.compile(r"(\d{1,9})\^?(?:st|nd|rd|th)")
 _PUNCTUATION = re.compile(r"[{}\s,;!?'\"~]|\\(?![A-Za-z])|\.(?!\d)")
 _LONG_WORD = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}")
 _CHOICE = re.compile(rf"(?:{TEXT_MACRO})?\{{?\(?([A-J])\)?(?:[.:)]|\\?\s|\}})*(.*)", re.DOTALL)
@@ -92,6 +93,12 @@ def has_words(answer: str) -> bool:
 def number_word(text: str) -> str:
     """Return the digits of a number in words up to twenty, or `text`."""
     return _NUMBERS.get(text_answer(text).letters, text)
+
+
+def ordinal(answer: str) -> str:
+    """Return the digits of an ordinal number, 7th, or an empty text."""
+    found = _ORDINAL_NUMBER.fullmatch(re.sub(r"[{} ]", "", _MACRO.sub("", normalize(answer))).removeprefix("the"))
+    return found[1] if found else ""
 
 
 def choice_letter(answer: str) -> tuple[str, str]:
