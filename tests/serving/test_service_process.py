@@ -85,3 +85,22 @@ def test_service_whose_drain_fails_stops_and_reports_the_reason() -> None:
             process.kill()
     assert process.returncode == 1
     assert "no space left" in errors
+
+
+def test_service_whose_stdout_has_no_reader_serves_and_stops(tmp_path) -> None:
+    script = _SLOW_TO_DRAIN.replace('listen="127.0.0.1:0"', f'listen="unix:{tmp_path}/socket"')
+    script = script.replace("await asyncio.sleep(600)", "return").replace('print("draining", flush=True)', "pass")
+    reader, end = os.pipe()
+    os.close(reader)
+    with subprocess.Popen([sys.executable, "-P", "-c", script], stdout=end, stderr=-1, text=True) as process:
+        os.close(end)
+        try:
+            with grpc.insecure_channel(f"unix:{tmp_path}/socket") as channel:
+                check = health_stub(channel).Check
+                status = check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60).status
+            assert status == health_pb2.HealthCheckResponse.SERVING
+            process.terminate()
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
