@@ -14,7 +14,7 @@ never closed, marks and parts of marks, bytes that are no characters, calls that
 end). `--model` serves the embedded model with vLLM instead, at temperature 2, which writes random tokens; vLLM's own
 work in the event loop is part of the lag then. Figures are milliseconds: median, 99th percentile, maximum. `work` is
 the part of the lag in which the event loop's thread was computing; the rest it waited, for a processor or for another
-thread, which depends on what else the machine does.
+thread. On a machine with other work, `--real-time` gives the generator's process precedence (as root).
 Results: benchmarks/results/loop_lag.json.
 """
 
@@ -40,12 +40,13 @@ CHAT_BYTES, QUESTION_BYTES = 500 << 10, 60 << 10
 HOT = pb.Sampling(temperature=2.0, top_p=1.0, top_k=0)
 
 
-async def main(seconds: float, model: bool) -> dict[str, Any]:
+async def main(seconds: float, model: bool, real_time: bool) -> dict[str, Any]:
     """Return the lags of all phases."""
     lags: dict[str, Any] = {}
     async with LocalStack() as stack:
         worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.loop_lag_worker", stack.executor, "model" if model else "scripted"),
+            *(sys.executable, "-m", "benchmarks.loop_lag_worker", stack.executor),
+            *("model" if model else "scripted", "real-time" if real_time else "shared"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -61,7 +62,8 @@ async def main(seconds: float, model: bool) -> dict[str, Any]:
             worker.stdin.close()
             await worker.wait()
     machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Python {platform.python_version()}"
-    return {**lags, "engine": "vLLM" if model else "scripted", "trajectories": TRAJECTORIES, "machine": machine}
+    engine = "vLLM" if model else "scripted"
+    return {**lags, "engine": engine, "real_time": real_time, "trajectories": TRAJECTORIES, "machine": machine}
 
 
 async def run(phase: Awaitable[None], seconds: float) -> None:
@@ -138,8 +140,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30, help="longest time of a phase")
     parser.add_argument("--model", action="store_true", help="serve the embedded model instead of hostile texts")
+    parser.add_argument("--real-time", action="store_true", help="run the generator before all else on the machine")
     arguments = parser.parse_args()
-    figures = asyncio.run(main(arguments.seconds, arguments.model))
+    figures = asyncio.run(main(arguments.seconds, arguments.model, arguments.real_time))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -144,7 +145,7 @@ async def engine(config: GeneratorConfig, kind: str) -> AsyncIterator[Any]:
     served.stop()
 
 
-async def main(executor: str, kind: str) -> None:
+async def main(executor: str, kind: str, priority: str) -> None:
     config = GeneratorConfig(model=str(EMBEDDED_MODEL), dtype="float32", eager=True)
     from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
@@ -154,6 +155,8 @@ async def main(executor: str, kind: str) -> None:
         server = await GrpcServer.start(config, {SERVICE_NAME: servicer.register})
         gc.collect()
         gc.freeze()  # as the generator's command does
+        if priority == "real-time":
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         print(f"= {server.address}", flush=True)
         probe = LagProbe()
         task = asyncio.create_task(probe.run())
