@@ -15,7 +15,7 @@ end). `--model` serves the embedded model with vLLM instead, at temperature 2, w
 work in the event loop is part of the lag then. Figures are milliseconds: median, 99th percentile, maximum. `work` is
 the part of the lag in which the event loop's thread was computing; the rest it waited, for a processor or for another
 thread. On a machine with other work, `--real-time` gives the generator's process precedence (as root).
-Results: benchmarks/results/loop_lag.json.
+Results: benchmarks/results/loop_lag.json, or loop_lag_model.json.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from deepmath.errors import DeepMathError
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import LocalStack
 
-RESULTS = Path(__file__).parent / "results" / "loop_lag.json"
+RESULTS = Path(__file__).parent / "results"
 TRAJECTORIES, CHATS, PROMPTS = 64, 8, 64
 CHAT_BYTES, QUESTION_BYTES = 500 << 10, 60 << 10
 HOT = pb.Sampling(temperature=2.0, top_p=1.0, top_k=0)
@@ -143,6 +143,8 @@ if __name__ == "__main__":
     parser.add_argument("--real-time", action="store_true", help="run the generator before all else on the machine")
     arguments = parser.parse_args()
     figures = asyncio.run(main(arguments.seconds, arguments.model, arguments.real_time))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / ("loop_lag_model.json" if arguments.model else "loop_lag.json")).write_text(
+        json.dumps(figures, indent=1) + "\n"
+    )
     print(json.dumps(figures, indent=1))
