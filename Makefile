@@ -127,6 +127,7 @@ tiny-model: install ## pretrain the embedded model, score it and write its card 
 bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes on two cores)
 	@$(uv) pip install --quiet $(torch_backend) $(locked) --editable '.[smolagents,bench]'
 	@$(python) -m benchmarks.agent_loop_throughput
+	@$(python) -m benchmarks.loop_lag
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
 	@$(python) -m benchmarks.calls
 	@$(python) -m benchmarks.training --quick

@@ -142,6 +142,8 @@ if __name__ == "__main__":
     parser.add_argument("--model", action="store_true", help="serve the embedded model instead of hostile texts")
     parser.add_argument("--real-time", action="store_true", help="run the generator before all else on the machine")
     arguments = parser.parse_args()
+    if arguments.real_time and os.geteuid():
+        parser.error("--real-time changes the scheduling of a process; run it as root")
     figures = asyncio.run(main(arguments.seconds, arguments.model, arguments.real_time))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / ("loop_lag_model.json" if arguments.model else "loop_lag.json")).write_text(

@@ -62,6 +62,9 @@ def _context(tokenizer: Any, tokens: Sequence[int]) -> Sequence[int]:
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)  # it does not copy the tokens one by one
-    text: str = backend.decode(tokens, skip_special_tokens=False)
+    text: str
+    if backend := getattr(tokenizer, "backend_tokenizer", None):  # it does not copy the tokens one by one
+        text = backend.decode(tokens, skip_special_tokens=False)
+    else:
+        text = tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return text
