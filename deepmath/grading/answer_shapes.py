@@ -316,11 +316,11 @@ def link_equations(node: Node) -> Node:
         case Chain((Collection(heads), Collection() as values), ("=",)) if all(isinstance(one, Name) for one in heads):
             return values
         case Chain(operands, relations) if len(operands) > 2 and set(relations) == {"="}:
-            *heads, value = operands
-            if all(isinstance(head, Name) for head in heads) and not names(value):
-                return Listing(tuple(Chain((head, value), ("=",)) for head in heads), ",")
+            *unknowns, value = operands
+            if all(isinstance(one, Name) for one in unknowns) and not names(value):
+                return Listing(tuple(Chain((one, value), ("=",)) for one in unknowns), ",")
         case Listing(items) if all(isinstance(item, Chain) and item.relations == ("=",) for item in items):
-            chains = [item.operands for item in items if isinstance(item, Chain)]
-            if all(earlier[1] == later[0] for earlier, later in pairwise(chains)):
-                return Chain((chains[0][0], *(chain[1] for chain in chains)), ("=",) * len(chains))
+            sides = [item.operands for item in items if isinstance(item, Chain)]
+            if all(earlier[1] == later[0] for earlier, later in pairwise(sides)):
+                return Chain((sides[0][0], *(side[1] for side in sides)), ("=",) * len(sides))
     return node

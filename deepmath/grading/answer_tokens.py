@@ -55,7 +55,9 @@ _CONNECTIVES = {
     **dict.fromkeys("for where with if when whenever given provided such".split(), "given"),
     r"\forall": "given",
     **dict.fromkeys(
-        "all any every each some that is are be an the a value values of constant constants arbitrary fixed either both".split(),
+        """
+        all any every each some that is are be an the a value values of constant constants arbitrary fixed either both
+        """.split(),
         "filler",
     ),
     "in": "in",

@@ -4,8 +4,8 @@ It runs only inside a sandbox: hostile expressions cost more time and memory tha
 
 Theory of operation. A number counts as zero if it vanishes both in P and in 2P digits, relative to its own error: the
 value of a number that is not zero agrees in both, whereas that of a zero is rounding noise, which shrinks with the
-precision. P grows with the orders of magnitude that meet in sums and functions, so that the last term of
-1 - 2^{-1100} is never rounded away. No value is ever compared absolutely.
+precision; one that grows instead has no limit. P grows with the orders of magnitude that meet in sums and functions,
+so that the last term of 1 - 2^{-1100} is never rounded away. No value is ever compared absolutely.
 """
 
 import zlib
@@ -107,11 +107,14 @@ class NumericArithmetic:
             with mpmath.workdps(2 * digits):
                 if found[1] and abs(found[0] - found[1]) <= abs(found[1]) / 100:
                     return found[1]
-            if digits >= needed:
+                vanishes = not found[1] or abs(found[1]) <= abs(found[0]) * mpmath.mpf(10) ** (-digits // 4)
+                if not vanishes and found[0]:  # tan 90° grows with the precision
+                    raise UndefinedError("no value that settles")
+            if digits >= needed and vanishes:
                 return None
-            if needed > _MOST_DIGITS:
-                raise InexactError("too many digits")
             digits = max(2 * digits, needed)
+            if digits > _MOST_DIGITS:
+                raise InexactError("too many digits")
 
 
 class _NumericEvaluation:

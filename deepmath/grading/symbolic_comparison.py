@@ -5,6 +5,7 @@ text. Answers in our grammar are compared by their structure and by numbers of m
 left: integrals, limits, derivatives and infinite sums.
 """
 
+from cmath import isfinite
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -63,6 +64,8 @@ def _compare_by_library(gold: str, answer: str, expected: Node | None) -> bool |
         return False
     with suppress(Exception):
         one, two = complex(value), complex(other)
+        if not (isfinite(one) and isfinite(two)):
+            return False
         return abs(one - two) <= _RELATIVE_ERROR * max(abs(one), abs(two)) and (one != 0 or two == 0)
     return False
 
