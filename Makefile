@@ -133,6 +133,7 @@ bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes
 	@$(python) -m benchmarks.training --quick
 	@$(python) -m benchmarks.lora_cpu
 	@$(python) -m benchmarks.evaluation
+	@$(python) -m benchmarks.grading
 	@$(python) -m benchmarks.capacity
 	@$(python) -m benchmarks.smolagents_executors
 	@$(python) -m benchmarks.real_programs
