@@ -12,7 +12,7 @@ import termios
 from collections.abc import Mapping
 
 OURS = re.compile(rb"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\r?\x1b\[2K|\r(?=\x1b)")
-"""What rich writes: colours, the cursor shown and hidden, moved up, lines erased."""
+"""Sequences that rich writes: colours, the cursor shown and hidden, moved up, lines erased."""
 
 
 async def run_on_terminal(*arguments: str, columns: int = 100, env: Mapping[str, str] | None = None) -> bytes:
