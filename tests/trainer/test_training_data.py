@@ -218,7 +218,7 @@ def test_settings_that_do_not_fit_the_data_are_rejected(jsonl: Path, settings: d
         ("header.csv", b"problem,answer\n", "header.csv is empty"),
         ("broken.jsonl", b'{"problem": "a", "ans\n', "broken.jsonl, line 1 is not valid JSON"),
         ("broken.parquet", b"hello", "cannot read"),
-        ("latin.csv", b"problem,answer\n\xff,1\n", "cannot read"),
+        ("latin.csv", b"problem,answer\n\xff,1\n", "latin.csv is not valid UTF-8: line 2"),
         ("notes.txt", b"a?", "give a file that ends in .csv, .json, .jsonl, .parquet"),
         ("gone.jsonl", None, "no such file"),
     ],
