@@ -8,13 +8,13 @@ from typing import Self
 from deepmath.sandbox.isolation import cgroup
 
 _USAGE_FILES = ("memory.usage_in_bytes", "memory.current")  # of version 1 and 2
-_INACTIVE_FILE = ("total_inactive_file", "inactive_file")  # in memory.stat
+_FILE_FIELDS = (("total_inactive_file", "total_active_file"), ("inactive_file", "active_file"))  # of memory.stat
 
 
 class MemoryGauge:
     """Reads the memory use of a control group, or of the machine without one.
 
-    Page cache that the kernel would drop first does not count, as in the kubelet's working set.
+    Page cache of files does not count: the kernel drops it before it kills. Shared memory does.
 
     Attributes:
         limit_bytes: Memory at which the kernel starts to kill processes.
@@ -49,7 +49,8 @@ class MemoryGauge:
                 memory = _fields(Path("/proc/meminfo"))
                 return (memory["MemTotal:"] - memory["MemAvailable:"]) << 10
             used = int((self._group / _USAGE_FILES[self._version - 1]).read_text())
-            return used - _fields(self._group / "memory.stat")[_INACTIVE_FILE[self._version - 1]]
+            statistics = _fields(self._group / "memory.stat")
+            return used - sum(statistics[name] for name in _FILE_FIELDS[self._version - 1])
         except (KeyError, ValueError) as error:
             raise OSError(f"no field {error}") from error
 
