@@ -97,7 +97,7 @@ def eval_(
     max_tokens: MaxTokens = None,
     max_steps: MaxSteps = None,
     verify_seconds: Annotated[float, typer.Option(min=0.1, help="Timeout for verifying one answer, in seconds.")] = 5.0,
-    verify_workers: Annotated[int, typer.Option(min=1, help="Number of verifier processes.")] = 2,
+    verify_workers: Annotated[int, typer.Option(min=1, help="Number of concurrent comparisons.")] = 2,
 ) -> None:
     """Evaluate a model on benchmarks. Samples of all problems are drawn concurrently and graded.
 

@@ -79,7 +79,7 @@ class RewardConfig(_Section):
     verify_seconds: float = Field(
         5.0, gt=0, description="Timeout for verifying one answer, in seconds; an answer that exceeds it is incorrect."
     )
-    verify_workers: int = Field(2, gt=0, description="Verifier processes.")
+    verify_workers: int = Field(2, gt=0, description="Concurrent comparisons.")
 
 
 class LoraSettings(_Section):
