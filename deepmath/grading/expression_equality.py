@@ -22,6 +22,7 @@ _RANGES = [(2, 9), (10, 30), (30, 90), (3, 12), (-9, -2), (-30, -10), None, None
 _STEPS = 1024
 """Steps within a tenth. Negative numbers have no real power with such an exponent: its denominator is even."""
 _LEAST_POINTS = 3
+_STEP = Fraction(1, 10**12)
 _ROUNDED = 6
 """Decimal places, or significant digits, from which a decimal number may stand for what it rounds."""
 _MOST_NAMES = 12
@@ -108,7 +109,9 @@ class ExpressionEquality:
             return None
         about_integers = _is_about_integers(gold, answer)
         try:
-            same = self._agree(gold, answer, list(_points(used)))
+            same = self._agree(
+                gold, answer, [*_points(used), *(_step_points(used) if _has_steps(gold, answer) else ())]
+            )
         except InexactError:
             if not about_integers:
                 raise
@@ -278,6 +281,18 @@ def _integer_points(used: list[str]) -> Iterator[Point]:
             else value
             for name, value in point.items()
         }
+
+
+def _step_points(used: list[str]) -> Iterator[Point]:
+    """Yield integers, halves and points close to these, where floors and ceilings jump."""
+    for at, offset in enumerate([Fraction(0)] * 2 + [_STEP] * 2 + [-_STEP] * 2 + [Fraction(1, 2)]):
+        yield {name: zlib.crc32(f"{at} {name} step".encode(errors="replace")) % 9 - 2 + offset for name in used}
+
+
+def _has_steps(*nodes: Node) -> bool:
+    return any(
+        isinstance(node, Operation) and node.operator in ("floor", "ceil", "sgn") for one in nodes for node in walk(one)
+    )
 
 
 def _is_about_integers(*nodes: Node) -> bool:
