@@ -18,7 +18,7 @@ ANSWERED, NO_ANSWER = pb.STATUS_ANSWERED, pb.STATUS_NO_ANSWER
 
 @dataclass(frozen=True)
 class Script:
-    """What a model writes until the end of its turn, the snippets in it, and its answer."""
+    """Text of a model until the end of its turn, the snippets in it, and its answer."""
 
     text: str
     codes: tuple[str, ...]

@@ -17,7 +17,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 
 END_OF_TURN = "<|im_end|>"
 OUTPUT = r"\boxed{7}"
-"""What every snippet prints by default: a loop that takes it for the model's answer answers 7."""
+"""Output of every snippet by default: a loop that takes it for the model's answer answers 7."""
 
 
 class AnyTokenizer:
