@@ -37,9 +37,9 @@ def token(
         bool, typer.Option("--force", help="Replace the token of an existing client, and the file of --out.")
     ] = False,
 ) -> None:
-    """Create an access token for a client, and write its hash, scopes and limits to a file.
+    """Create an access token for a client.
 
-    The token is written to --out, or printed once. Name its file by DEEPMATH_TOKEN_FILE or by a service's --token-file.
+    Its hash, scopes and limits go to the clients file. The token is written to --out, or printed once. Name its file by DEEPMATH_TOKEN_FILE or by a service's --token-file.
     Running services reload the clients file.
     """
     if unknown := set(scope) - set(SCOPES):
