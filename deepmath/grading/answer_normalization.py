@@ -35,7 +35,7 @@ _LAYOUT: list[tuple[re.Pattern[str], str]] = [
         (r"(\\mathbb ?\{[RZNQC]\}) {0,3}\\ {0,3}\\?\{([^{}]*)\}$", r"\1\\setminus\\{\2\\}"),
         (r"\\setminus {0,3}\{([^{}]*)\}", r"\\setminus\\{\1\\}"),
         (r"\\(?:cdots|dots[cbm]?|hdots)(?![A-Za-z])", r"\\ldots"),
-        (r"(?<=\d)(?:\{,\}|,\\!|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators
+        (r"(?<=\d)(?:\{,\}|,\\!\s?|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators
         (r"(?<!\\)\\[,;:!\s]|~|\\q?quad(?![A-Za-z])|\\(?:display|text|script)style(?![A-Za-z])", " "),
         (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\(?:boxed|fbox|mathbf|mathit|mathnormal|boldsymbol|bm|underline|mathop|ensuremath)\s*(?=\{)", ""),
@@ -62,6 +62,8 @@ _LAYOUT: list[tuple[re.Pattern[str], str]] = [
 ]
 # Commands with their backslash doubled, as in JSON.
 _ESCAPED = re.compile(r"\\\\(?=[A-Za-z]{2})")
+_WRAPPING = re.compile(r"\\(?:boxed|fbox|mathbf|mathit|boldsymbol|bm|underline|displaystyle)\s*\{")
+_MOST_WRAPPINGS = 4
 _ONE_TEXT = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 _TEXTS = re.compile(r"\s*\[\s*(?:\"[^\"]*\"|'[^']*')(?:\s*,\s*(?:\"[^\"]*\"|'[^']*'))*\s*\]\s*")
 _FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))(?!\d)")
@@ -83,12 +85,34 @@ def normalize(answer: str) -> str:
     answer = answer.strip()
     if len(answer) > MAX_CHARACTERS:
         return answer
-    answer = _list_of_texts(respell(answer))
+    answer = _list_of_texts(_without_wrapping(respell(answer)))
     if "\\\\" in answer and "\\begin" not in answer:
         answer = _ESCAPED.sub(r"\\", answer)
     for pattern, replacement in _LAYOUT:
         answer = pattern.sub(replacement, answer)
     return _without_last_stop(answer)
+
+
+def _without_wrapping(answer: str) -> str:
+    r"""Return what a box or font holds that is all there is: \boxed{(1,2)}, $\mathbf{5}$."""
+    for _ in range(_MOST_WRAPPINGS):
+        bare = answer.strip("$ \n")
+        found = _WRAPPING.match(bare)
+        if not found or not bare.endswith("}") or not _is_one_group(bare[found.end() - 1 :]):
+            break
+        answer = bare[found.end() : -1]
+    return answer
+
+
+def _is_one_group(text: str) -> bool:
+    """Return whether the first brace of `text` is closed by its last character."""
+    depth = 0
+    for at, character in enumerate(text):
+        if character in "{}" and text[at - 1 : at] != "\\":
+            depth += 1 if character == "{" else -1
+            if not depth:
+                return at == len(text) - 1
+    return False
 
 
 def _without_last_stop(answer: str) -> str:

@@ -71,13 +71,14 @@ def _is_bare_set(text: str) -> bool:
     """Return whether braces around the whole text hold a list or a condition, as in Python: {1, 2}, {x | x > 0}."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
-    depth, divided = 0, False
+    depth, brackets, divided = 0, 0, False
     for at, character in enumerate(text):
         if character in "{}" and text[at - 1 : at] != "\\":
             depth += 1 if character == "{" else -1
         if not depth and at < len(text) - 1:
             return False
-        divided = divided or (depth == 1 and (character in ",|:" or text.startswith("\\mid", at)))
+        brackets += (character in "([") - (character in ")]")
+        divided = divided or (depth == 1 and not brackets and (character in ",|:" or text.startswith("\\mid", at)))
     return divided
 
 
