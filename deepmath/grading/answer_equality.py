@@ -197,6 +197,11 @@ class AnswerEquality(ConditionEquality, SetEquality, EquationEquality):
         if isinstance(gold, Chain) or isinstance(answer, Chain):
             chain, other = (gold, answer) if isinstance(gold, Chain) else (answer, gold)
             return self._equal_value(chain, other, chain is answer) if isinstance(chain, Chain) else False
+        if any(
+            isinstance(node, Listing | Collection | Builder | Qualified | Congruence | Quantity)
+            for node in (gold, answer)
+        ):
+            return self.equal(gold, answer)
         if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
             return self._equal_bracketed(gold, answer)
         if isinstance(gold, Matrix | Bracketed) or isinstance(answer, Matrix | Bracketed):
@@ -205,11 +210,6 @@ class AnswerEquality(ConditionEquality, SetEquality, EquationEquality):
             return self._equal_cases(gold, answer)
         if isinstance(gold, Ratio) or isinstance(answer, Ratio):
             return self._equal_ratios(gold, answer)
-        if any(
-            isinstance(node, Listing | Collection | Builder | Qualified | Congruence | Quantity)
-            for node in (gold, answer)
-        ):
-            return self.equal(gold, answer)
         if names(gold) ^ names(answer) == {"C", "c"} and not isinstance(gold, Name):  # a constant of integration
             gold, answer = rename(gold, "c", Name("C")), rename(answer, "c", Name("C"))
         return self._scalars.equal(gold, answer)

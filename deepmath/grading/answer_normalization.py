@@ -17,6 +17,7 @@ _FUNCTIONS = (
     "sin|cos|tan|cot|sec|csc|sinh|cosh|tanh|arcsin|arccos|arctan|arccot|arctg|tg|ctg|exp|ln|log|lg|gcd|lcm|max|min|"
     "sgn|sign|det|Re|Im|cis"
 )
+_PERCENT = "percentage|percent|pct"
 # Substitutions that remove layout and keep the meaning, in order of application.
 _LAYOUT: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
@@ -47,7 +48,10 @@ _LAYOUT: list[tuple[re.Pattern[str], str]] = [
         (r" ?°", r"^\\circ"),
         (r"\\mathds|\\Bbb(?![A-Za-z])|\\bold(?![A-Za-z])", r"\\mathbb"),
         (r"\\([RZNQC])(?![A-Za-z])", r"\\mathbb{\1}"),
-        (rf"(?<!\\)%|{TEXT_MACRO}\{{\s*(?:\\?%|percent)\s*\}}|(?<=[\d}}])\s*percent(?![a-z])", r"\\%"),
+        (
+            rf"(?<!\\)%|{TEXT_MACRO}\{{\s*(?:\\?%|{_PERCENT})\s*\}}|(?<=[\d}}]) ?(?:{_PERCENT})(?![a-z])",
+            r"\\%",
+        ),
         (rf"^\s*{TEXT_MACRO}\{{(\s*[+-]?\d[^{{}}]*)\}}", r"\1"),  # a number with its unit, both set as text
         (r"^\s*(?:=|\\approx(?![A-Za-z]))", ""),
         (r"^\s*(?:[Tt]he )?(?:[Ff]inal )?[Aa]nswer(?: is\b:?|:)", ""),

@@ -24,6 +24,7 @@ from deepmath.grading.answer_nodes import (
     Ratio,
     names,
 )
+from deepmath.grading.answer_normalization import TEXT_MACRO
 from deepmath.grading.answer_tokens import UnreadableError
 from deepmath.grading.expression_parser import ExpressionParser
 
@@ -45,6 +46,8 @@ _THOUSANDS = re.compile(
 _PYTHON_CONSTANT = re.compile(
     r"(?<=\*)\s*I(?![A-Za-z_])|(?<![A-Za-z_])I(?=\s*\*)|(?<![A-Za-z_])E(?=\s*\*)|(?<=\*)\s*E(?![A-Za-z_])"
 )
+# A quantity in words before its value: \text{Area} = 12, area = 12.
+_LABEL = re.compile(rf"(?:{TEXT_MACRO}\{{([A-Za-z ]+)\}} ?[=:]|([A-Za-z]{{4,20}}) ?=)(.*)", re.DOTALL)
 _PROBABILITY = re.compile(r"\s*(?:P|\\Pr|E|\\mathbb\{[PE]\})\s*[(\[][^=()]*\|[^=()]*[)\]]\s*=([^=]*)", re.DOTALL)
 # Intervals in the French notation.
 _OPEN_BRACKETS = re.compile(r"(?:^|(?<=[\s=n]))\]([^\[\](),]*,[^\[\](),]*)\[")
@@ -59,11 +62,14 @@ def parse_answer(text: str) -> Node | None:
     text = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
     if _is_bare_set(text):
         text = rf"\{{{text[1:-1]}\}}"
+    if (found := _LABEL.fullmatch(text)) and (value := parse_answer(found[3].strip())) is not None:
+        label = Name(f"\\text {(found[1] or found[2]).strip().casefold()}")
+        return value if isinstance(value, Chain) else Chain((label, value), ("=",))
     if found := _PROBABILITY.fullmatch(text):
         text = f"P_{{p}} = {found[1]}"
     try:
         return _AnswerParser(_OPEN_BRACKETS.sub(r"(\1)", text)).answer()
-    except UnreadableError:
+    except (UnreadableError, RecursionError):  # functions without parentheses nest too
         return None
 
 

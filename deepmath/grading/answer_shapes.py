@@ -18,6 +18,7 @@ from deepmath.grading.answer_nodes import (
     Number,
     Operation,
     Qualified,
+    Ratio,
     names,
     rename,
     walk,
@@ -60,8 +61,10 @@ def may_be_omitted(condition: Node, core: Node) -> bool:
         return False
     if condition.operands[1] == Constant("Z") and condition.relations == ("in",):
         return True
-    is_index = not isinstance(core, Chain) or name in "".join(
-        getattr(node, "text", "") for node in walk(core.operands[0])
+    is_index = (
+        not isinstance(core, Chain)
+        or isinstance(core.operands[0], Application)
+        or name in "".join(getattr(node, "text", "") for node in walk(core.operands[0]))
     )
     if isinstance(core, Chain | Builder | Listing) and not is_index:
         return False
@@ -228,11 +231,15 @@ def is_head(node: Node) -> bool:
         return all(isinstance(argument, Name | Number) for argument in node.arguments)
     if isinstance(node, Bracketed):
         return all(isinstance(item, Name) for item in node.items)
+    if isinstance(node, Ratio):
+        return all(isinstance(part, Name) for part in node.parts)
     if not isinstance(node, Operation):
         return False
+    if node.operator == "divide":
+        return all(isinstance(part, Name) for part in node.operands)
     if node.operator == "multiply":  # the length AB
         return all(isinstance(one, Name) and one.text.isupper() for one in node.operands)
-    return node.operator in ("abs", "sin", "cos", "tan") and isinstance(node.operands[0], Name)
+    return node.operator in ("abs", "sin", "cos", "tan", "re", "im") and isinstance(node.operands[0], Name)
 
 
 def is_label(node: Node) -> bool:
@@ -302,7 +309,10 @@ def have_same_head(gold: Node, answer: Node) -> bool:
     """Return whether two assignments have one name; a value without a name goes with any."""
     if not isinstance(gold, Chain) or not isinstance(answer, Chain):
         return True
-    return gold.operands[0] == answer.operands[0]
+    heads = gold.operands[0], answer.operands[0]
+    functions = {head.function if isinstance(head, Application) else getattr(head, "text", "") for head in heads}
+    one_is_bare = isinstance(heads[0], Application) != isinstance(heads[1], Application)
+    return heads[0] == heads[1] or (one_is_bare and len(functions) == 1)
 
 
 def is_list(node: Node) -> bool:
@@ -315,6 +325,11 @@ def link_equations(node: Node) -> Node:
     match node:
         case Chain((Collection(heads), Collection() as values), ("=",)) if all(isinstance(one, Name) for one in heads):
             return values
+        case Chain(operands, relations) if "equiv" in relations and set(relations) <= {
+            "=",
+            "equiv",
+        }:  # f = 0 everywhere
+            return Chain(operands, ("=",) * len(relations))
         case Chain(operands, relations) if len(operands) > 2 and set(relations) == {"="}:
             *unknowns, value = operands
             if all(isinstance(one, Name) for one in unknowns) and not names(value):
@@ -324,3 +339,11 @@ def link_equations(node: Node) -> Node:
             if all(earlier[1] == later[0] for earlier, later in pairwise(sides)):
                 return Chain((sides[0][0], *(side[1] for side in sides)), ("=",) * len(sides))
     return node
+
+
+def is_over_integers(node: Node) -> bool:
+    """Return whether `node` is a set of integers, by conditions on a name that stands for integers anyway."""
+    match node:
+        case Builder(Chain((Name(text), Constant("Z")), ("in",))):
+            return text in _PARAMETERS
+    return False

@@ -77,7 +77,7 @@ class NumericArithmetic:
             return (-1 if real < 0 else 1) * int(real.man) * Fraction(2) ** int(real.exp)
 
     def is_real(self, node: Node, point: Point) -> bool:
-        """Return whether the value of `node` at `point` is a real number.
+        """Return whether the value of `node` at `point` is a real number, and all on the way to it are.
 
         Raises:
             InexactError: It takes more digits or steps than there are.
@@ -86,7 +86,10 @@ class NumericArithmetic:
         import mpmath
 
         with mpmath.workdps(_LEAST_DIGITS):
-            value = mpmath.mpmathify(_NumericEvaluation(self._log_base).value(node, point))
+            evaluation = _NumericEvaluation(self._log_base)
+            value = mpmath.mpmathify(evaluation.value(node, point))
+            if evaluation.is_complex:
+                return False
             return not getattr(value, "imag", 0) or abs(value.imag) <= abs(value.real) / 10**20
 
     def _settled(self, build: Build) -> Any:
@@ -123,10 +126,25 @@ class _NumericEvaluation:
     def __init__(self, log_base: str) -> None:
         self.span = 0
         """Orders of magnitude, in binary digits, that met in sums and functions."""
+        self.is_complex = False
+        """Whether a root, power or function of real numbers was complex."""
         self._log_base = log_base
         self._steps = 0
 
     def value(self, node: Node, point: Point) -> Any:
+        """Return the value of `node`, where names have their values in `point`.
+
+        Raises:
+            InexactError: It takes too many steps, or has no number.
+            UndefinedError: It is undefined.
+        """
+        import mpmath as mp
+
+        found = self._value(node, point)
+        self.is_complex = self.is_complex or isinstance(found, mp.mpc)
+        return found
+
+    def _value(self, node: Node, point: Point) -> Any:
         import mpmath as mp
 
         self._steps += 1

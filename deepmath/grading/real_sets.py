@@ -113,6 +113,9 @@ class RealSets:
         return found
 
     def _list(self, items: Sequence[Node], joiner: str, subject: str | None) -> RealSet:
+        used = set().union(*map(names, items))
+        if subject is None and len(used) == 1:
+            subject = next(iter(used))
         sets = [self.of(item, subject) for item in items]
         if joiner == "or":
             return self._union(sets)

@@ -3,12 +3,14 @@
 from deepmath.grading.answer_nodes import Bracketed, Builder, Chain, Listing, Name, Node, Operation, names, rename
 from deepmath.grading.answer_rewriting import integer_elements
 from deepmath.grading.answer_shapes import (
+    are_inequalities,
     atoms_of,
     conditions_of,
     difference,
     flat_operands,
     is_builder,
     is_operation,
+    is_over_integers,
     might_be_sets,
     names_in_order,
     pattern_of,
@@ -38,6 +40,10 @@ class SetEquality(PartMatching):
     def _equal_sets(self, gold: Node, answer: Node) -> Ternary:
         if isinstance(gold, Bracketed) and isinstance(answer, Bracketed):
             return self._equal_bracketed(gold, answer)
+        for whole, part in ((gold, answer), (answer, gold)):
+            # n >= 2 is about integers without saying so
+            if is_over_integers(whole) and are_inequalities(part) and names(whole) == names(part):
+                return self.equal(whole.conditions, part) if isinstance(whole, Builder) else False
         subjects = subject_of(gold), subject_of(answer)
         if all(subjects) and subjects[0] != subjects[1] and not (is_builder(gold) or is_builder(answer)):
             return False
