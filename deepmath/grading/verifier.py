@@ -8,6 +8,7 @@ down process of its own, and `pair_judge` finds out whose fault it is if that go
 
 import logging
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
@@ -102,8 +103,8 @@ class Verifier:
                 closed.append(close_latex(_latex(text), names))
             except UnreadableLatexError:
                 return Verdict.of(reason)
-            except Exception:
-                _log.exception("unhandled exception while an answer was read")
+            except Exception as error:
+                _log_bug(error)
                 return Verdict.of(reason)
         self._sandbox.start()
         return self._sandbox.submit(self._judge.judge(*closed))
@@ -121,10 +122,16 @@ def _without_sandbox(texts: _Texts) -> Verdict | None:
     started = time.monotonic()
     try:
         reason = _exact_reason(*texts)
-    except Exception:  # a bug, of which an answer must not make use to end a run: a sandbox decides
-        _log.exception("unhandled exception in an exact comparison")
+    except Exception as error:  # a bug, of which an answer must not make use to end a run: a sandbox decides
+        _log_bug(error)
         return None
     return None if reason is None else Verdict.of(reason, time.monotonic() - started)
+
+
+def _log_bug(error: Exception) -> None:
+    """Log an exception in one line: an answer that causes one may come often, and its traceback be long."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    _log.error("unhandled %s in an exact comparison, at %s:%d", type(error).__name__, place.filename, place.lineno)
 
 
 def _exact_reason(gold: str, answer: str | None = None) -> Reason | None:

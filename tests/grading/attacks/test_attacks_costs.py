@@ -32,6 +32,7 @@ COSTLY = {
     "fractions": r"\frac{1}{1+" * 70 + "x" + "}" * 70,
     "roots": r"\sqrt{1+" * 120 + "x" + "}" * 120,
     "functions": r"\sin\cos" * 60 + "x",
+    "functions without arguments": r"\log" * 240,
     "absolute values": "|" * 200 + "x" + "|" * 200,
     "set of sets": r"\{" * 200 + "1" + r"\}" * 200,
     "long sum": "+".join(f"\\sqrt{{{n}}}" for n in range(2, 100)),
