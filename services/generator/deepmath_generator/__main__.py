@@ -58,6 +58,7 @@ async def _serve(config: GeneratorConfig) -> None:
             watchdog.cancel()
             servicer.close()
     finally:
+        gc.unfreeze()  # or nanobind reports as leaked what the exit would have collected
         engine.stop()
         if client:
             await client.close()
