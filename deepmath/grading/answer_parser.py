@@ -62,7 +62,7 @@ def parse_answer(text: str) -> Node | None:
     text = _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
     if _is_bare_set(text):
         text = rf"\{{{text[1:-1]}\}}"
-    if (found := _LABEL.fullmatch(text)) and (value := parse_answer(found[3].strip())) is not None:
+    if (found := _LABEL.fullmatch(text)) and (value := _labelled_value(found[3].strip())) is not None:
         label = Name(f"\\text {(found[1] or found[2]).strip().casefold()}")
         return value if isinstance(value, Chain) else Chain((label, value), ("=",))
     if found := _PROBABILITY.fullmatch(text):
@@ -71,6 +71,10 @@ def parse_answer(text: str) -> Node | None:
         return _AnswerParser(_OPEN_BRACKETS.sub(r"(\1)", text)).answer()
     except (UnreadableError, RecursionError):  # functions without parentheses nest too
         return None
+
+
+def _labelled_value(text: str) -> Node | None:
+    return None if _LABEL.fullmatch(text) else parse_answer(text)  # one label: many would be parsed again and again
 
 
 def _is_bare_set(text: str) -> bool:
