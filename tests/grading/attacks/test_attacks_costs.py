@@ -1,11 +1,14 @@
 """Attacks on time and memory by mathematics that is easy to write and hard to evaluate."""
 
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
+from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.verdict import Reason
-from deepmath.grading.verifier import Verifier
+from deepmath.grading.verifier import Verifier, _latex, _without_sandbox
 
 COSTLY = {
     "tower": "9^{9^{9^{9}}}",
@@ -49,6 +52,61 @@ COSTLY = {
 OTHER = r"\sqrt{3}+x"
 
 
+REPEATED = [
+    *(
+        "word=",
+        r"\text{abc}=",
+        "abcd:",
+        "P(a|b)=",
+        "f(x)=",
+        "a=b=",
+        "1,",
+        "1<",
+        "x|",
+        r"\frac",
+        "{",
+        "(1,",
+        r"\sin",
+        r"\log",
+    ),
+    *(
+        "-",
+        "+-",
+        "!",
+        "^",
+        "x^",
+        "e^",
+        "2^2",
+        "1/",
+        r"\pm 1",
+        "x_",
+        r"\{",
+        r"\lfloor x\rfloor",
+        "(x+1)^",
+        "99!,",
+        r"\sqrt{2}+",
+    ),
+    *(
+        "a<",
+        r"\text{ and }",
+        "or ",
+        "x\\in",
+        "1e9",
+        "\\ldots",
+        "$",
+        " ",
+        "\\",
+        "½",
+        "²",
+        r"\begin{pmatrix}",
+        "&",
+        '"',
+        "'",
+    ),
+]
+"""Parts of texts whose length must not matter more than linearly before a sandbox is asked."""
+
+
 @pytest.fixture(scope="module")
 def hurried() -> Iterator[Verifier]:
     with Verifier(2, 0.4) as verifier:
@@ -73,3 +131,19 @@ def test_every_verdict_is_counted_by_its_reason(hurried: Verifier) -> None:
     verdicts = hurried.verify([("1", "1"), (OTHER, COSTLY["tower"]), (COSTLY["braces"], OTHER), ("1", "#")])
     assert hurried.reasons.total() == before + 4
     assert all(hurried.reasons[verdict.reason] > 0 for verdict in verdicts)
+
+
+@pytest.mark.parametrize("part", REPEATED)
+def test_time_before_the_sandbox_grows_with_the_length(part: str) -> None:
+    def seconds(length: int) -> float:
+        text, best = (part * length)[:length], 60.0
+        for _ in range(2):
+            started = time.process_time()
+            for pair in ((OTHER, text), (text, OTHER)):
+                _without_sandbox(pair)
+                with suppress(UnreadableLatexError):
+                    close_latex(_latex(text), NameTable())
+            best = min(best, time.process_time() - started)
+        return best
+
+    assert seconds(1000) < 12 * seconds(250) + 0.05  # quadratic time would be 16 times as much
