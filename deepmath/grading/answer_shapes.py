@@ -282,7 +282,7 @@ def tuple_items(node: Node) -> tuple[Node, ...]:
     match node:
         case Bracketed("(", ")", items):
             return items
-        case Chain((Bracketed(), Bracketed("(", ")", items)), ("=",)):
+        case Chain((Bracketed(_, _, heads), Bracketed("(", ")", items)), ("=",)) if len(heads) == len(items):
             return items
         case Listing(items, ",") if not any(isinstance(item, Chain | Bracketed | Ellipsis) for item in items):
             return items

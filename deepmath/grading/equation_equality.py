@@ -41,6 +41,9 @@ class EquationEquality(PartMatching):
             return False
         if not set(chain.relations) <= {"=", "approx"}:
             return False
+        match chain.operands:
+            case (Bracketed(_, _, heads), Bracketed(_, _, items)) if len(heads) != len(items):
+                return False
         operands = list(chain.operands)
         if len(operands) == 2 and is_head(operands[1]) and not is_head(operands[0]):
             operands.reverse()
