@@ -24,12 +24,9 @@ from deepmath.grading.answer_nodes import (
     Ratio,
     names,
 )
-from deepmath.grading.answer_normalization import TEXT_MACRO
+from deepmath.grading.answer_normalization import MAX_CHARACTERS, TEXT_MACRO
 from deepmath.grading.answer_tokens import UnreadableError
 from deepmath.grading.expression_parser import ExpressionParser
-
-MAX_CHARACTERS = 1000
-"""Answers of datasets have a few dozen characters. A page of text is not an answer, and is slow to compare."""
 
 NUMBER_SETS = frozenset({"R", "Z", "N", "Q", "C", "Z+", "Z>=0", "R+", "R>=0", "Q+", "Z-", "R-"})
 _SIGNED_SETS = {

@@ -109,17 +109,12 @@ def tokenize(text: str, max_tokens: int = 1000) -> list[Token]:
     found: list[Token] = []
     for match in _TOKEN.finditer(_NEGATIVE_PREFIX.sub("non", text)):
         kind, content = match.lastgroup or "", match[0]
-        spaced = match.start() > 0 and text_is_space(match.string[match.start() - 1])
+        spaced = match.start() > 0 and match.string[match.start() - 1].isspace()
         if kind != "space":
             found.extend(_tokens_of(kind, content, spaced))
         if len(found) > max_tokens:
             raise UnreadableError("too many tokens")
     return [*found, Token("stop", "", False)]
-
-
-def text_is_space(character: str) -> bool:
-    """Return whether `character` is white space."""
-    return character.isspace()
 
 
 def _tokens_of(kind: str, content: str, spaced: bool) -> list[Token]:

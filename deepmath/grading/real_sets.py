@@ -34,7 +34,7 @@ _ZERO = Number(Fraction(0))
 
 
 class NoRealSetError(Exception):
-    """The answer is no set of real numbers that is known here."""
+    """The answer is not a set of real numbers, or not one that can be solved for."""
 
 
 class Interval(NamedTuple):

@@ -71,7 +71,7 @@ def _compare_by_library(gold: str, answer: str, expected: Node | None) -> bool |
 
 
 def _library_value(text: str) -> Any:
-    """Return the number that math-verify reads in `text`, or None if that is no mathematics of the library."""
+    """Return the number that math-verify reads in `text`, or None if it reads none."""
     if not any(command in text for command in _LIBRARY_COMMANDS) and parse_answer(text) is None:
         return None
     from dataclasses import replace
