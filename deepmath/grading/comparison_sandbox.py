@@ -21,6 +21,7 @@ from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
 from deepmath.sandbox.preload_set import PreloadSet
 from deepmath.sandbox.supervisor.fork_server import PreloadFailed
+from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 
@@ -119,5 +120,7 @@ class ComparisonSandbox:
             self._loop.close()
 
     async def _open(self, loop: BackgroundLoop) -> SandboxPool:
-        backend = NativeBackend(_LEVEL, preload=_PRELOAD, allowed_modules=("deepmath",))
+        # With nothing set aside, a second comparison waits until its whole limit is free beside what the service uses.
+        memory = MemoryBudget(slots=1, snippet_bytes=1)
+        backend = NativeBackend(_LEVEL, preload=_PRELOAD, allowed_modules=("deepmath",), memory=memory)
         return await loop.hold(SandboxPool(backend, self._workers, self._required_level))

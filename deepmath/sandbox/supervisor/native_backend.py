@@ -77,6 +77,7 @@ class NativeBackend:
         group = self._cgroup.memory_group
         self.memory.gauge = MemoryGauge(self._cgroup.memory_bytes, group) if group else MemoryGauge.of_this_process()
         self.versions = server.versions
+        self.memory.watch()
         self._watching = [asyncio.create_task(watch()) for watch in (self._watch_zygote, self._watch_memory)]
 
     async def open(self) -> Sandbox:
