@@ -1,6 +1,7 @@
 """Fixtures for a Docker engine and the executor's image. Import them into a conftest."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,19 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "deepmath-executor:test"
 PROFILE = ROOT / "deploy" / "seccomp" / "executor.json"
-MANIFEST = ROOT / "deploy" / "k8s" / "base" / "executor" / "deployment.yaml"
+_MANIFESTS = ROOT / "deploy" / "k8s" / "base"
 
 
-def _security_context() -> tuple[str, ...]:
-    """Return the options of `docker run` for the manifest's complete security context and its resource limits."""
-    pod = yaml.safe_load(MANIFEST.read_text())["spec"]["template"]["spec"]
+def _security_context(manifest: str) -> tuple[str, ...]:
+    """Return the options of `docker run` for a manifest's complete security context and its resource limits."""
+    pod = yaml.safe_load((_MANIFESTS / manifest).read_text())["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     limits = container["resources"]["limits"]
     context = pod["securityContext"] | container["securityContext"]
     profile = context.pop("seccompProfile")
     options = [
         *("--user={runAsUser}:{runAsGroup}".format(**context), "--read-only", "--security-opt=no-new-privileges"),
-        f"--security-opt=seccomp={PROFILE.parent / Path(profile['localhostProfile']).name}",
+        *_seccomp(profile),
         *(f"--cap-drop={name}" for name in context.pop("capabilities")["drop"]),
         *(f"--cpus={limits['cpu']}", f"--memory={limits['memory'].removesuffix('i').lower()}"),
     ]
@@ -31,7 +32,13 @@ def _security_context() -> tuple[str, ...]:
     return tuple(options)
 
 
-HARDENED = _security_context()
+def _seccomp(profile: dict[str, str]) -> Iterator[str]:
+    if profile["type"] == "Localhost":  # the other type is the engine's own profile
+        yield f"--security-opt=seccomp={PROFILE.parent / Path(profile['localhostProfile']).name}"
+
+
+HARDENED = _security_context("executor/deployment.yaml")
+HARDENED_TRAINER = _security_context("trainer/job.yaml")
 
 
 def run_hardened(image: str, *options: str) -> tuple[str, ...]:
