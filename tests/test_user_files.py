@@ -51,7 +51,10 @@ def test_file_without_one_is_utf_8(file: Path, read: Read, newline: str) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"x = 1\ny = 'caf\xe9'\n", r"is not valid UTF-8: line 2, byte 15 \(0xe9\); convert it from its encoding, such as with `iconv"),
+        (
+            b"x = 1\ny = 'caf\xe9'\n",
+            r"is not valid UTF-8: line 2, byte 15 \(0xe9\); convert it from its encoding, such as with `iconv",
+        ),
         ("x = 1\n".encode("utf-16-le"), "NUL character in line 1; give a text file"),
         (b"x\n\0", "NUL character in line 2"),
         (codecs.BOM_UTF16_LE + b"x", "is not valid UTF-16-LE: line 1, byte 3"),

@@ -230,9 +230,11 @@ async def test_service_does_not_listen_beyond_this_machine_without_tls(deepmath,
 
 
 async def test_insecure_service_listens_everywhere_and_logs_a_warning(tmp_path):
-    async with serving("executor", tmp_path, "--insecure", listen="0.0.0.0:0") as served:
-        async with ExecutorClient(f"127.0.0.1:{served.port}") as client:
-            assert (await client.execute("6 * 7")).value == "42"
+    async with (
+        serving("executor", tmp_path, "--insecure", listen="0.0.0.0:0") as served,
+        ExecutorClient(f"127.0.0.1:{served.port}") as client,
+    ):
+        assert (await client.execute("6 * 7")).value == "42"
     assert "is served without TLS: anyone who can reach it can call it" in served.log.read_text()
 
 

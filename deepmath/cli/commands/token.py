@@ -39,8 +39,8 @@ def token(
 ) -> None:
     """Create an access token for a client.
 
-    Its hash, scopes and limits go to the clients file. The token is written to --out, or printed once. Name its file by DEEPMATH_TOKEN_FILE or by a service's --token-file.
-    Running services reload the clients file.
+    Its hash, scopes and limits go to the clients file. The token is written to --out, or printed once. Name its file by
+    DEEPMATH_TOKEN_FILE or by a service's --token-file. Running services reload the clients file.
     """
     if unknown := set(scope) - set(SCOPES):
         raise InvalidRequest(f"{min(unknown)!r} is not a valid scope; the scopes are {', '.join(SCOPES)}")
