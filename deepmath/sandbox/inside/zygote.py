@@ -229,7 +229,10 @@ def _prepare_landlock(paths: list[Path]) -> tuple[int | None, IsolationLayer]:
         rules, version = landlock.ruleset(paths), landlock.abi()
     except OSError as error:
         return None, IsolationLayer(
-            name="landlock", in_force=False, detail=f"{error.strerror}; needs Linux 5.13 and `lsm=landlock,...`"
+            name="landlock",
+            in_force=False,
+            detail=f"{error.strerror}; needs Linux 5.13, `lsm=landlock,...`, and a seccomp profile of the "
+            "container that allows it",
         )
     return rules, IsolationLayer(
         name="landlock", in_force=True, detail=f"ABI {version}, reads the Python installation only"
