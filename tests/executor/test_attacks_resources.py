@@ -1,7 +1,9 @@
 """Resource attacks: memory, processor time, output, and depth of the parser."""
 
+import asyncio
+
 import pytest
-from support.attacks import CPU, EXCEPTION, MEMORY, OK, OUTPUT, WALL, is_refused
+from support.attacks import CPU, EXCEPTION, FORGE, MEMORY, OK, OUTPUT, PRELUDE, WALL, is_refused
 
 MEMORY_BYTES = 128 << 20
 HOGS = {
@@ -46,6 +48,7 @@ UNCHARGED = {
     "shared_validated": 0x03 | 0x20,
     "shared_reserved": 0x01 | 0x20 | 0x4000,
     "shared_huge": 0x01 | 0x20 | 0x40000,
+    "private_growing": 0x02 | 0x20 | 0x100,
     "private_huge": 0x02 | 0x20 | 0x40000,
     "shared_huge_of_2_mib": 0x01 | 0x20 | 0x40000 | 21 << 26,
 }
@@ -185,3 +188,44 @@ async def test_descriptor_limit_is_enforced(attacker):
     result = await attacker.run("keep = [open(os.__file__) for _ in range(100)]")
     is_refused(result, "OSError")
     assert result.exception.message.startswith("[Errno 24]")
+
+
+async def test_page_tables_of_scattered_mappings_are_out_of_memory(attacker):
+    code = """
+libc.mmap.restype = ctypes.c_long
+libc.mmap.argtypes = [ctypes.c_long] * 6
+for at in range(65000):  # two tables for each mapping of one page, a gibibyte apart, which reads the page of zeros
+    ctypes.c_char.from_address(checked(libc.mmap((1 << 44) + (at << 30), 4096, 1, 0x100022, -1, 0))).value
+"""
+    result = await attacker.run(code)
+    if attacker.executor.sandboxes_are_cheap:  # a container has a memory limit of its own
+        assert (result.outcome, result.state_lost) == (MEMORY, True), result
+
+
+# What a snippet does two tenths of a second after its answer.
+GROWTH = {
+    "new_mapping": "checked(libc.mmap(0, 64 << 20, 3, 0x22, -1, 0))",
+    "break": "libc.sbrk.restype = ctypes.c_long\nchecked(libc.sbrk(64 << 20))",
+}
+
+
+@pytest.mark.parametrize("name", GROWTH)
+async def test_idle_sandbox_cannot_enlarge_its_memory(executor, name):
+    code = f"""
+libc.mmap.restype = ctypes.c_long
+libc.mmap.argtypes = [ctypes.c_long] * 6
+forge({{'sequence': 1, 'outcome': 'OK'}})
+sleep(0.2)
+try:
+    {GROWTH[name].replace(chr(10), chr(10) + "    ")}
+    grown = True
+except OSError:
+    grown = False
+os.read(3, 1 << 16)
+forge({{'sequence': 2, 'outcome': 'OK', 'value': grown, 'dropped': 0}})
+sleep(60)
+"""
+    async with executor.session() as session:
+        assert (await session.run(PRELUDE + FORGE + code)).outcome == OK
+        await asyncio.sleep(0.4)
+        assert (await session.run("")).value == "False"

@@ -8,7 +8,10 @@ from deepmath.sandbox.isolation.memory_gauge import MemoryGauge
 
 FILES = {
     1: {"memory.usage_in_bytes": "1000\n", "memory.stat": "total_inactive_file 200\ntotal_active_file 100\n"},
-    2: {"memory.current": "1000\n", "memory.stat": "anon 5\ninactive_file 200\nactive_file 100\n"},
+    2: {
+        "memory.current": "1000\n",
+        "memory.stat": "anon 5\ninactive_file 150\nactive_file 100\nslab_reclaimable 50\nslab_unreclaimable 70\n",
+    },
 }
 
 
@@ -19,7 +22,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize("version", FILES)
-def test_page_cache_does_not_count(tmp_path, version) -> None:
+def test_caches_of_files_do_not_count(tmp_path, version) -> None:
     assert MemoryGauge(5000, write(tmp_path, FILES[version])).used_bytes() == 700
 
 

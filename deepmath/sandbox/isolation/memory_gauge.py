@@ -8,13 +8,17 @@ from typing import Self
 from deepmath.sandbox.isolation import cgroup
 
 _USAGE_FILES = ("memory.usage_in_bytes", "memory.current")  # of version 1 and 2
-_FILE_FIELDS = (("total_inactive_file", "total_active_file"), ("inactive_file", "active_file"))  # of memory.stat
+_FILE_FIELDS = (  # of memory.stat; version 1 does not list the names of files
+    ("total_inactive_file", "total_active_file"),
+    ("inactive_file", "active_file", "slab_reclaimable"),
+)
 
 
 class MemoryGauge:
     """Reads the memory use of a control group, or of the machine without one.
 
-    Page cache of files does not count: the kernel drops it before it kills. Shared memory does.
+    Page cache of files and cached names of files do not count: the kernel drops them before it kills, and a snippet can
+    make gigabytes of them by asking for files that do not exist. Shared memory counts.
 
     Attributes:
         limit_bytes: Memory at which the kernel starts to kill processes.

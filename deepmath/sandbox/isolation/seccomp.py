@@ -47,7 +47,7 @@ _FUTEX_PRIVATE_FLAG = 128  # <linux/futex.h>
 # <asm-generic/mman-common.h>: NORMAL to DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE. Some of the others reach beyond the
 # process: the timing of MERGEABLE reveals what other processes hold in memory, PAGEOUT evicts shared library pages.
 _ADVICE = (0, 1, 2, 3, 4, 8, 14, 15)
-_MAP_HUGETLB = 0x40000  # <asm-generic/mman.h>
+_MAP_GROWSDOWN, _MAP_HUGETLB = 0x100, 0x40000  # <asm-generic/mman.h>
 _PROCESS_CLOCK = 1 << 31  # <linux/posix-timers.h>: clock ids of processes and threads are negative
 
 
@@ -98,8 +98,9 @@ def _conditions() -> list[tuple[str, *tuple[tuple[int, int, int], ...]]]:
         ("open", (1, _WRITING, 0)),
         ("openat", (2, _WRITING, 0)),
         # Shared anonymous memory, and huge pages of the machine's pool, belong to no process that could be charged for
-        # them. Shared mappings of files remain: files are read-only.
-        ("mmap", (2, executable, 0), (3, mmap.MAP_SHARED | _MAP_HUGETLB, 0)),
+        # them. The kernel counts mappings that grow as stacks, not as data. Shared mappings of files remain: files are
+        # read-only.
+        ("mmap", (2, executable, 0), (3, mmap.MAP_SHARED | _MAP_GROWSDOWN | _MAP_HUGETLB, 0)),
         ("mmap", (2, executable, 0), (3, anonymous, 0)),
         # Executable pages are mapped from read-only files only: no page is written and then executed.
         ("mmap", (2, executable | writable, executable), (3, mmap.MAP_ANONYMOUS, 0)),

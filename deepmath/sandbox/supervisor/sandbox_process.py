@@ -15,7 +15,8 @@ else that the supervisor believes of it comes from the kernel.
 * A snippet that calls a function of the client stands still until `resume`: its wall clock stops, and if it computes or
   sends anything meanwhile it is killed, as between snippets.
 * Memory is limited by RLIMIT_AS, set from outside for each snippet: the address space before the first snippet plus
-  the snippet's limit. All sandboxes share a budget (`memory_budget.py`).
+  the snippet's limit. Between snippets the process cannot enlarge it. Page tables, which RLIMIT_AS does not count, are
+  watched: scattered mappings take up to 512 MiB of them. All sandboxes share a budget (`memory_budget.py`).
 """
 
 import asyncio
@@ -45,6 +46,9 @@ _CPU_BACKSTOP_SECONDS = 2.0  # on top of the processor-time limit, in case the s
 _IDLE_CPU_SECONDS = 0.05
 _INHERITED, _HELD = "RssAnon", ("RssAnon", "RssShmem", "VmSwap", "VmPTE")  # of /proc/PID/status
 _COMMITTED = "VmData"  # writable private mappings
+_PAGE_TABLES = "VmPTE"
+_BYTES_PER_TABLE_BYTE = 256  # half of what a page table maps if its pages lie together
+_IDLE_GROWTH_BYTES = 4 << 20  # for the runner, which waits for the next request
 _KERNEL_BYTES = 16 << 20  # most kernel memory for one process: 65 530 mappings (vm.max_map_count), pipes, sockets
 _NEAR_LIMIT = 0.9  # of the memory limit: a process killed above it was killed for its memory
 
@@ -91,6 +95,7 @@ class Sandbox:
         self._calls = 0
         # Bytes. `base` is the address space and `resident` the peak memory before the first snippet.
         self._peak = self._base = self._resident = 0
+        self._most_page_tables = 0
         self._free_bytes = self._base_data = 0  # not charged: the pages shared with the zygote, and its mappings
         self._cpu_at_measurement = -1.0
         control.setblocking(False)
@@ -147,6 +152,7 @@ class Sandbox:
             raise ForkFailed(f"the sandbox did not become ready: {error}") from error
 
     def _start_accounting(self) -> None:
+        self._limit_page_tables(0)
         inherited, self._base_data = self.meter.status_bytes(_INHERITED, _COMMITTED)
         self.inherited_bytes = _KERNEL_BYTES + (inherited if self._shares else 0)
         self._free_bytes = sum(self.meter.status_bytes(*_HELD)) if self._shares else 0
@@ -232,8 +238,7 @@ class Sandbox:
         if snippet.offer is not None:
             self._frame_limit = max(self._frame_limit, longest_call())
         try:
-            if reply is None:
-                self._set_limits(snippet.limits)
+            self._set_limits(snippet.limits, first=reply is None)
             deadline = start + snippet.limits.wall_ms / 1e3 - self._wall
             self._timer.start(deadline, self._cpu_at_start + snippet.limits.cpu_ms / 1e3)
             await self._send(snippet.to_request() if reply is None else reply)
@@ -249,12 +254,26 @@ class Sandbox:
         self._response = self._loop.create_future()
         self._response.set_result(None)  # marks it done without keeping the response of an idle session in memory
         self._measure()
+        self._stop_growth()
         return response
 
-    def _set_limits(self, limits: Limits) -> None:
-        self._cpu_at_start = self.meter.cpu_seconds()
+    def _set_limits(self, limits: Limits, first: bool) -> None:
+        """Let the process use memory and, with the `first` frame of a snippet, processor time."""
         self.meter.limit_address_space(self._base + limits.memory_bytes)
+        self._limit_page_tables(limits.memory_bytes)
+        if not first:
+            return
+        self._cpu_at_start = self.meter.cpu_seconds()
         self.meter.limit_cpu(self._cpu_at_start + limits.cpu_ms / 1e3 + _CPU_BACKSTOP_SECONDS)
+
+    def _limit_page_tables(self, memory_bytes: int) -> None:
+        self._most_page_tables = (self._base + memory_bytes) // _BYTES_PER_TABLE_BYTE + _KERNEL_BYTES
+
+    def _stop_growth(self) -> None:
+        """Leave the process the address space that it has, so that an idle one maps no more than it is charged for."""
+        with contextlib.suppress(OSError):  # the process is dead
+            (size,) = self.meter.status_bytes("VmSize")
+            self.meter.limit_address_space(size + _IDLE_GROWTH_BYTES)
 
     async def _send(self, message: frames.Fields) -> None:
         await self._loop.sock_sendall(self._control, frames.encode(message))
@@ -290,10 +309,13 @@ class Sandbox:
         return self._paused
 
     def measure_memory(self) -> None:
-        """Measure the memory, if the process has run since the last time."""
+        """Measure the memory, if the process has run since the last time; kill it if its page tables are too large."""
         try:
             if (cpu := self.meter.cpu_seconds()) != self._cpu_at_measurement:
-                self._charge(cpu, *self.meter.status_bytes(_COMMITTED, *_HELD))
+                tables, *memory = self.meter.status_bytes(_PAGE_TABLES, _COMMITTED, *_HELD)
+                self._charge(cpu, *memory)
+                if tables > self._most_page_tables:
+                    self._kill(pb.OUTCOME_OUT_OF_MEMORY)
         except OSError:  # it is dead, and its memory is being freed
             pass
 
