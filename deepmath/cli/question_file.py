@@ -30,7 +30,7 @@ def load_questions(file: str) -> list[Question]:
     An invalid line becomes a question with an error; the other lines are still solved.
 
     Raises:
-        InvalidRequest: The file cannot be read or has no questions.
+        InvalidRequest: The file cannot be read or has no questions, or all its lines are invalid.
     """
     content, name = read_bytes(file, _MAX_FILE_BYTES), name_of(file)
     if has_wide_mark(content):
@@ -39,6 +39,9 @@ def load_questions(file: str) -> list[Question]:
     questions = [_parse(line, f"{name}, line {number}") for number, line in lines if line.strip()]
     if not questions:
         raise InvalidRequest(f"{name} has no questions; write one JSON object with a `problem` per line")
+    if all(question.error for question in questions):
+        more = f" (and {len(questions) - 1} more lines)" if len(questions) > 1 else ""
+        raise InvalidRequest(f"no line can be used: {questions[0].error}{more}")
     return questions
 
 

@@ -55,7 +55,7 @@ async def test_bad_line_is_reported_in_its_place_and_the_others_are_graded(deepm
     assert r'write two: "\\frac"' in ended.err
     shown = await deepmath("grade", "--file", str(file))
     assert shown.status == 1
-    assert shown.out.splitlines()[-1] == "4 pairs, 2 not a pair, 1 correct, 1 incorrect"
+    assert shown.out.splitlines()[-1] == "4 lines, 2 not a pair, 1 correct, 1 incorrect"
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _grade_file(file: str, verifier: Verifier, as_json: bool) -> bool:
             elif verdict is not None:
                 print(_line(pair, verdict), flush=True)
     if not as_json:
-        print(", ".join([f"{counts.total()} pairs", *(f"{count} {word}" for word, count in counts.most_common())]))
+        print(", ".join([f"{counts.total()} lines", *(f"{count} {word}" for word, count in counts.most_common())]))
     return failed
 
 

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.errors import InvalidRequest
 from deepmath.local_stack.service_distributions import check_installed
 
 app = command_app()
@@ -16,19 +16,22 @@ app = command_app()
 _FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-class ServiceName(StrEnum):
-    """The services."""
-
-    EXECUTOR = "executor"
-    GENERATOR = "generator"
-    TRAINER = "trainer"
+SERVICES = ("executor", "generator", "trainer")
 
 
 @app.command(context_settings=_FORWARDED)
 def serve(
     context: typer.Context,
-    service: Annotated[ServiceName, typer.Argument(help="Service; `deepmath serve SERVICE --help` lists its options.")],
+    service: Annotated[str, typer.Argument(help=f"{', '.join(SERVICES[:-1])} or {SERVICES[-1]}.")],
 ) -> None:
-    """Run one service in the foreground."""
-    check_installed(service.value)
-    os.execv(sys.executable, [sys.executable, "-P", "-m", f"deepmath_{service.value}", *context.args])
+    """Run one service in the foreground.
+
+    `deepmath serve SERVICE --help` lists the options of a service.
+    """
+    if service in ("--help", "-h"):
+        print(context.get_help())
+        return
+    if service not in SERVICES:
+        raise InvalidRequest(f"{service!r} is not a service; the services are {', '.join(SERVICES)}")
+    check_installed(service)
+    os.execv(sys.executable, [sys.executable, "-P", "-m", f"deepmath_{service}", *context.args])
