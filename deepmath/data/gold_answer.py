@@ -49,7 +49,8 @@ def _scalar_text(cell: object) -> str:
         return ""
     if isinstance(cell, list | tuple | dict | set | bytes):
         raise InvalidRequest(
-            f"the answer or gold answer {cell!r:.60} is not a text, a number or a flat list of them; write it as one LaTeX text"
+            f"the answer or gold answer {cell!r:.60} is not a text, a number or a flat list of them; "
+            "write it as one LaTeX text"
         )
     if isinstance(cell, float):
         return _float_text(cell)
