@@ -23,6 +23,11 @@ def loop() -> Iterator[BackgroundLoop]:
     loop.close()
 
 
+def loops_running() -> set[threading.Thread]:
+    """Return the threads of event loops, those of other tests included."""
+    return {thread for thread in threading.enumerate() if thread.name == "deepmath"}
+
+
 async def count(closed: list[bool], stuck_at: int = -1) -> AsyncIterator[int]:
     """Count to 4, or hang before `stuck_at`. The cleanup awaits."""
     try:
@@ -77,11 +82,12 @@ def test_cancelled_stream_yields_no_more_items(loop) -> None:
 
 
 def test_close_cancels_running_coroutines_and_ends_the_thread() -> None:
+    others = loops_running()
     loop = BackgroundLoop()
     stuck = loop.submit(asyncio.sleep(60))
     loop.close()
     assert stuck.cancelled()
-    assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+    assert loops_running() <= others
 
 
 def test_close_closes_streams_and_then_exits_held_contexts() -> None:
@@ -104,6 +110,7 @@ def test_close_closes_streams_and_then_exits_held_contexts() -> None:
 
 
 def test_loop_can_be_closed_from_its_own_thread() -> None:
+    others = loops_running()
     loop = BackgroundLoop()
 
     async def close() -> None:
@@ -111,11 +118,10 @@ def test_loop_can_be_closed_from_its_own_thread() -> None:
 
     with suppress(ClosedError):
         loop.run(close())
-    for thread in threading.enumerate():
-        if thread.name == "deepmath":
-            thread.join(10)
+    for thread in loops_running() - others:
+        thread.join(10)
     assert loop.closed
-    assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+    assert loops_running() <= others
 
 
 def test_stream_can_be_closed_from_the_loops_own_thread(loop) -> None:
@@ -151,6 +157,7 @@ def test_closing_the_loop_during_iteration_raises_closed_error() -> None:
 
 
 def test_interrupted_close_still_exits_held_contexts() -> None:
+    others = loops_running()
     loop, closed = BackgroundLoop(), []
 
     @asynccontextmanager
@@ -164,7 +171,7 @@ def test_interrupted_close_still_exits_held_contexts() -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.close()
     assert closed == [True]
-    assert "deepmath" not in {thread.name for thread in threading.enumerate()}
+    assert loops_running() <= others
 
 
 def test_loop_in_a_forked_process_is_closed_without_its_thread(loop) -> None:
