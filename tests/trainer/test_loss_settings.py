@@ -1,5 +1,6 @@
 """Training with every kind of loss and weights, on batches without an engine."""
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ class RandomBatches:
 
     def __init__(self) -> None:
         self.replicas = SimpleNamespace(offset=0)
-        self.sampler = SimpleNamespace(verifier=SimpleNamespace(timeouts=0))
+        self.sampler = SimpleNamespace(verifier=SimpleNamespace(reasons=Counter()))
         self.generators_are_fresh, self.busy_seconds = True, 0.0
         self.published: list[str] = []
 
