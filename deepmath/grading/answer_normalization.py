@@ -2,11 +2,14 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from deepmath.grading.answer_spelling import respell
 
 MAX_CHARACTERS = 1000
 """Answers of datasets have a few dozen characters. A page of text is not an answer, and is slow to normalize."""
+
+_RECENT = 256  # normalized answers that are kept: one comparison asks for each several times
 
 CanonicalForm = Fraction | str
 """The value of a numeric answer, or the normalized text without spaces of any other."""
@@ -87,8 +90,11 @@ def normalize(answer: str) -> str:
     An answer that is too long to be one is returned as it is.
     """
     answer = answer.strip()
-    if len(answer) > MAX_CHARACTERS:
-        return answer
+    return answer if len(answer) > MAX_CHARACTERS else _normalized(answer)
+
+
+@lru_cache(_RECENT)
+def _normalized(answer: str) -> str:
     answer = _list_of_texts(_without_wrapping(respell(answer)))
     if "\\\\" in answer and "\\begin" not in answer:
         answer = _ESCAPED.sub(r"\\", answer)

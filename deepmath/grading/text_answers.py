@@ -8,6 +8,7 @@ from deepmath.grading.answer_normalization import TEXT_MACRO, normalize
 _WORDS = re.compile(r"\(?([A-Za-z][A-Za-z '-]*)\)?")
 _SHORTEST_WORD = 5  # letters from which a lower-case word is no longer read as a product of variables
 _MACRO = re.compile(TEXT_MACRO)
+_WRAPPED = re.compile(rf"{TEXT_MACRO}\{{([^{{}}]*)\}}")
 _ARTICLE = re.compile(r"\b(?:an?|the) ")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)(?![A-Za-z])")
 _ORDINAL_NUMBER = re.compile(r"(\d{1,9})\^?(?:st|nd|rd|th)")
@@ -64,7 +65,7 @@ class TimeOfDay(NamedTuple):
 def text_answer(answer: str) -> TextAnswer:
     """Return the letters of `answer` if it consists of words."""
     text = normalize(answer)
-    wrapped = re.fullmatch(rf"{TEXT_MACRO}\{{([^{{}}]*)\}}", text)
+    wrapped = _WRAPPED.fullmatch(text)
     found = _WORDS.fullmatch((wrapped[1] if wrapped else text).strip(" .!"))
     if not found or len(found[1]) < 2:
         return TextAnswer("", False)
@@ -122,7 +123,7 @@ def same_time(one: TimeOfDay, other: TimeOfDay) -> bool:
 def time_of_day(answer: str) -> TimeOfDay | None:
     """Return the time if `answer` is one: 3:05, 3:05 p.m."""
     text = normalize(answer)
-    unwrapped = re.fullmatch(rf"{TEXT_MACRO}\{{([^{{}}]*)\}}", text)
+    unwrapped = _WRAPPED.fullmatch(text)
     found = _TIME.fullmatch((unwrapped[1] if unwrapped else text).strip())
     if not found or int(found[1]) > 24 or int(found[2]) > 59:
         return None
