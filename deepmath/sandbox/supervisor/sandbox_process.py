@@ -253,8 +253,8 @@ class Sandbox:
             self._timer.cancel()
         self._response = self._loop.create_future()
         self._response.set_result(None)  # marks it done without keeping the response of an idle session in memory
-        self._measure()
-        self._stop_growth()
+        if address_space := self._measure():
+            self._stop_growth(address_space)
         return response
 
     def _set_limits(self, limits: Limits, first: bool) -> None:
@@ -269,11 +269,10 @@ class Sandbox:
     def _limit_page_tables(self, memory_bytes: int) -> None:
         self._most_page_tables = (self._base + memory_bytes) // _BYTES_PER_TABLE_BYTE + _KERNEL_BYTES
 
-    def _stop_growth(self) -> None:
+    def _stop_growth(self, address_space: int) -> None:
         """Leave the process the address space that it has, so that an idle one maps no more than it is charged for."""
         with contextlib.suppress(OSError):  # the process is dead
-            (size,) = self.meter.status_bytes("VmSize")
-            self.meter.limit_address_space(size + _IDLE_GROWTH_BYTES)
+            self.meter.limit_address_space(address_space + _IDLE_GROWTH_BYTES)
 
     async def _send(self, message: frames.Fields) -> None:
         await self._loop.sock_sendall(self._control, frames.encode(message))
@@ -324,13 +323,15 @@ class Sandbox:
         self.held_bytes = max(0, sum(held) - self._free_bytes)
         self.committed_bytes = max(self.held_bytes, data - self._base_data)
 
-    def _measure(self) -> None:
+    def _measure(self) -> int:
+        """Measure the process, and return its address space in bytes; 0 if it is dead: the reaper reports its usage."""
         try:
             self._cpu = self.meter.cpu_seconds()
-            self._peak, *memory = self.meter.status_bytes("VmHWM", _COMMITTED, *_HELD)
+            self._peak, address_space, *memory = self.meter.status_bytes("VmHWM", "VmSize", _COMMITTED, *_HELD)
             self._charge(self._cpu, *memory)
-        except OSError:  # the process is dead: the reaper reports its usage
-            pass
+        except OSError:
+            return 0
+        return address_space
 
     def _kill(self, outcome: pb.Outcome.ValueType) -> None:
         if not self.alive:
