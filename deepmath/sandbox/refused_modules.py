@@ -20,6 +20,13 @@ class RefusedModules:
         return cls(reason, advice, frozenset(names.split()))
 
 
+# Private modules, whose names start with an underscore, are refused for the same reason.
+_IMPLEMENTATION = RefusedModules.of(
+    "sre_compile sre_constants sre_parse xxsubtype",
+    "it is an implementation detail of Python",
+    "import the public module",
+)
+
 REFUSED_MODULES = (
     RefusedModules.of(
         "os posix posixpath ntpath genericpath nturl2path pathlib shutil tempfile glob fileinput filecmp linecache",
@@ -99,16 +106,11 @@ REFUSED_MODULES = (
         "newer versions of Python have removed it",
         "use a module that is still there",
     ),
-    RefusedModules.of(
-        "sre_compile sre_constants sre_parse xxsubtype",
-        "it is an implementation detail of Python",
-        "import the public module",
-    ),
+    _IMPLEMENTATION,
 )
-_PRIVATE = RefusedModules.of("", "it is an implementation detail of Python", "import the public module")
 _BY_NAME = {name: entry for entry in REFUSED_MODULES for name in entry.names}
 
 
 def find_refusal(module: str) -> RefusedModules | None:
-    """Return the entry of the top-level `module`, or None if it has none. Private modules share one."""
-    return _BY_NAME.get(module) or (_PRIVATE if module.startswith("_") else None)
+    """Return the entry of the top-level `module`, or None if it has none. Private modules have one too."""
+    return _BY_NAME.get(module) or (_IMPLEMENTATION if module.startswith("_") else None)
