@@ -51,12 +51,12 @@ def read_pairs(file: str) -> Iterator[list[GradingPair]]:
         InvalidRequest: the file cannot be read.
     """
     batch: list[GradingPair] = []
-    name, number = "stdin" if file == STDIN else file, 0
-    for lines in _available_lines(file, name):
+    number = 0
+    for lines in _available_lines(file):
         for line in lines:
             number += 1
             if line.strip():
-                batch.append(_parse(line, f"{name}, line {number}"))
+                batch.append(_parse(line, f"{name_of(file)}, line {number}"))
             if len(batch) == _BATCH:
                 yield batch
                 batch = []
@@ -65,9 +65,9 @@ def read_pairs(file: str) -> Iterator[list[GradingPair]]:
             batch = []
 
 
-def _available_lines(file: str, name: str) -> Iterator[list[bytes]]:
+def _available_lines(file: str) -> Iterator[list[bytes]]:
     """Yield the lines of each read. Of a line that is too long, the start."""
-    descriptor = _open(file, name)
+    descriptor = _open(file)
     try:
         rest = b""
         while chunk := os.read(descriptor, _READ_BYTES):
@@ -82,16 +82,16 @@ def _available_lines(file: str, name: str) -> Iterator[list[bytes]]:
         if rest:
             yield [rest]
     except OSError as error:
-        raise InvalidRequest(f"cannot read {name}: {error.strerror}") from None
+        raise InvalidRequest(f"cannot read {name_of(file)}: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
 
-def _open(file: str, name: str) -> int:
+def _open(file: str) -> int:
     try:
         return os.dup(_STDIN_DESCRIPTOR) if file == STDIN else os.open(user_path(file), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise InvalidRequest(f"cannot read {name}: {error.strerror}") from None
+        raise InvalidRequest(f"cannot read {name_of(file)}: {error.strerror}") from None
 
 
 def _parse(line: bytes, where: str) -> GradingPair:
