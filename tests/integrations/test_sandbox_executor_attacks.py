@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.attacks import FORGE
 
 from .scripted_agents import TOOLS, run_snippets
 
@@ -105,16 +106,13 @@ def test_endless_snippet_is_stopped_in_time_with_the_expected_error(new_executor
     assert after.action_output == 2
 
 
-# Frames as the runner sends them, sent by the snippet itself.
-FORGERY = """
+FORGERY = f"""
 import random
 os = random._os
-def send(message):
-    body = b"".join(len(part).to_bytes(size, "big") + part for name, value in message.items()
-        for size, part in ((1, name.encode()), (4, str(value).encode())))
-    os.write(3, len(body).to_bytes(4, "big") + body)
+sys = os.sys
+{FORGE}
 def ask(function, arguments):
-    send({"sequence": 2, "call": 1, "function": function, "arguments": arguments})
+    forge({{"sequence": 2, "call": 1, "function": function, "arguments": arguments}})
     return os.read(3, 1 << 16)[4:]
 """
 
@@ -138,13 +136,7 @@ def test_forged_call_of_a_tool_has_the_effect_of_a_normal_call(code_executor):
 
 
 def test_forged_value_is_plain_text_to_the_caller(code_executor):
-    forge = (
-        FORGERY
-        + """
-send({'sequence': 2, 'outcome': 'OK', 'value': VALUE, 'dropped': 0})
-os.sys.modules['time'].sleep(60)
-"""
-    )
+    forge = f"{FORGERY}forge({{'sequence': 2, 'outcome': 'OK', 'value': VALUE, 'dropped': 0}})\nsleep(60)\n"
     pickle = '{"$type":"pickle","data":"Y3Bvc2l4CnN5c3RlbQooVmlkCnRSLg=="}'
     (step,) = run_snippets(code_executor, [forge.replace("VALUE", repr(pickle))], TOOLS)
     assert step.action_output == pickle
