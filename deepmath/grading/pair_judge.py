@@ -27,7 +27,7 @@ _MOST_CONTROLS = 4096
 
 
 class _Finding(NamedTuple):
-    """What happened in the sandbox, as if the answer were the cause."""
+    """The end of a comparison in the sandbox, as if the answer were its cause."""
 
     reason: Reason
     seconds: float

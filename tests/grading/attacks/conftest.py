@@ -1,4 +1,4 @@
-"""What an attack would leave behind: files, connections, processes, and a comparison that is no longer the same."""
+"""Traces that an attack would leave: files, connections, processes, and a comparison that is no longer the same."""
 
 import socket
 from collections.abc import Callable, Iterator
