@@ -53,9 +53,8 @@ class EquationEquality(PartMatching):
             operands = operands[1:]
         elif names(chain):
             return False
-        exact = [operand for operand, relation in zip(operands[::-1], (*chain.relations[::-1], "="), strict=False)]
         consistent = all_of(self._near(*pair, relation) for pair, relation in self._steps(operands, chain.relations))
-        return all_of([any_of(self.equal(value, one) for one in exact), consistent])
+        return all_of([any_of(self.equal(value, one) for one in reversed(operands)), consistent])
 
     def _steps(self, operands: list[Node], relations: Sequence[str]) -> list[tuple[tuple[Node, Node], str]]:
         own = relations[len(relations) - len(operands) + 1 :]
@@ -90,16 +89,14 @@ class EquationEquality(PartMatching):
         return all_of(self.equal(*pair) for pair in zip(gold.operands, answer.operands, strict=True))
 
     def _equal_assignments(self, gold: Chain, answer: Chain) -> Ternary:
-        last = Chain((answer.operands[0], answer.operands[-1]), ("=",))
         if len(answer.operands) > 2:
-            value = gold.operands[1] if len(gold.operands) == 2 else gold.operands[-1]
-            return self._equal_value(answer, value)
+            return self._equal_value(answer, gold.operands[-1])
         if len(gold.operands) > 2:
             return self._equal_value(gold, answer.operands[1])
         return any_of(
             [
-                self.equal(gold.operands[-1], last.operands[1]),
-                self._equal_equations(gold, answer) if names(gold.operands[0]) & names(gold.operands[-1]) else False,
+                self.equal(gold.operands[1], answer.operands[1]),
+                self._equal_equations(gold, answer) if names(gold.operands[0]) & names(gold.operands[1]) else False,
             ]
         )
 
