@@ -1,9 +1,9 @@
 """Settings of the executor: defaults, a TOML file, DEEPMATH_EXECUTOR_* variables and flags; the later ones win."""
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
@@ -13,6 +13,8 @@ from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
 BackendName = Literal["native", "docker"]
+# Of no use to `--check`, which serves nobody. The image and a pod's environment set some of them.
+_SERVING = {"listen", "tls", "insecure", "tokens", "token_file", "health_listen", "metrics_listen", "otlp"}
 
 
 def _split_at_commas(names: object) -> object:
@@ -27,6 +29,14 @@ def _check_module_names(names: tuple[str, ...]) -> tuple[str, ...]:
         if name != root:
             raise ValueError(f"{name!r} is a part of a module; give the top-level module {root!r}")
     return names
+
+
+def _is_true(setting: object) -> bool:
+    """Whether a setting that is not validated yet is true."""
+    try:
+        return bool(TypeAdapter(bool).validate_python(setting))
+    except ValidationError:  # reported with the other mistakes
+        return False
 
 
 ModuleNames = Annotated[
@@ -145,6 +155,11 @@ class ExecutorConfig(ServiceConfig):
     def allowed_modules(self) -> tuple[str, ...]:
         """Top-level modules that a snippet may import."""
         return tuple(sorted({*ALLOWED_MODULES, *self.allow_module} - {*self.deny_module}))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_needs_no_address(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: values[name] for name in values.keys() - _SERVING} if _is_true(values.get("check")) else values
 
     @model_validator(mode="after")
     def _denied_modules_are_allowed_ones(self) -> "ExecutorConfig":
