@@ -1208,6 +1208,7 @@ class GetInfoResponse(_message.Message):
     MAX_LORA_RANK_FIELD_NUMBER: _builtins.int
     TAKES_CHECKPOINTS_FIELD_NUMBER: _builtins.int
     WAITING_TRAJECTORIES_FIELD_NUMBER: _builtins.int
+    EXECUTOR_FAILURE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -1230,6 +1231,8 @@ class GetInfoResponse(_message.Message):
     """Whether LoadCheckpoint is enabled."""
     waiting_trajectories: _builtins.int
     """Admitted trajectories waiting for others to end."""
+    executor_failure: _builtins.str
+    """Why no executor can be reached; empty if one can, or if the generator has no address of executors."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The loaded policy versions."""
@@ -1259,10 +1262,11 @@ class GetInfoResponse(_message.Message):
         max_lora_rank: _builtins.int = ...,
         takes_checkpoints: _builtins.bool = ...,
         waiting_trajectories: _builtins.int = ...,
+        executor_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!deepmath/trainer/v1/trainer.proto\x12\x13\x64\x65\x65pmath.trainer.v1\"\x86\x01\n\x0fStartRunRequest\x12\x15\n\x0b\x63onfig_yaml\x18\x01 \x01(\tH\x00\x12\x10\n\x06recipe\x18\x02 \x01(\tH\x00\x12\x11\n\toverrides\x18\x03 \x03(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06resume\x18\x05 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x42\x08\n\x06source\"|\n\x10StartRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run\x12\x32\n\x05needs\x18\x02 \x01(\x0b\x32#.deepmath.trainer.v1.GeneratorNeeds\x12\r\n\x05notes\x18\x03 \x03(\t\"n\n\x0eGeneratorNeeds\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tlora_rank\x18\x03 \x01(\x05\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x17\n\x0f\x63heckpoint_root\x18\x05 \x01(\t\"\xba\x02\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.deepmath.trainer.v1.Status\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x16\n\x0epolicy_version\x18\x05 \x01(\x03\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x0f\n\x07updated\x18\x07 \x01(\x01\x12\x0e\n\x06\x66older\x18\x08 \x01(\t\x12\x13\n\x0b\x63onfig_yaml\x18\t \x01(\t\x12\x34\n\x06\x62\x65\x66ore\x18\n \x01(\x0b\x32\x1f.deepmath.trainer.v1.EvaluationH\x00\x88\x01\x01\x12\x33\n\x05\x61\x66ter\x18\x0b \x01(\x0b\x32\x1f.deepmath.trainer.v1.EvaluationH\x01\x88\x01\x01\x42\t\n\x07_beforeB\x08\n\x06_after\"\x85\x01\n\nEvaluation\x12\x10\n\x08problems\x18\x01 \x01(\x05\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x11\n\tcode_rate\x18\x03 \x01(\x01\x12\x1a\n\x12\x63ode_executed_rate\x18\x04 \x01(\x01\x12\x14\n\x0cmodel_tokens\x18\x05 \x01(\x01\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x05\"\x99\x01\n\x0bStepMetrics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12>\n\x07metrics\x18\x03 \x03(\x0b\x32-.deepmath.trainer.v1.StepMetrics.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"x\n\x0bSampleTrace\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x0c\n\x04gold\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x13\n\x06reward\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04text\x18\x06 \x01(\tB\t\n\x07_reward\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x0eGetRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run\"\x11\n\x0fListRunsRequest\":\n\x10ListRunsResponse\x12&\n\x04runs\x18\x01 \x03(\x0b\x32\x18.deepmath.trainer.v1.Run\"2\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfrom_step\x18\x02 \x01(\x05\"\xad\x01\n\x10WatchRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.RunH\x00\x12\x33\n\x07metrics\x18\x02 \x01(\x0b\x32 .deepmath.trainer.v1.StepMetricsH\x00\x12\x31\n\x05trace\x18\x03 \x01(\x0b\x32 .deepmath.trainer.v1.SampleTraceH\x00\x42\x08\n\x06update\"\x1e\n\x0eStopRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fStopRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run*\x81\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_STARTING\x10\x01\x12\x12\n\x0eSTATUS_RUNNING\x10\x02\x12\x0f\n\x0bSTATUS_DONE\x10\x03\x12\x12\n\x0eSTATUS_STOPPED\x10\x04\x12\x11\n\rSTATUS_FAILED\x10\x05\x32\xc6\x03\n\x0eTrainerService\x12W\n\x08StartRun\x12$.deepmath.trainer.v1.StartRunRequest\x1a%.deepmath.trainer.v1.StartRunResponse\x12Q\n\x06GetRun\x12\".deepmath.trainer.v1.GetRunRequest\x1a#.deepmath.trainer.v1.GetRunResponse\x12W\n\x08ListRuns\x12$.deepmath.trainer.v1.ListRunsRequest\x1a%.deepmath.trainer.v1.ListRunsResponse\x12Y\n\x08WatchRun\x12$.deepmath.trainer.v1.WatchRunRequest\x1a%.deepmath.trainer.v1.WatchRunResponse0\x01\x12T\n\x07StopRun\x12#.deepmath.trainer.v1.StopRunRequest\x1a$.deepmath.trainer.v1.StopRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!deepmath/trainer/v1/trainer.proto\x12\x13\x64\x65\x65pmath.trainer.v1\"\x86\x01\n\x0fStartRunRequest\x12\x15\n\x0b\x63onfig_yaml\x18\x01 \x01(\tH\x00\x12\x10\n\x06recipe\x18\x02 \x01(\tH\x00\x12\x11\n\toverrides\x18\x03 \x03(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06resume\x18\x05 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x42\x08\n\x06source\"|\n\x10StartRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run\x12\x32\n\x05needs\x18\x02 \x01(\x0b\x32#.deepmath.trainer.v1.GeneratorNeeds\x12\r\n\x05notes\x18\x03 \x03(\t\"n\n\x0eGeneratorNeeds\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tlora_rank\x18\x03 \x01(\x05\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\x17\n\x0f\x63heckpoint_root\x18\x05 \x01(\t\"\xe6\x02\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.deepmath.trainer.v1.Status\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x16\n\x0epolicy_version\x18\x05 \x01(\x03\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x0f\n\x07updated\x18\x07 \x01(\x01\x12\x0e\n\x06\x66older\x18\x08 \x01(\t\x12\x13\n\x0b\x63onfig_yaml\x18\t \x01(\t\x12\x34\n\x06\x62\x65\x66ore\x18\n \x01(\x0b\x32\x1f.deepmath.trainer.v1.EvaluationH\x00\x88\x01\x01\x12\x33\n\x05\x61\x66ter\x18\x0b \x01(\x0b\x32\x1f.deepmath.trainer.v1.EvaluationH\x01\x88\x01\x01\x12\x13\n\x0bwaiting_for\x18\x0c \x01(\t\x12\x15\n\rmisconfigured\x18\r \x01(\x08\x42\t\n\x07_beforeB\x08\n\x06_after\"\x85\x01\n\nEvaluation\x12\x10\n\x08problems\x18\x01 \x01(\x05\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x11\n\tcode_rate\x18\x03 \x01(\x01\x12\x1a\n\x12\x63ode_executed_rate\x18\x04 \x01(\x01\x12\x14\n\x0cmodel_tokens\x18\x05 \x01(\x01\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x05\"\x99\x01\n\x0bStepMetrics\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0c\n\x04time\x18\x02 \x01(\x01\x12>\n\x07metrics\x18\x03 \x03(\x0b\x32-.deepmath.trainer.v1.StepMetrics.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"x\n\x0bSampleTrace\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x0c\n\x04gold\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x13\n\x06reward\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04text\x18\x06 \x01(\tB\t\n\x07_reward\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x0eGetRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run\"\x11\n\x0fListRunsRequest\":\n\x10ListRunsResponse\x12&\n\x04runs\x18\x01 \x03(\x0b\x32\x18.deepmath.trainer.v1.Run\"2\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfrom_step\x18\x02 \x01(\x05\"\xad\x01\n\x10WatchRunResponse\x12\'\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.RunH\x00\x12\x33\n\x07metrics\x18\x02 \x01(\x0b\x32 .deepmath.trainer.v1.StepMetricsH\x00\x12\x31\n\x05trace\x18\x03 \x01(\x0b\x32 .deepmath.trainer.v1.SampleTraceH\x00\x42\x08\n\x06update\"\x1e\n\x0eStopRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\x0fStopRunResponse\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.deepmath.trainer.v1.Run*\x95\x01\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_STARTING\x10\x01\x12\x12\n\x0eSTATUS_RUNNING\x10\x02\x12\x0f\n\x0bSTATUS_DONE\x10\x03\x12\x12\n\x0eSTATUS_STOPPED\x10\x04\x12\x11\n\rSTATUS_FAILED\x10\x05\x12\x12\n\x0eSTATUS_WAITING\x10\x06\x32\xc6\x03\n\x0eTrainerService\x12W\n\x08StartRun\x12$.deepmath.trainer.v1.StartRunRequest\x1a%.deepmath.trainer.v1.StartRunResponse\x12Q\n\x06GetRun\x12\".deepmath.trainer.v1.GetRunRequest\x1a#.deepmath.trainer.v1.GetRunResponse\x12W\n\x08ListRuns\x12$.deepmath.trainer.v1.ListRunsRequest\x1a%.deepmath.trainer.v1.ListRunsResponse\x12Y\n\x08WatchRun\x12$.deepmath.trainer.v1.WatchRunRequest\x1a%.deepmath.trainer.v1.WatchRunResponse0\x01\x12T\n\x07StopRun\x12#.deepmath.trainer.v1.StopRunRequest\x1a$.deepmath.trainer.v1.StopRunResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STEPMETRICS_METRICSENTRY']._loaded_options = None
   _globals['_STEPMETRICS_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_STATUS']._serialized_start=1650
-  _globals['_STATUS']._serialized_end=1779
+  _globals['_STATUS']._serialized_start=1694
+  _globals['_STATUS']._serialized_end=1843
   _globals['_STARTRUNREQUEST']._serialized_start=59
   _globals['_STARTRUNREQUEST']._serialized_end=193
   _globals['_STARTRUNRESPONSE']._serialized_start=195
@@ -42,31 +42,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATORNEEDS']._serialized_start=321
   _globals['_GENERATORNEEDS']._serialized_end=431
   _globals['_RUN']._serialized_start=434
-  _globals['_RUN']._serialized_end=748
-  _globals['_EVALUATION']._serialized_start=751
-  _globals['_EVALUATION']._serialized_end=884
-  _globals['_STEPMETRICS']._serialized_start=887
-  _globals['_STEPMETRICS']._serialized_end=1040
-  _globals['_STEPMETRICS_METRICSENTRY']._serialized_start=994
-  _globals['_STEPMETRICS_METRICSENTRY']._serialized_end=1040
-  _globals['_SAMPLETRACE']._serialized_start=1042
-  _globals['_SAMPLETRACE']._serialized_end=1162
-  _globals['_GETRUNREQUEST']._serialized_start=1164
-  _globals['_GETRUNREQUEST']._serialized_end=1193
-  _globals['_GETRUNRESPONSE']._serialized_start=1195
-  _globals['_GETRUNRESPONSE']._serialized_end=1250
-  _globals['_LISTRUNSREQUEST']._serialized_start=1252
-  _globals['_LISTRUNSREQUEST']._serialized_end=1269
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1271
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1329
-  _globals['_WATCHRUNREQUEST']._serialized_start=1331
-  _globals['_WATCHRUNREQUEST']._serialized_end=1381
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1384
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1557
-  _globals['_STOPRUNREQUEST']._serialized_start=1559
-  _globals['_STOPRUNREQUEST']._serialized_end=1589
-  _globals['_STOPRUNRESPONSE']._serialized_start=1591
-  _globals['_STOPRUNRESPONSE']._serialized_end=1647
-  _globals['_TRAINERSERVICE']._serialized_start=1782
-  _globals['_TRAINERSERVICE']._serialized_end=2236
+  _globals['_RUN']._serialized_end=792
+  _globals['_EVALUATION']._serialized_start=795
+  _globals['_EVALUATION']._serialized_end=928
+  _globals['_STEPMETRICS']._serialized_start=931
+  _globals['_STEPMETRICS']._serialized_end=1084
+  _globals['_STEPMETRICS_METRICSENTRY']._serialized_start=1038
+  _globals['_STEPMETRICS_METRICSENTRY']._serialized_end=1084
+  _globals['_SAMPLETRACE']._serialized_start=1086
+  _globals['_SAMPLETRACE']._serialized_end=1206
+  _globals['_GETRUNREQUEST']._serialized_start=1208
+  _globals['_GETRUNREQUEST']._serialized_end=1237
+  _globals['_GETRUNRESPONSE']._serialized_start=1239
+  _globals['_GETRUNRESPONSE']._serialized_end=1294
+  _globals['_LISTRUNSREQUEST']._serialized_start=1296
+  _globals['_LISTRUNSREQUEST']._serialized_end=1313
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1315
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1373
+  _globals['_WATCHRUNREQUEST']._serialized_start=1375
+  _globals['_WATCHRUNREQUEST']._serialized_end=1425
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1428
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1601
+  _globals['_STOPRUNREQUEST']._serialized_start=1603
+  _globals['_STOPRUNREQUEST']._serialized_end=1633
+  _globals['_STOPRUNRESPONSE']._serialized_start=1635
+  _globals['_STOPRUNRESPONSE']._serialized_end=1691
+  _globals['_TRAINERSERVICE']._serialized_start=1846
+  _globals['_TRAINERSERVICE']._serialized_end=2300
 # @@protoc_insertion_point(module_scope)

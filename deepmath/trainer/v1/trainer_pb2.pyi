@@ -37,6 +37,8 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     """It was stopped, with a checkpoint."""
     STATUS_FAILED: _Status.ValueType  # 5
     """It ended with an error. Its last checkpoint is intact."""
+    STATUS_WAITING: _Status.ValueType  # 6
+    """The worker waits for a generator; `waiting_for` says for which one and why."""
 
 class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """The status of a run."""
@@ -53,6 +55,8 @@ STATUS_STOPPED: Status.ValueType  # 4
 """It was stopped, with a checkpoint."""
 STATUS_FAILED: Status.ValueType  # 5
 """It ended with an error. Its last checkpoint is intact."""
+STATUS_WAITING: Status.ValueType  # 6
+"""The worker waits for a generator; `waiting_for` says for which one and why."""
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
@@ -196,6 +200,8 @@ class Run(_message.Message):
     CONFIG_YAML_FIELD_NUMBER: _builtins.int
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    MISCONFIGURED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     status: Global___Status.ValueType
@@ -214,6 +220,10 @@ class Run(_message.Message):
     """Its folder on the service's machine: config.yaml, metrics.jsonl, traces.jsonl, checkpoints/, adapter/, plots/."""
     config_yaml: _builtins.str
     """Its complete configuration as YAML. Empty in lists and updates."""
+    waiting_for: _builtins.str
+    """The generator that the run waits for, with the reason; empty unless the status is STATUS_WAITING."""
+    misconfigured: _builtins.bool
+    """Whether `error` is a mistake in the configuration, so that the run would fail again if it were resumed as it is."""
     @_builtins.property
     def before(self) -> Global___Evaluation:
         """Evaluation before training; absent if not (yet) evaluated."""
@@ -236,10 +246,12 @@ class Run(_message.Message):
         config_yaml: _builtins.str = ...,
         before: Global___Evaluation | None = ...,
         after: Global___Evaluation | None = ...,
+        waiting_for: _builtins.str = ...,
+        misconfigured: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "config_yaml", b"config_yaml", "error", b"error", "folder", b"folder", "name", b"name", "policy_version", b"policy_version", "status", b"status", "step", b"step", "steps", b"steps", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "config_yaml", b"config_yaml", "error", b"error", "folder", b"folder", "misconfigured", b"misconfigured", "name", b"name", "policy_version", b"policy_version", "status", b"status", "step", b"step", "steps", b"steps", "updated", b"updated", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
