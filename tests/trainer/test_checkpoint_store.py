@@ -42,11 +42,16 @@ def test_latest_checkpoints_are_kept_in_numerical_order(store: CheckpointStore) 
     assert latest.step == 10
 
 
-def test_checkpoint_of_the_same_step_is_replaced(store: CheckpointStore) -> None:
-    for _ in range(2):
-        stage(store, 5)
-        store.commit(5)
+def test_complete_checkpoint_is_never_replaced(store: CheckpointStore) -> None:
+    stage(store, 5)
+    store.commit(5)
+    (first,) = store.all()
+    before = (first.path / "optimizer.pt").stat().st_ino
+    stage(store, 5)
+    store.commit(5)
     assert steps(store) == [5]
+    assert (first.path / "optimizer.pt").stat().st_ino == before
+    assert not store.staging.exists()
 
 
 def test_discarded_checkpoint_leaves_the_others(store: CheckpointStore) -> None:

@@ -35,10 +35,11 @@ def test_untrained_policy_is_not_sent_to_fresh_generators(publisher) -> None:
     assert policies.next(1) is not None
 
 
-def test_two_newest_policies_are_kept(publisher, tmp_path) -> None:
+def test_two_policies_published_last_are_kept(publisher, tmp_path) -> None:
     policies = publisher()
     for step in (8, 9, 10):
         policies.next(step)
+        assert policies.current.is_dir()
     assert written(tmp_path) == ["step-10", "step-9"]
 
 

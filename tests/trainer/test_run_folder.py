@@ -60,11 +60,20 @@ def test_torn_last_line_is_ignored(folder) -> None:
 def test_rewound_run_has_each_step_once(folder) -> None:
     log_steps(folder, 3)
     tear(folder.metrics)
-    folder.rewind(2)
+    folder.rewind(2, complete=False)
     folder.append_metrics(3, {"reward": 9.0})
     assert steps(folder) == [1, 2, 3]
     assert folder.read_metrics()[-1]["metrics"] == {"reward": 9.0}
     assert [line["step"] for line in RunLogReader(folder.traces).read()] == [1, 2]
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_rewound_run_has_no_policy_and_no_evaluation_of_later_steps(folder, complete) -> None:
+    (folder.policies / "step-7").mkdir(parents=True)
+    folder.write_evaluation({"before": {}, "after": {}})
+    folder.rewind(4, complete)
+    assert not folder.policies.exists()
+    assert set(folder.read_evaluation()) == ({"before", "after"} if complete else {"before"})
 
 
 def test_reader_returns_each_line_once_and_a_torn_one_when_it_is_complete(folder) -> None:
@@ -84,7 +93,7 @@ def test_reader_continues_after_a_rewind(folder) -> None:
     log_steps(folder, 3)
     reader = RunLogReader(folder.metrics)
     reader.read()
-    folder.rewind(1)
+    folder.rewind(1, complete=False)
     assert reader.read() == []
     folder.append_metrics(2, {})
     assert [line["step"] for line in reader.read()] == [2]

@@ -1,5 +1,10 @@
-"""The checkpoints of a run on disk: staged, then moved to their place, so that each is complete or absent."""
+"""The checkpoints of a run on disk: staged, then moved to their place, so that each is complete or absent.
 
+That holds at every moment at which the process is killed: a rename is atomic, and a checkpoint in its place is never
+replaced or emptied there.
+"""
+
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +65,26 @@ class CheckpointStore:
         shutil.copytree(policy, self._staged(step) / _SAMPLER / policy.name)
 
     def commit(self, step: int) -> None:
-        """Move the staged checkpoint of `step` to its place and delete the oldest ones."""
+        """Move the staged checkpoint of `step` to its place and delete the oldest ones.
+
+        A checkpoint that is there already stays: the same step of a run has the same state.
+        """
         staged = self._staged(step)
         place = self._folder / staged.name
-        shutil.rmtree(place, ignore_errors=True)
-        staged.rename(place)
+        if not place.exists():
+            _flush(staged)
+            staged.rename(place)
         for old in self.all()[: -self._keep]:
-            shutil.rmtree(old.path, ignore_errors=True)
+            old.path.rename(self.staging / f"old-{old.path.name}")
+        self.discard_staged()
 
     def _staged(self, step: int) -> Path:
         return self.staging / _NAME.format(step)
+
+
+def _flush(folder: Path) -> None:
+    """Write the files below `folder` to the disk, so that a checkpoint outlives a power failure as well."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -88,7 +88,7 @@ class GrpoTrainer(HookedGrpoTrainer):
             pipeline.replicas.offset = broadcast_object_list([pipeline.replicas.offset])[0]
         writer = PolicyWriter(self.save_policy, self.accelerator.wait_for_everyone, self.accelerator.is_main_process)
         self._policies = PolicyPublisher(
-            folder.path / "policies", config.publish_every, writer, lambda: pipeline.generators_are_fresh
+            folder.policies, config.publish_every, writer, lambda: pipeline.generators_are_fresh
         )
         self._checkpoints = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
         self.scores = ScoreCache(_scores_are_reusable(config), zero_advantage_is_zero_loss=self.beta == 0)
@@ -168,7 +168,8 @@ class GrpoTrainer(HookedGrpoTrainer):
             raise
         if is_main_process:
             self._checkpoints.commit(step)
-            self._pipeline.discard_before(self._batch_index(step))
+        self.accelerator.wait_for_everyone()
+        self._pipeline.discard_before(self._batch_index(step))
 
     def _rollout(self, expected: int) -> dict[str, list[Any]]:
         """Return the next batch, of `expected` trajectories, in the form of TRL's `rollout_func`."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from deepmath_trainer.checkpoint_store import step_of
 from deepmath_trainer.write_failure import explain_write_failure
 
-_KEPT = 2  # a replica that was unreachable may still need the older one
-
 
 @dataclass(frozen=True)
 class PolicyWriter:
@@ -34,6 +32,7 @@ class PolicyPublisher:
         self._folder, self._every, self._writer = folder, every, writer
         self._generators_are_fresh = generators_are_fresh
         self._published: int | None = None  # optimizer step of the policy published last
+        self._previous: Path | None = None  # a replica that was unreachable may still need it
 
     @property
     def current(self) -> Path:
@@ -43,7 +42,9 @@ class PolicyPublisher:
     def restore(self, sampler: Path) -> Path | None:
         """Make `sampler`, from a checkpoint, the policy published last; return what the generators need, as `next`."""
         self._published = step_of(sampler)
-        shutil.copytree(sampler, self.current, dirs_exist_ok=True)
+        if self._writer.is_main_process:
+            shutil.copytree(sampler, self.current)
+        self._writer.synchronize()
         return self._unless_served()
 
     def next(self, step: int) -> Path | None:
@@ -60,8 +61,10 @@ class PolicyPublisher:
         with explain_write_failure(f"the policy of step {step}"):
             self._writer.write(self._path(step))
         self._writer.synchronize()  # the main process writes it, all publish it
+        older, self._previous = self._previous, None if self._published is None else self.current
         self._published = step
-        self._delete_old()
+        if older and self._writer.is_main_process:
+            shutil.rmtree(older, ignore_errors=True)
         return self._unless_served()
 
     def _path(self, step: int | None) -> Path:
@@ -70,8 +73,3 @@ class PolicyPublisher:
     def _unless_served(self) -> Path | None:
         # An adapter that has not been trained changes nothing.
         return None if self._published == 0 and self._generators_are_fresh() else self.current
-
-    def _delete_old(self) -> None:
-        if self._writer.is_main_process:
-            for path in sorted(self._folder.glob("step-*"), key=step_of)[:-_KEPT]:
-                shutil.rmtree(path, ignore_errors=True)

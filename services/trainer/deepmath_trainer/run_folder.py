@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.traces = path / "traces.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.policies = path / "policies"
         self.adapter = path / "adapter"
         self.plots = path / "plots"
         self.tensorboard = path / "tensorboard"
@@ -67,11 +69,20 @@ class RunFolder:
         """Return the figures of `write_evaluation`; empty before the first evaluation."""
         return _read_object(self._evaluation)
 
-    def rewind(self, step: int) -> None:
-        """Remove what the logs say about steps after `step`, from which the run resumes."""
+    def rewind(self, step: int, complete: bool) -> None:
+        """Remove all that a killed worker wrote after its last checkpoint, of `step`, from which the run resumes.
+
+        `complete` is whether that was the last step: otherwise an evaluation after training is out of date. Journalled
+        trajectories stay, to be trained on again.
+        """
         for path in (self.metrics, self.traces):
             if path.exists():
                 truncate_after(path, step)
+        shutil.rmtree(self.policies, ignore_errors=True)
+        evaluation = self.read_evaluation()
+        if not complete and "after" in evaluation:
+            del evaluation["after"]
+            self.write_evaluation(evaluation)
 
     def hold(self) -> IO[bytes]:
         """Return a lock on the run, held while any process, child processes included, has the file open.

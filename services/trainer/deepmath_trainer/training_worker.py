@@ -47,11 +47,13 @@ class TrainingWorker:
         from deepmath_trainer.grpo_trainer import GrpoTrainer
 
         signal.signal(signal.SIGTERM, self._stop)
-        checkpoint = CheckpointStore(self.folder.checkpoints).latest()
+        checkpoints, steps = CheckpointStore(self.folder.checkpoints), self.config.optimizer.steps
+        checkpoint = checkpoints.latest()
         step = checkpoint.step if checkpoint else 0
         if self.rank == 0:
-            self.folder.rewind(step)
-            self.folder.write_state(step=step, pid=os.getpid(), steps=self.config.optimizer.steps)
+            checkpoints.discard_staged()
+            self.folder.rewind(step, complete=step >= steps)
+            self.folder.write_state(step=step, pid=os.getpid(), steps=steps)
         pipeline = self.make_pipeline()
         trainer = None
         try:
