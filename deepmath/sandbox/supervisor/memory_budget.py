@@ -108,6 +108,17 @@ class MemoryBudget:
         return sum(sandbox.held_bytes for sandbox in self._sandboxes)
 
     @property
+    def reserved_bytes(self) -> int:
+        """Memory set aside for running snippets, at most three quarters of what is available unless promised."""
+        return max(self._promised(), min(self.slots * self._share(), int(self._available() * _MOST_SET_ASIDE)))
+
+    @property
+    def idle_share(self) -> float:
+        """Share of the memory for idle sandboxes that these commit, 0 to 1. Beyond it they are evicted."""
+        committed = self._idle_bytes()
+        return min(1.0, committed / max(committed, self._room_for_idle(), 1))
+
+    @property
     def usable_bytes(self) -> int:
         """Memory for sandboxes if nothing else used any."""
         limit = self.gauge.limit_bytes * _USABLE if self.gauge else self.total_bytes
@@ -191,17 +202,22 @@ class MemoryBudget:
         return (sandbox not in self._running, *_eviction_order(sandbox))
 
     def _evict_idle(self) -> None:
-        available = self._available()
-        set_aside = max(self._promised(), min(self.slots * self._share(), int(available * _MOST_SET_ASIDE)))
-        idle = self._idle()
-        excess = sum(sandbox.committed_bytes for sandbox in idle) - max(0, available - set_aside)
+        room = self._room_for_idle()
+        excess = self._idle_bytes() - room
         if excess <= 0:
             return
-        for sandbox in sorted(idle, key=_eviction_order, reverse=True):
+        for sandbox in sorted(self._idle(), key=_eviction_order, reverse=True):
             if excess <= 0:
                 return
             excess -= sandbox.committed_bytes
-            self._evict(sandbox, f"idle sandboxes may hold {max(0, available - set_aside) >> 20} MiB together")
+            self._evict(sandbox, f"idle sandboxes may hold {room >> 20} MiB together")
+
+    def _room_for_idle(self) -> int:
+        """Return the bytes that idle sandboxes may commit together."""
+        return max(0, self._available() - self.reserved_bytes)
+
+    def _idle_bytes(self) -> int:
+        return sum(sandbox.committed_bytes for sandbox in self._idle())
 
     def _evict(self, sandbox: MemoryHolder, reason: str) -> None:
         held = sandbox.committed_bytes >> 20

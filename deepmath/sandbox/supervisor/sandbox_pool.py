@@ -62,6 +62,7 @@ class SandboxPool:
         self._ready: deque[Sandbox] = deque()
         self._waiters: deque[asyncio.Future[Sandbox]] = deque()
         self._in_use: set[Sandbox] = set()
+        self._released_cpu = 0.0  # seconds
         self._opening: set[asyncio.Task[None]] = set()
         self._refill_needed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,6 +156,11 @@ class SandboxPool:
         return self._backend.replacements
 
     @property
+    def cpu_seconds(self) -> float:
+        """Processor time of all sandboxes that sessions have had, in seconds."""
+        return self._released_cpu + sum(sandbox.cpu_seconds() for sandbox in self._in_use)
+
+    @property
     def memory(self) -> MemoryBudget:
         """Budget of the sandboxes' memory."""
         return self._backend.memory
@@ -174,7 +180,9 @@ class SandboxPool:
 
     def release(self, sandbox: Sandbox) -> None:
         """Kill a sandbox. It is never reused."""
-        self._in_use.discard(sandbox)
+        if sandbox in self._in_use:
+            self._in_use.remove(sandbox)
+            self._released_cpu += sandbox.cpu_seconds()
         sandbox.close()
 
     async def _wait_for_sandbox(self) -> Sandbox:

@@ -92,6 +92,7 @@ class Sandbox:
         self._pidfd = -1
         self._meter: ProcessMeter | None = None
         self._cpu = self._cpu_at_start = self._wall = self._queued = 0.0  # seconds
+        self._most_cpu = 0.0  # seconds, the most that was ever measured
         self._calls = 0
         # Bytes. `base` is the address space and `resident` the peak memory before the first snippet.
         self._peak = self._base = self._resident = 0
@@ -301,6 +302,14 @@ class Sandbox:
                 self._kill(pb.OUTCOME_CRASHED)
         except OSError:  # the process is dead
             pass
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has used so far, in seconds; never less than before."""
+        if self.alive:
+            with contextlib.suppress(OSError):  # it has just died
+                self._most_cpu = max(self._most_cpu, self.meter.cpu_seconds())
+        self._most_cpu = max(self._most_cpu, self._cpu)
+        return self._most_cpu
 
     @property
     def is_paused(self) -> bool:

@@ -48,6 +48,11 @@ class SessionAdmission:
         """Open sessions."""
         return self._sessions.total()
 
+    @property
+    def maximum_sessions(self) -> int:
+        """Maximum number of open sessions."""
+        return self._config.max_sessions
+
     def drain(self) -> None:
         """Admit no more sessions and end idle ones; running and queued snippets finish."""
         self._draining = True

@@ -48,17 +48,36 @@ class ExecutorMetrics(PrometheusMetrics):
         """Read the state of these objects at each scrape, in the running event loop."""
 
         def read() -> Iterable[Metric]:
-            refusals = "Streams and sessions refused, by reason."
-            yield self.count("refusals", refusals, admission.refusals, "reason")
-            yield self.gauge("waiting_sandboxes", "Locked-down sandboxes waiting for a session.", pool.waiting)
-            yield self.gauge("live_sessions", "Open sessions.", admission.sessions)
-            yield self.gauge("running_snippets", "Running snippets.", admission.slots.running)
-            yield self.gauge("queued_snippets", "Snippets waiting for a slot.", admission.slots.queued)
-            yield self.count("evictions", "Sandboxes evicted for their memory.", pool.memory.evictions)
-            yield self.count("zygote_restarts", "Zygotes replaced.", pool.replacements)
+            yield from self._load(admission, pool)
+            yield from self._sandboxes(pool)
             yield self.count("audit_lines_lost", "Audit lines that could not be written.", audit.lost)
 
         self.on_scrape(read)
+
+    def _load(self, admission: SessionAdmission, pool: SandboxPool) -> Iterable[Metric]:
+        slots = admission.slots
+        yield self.gauge("live_sessions", "Open sessions.", admission.sessions)
+        yield self.gauge("maximum_sessions", "Maximum number of open sessions.", admission.maximum_sessions)
+        occupancy = "Share of the sessions in use, or of the memory for idle sandboxes if that is higher."
+        sessions = admission.sessions / admission.maximum_sessions
+        yield self.gauge("occupancy_ratio", occupancy, max(sessions, pool.memory.idle_share))
+        yield self.gauge("running_snippets", "Running snippets.", slots.running)
+        yield self.gauge("queued_snippets", "Snippets waiting for a slot.", slots.queued)
+        yield self.gauge("maximum_running_snippets", "Slots for running snippets.", slots.total)
+        demand = "Running and queued snippets per slot; more than 1 if snippets wait."
+        yield self.gauge("slot_demand_ratio", demand, (slots.running + slots.queued) / slots.total)
+        yield self.count("refusals", "Streams and sessions refused, by reason.", admission.refusals, "reason")
+
+    def _sandboxes(self, pool: SandboxPool) -> Iterable[Metric]:
+        memory = pool.memory
+        yield self.gauge("waiting_sandboxes", "Locked-down sandboxes waiting for a session.", pool.waiting)
+        yield self.count("sandbox_cpu_seconds", "Processor time of the sandboxes.", pool.cpu_seconds)
+        yield self.gauge("sandbox_memory_bytes", "Memory that sandboxes hold.", memory.held_bytes())
+        yield self.gauge("sandbox_memory_limit_bytes", "Memory that sandboxes may hold.", memory.usable_bytes)
+        reserved = "Memory set aside for running snippets; idle sandboxes share the rest."
+        yield self.gauge("sandbox_memory_reserved_bytes", reserved, memory.reserved_bytes)
+        yield self.count("evictions", "Sandboxes evicted for their memory.", memory.evictions)
+        yield self.count("zygote_restarts", "Zygotes replaced.", pool.replacements)
 
 
 def _label(outcome: str) -> str:

@@ -23,6 +23,11 @@ class SnippetSlots:
         return self._queue.running
 
     @property
+    def total(self) -> int:
+        """Snippets that may run at once."""
+        return self._queue.slots
+
+    @property
     def queued(self) -> int:
         """Snippets waiting for a slot."""
         return self._queue.queued
