@@ -29,6 +29,10 @@ class Unavailable(DeepMathError):
     """A service is unreachable, is draining, or has lost a dependency."""
 
 
+class TlsMismatch(Unavailable):
+    """The TLS settings or certificates of a client and a service do not fit. Waiting does not help."""
+
+
 class Unauthenticated(DeepMathError):
     """The caller presented no credentials, or unknown ones."""
 

@@ -15,7 +15,7 @@ from deepmath.clients.channel import open_channel
 from deepmath.clients.connection_diagnosis import ConnectionDiagnosis
 from deepmath.clients.context_propagation import PropagatingChannel
 from deepmath.clients.credentials import Credentials
-from deepmath.errors import DeepMathError, Overloaded, Unavailable
+from deepmath.errors import DeepMathError, Overloaded, TlsMismatch, Unavailable
 from deepmath.rpc.status_mapping import error_from_rpc
 
 _MAX_STREAM_ATTEMPTS = 5  # of a call that is cancelled before its first response
@@ -27,7 +27,8 @@ class BaseClient:
     """A channel to one or more replicas of a service. An asynchronous context manager that tasks may share.
 
     `tls` is a folder with tls.crt, tls.key and ca.crt, and `token_file` a file with a token; the defaults are
-    DEEPMATH_TLS and DEEPMATH_TOKEN_FILE. Changed files are reloaded. A unix socket is used without TLS.
+    DEEPMATH_TLS and DEEPMATH_TOKEN_FILE. Changed files are reloaded. A unix socket is used without TLS. `authority`
+    replaces `target` as the name for which the server's certificate must be valid.
 
     Raises:
         InvalidRequest: `target` is not a valid address, or a file is unusable.
@@ -35,12 +36,14 @@ class BaseClient:
 
     service = "service"
 
-    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
+    def __init__(
+        self, target: str, *, tls: Path | None = None, token_file: Path | None = None, authority: str = ""
+    ) -> None:
         self.target = target
         credentials = Credentials.load(target, tls, token_file)
         # Not a subclass of grpc.aio.Channel, but with all that stubs and callers use.
-        self.channel = cast(grpc.aio.Channel, PropagatingChannel(open_channel(target, credentials)))
-        self._diagnosis = ConnectionDiagnosis(target, credentials.tls_folder)
+        self.channel = cast(grpc.aio.Channel, PropagatingChannel(open_channel(target, credentials, authority)))
+        self._diagnosis = ConnectionDiagnosis(target, credentials.tls_folder, authority)
 
     async def close(self) -> None:
         """Close the channel and end its calls."""
@@ -108,5 +111,5 @@ class BaseClient:
         """Return the `DeepMathError` for a failed call, with a diagnosis if no connection was established."""
         name = f"the {self.service} at {self.target}"
         if reason := await self._diagnosis.reason_for(error):
-            return Unavailable(f"{name} cannot be reached: {reason}")
+            return TlsMismatch(f"{name} cannot be reached: {reason}")
         return error_from_rpc(error, name)

@@ -23,17 +23,19 @@ _OPTIONS = [
 ]
 
 
-def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
+def open_channel(target: str, credentials: Credentials, authority: str = "") -> grpc.aio.Channel:
     """Return a channel to HOST:PORT, unix:PATH, a gRPC name such as dns:///NAME:PORT, or IP:PORT,IP:PORT,...
 
-    It connects with the first call. With TLS, the certificates of all addresses of a list must be valid for the first.
+    It connects with the first call. With TLS, the certificates of all addresses must be valid for `authority`; the
+    default is the target, or the first address of a list.
 
     Raises:
         InvalidRequest: `target` is none of these.
     """
     resolvable = _resolvable(target)
     first, more, _ = target.removeprefix("ipv4:").removeprefix("ipv6:").partition(",")
-    options = [*_OPTIONS, ("grpc.default_authority", first)] if more else _OPTIONS
+    authority = authority or (first if more else "")
+    options = [*_OPTIONS, ("grpc.default_authority", authority)] if authority else _OPTIONS
 
     def open_with(files: TlsFiles | None) -> grpc.aio.Channel:
         if files is None:

@@ -13,10 +13,13 @@ _CACHE_SECONDS = 5.0
 
 
 class ConnectionDiagnosis:
-    """Diagnoses failed connections to `target`, once every few seconds however many calls fail."""
+    """Diagnoses failed connections to `target`, once every few seconds however many calls fail.
 
-    def __init__(self, target: str, folder: Path | None) -> None:
-        self._target, self._folder = target, folder
+    The server's certificate has to be valid for `authority`, by default the target.
+    """
+
+    def __init__(self, target: str, folder: Path | None, authority: str = "") -> None:
+        self._target, self._folder, self._authority = target, folder, authority
         self._lock = asyncio.Lock()
         self._reason, self._expires = "", 0.0
 
@@ -26,6 +29,6 @@ class ConnectionDiagnosis:
             return ""
         async with self._lock:
             if time.monotonic() > self._expires:
-                self._reason = await asyncio.to_thread(diagnose_tls, self._target, self._folder)
+                self._reason = await asyncio.to_thread(diagnose_tls, self._target, self._folder, self._authority)
                 self._expires = time.monotonic() + _CACHE_SECONDS
             return self._reason

@@ -25,8 +25,10 @@ class GeneratorClient(BaseClient):
 
     service = "generator"
 
-    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
-        super().__init__(target, tls=tls, token_file=token_file)
+    def __init__(
+        self, target: str, *, tls: Path | None = None, token_file: Path | None = None, authority: str = ""
+    ) -> None:
+        super().__init__(target, tls=tls, token_file=token_file, authority=authority)
         self.stub = rpc.GeneratorServiceStub(self.channel)
 
     def solve(

@@ -15,8 +15,10 @@ _TARGET = re.compile(r"^(?:dns:(?://[^/]*/)?|ipv[46]:)?(?P<host>\[[^]]*\]|[^:,/]
 _MAX_FLIGHTS = 3  # of handshake messages in each direction
 
 
-def diagnose_tls(target: str, folder: Path | None) -> str:
+def diagnose_tls(target: str, folder: Path | None, authority: str = "") -> str:
     """Connect to the first address of `target` as a client with the TLS files of `folder` does.
+
+    `authority` replaces the address as the name for which the server's certificate has to be valid.
 
     Return the reason for the failure and the remedy, or an empty string if the connection succeeds or fails for a
     reason other than TLS. Takes a few seconds at most.
@@ -26,17 +28,20 @@ def diagnose_tls(target: str, folder: Path | None) -> str:
         return ""
     host, port = match["host"].strip("[]"), int(match["port"])
     try:
-        return _diagnose_certificates(host, port, folder) if folder else _diagnose_plaintext(host, port)
+        if not folder:
+            return _diagnose_plaintext(host, port)
+        name = _TARGET.match(authority)
+        return _diagnose_certificates(host, port, folder, name["host"].strip("[]") if name else host)
     except OSError:  # nothing listens there, or nothing answers: gRPC's own error says so
         return ""
 
 
-def _diagnose_certificates(host: str, port: int, folder: Path) -> str:
+def _diagnose_certificates(host: str, port: int, folder: Path, name: str) -> str:
     context = _client_context(folder)
     context.load_verify_locations(folder / CA_CERTIFICATE)
     context.check_hostname, context.verify_mode = True, ssl.CERT_REQUIRED
     try:
-        accepted = _handshake(context, host, port)
+        accepted = _handshake(context, host, port, name)
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
         return f"the server's certificate was rejected ({reason}); renew it, or check {CA_CERTIFICATE} in {folder}"
@@ -52,7 +57,7 @@ def _diagnose_certificates(host: str, port: int, folder: Path) -> str:
 
 def _diagnose_plaintext(host: str, port: int) -> str:
     try:
-        _handshake(_client_context(None), host, port)
+        _handshake(_client_context(None), host, port, host)
     except ssl.SSLError as error:
         if _ALERT not in (error.reason or ""):
             return ""
@@ -69,7 +74,7 @@ def _client_context(folder: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _handshake(context: ssl.SSLContext, host: str, port: int) -> bool:
+def _handshake(context: ssl.SSLContext, host: str, port: int, name: str) -> bool:
     """Connect, and return whether the server keeps the connection.
 
     In TLS 1.3 the server verifies the client's certificate after the handshake; gRPC's server then closes the
@@ -77,7 +82,7 @@ def _handshake(context: ssl.SSLContext, host: str, port: int) -> bool:
     """
     with (
         socket.create_connection((host, port), _TIMEOUT_SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secured,
+        context.wrap_socket(plain, server_hostname=name) as secured,
     ):
         return bool(secured.recv(1))
 
