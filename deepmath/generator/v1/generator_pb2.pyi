@@ -89,6 +89,34 @@ scores and training.
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
+class Policy(_message.Message):
+    """A policy: the weights from which tokens are sampled. Versions of different runs are independent of each other, so runs
+    may follow one another on a generator, or share it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """The training run that made it: at most 128 bytes. Empty for an update that names no run."""
+    version: _builtins.int
+    """Its version in the run. 0 is the model as loaded, for every run."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
 class Sampling(_message.Message):
     """Sampling parameters. Absent fields take the server's defaults."""
 
@@ -508,6 +536,7 @@ class RolloutRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     mode: Global___Mode.ValueType
     """With or without Python."""
     @_builtins.property
@@ -522,6 +551,12 @@ class RolloutRequest(_message.Message):
     def budget(self) -> Global___Budget:
         """Budget of each trajectory."""
 
+    @_builtins.property
+    def policy(self) -> Global___Policy:
+        """The policy that samples all segments. FAILED_PRECONDITION if it is not loaded: the generator was restarted, or other
+        runs needed its place; send it again. Default: each segment is sampled by the policy that was loaded last.
+        """
+
     def __init__(
         self,
         *,
@@ -529,10 +564,11 @@ class RolloutRequest(_message.Message):
         mode: Global___Mode.ValueType = ...,
         sampling: Global___Sampling | None = ...,
         budget: Global___Budget | None = ...,
+        policy: Global___Policy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "policy", b"policy", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "mode", b"mode", "prompts", b"prompts", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "mode", b"mode", "policy", b"policy", "prompts", b"prompts", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1020,10 +1056,15 @@ class AdapterHeader(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    """The new policy version, larger than every earlier one."""
+    """The new policy version, larger than every earlier one of its run."""
     model: _builtins.str
     """The adapter's base model, as in GetInfoResponse."""
+    run: _builtins.str
+    """The training run that made it: at most 128 bytes. An adapter with a run is for the model as loaded:
+    FAILED_PRECONDITION if a checkpoint has replaced that.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdapterFile]:
         """The two files in peft's format."""
@@ -1034,10 +1075,11 @@ class AdapterHeader(_message.Message):
         policy_version: _builtins.int = ...,
         model: _builtins.str = ...,
         files: _abc.Iterable[Global___AdapterFile] | None = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "model", b"model", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "model", b"model", "policy_version", b"policy_version", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1129,21 +1171,25 @@ class LoadCheckpointRequest(_message.Message):
 
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     DIRECTORY_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.int
-    """The new policy version, larger than every earlier one."""
+    """The new policy version, larger than every earlier one of its run; 0 without a directory restores the model as loaded."""
     directory: _builtins.str
     """Directory with the weights as safetensors, with the names and shapes of the served model. It has to lie below the
     generator's `--checkpoint-root`.
     """
+    run: _builtins.str
+    """The training run that made them: at most 128 bytes."""
     def __init__(
         self,
         *,
         policy_version: _builtins.int = ...,
         directory: _builtins.str = ...,
+        run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "policy_version", b"policy_version", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1209,6 +1255,8 @@ class GetInfoResponse(_message.Message):
     TAKES_CHECKPOINTS_FIELD_NUMBER: _builtins.int
     WAITING_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     EXECUTOR_FAILURE_FIELD_NUMBER: _builtins.int
+    LOADED_POLICIES_FIELD_NUMBER: _builtins.int
+    POLICY_RUN_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -1216,7 +1264,7 @@ class GetInfoResponse(_message.Message):
     context_length: _builtins.int
     """Maximum number of tokens of prompt and trajectory together."""
     policy_version: _builtins.int
-    """The policy version that new segments are sampled from; 0 is the model as loaded."""
+    """The policy version that samples new segments of calls that name no policy; 0 is the model as loaded."""
     prompt_template: _builtins.str
     """Name of the prompt template in use."""
     live_trajectories: _builtins.int
@@ -1233,9 +1281,11 @@ class GetInfoResponse(_message.Message):
     """Admitted trajectories waiting for others to end."""
     executor_failure: _builtins.str
     """Why no executor can be reached; empty if one can, or if the generator has no address of executors."""
+    policy_run: _builtins.str
+    """The run of `policy_version`."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The loaded policy versions."""
+        """The loaded policy versions, of all runs."""
 
     @_builtins.property
     def default_sampling(self) -> Global___Sampling:
@@ -1244,6 +1294,10 @@ class GetInfoResponse(_message.Message):
     @_builtins.property
     def default_budget(self) -> Global___Budget:
         """Default budget."""
+
+    @_builtins.property
+    def loaded_policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Policy]:
+        """The loaded policies. Version 0 is among them unless a checkpoint has replaced the model's weights."""
 
     def __init__(
         self,
@@ -1263,10 +1317,12 @@ class GetInfoResponse(_message.Message):
         takes_checkpoints: _builtins.bool = ...,
         waiting_trajectories: _builtins.int = ...,
         executor_failure: _builtins.str = ...,
+        loaded_policies: _abc.Iterable[Global___Policy] | None = ...,
+        policy_run: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

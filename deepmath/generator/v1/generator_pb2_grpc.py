@@ -30,8 +30,8 @@ class GeneratorServiceStub(object):
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
-    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
-    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
     is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -78,8 +78,8 @@ class GeneratorServiceServicer(object):
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
-    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
-    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
     is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -106,9 +106,10 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateAdapter(self, request_iterator, context):
-        """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
-        it started with; a version that no segment uses any more is unloaded. After any failure the previous version remains
-        in service. The call is idempotent: the same version with the same files may be sent again.
+        """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version of its run, from now on also to
+        calls that name no policy. A segment keeps the version that it started with. A version is unloaded when no segment
+        uses it any more and its run has a newer one, or when another run needs its place. After any failure the previous
+        version remains in service. The call is idempotent: the same version with the same files may be sent again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,7 +118,8 @@ class GeneratorServiceServicer(object):
     def LoadCheckpoint(self, request, context):
         """Reloads all weights from a directory that the generator can read, and serves them as a new policy version. It waits
         for the segments in flight and holds new ones meanwhile, so that no segment mixes two policies. All adapters are
-        unloaded: they belong to the previous weights.
+        unloaded: they belong to the previous weights. FAILED_PRECONDITION if the run's own weights were replaced by those of
+        another run: without LoRA a generator serves one run at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,8 +178,8 @@ class GeneratorService(object):
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
-    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
-    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
     is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 

@@ -17,8 +17,8 @@ class GeneratorServiceStub:
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
-    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
-    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
     is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -32,14 +32,16 @@ class GeneratorServiceStub:
     is text like any other and is not executed. It counts as one trajectory in load and limits.
     """
     UpdateAdapter: _aio.StreamUnaryMultiCallable[_generator_pb2.UpdateAdapterRequest, _generator_pb2.UpdateAdapterResponse]
-    """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
-    it started with; a version that no segment uses any more is unloaded. After any failure the previous version remains
-    in service. The call is idempotent: the same version with the same files may be sent again.
+    """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version of its run, from now on also to
+    calls that name no policy. A segment keeps the version that it started with. A version is unloaded when no segment
+    uses it any more and its run has a newer one, or when another run needs its place. After any failure the previous
+    version remains in service. The call is idempotent: the same version with the same files may be sent again.
     """
     LoadCheckpoint: _aio.UnaryUnaryMultiCallable[_generator_pb2.LoadCheckpointRequest, _generator_pb2.LoadCheckpointResponse]
     """Reloads all weights from a directory that the generator can read, and serves them as a new policy version. It waits
     for the segments in flight and holds new ones meanwhile, so that no segment mixes two policies. All adapters are
-    unloaded: they belong to the previous weights.
+    unloaded: they belong to the previous weights. FAILED_PRECONDITION if the run's own weights were replaced by those of
+    another run: without LoRA a generator serves one run at a time.
     """
     GetInfo: _aio.UnaryUnaryMultiCallable[_generator_pb2.GetInfoRequest, _generator_pb2.GetInfoResponse]
     """Returns the model, its limits and the current load."""
@@ -49,8 +51,8 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
-    progress), FAILED_PRECONDITION (a policy version that is not new, or a policy update that this generator is not
-    configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
+    progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
     is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
     """
 
@@ -86,9 +88,10 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_generator_pb2.UpdateAdapterRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_generator_pb2.UpdateAdapterRequest], _abc.Awaitable[_generator_pb2.UpdateAdapterResponse]],
     ) -> _abc.Awaitable[_generator_pb2.UpdateAdapterResponse]:
-        """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version. A segment keeps the version that
-        it started with; a version that no segment uses any more is unloaded. After any failure the previous version remains
-        in service. The call is idempotent: the same version with the same files may be sent again.
+        """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version of its run, from now on also to
+        calls that name no policy. A segment keeps the version that it started with. A version is unloaded when no segment
+        uses it any more and its run has a newer one, or when another run needs its place. After any failure the previous
+        version remains in service. The call is idempotent: the same version with the same files may be sent again.
         """
 
     @_abc_1.abstractmethod
@@ -99,7 +102,8 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_generator_pb2.LoadCheckpointResponse]:
         """Reloads all weights from a directory that the generator can read, and serves them as a new policy version. It waits
         for the segments in flight and holds new ones meanwhile, so that no segment mixes two policies. All adapters are
-        unloaded: they belong to the previous weights.
+        unloaded: they belong to the previous weights. FAILED_PRECONDITION if the run's own weights were replaced by those of
+        another run: without LoRA a generator serves one run at a time.
         """
 
     @_abc_1.abstractmethod
