@@ -41,6 +41,30 @@ def test_rows_get_the_products_of_their_own_adapters(ids: tuple[int, ...], times
         torch.testing.assert_close(y[row], expected)
 
 
+@pytest.mark.parametrize("others", [(), (71,), (72, 72), (0, 72) * 40, (71,) * 33, (71,) * 255])
+def test_row_is_rounded_alike_whatever_else_is_in_its_batch(others: tuple[int, ...]) -> None:
+    import torch
+    from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
+    from vllm.lora.layers import LoRAMapping
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    rank, inputs, width, own = 32, 192, 512, (71,) * 5
+    torch.manual_seed(0)
+    a, b = torch.randn(len(SLOTS), 1, rank, inputs), torch.randn(len(SLOTS), 1, width, rank)
+    rows, rest = torch.randn(len(own), inputs), torch.randn(len(others), inputs)
+
+    def products(ids: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
+        wrapper = PunicaWrapperCPU(len(ids), len(ids), "cpu")
+        group_lora_products(model_runner(wrapper))
+        wrapper.update_metadata(LoRAMapping(ids, ids, is_prefill=True), SLOTS, len(SLOTS), 0)
+        y = torch.zeros(len(ids), width)
+        wrapper.add_lora_linear(y, x, (a,), (b,), 1.0, (width,))
+        return y
+
+    alone = torch.cat([products(own[:1], row[None]) for row in rows])
+    assert torch.equal(products(own + others, torch.cat([rows, rest]))[: len(own)], alone)
+
+
 def test_products_with_another_signature_name_the_patch() -> None:
     from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
 

@@ -1,7 +1,9 @@
 """LoRA on a CPU with two matrix products per adapter in the batch.
 
 Reason: vLLM's CPU products copy an adapter's matrices once per token of the batch. A batch uses few adapters, most
-often one, so the rows are grouped by adapter, and each group needs two ordinary products.
+often one, so the rows are grouped by adapter, and each group needs two ordinary products. Their rows are padded to a
+multiple of 16: MKL picks a kernel by the number of rows, and kernels round differently, so that a token's
+log-probability would depend on which other requests are in its batch. vLLM's own products of the base model do not.
 
 Source: vllm/lora/ops/torch_ops/lora_ops.py, `bgmv_shrink` and `bgmv_expand`, the fallback of vllm-project/vllm#11100,
 called by `PunicaWrapperCPU` (vllm/lora/punica_wrapper/punica_cpu.py). Wrappers are found through
@@ -11,8 +13,11 @@ called by `PunicaWrapperCPU` (vllm/lora/punica_wrapper/punica_cpu.py). Wrappers 
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from deepmath_generator.vllm_patches.vllm_patch_error import applying, require_parameters
+
+_ROWS = 16  # a multiple of the rows that MKL's kernels take at a time
 
 
 def group_lora_products(model_runner: Any) -> None:
@@ -73,8 +78,10 @@ class _GroupedProducts:
         """
         for slot, rows in self._groups:
             inputs, column = x[rows], 0
+            count = len(inputs)
+            inputs = pad(inputs, (0, 0, 0, -count % _ROWS))
             for a, b, width in zip(lora_a_stacked, lora_b_stacked, output_slices, strict=True):
-                product = (inputs @ a[slot, 0].T) @ b[slot, 0].T
+                product = ((inputs @ a[slot, 0].T) @ b[slot, 0].T)[:count]
                 y[rows, column : column + width] += product.mul_(scale) if scale != 1 else product
                 column += width
 
