@@ -2,53 +2,103 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from deepmath.clients import GeneratorClient
-from deepmath.errors import InvalidRequest, Overloaded, Unavailable
+from deepmath.errors import Forbidden, InvalidRequest, Overloaded, TlsMismatch, Unauthenticated, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath_trainer.replica_addresses import ReplicaAddress, is_name, resolve_replicas
+from deepmath_trainer.wait_progress import WaitProgress
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_PATIENCE_S = 600.0  # without any generator; a large model takes minutes to load
+_INFO_S = 3.0
+_RESOLVE_S = 5.0  # between resolutions of a name
+_DENIED = (TlsMismatch, Unauthenticated, Forbidden)
+
+Result = TypeVar("Result")
+
+
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 @dataclass
 class _Replica:
     client: GeneratorClient
     calls: int = 0
+    failing: bool = False
+    retired: bool = False
+    """Whether its address is no longer one of the run's; it is closed after its last call."""
     update_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @contextmanager
+    def call(self) -> Iterator[GeneratorClient]:
+        """Count a call."""
+        self.calls += 1
+        try:
+            yield self.client
+        finally:
+            self.calls -= 1
 
 
 class GeneratorReplicas:
     """One or more generators, each of which gets the policy of the run before it samples.
 
+    Every address behind a configured one is a replica. Names are resolved again while the run lasts: a new replica gets
+    the policy before it samples, and one that is gone finishes its calls.
+
     A policy is identified by the optimizer step that made it. Generators require a version larger than all previous
     ones, from this run or another, so the version is the step plus `offset`, which is chosen when the run starts: 0 if
     the generators are fresh, as version 0 is the base model.
+
+    `check` is called with the address and the GetInfoResponse of a replica, and raises InvalidRequest if it does not
+    fit and Unavailable if it is not ready. `on_wait` is called with the reason when the run starts to wait for a
+    generator, and with an empty string when it continues.
     """
 
-    def __init__(self, addresses: list[str], adapters: bool = True) -> None:
-        self._addresses = addresses
-        self._adapters = adapters
-        self._replicas: list[_Replica] = []
+    def __init__(
+        self,
+        addresses: list[str],
+        adapters: bool = True,
+        patience_s: float = 600.0,
+        check: Callable[[str, pb.GetInfoResponse], None] = _do_nothing,
+        on_wait: Callable[[str], None] = _do_nothing,
+    ) -> None:
+        self._adapters, self._patience_s, self._check, self._on_wait = adapters, patience_s, check, on_wait
+        self._replicas: dict[str, dict[ReplicaAddress, _Replica]] = {address: {} for address in addresses}
+        self._retired: list[_Replica] = []
+        self._following: asyncio.Task[None] | None = None
+        self._waiting = asyncio.Lock()  # one caller waits and reports; the others wait for it
         self._policy: Path | None = None
         self.offset = 0
         self.step = 0
 
     async def start(self, step: int) -> None:
-        """Choose the versions of a run that starts or resumes at optimizer step `step`. Call it once.
+        """Wait for the generators, and choose the versions of a run that starts or resumes at optimizer step `step`.
+
+        Call it once.
 
         Raises:
-            Unavailable: a generator cannot be reached.
+            InvalidRequest: a generator does not fit the run or rejects its credentials.
+            Unavailable: the generators were not ready within `patience_s`.
         """
-        self._replicas = [_Replica(GeneratorClient(address)) for address in self._addresses]
-        newest = [info.policy_version for info in await asyncio.gather(*(r.client.get_info() for r in self._replicas))]
+        infos = []
+        for configured in self._replicas:
+            try:
+                infos += await self._patiently(partial(self._contact, configured))
+            except _DENIED as error:
+                raise InvalidRequest(f"generators: {error}") from None
+        newest = [info.policy_version for info in infos]
         self.offset = max(newest) + 1 - step if any(newest) else 0
         self.step = step
+        self._following = asyncio.create_task(self._follow_names())
 
     @property
     def version(self) -> int:
@@ -61,7 +111,7 @@ class GeneratorReplicas:
         It is sent to all replicas concurrently. One that cannot be reached gets it before it samples again.
         """
         self._policy, self.step = policy, step
-        results = await asyncio.gather(*map(self._update, self._replicas), return_exceptions=True)
+        results = await asyncio.gather(*map(self._update, self._all()), return_exceptions=True)
         for result in results:
             if isinstance(result, Unavailable | Overloaded):
                 log.warning("a generator has not loaded policy %d yet: %s", self.version, result)
@@ -75,52 +125,123 @@ class GeneratorReplicas:
 
         Raises:
             InvalidRequest: the generator rejects the request.
-            Unavailable: no replica could be reached for ten minutes.
+            Unavailable: no replica was ready for `patience_s`.
         """
         # Top-p and top-k off: truncated probabilities would not be those of the loss.
         sampling = pb.Sampling(temperature=temperature, top_p=1.0, top_k=0)
         replica = await self._ready()
-        replica.calls += 1
         responses = []
-        try:
-            async for response in replica.client.rollout(prompts, mode=mode, sampling=sampling, budget=budget):
-                responses.append(response)
-        except (Unavailable, Overloaded) as error:
-            log.warning("a rollout was interrupted: %s", error)
-            await asyncio.sleep(_RETRY_S)
-        finally:
-            replica.calls -= 1
+        with replica.call() as client:
+            try:
+                async for response in client.rollout(prompts, mode=mode, sampling=sampling, budget=budget):
+                    responses.append(response)
+            except (Unavailable, Overloaded) as error:
+                log.warning("a rollout was interrupted: %s", error)
+                await asyncio.sleep(_RETRY_S)
         return responses
 
     async def close(self) -> None:
         """Close the channels."""
-        await asyncio.gather(*(replica.client.close() for replica in self._replicas))
+        if self._following:
+            self._following.cancel()
+        await asyncio.gather(*(replica.client.close() for replica in [*self._all(), *self._retired]))
+
+    def _all(self) -> list[_Replica]:
+        return [replica for replicas in self._replicas.values() for replica in replicas.values()]
+
+    async def _contact(self, configured: str) -> list[pb.GetInfoResponse]:
+        """Return the answers of the replicas behind a configured address that are ready."""
+        await self._resolve(configured)
+        replicas = self._replicas[configured].values()
+        results = await asyncio.gather(*map(self._get_info, replicas), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in failures:
+            if isinstance(failure, _DENIED) or not isinstance(failure, Unavailable | Overloaded):
+                raise failure
+        infos = [result for result in results if isinstance(result, pb.GetInfoResponse)]
+        if not infos:
+            raise failures[0]
+        return infos
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Return the result of `attempt`, repeated while generators are not ready."""
+        wait = WaitProgress(self._patience_s, self._on_wait)
+        while True:
+            try:
+                result = await attempt()
+            except TlsMismatch:
+                raise
+            except (Unavailable, Overloaded) as error:
+                wait.report(error)
+            else:
+                wait.end()
+                return result
+            await asyncio.sleep(_RETRY_S)
 
     async def _ready(self) -> _Replica:
         """Return the replica with the fewest calls, after making sure that it has the policy."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _PATIENCE_S
-        while True:
-            for replica in sorted(self._replicas, key=lambda replica: replica.calls):
-                try:
-                    await self._update(replica)
-                except (Unavailable, Overloaded) as error:
-                    reason = error
-                else:
-                    return replica
-            if loop.time() > end:
-                raise Unavailable(f"no generator was available for {_PATIENCE_S:.0f} s: {reason}")
-            await asyncio.sleep(_RETRY_S)
+        try:
+            return await self._first_ready()
+        except Unavailable:
+            async with self._waiting:
+                return await self._patiently(self._first_ready)
+
+    async def _first_ready(self) -> _Replica:
+        reason = "no address"
+        for replica in sorted(self._all(), key=lambda replica: (replica.failing, replica.calls)):
+            try:
+                await self._update(replica)
+            except (Unavailable, Overloaded) as error:
+                reason, replica.failing = str(error), True
+            else:
+                return replica
+        raise Unavailable(reason)
+
+    async def _get_info(self, replica: _Replica) -> pb.GetInfoResponse:
+        """Return the answer of a replica that is ready."""
+        with replica.call() as client:
+            info = await client.get_info(deadline_s=_INFO_S)
+        self._check(replica.client.target, info)
+        return info
 
     async def _update(self, replica: _Replica) -> None:
-        """Send the policy to `replica` if it has another one, because it was restarted or unreachable."""
+        """Send the policy to `replica` if it has another one, because it is new, was restarted or was unreachable."""
         async with replica.update_lock:
-            info = await replica.client.get_info(deadline_s=2 * _RETRY_S)
-            if info.policy_version == self.version or (self._policy is None and info.policy_version == 0):
-                return
-            if self._policy is None:
-                raise InvalidRequest(f"a generator serves policy version {info.policy_version}, not one of this run")
-            if self._adapters:
-                await replica.client.update_adapter(self._policy, self.version)
-            else:
-                await replica.client.load_checkpoint(self._policy, self.version)
+            if replica.retired:
+                raise Unavailable(f"the generator at {replica.client.target} is gone")
+            info = await self._get_info(replica)
+            if info.policy_version != self.version and (self._policy or info.policy_version):
+                if self._policy is None:
+                    raise InvalidRequest(
+                        f"a generator serves policy version {info.policy_version}, not one of this run"
+                    )
+                with replica.call() as client:
+                    load = client.update_adapter if self._adapters else client.load_checkpoint
+                    await load(self._policy, self.version)
+            replica.failing = False
+
+    async def _follow_names(self) -> None:
+        """Resolve the configured names from time to time, and close replicas that are gone after their last call."""
+        while True:
+            await asyncio.sleep(_RESOLVE_S)
+            for configured in filter(is_name, self._replicas):
+                try:
+                    await self._resolve(configured)
+                except Unavailable as error:  # the known addresses may still serve
+                    log.debug("%s", error)
+            for replica in [one for one in self._retired if not one.calls]:
+                self._retired.remove(replica)
+                await replica.client.close()
+
+    async def _resolve(self, configured: str) -> None:
+        """Make the addresses behind a configured one replicas, and retire those that are gone."""
+        found = await resolve_replicas(configured)
+        replicas = self._replicas[configured]
+        for address in [one for one in found if one not in replicas]:
+            replicas[address] = _Replica(GeneratorClient(address.target, authority=address.authority))
+            log.info("generator at %s", address.target)
+        for address in [one for one in replicas if one not in found]:
+            gone = replicas.pop(address)
+            gone.retired = True
+            self._retired.append(gone)
+            log.info("the generator at %s is gone from %s", address.target, configured)
