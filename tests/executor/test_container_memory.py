@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.docker_engine import ROOT, docker
+from support.docker_engine import ROOT, Deployment, docker
 from support.executor_process import Executor, running
 
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -52,7 +52,7 @@ async def test_sessions_over_the_memory_of_the_pod_are_evicted_before_the_kernel
     environment = [f"--env={name}={value}" for name, value in settings.items()]
     options = (f"--max-running-snippets={limits['cpu']}", "--require=pod", "--health-listen=")
     async with running(
-        tmp_path, *options, preload="maths", inside=image, container=(*limited, *environment)
+        tmp_path, *options, preload="maths", inside=Deployment(image), container=(*limited, *environment)
     ) as executor:
         for name, code in HOLD.items():
             held = asyncio.Barrier(SESSIONS)

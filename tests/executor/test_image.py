@@ -1,14 +1,16 @@
-"""The executor's image as deployed: its contents, and the system calls its seccomp profile allows."""
+"""The executor's image as deployed: its contents, and the system calls its seccomp profiles allow."""
 
 import errno
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.docker_engine import HARDENED, PROFILE, docker
+from support.docker_engine import FULL_PROFILE, HARDENED, HARDENED_FULL, PROFILE, ROOT, docker
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +103,8 @@ NEVER_ALLOWED = {
     *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid"),
     *("chown", "fchown", "lchown", "fchownat", "mknod", "nfsservctl", "lookup_dcookie", "get_kernel_syms"),
 }
+# These are in the profile of level full: a zygote has the capability in its own user namespace.
+NEEDED_FOR_NAMESPACES = {"pivot_root", "move_mount", "sethostname"}
 # Runs in the container with the tables above on stdin; prints the errno of each call, 0 for success.
 PROBE_CALLS = """
 import ctypes, json, os, pyseccomp, signal, sys
@@ -127,10 +131,10 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def refusals(image) -> dict[str, int]:
-    """Errno of each forbidden call under the profile, in a Python without any other restriction."""
-    options = ("--rm", "--interactive", "--network=none", *HARDENED, "--entrypoint=python")
+@pytest.fixture(scope="module", params=[HARDENED, HARDENED_FULL], ids=["pod", "full"])
+def refusals(request, image) -> dict[str, int]:
+    """Errno of each forbidden call under a level's profile, in a Python without any other restriction."""
+    options = ("--rm", "--interactive", "--network=none", *request.param, "--entrypoint=python")
     tables = json.dumps([FORBIDDEN, SOCKET_FAMILIES, NAMESPACES])
     tried = docker("run", *options, image, "-c", PROBE_CALLS, stdin=tables)
     assert tried.returncode == 0, tried.stderr
@@ -249,9 +253,36 @@ def test_new_namespace_is_refused_by_the_profile(refusals, namespace: str) -> No
     assert refusals[f"clone {namespace}"] == errno.EPERM
 
 
-def test_profile_allows_no_privileged_call() -> None:
-    rules = json.loads(PROFILE.read_text())["syscalls"]
-    assert NEVER_ALLOWED.isdisjoint(name for rule in rules for name in rule["names"])
+@pytest.mark.parametrize(("profile", "allowed"), [(PROFILE, set()), (FULL_PROFILE, NEEDED_FOR_NAMESPACES)])
+def test_profile_allows_no_privileged_call(profile: Path, allowed: set[str]) -> None:
+    rules = json.loads(profile.read_text())["syscalls"]
+    assert NEVER_ALLOWED.intersection(name for rule in rules for name in rule["names"]) == allowed
+
+
+def test_profile_of_level_full_is_derived_from_that_of_level_pod(tmp_path: Path) -> None:
+    derived = tmp_path / "profile.json"
+    subprocess.run([sys.executable, ROOT / "tools/derive_seccomp_profile.py", derived], check=True)
+    assert derived.read_text() == FULL_PROFILE.read_text()
+
+
+def test_profile_of_level_full_adds_only_calls_for_namespaces_and_mounts() -> None:
+    pod, full = (json.loads(profile.read_text()) for profile in (PROFILE, FULL_PROFILE))
+    rules, more = pod.pop("syscalls"), full.pop("syscalls")
+    assert pod == full
+    added = [rule for rule in more if rule not in rules]
+    assert [rule for rule in more if rule in rules] == rules
+    assert {name for rule in added for name in rule["names"]} == NEEDED_FOR_NAMESPACES | {
+        *("unshare", "mount", "umount2", "open_tree", "mount_setattr", "mkdir"),
+        "mkdirat",  # mkdir on arm64
+    }
+    assert all("args" in rule for rule in added if {"unshare", "mount"} & set(rule["names"]))
+
+
+def test_level_full_is_refused_under_the_profile_of_level_pod(image) -> None:
+    ended = docker("run", "--rm", "--network=none", *HARDENED, image, "--check", "--require=full", "--preload=none")
+    assert ended.returncode == 1
+    assert "isolation level 'full' is not available here: no user_namespace" in ended.stderr
+    assert "seccomp" in ended.stderr
 
 
 def test_clone3_fails_with_enosys_because_no_filter_sees_its_flags(refusals) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "deepmath-executor:test"
 PROFILE = ROOT / "deploy" / "seccomp" / "executor.json"
+FULL_PROFILE = PROFILE.with_name("executor-full.json")
 _MANIFESTS = ROOT / "deploy" / "k8s" / "base"
 
 
@@ -39,27 +41,37 @@ def _seccomp(profile: dict[str, str]) -> Iterator[str]:
 
 HARDENED = _security_context("executor/deployment.yaml")
 HARDENED_TRAINER = _security_context("trainer/job.yaml")
+# With the component level-full.
+HARDENED_FULL = tuple(option.replace(str(PROFILE), str(FULL_PROFILE)) for option in HARDENED)
 
 
-def run_hardened(image: str, *options: str) -> tuple[str, ...]:
+def run_hardened(image: str, *options: str, hardening: tuple[str, ...] = HARDENED) -> tuple[str, ...]:
     """Return the arguments of `docker` that run an executor as the manifest does; append the executor's own.
 
     The container shares the machine's network: an address that a snippet cannot reach there, it can reach nowhere.
     """
-    return "run", "--network=host", "--no-healthcheck", *HARDENED, *options, image
+    return "run", "--network=host", "--no-healthcheck", *hardening, *options, image
 
 
-def as_deployed(image: str, folder: Path, *options: str) -> tuple[str, ...]:
-    """Return the command that runs an executor in such a container, with `folder` shared; `options` are docker's."""
-    folder.chmod(0o777)  # the container's user creates the socket there
-    shared = (f"--volume={folder}:{folder}", f"--cidfile={folder}/container")
-    return "docker", *run_hardened(image, "--rm", "--env=A_SECRET", *shared, *options)
+@dataclass(frozen=True)
+class Deployment:
+    """An executor's image as it is deployed: the options of its security context, and the engine that runs it."""
 
+    image: str
+    hardening: tuple[str, ...] = HARDENED
+    engine: tuple[str, ...] = ("docker",)
 
-def host_pid(folder: Path) -> int:
-    """Return the process id on this machine of the container that `as_deployed` started with `folder`."""
-    found = docker("inspect", "--format={{.State.Pid}}", (folder / "container").read_text())
-    return int(found.stdout)
+    def command(self, folder: Path, *options: str) -> tuple[str, ...]:
+        """Return the command that runs it in a container with `folder` shared; `options` are the engine's."""
+        folder.chmod(0o777)  # the container's user creates the socket there
+        shared = (f"--volume={folder}:{folder}", f"--cidfile={folder}/container")
+        run = run_hardened(self.image, "--rm", "--env=A_SECRET", *shared, *options, hardening=self.hardening)
+        return *self.engine, *run
+
+    def host_pid(self, folder: Path) -> int:
+        """Return the process id on this machine of the container that `command` started with `folder`."""
+        inspect = (*self.engine, "inspect", "--format={{.State.Pid}}", (folder / "container").read_text())
+        return int(subprocess.run(inspect, capture_output=True, text=True, check=True).stdout)
 
 
 def docker(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ import grpc
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.rpc.metadata import CLIENT_NAME
-from support.docker_engine import as_deployed, host_pid
+from support.docker_engine import Deployment
 from support.readable_python import readable_by_everyone
 
 # Generous, because a busy machine may not schedule a process for a while. benchmarks/executor.py measures the latency.
@@ -134,19 +134,19 @@ async def running(
     folder: Path,
     *options: str,
     preload: str = "none",
-    inside: str | None = None,
+    inside: Deployment | None = None,
     stderr: int | None = None,
     container: Sequence[str] = (),
 ) -> AsyncIterator[Executor]:
-    """Run an executor with `options`, in a container of the image `inside` if given, for the block.
+    """Run an executor with `options`, in the container `inside` if given, for the block.
 
-    `container` holds more options of `docker run`.
+    `container` holds more options of its engine.
 
     By default it starts without the maths libraries, which saves seconds; snippets can still import them. Its log is a
     file, unless the descriptor `stderr` is given.
     """
     log = folder / "log"
-    program = as_deployed(inside, folder, *container) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
+    program = inside.command(folder, *container) if inside else (sys.executable, "-P", "-m", "deepmath_executor")
     command = [*program, f"--listen=unix:{folder}/socket", f"--preload={preload}", *options]
     if "--level=pod" in options and not inside:
         command = readable_by_everyone(command, folder)
@@ -161,7 +161,7 @@ async def running(
             assert line, log.read_text()
             startup_lines.append(line.decode().strip())
         async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
-            pid = host_pid(folder) if inside else process.pid
+            pid = inside.host_pid(folder) if inside else process.pid
             yield Executor(process, channel, log, startup_lines, pid)
     finally:
         if process.returncode is None:
