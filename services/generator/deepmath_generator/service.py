@@ -18,6 +18,7 @@ from deepmath_generator.agent_loop import AgentLoop
 from deepmath_generator.answer_vote import AnswerVote
 from deepmath_generator.chat_prompt import check_chat, encode_chat
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.executor_reachability import ExecutorReachability
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.policy_updates import PolicyUpdates
@@ -64,6 +65,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
+        self._executors = ExecutorReachability(client)
         self._vote = AnswerVote(config.vote_seconds)
         self._metrics.expose_state(self._admission, engine.policies, lambda: self._loop.executing)
 
@@ -191,6 +193,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             waiting_for_executor=self._loop.executing,
             max_lora_rank=self._updates.max_lora_rank,
             takes_checkpoints=self._updates.checkpoint_root is not None,
+            executor_failure=await self._executors.failure(),
         )
 
     async def _run(
