@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.engine_statistics import EngineStatistics
 from deepmath_generator.inference_engine import FinishReason, SampledTokens
 from deepmath_generator.policy_versions import PolicyVersions
 from deepmath_generator.turn_text import TurnText
@@ -54,6 +55,7 @@ class HostileEngine:
 
         self.tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
         self.died = asyncio.Event()
+        self.statistics = EngineStatistics()
         self.policies = PolicyVersions(self._unload, 3)
         self._ids = [self.tokenizer.encode(text, add_special_tokens=False) for text in TEXTS]
         self._ids[TEXTS.index("\ufffd")] = self._ids[TEXTS.index("\ufffd")][:1]

@@ -52,13 +52,8 @@ def watch_tls_files(folder: Path) -> FileWatcher[TlsFiles]:
     return FileWatcher([folder / name for name in FILES], lambda: read_tls_files(folder))
 
 
-def server_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Return credentials that require a client certificate, and use changed files for new connections.
-
-    Raises:
-        InvalidRequest: The files of `folder` are unusable.
-    """
-    watcher = watch_tls_files(folder)
+def server_credentials(watcher: FileWatcher[TlsFiles]) -> grpc.ServerCredentials:
+    """Return credentials that require a client certificate, and use changed files for new connections."""
     current = watcher.value
 
     def fetch_change() -> grpc.ServerCertificateConfiguration | None:

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -25,10 +26,18 @@ MetricValue: TypeAlias = float | Mapping[str, float]
 
 
 class PrometheusMetrics:
-    """The metrics of one service. Subclasses add their own."""
+    """The metrics of one service. Subclasses add their own.
+
+    A series exists, at zero, before it first counts something: Prometheus would take the first value that it sees for
+    the old one, and miss a burst.
+
+    Attributes:
+        serving: Whether the service accepts calls: false while it starts and while it drains.
+    """
 
     def __init__(self, service: str) -> None:
         self.service = service
+        self.serving = False
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_OwnMetrics(self))
@@ -55,6 +64,19 @@ class PrometheusMetrics:
         """Call `read` in the running event loop at each scrape, and expose the metrics that it returns."""
         self.registry.register(_LoopCollector(read))
 
+    def expect_calls(self, methods: Iterable[str]) -> None:
+        """Create the series of these methods, each `package.Service/Method`, for every status."""
+        for method in methods:
+            self._rpc_seconds.labels(method)
+            for status in grpc.StatusCode:
+                self._rpcs.labels(method, status.name.lower())
+
+    def watch_certificate(self, expiry: Callable[[], float]) -> None:
+        """Expose the expiry of the served certificate, which `expiry` returns as Unix time, at each scrape."""
+        name = self._full_name("certificate_expiry_timestamp_seconds")
+        gauge = Gauge(name, "Expiry of the served TLS certificate, as Unix time.", registry=self.registry)
+        gauge.set_function(expiry)
+
     def record_call(self, method: str | None, status: str, seconds: float) -> None:
         """Count an RPC. `method` is None if the service does not have it."""
         self._rpcs.labels(method or _UNKNOWN_METHOD, status.lower()).inc()
@@ -77,6 +99,7 @@ class _OwnMetrics(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
+        yield self._metrics.gauge("serving", "Whether the service accepts calls.", self._metrics.serving)
         yield self._metrics.gauge("build_info", "Version of this software.", {__version__: 1}, "version")
         yield self._metrics.count("log_lines_lost", "Log lines that could not be written.", lost_lines())
 

@@ -5,15 +5,17 @@ from __future__ import annotations  # grpc's classes are generic in their stubs 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from deepmath.access.access_interceptor import AccessInterceptor
-from deepmath.access.tls import server_credentials
+from deepmath.access.certificate_expiry import expiry
+from deepmath.access.tls import server_credentials, watch_tls_files
 from deepmath.errors import Unavailable
 from deepmath.observability.call_interceptor import CallInterceptor
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
@@ -43,8 +45,9 @@ class GrpcServer:
         health_service: HealthService,
         address: str,
         health_address: str,
+        metrics: PrometheusMetrics | None = None,
     ) -> None:
-        self._servers, self._health_service = servers, health_service
+        self._servers, self._health_service, self._metrics = servers, health_service, metrics
         self.address, self.health_address = address, health_address
 
     @classmethod
@@ -74,7 +77,12 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         tls = config.tls if not is_unix_socket(config.listen) else None
-        address = _bind(server, config.listen, server_credentials(tls) if tls else None)
+        files = watch_tls_files(tls) if tls else None
+        address = _bind(server, config.listen, server_credentials(files) if files else None)
+        if metrics:
+            metrics.expect_calls(_methods(services))
+            if files:
+                metrics.watch_certificate(lambda: expiry(files.value.certificate))
         if not (tls or is_local(config.listen)):
             log.warning("%s is served without TLS: anyone who can reach it can call it and read its traffic", address)
         servers, health_address = [server], ""
@@ -87,16 +95,25 @@ class GrpcServer:
             servers.append(health_server)
         for one in servers:
             await one.start()
-        return cls(servers, health_service, address, health_address)
+        if metrics:
+            metrics.serving = True
+        return cls(servers, health_service, address, health_address, metrics)
 
     def report_not_serving(self) -> None:
         """Report NOT_SERVING from now on."""
         self._health_service.report_not_serving()
+        if self._metrics:
+            self._metrics.serving = False
 
     async def stop(self, grace_s: float) -> None:
         """Reject new calls, and cancel those still in flight after `grace_s` seconds."""
         self.report_not_serving()
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+
+
+def _methods(services: Iterable[str]) -> Iterator[str]:
+    for service in map(descriptor_pool.Default().FindServiceByName, services):
+        yield from (f"{service.full_name}/{method.name}" for method in service.methods)
 
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from deepmath.errors import Unavailable
@@ -26,6 +26,20 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
 
 
+@asynccontextmanager
+async def observed(config: ServiceConfig, metrics: PrometheusMetrics) -> AsyncIterator[None]:
+    """Serve `metrics` on `config.metrics_listen` and export spans to `config.otlp` for the duration of the block.
+
+    Enter it before what takes long, such as loading a model: a service that starts answers scrapes, with its metric
+    `serving` at 0.
+
+    Raises:
+        Unavailable: The address cannot be bound, or spans cannot be exported.
+    """
+    async with serve_metrics(metrics.registry, config.metrics_listen), export_spans(metrics.service, config.otlp):
+        yield
+
+
 async def _drain_nothing() -> None:
     pass
 
@@ -41,30 +55,26 @@ async def serve(
 
     Health reports NOT_SERVING as soon as a signal arrives, and `drain` stops admission. A second signal, during the
     drain too, stops the service at once. A service that has lost a dependency sets `broken`, which stops it the same
-    way but with an error. `metrics` are served on `config.metrics_listen`, and spans exported to `config.otlp`.
+    way but with an error. `metrics` count the calls; `observed` serves them.
 
     Raises:
-        Unavailable: An address cannot be bound, spans cannot be exported, or the service is `broken`.
+        Unavailable: An address cannot be bound, or the service is `broken`.
     """
-    async with AsyncExitStack() as observability:
-        if metrics:
-            await observability.enter_async_context(serve_metrics(metrics.registry, config.metrics_listen))
-            await observability.enter_async_context(export_spans(metrics.service, config.otlp))
-        stop_requested = _stop_signal()
-        server = await GrpcServer.start(config, services, metrics)
-        if server.health_address:
-            announce(f"health on {server.health_address}")
-        announce(f"serving on {server.address}")
-        await _wait_for_first(event.wait() for event in (stop_requested, broken) if event)
-        healthy = stop_requested.is_set()
-        stop_requested.clear()
-        server.report_not_serving()
-        try:
-            await _wait_for_first([drain(), stop_requested.wait()])
-            if not stop_requested.is_set():
-                await _wait_for_first([server.stop(config.drain_seconds), stop_requested.wait()])
-        finally:
-            await server.stop(0)  # a server that is never stopped blocks the exit of the process
+    stop_requested = _stop_signal()
+    server = await GrpcServer.start(config, services, metrics)
+    if server.health_address:
+        announce(f"health on {server.health_address}")
+    announce(f"serving on {server.address}")
+    await _wait_for_first(event.wait() for event in (stop_requested, broken) if event)
+    healthy = stop_requested.is_set()
+    stop_requested.clear()
+    server.report_not_serving()
+    try:
+        await _wait_for_first([drain(), stop_requested.wait()])
+        if not stop_requested.is_set():
+            await _wait_for_first([server.stop(config.drain_seconds), stop_requested.wait()])
+    finally:
+        await server.stop(0)  # a server that is never stopped blocks the exit of the process
     if not healthy:
         raise Unavailable("the service has lost a dependency; see the log above")
 

@@ -19,7 +19,7 @@ from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, serve
+from deepmath.serving.service_process import exit_on_sigterm, observed, serve
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.audit import AuditLog
 from deepmath_executor.config import ExecutorConfig
@@ -85,7 +85,8 @@ async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     gc.collect()
     gc.freeze()  # a full collection of the modules would hold the event loop for 30 ms
     try:
-        await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
+        async with observed(config, records.metrics):
+            await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
     finally:
         records.audit.close()
 

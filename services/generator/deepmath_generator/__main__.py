@@ -10,8 +10,9 @@ from deepmath.observability.logs import set_up_logging
 from deepmath.observability.standard_streams import report_error
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, serve
+from deepmath.serving.service_process import exit_on_sigterm, observed, serve
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.vllm_environment import set_vllm_environment
 
 
@@ -34,9 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(config: GeneratorConfig) -> None:
+    metrics = GeneratorMetrics()
+    async with observed(config, metrics):
+        await _serve_model(config, metrics)
+
+
+async def _serve_model(config: GeneratorConfig, metrics: GeneratorMetrics) -> None:
     from deepmath.clients import ExecutorClient
     from deepmath.clients.credentials import set_default_credentials
-    from deepmath_generator.metrics import GeneratorMetrics
     from deepmath_generator.prompt_template import PromptTemplate
     from deepmath_generator.service import SERVICE_NAME, GeneratorServicer
     from deepmath_generator.vllm_engine import VllmEngine  # imports vLLM, which takes seconds
@@ -49,7 +55,6 @@ async def _serve(config: GeneratorConfig) -> None:
         await engine.warm_up()
         gc.collect()
         gc.freeze()  # a full collection of vLLM's modules would hold the event loop for a second, at any time
-        metrics = GeneratorMetrics()
         servicer = GeneratorServicer(config, engine, client, template, metrics)
         watchdog = asyncio.create_task(engine.watch())
         try:

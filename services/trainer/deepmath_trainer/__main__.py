@@ -8,7 +8,7 @@ from deepmath.observability.logs import set_up_logging
 from deepmath.observability.standard_streams import report_error
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, serve
+from deepmath.serving.service_process import exit_on_sigterm, observed, serve
 from deepmath_trainer.config import TrainerServiceConfig
 
 
@@ -34,8 +34,9 @@ async def _serve(settings: TrainerServiceConfig) -> None:
 
     set_default_credentials(settings.tls, settings.token_file)  # for the workers too
     runs = RunRegistry(settings.runs, settings.stop_seconds)
-    servicer = TrainerServicer(runs)
-    await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all, metrics=RunMetrics(runs))
+    servicer, metrics = TrainerServicer(runs), RunMetrics(runs)
+    async with observed(settings, metrics):
+        await serve(settings, {SERVICE_NAME: servicer.register}, drain=runs.stop_all, metrics=metrics)
 
 
 if __name__ == "__main__":
