@@ -2,7 +2,7 @@
 
 import pytest
 
-from .manifests import RENDERINGS, Manifest, kustomize, render
+from .manifests import RENDERINGS, Manifest, kustomize, render, render_cluster
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +13,12 @@ def kustomize_command() -> list[str]:
 
 
 @pytest.fixture(params=RENDERINGS, ids="+".join, scope="session")
-def manifests(request, kustomize_command) -> list[Manifest]:
-    """One rendering of the manifests: an overlay with any components."""
+def cell(request, kustomize_command) -> list[Manifest]:
+    """One rendering of a cell: an overlay with any components."""
     return render(*request.param)
+
+
+@pytest.fixture(params=[*RENDERINGS, ("cluster",)], ids="+".join, scope="session")
+def manifests(request, kustomize_command) -> list[Manifest]:
+    """One rendering of a cell, or of what a cluster has once."""
+    return render_cluster() if request.param == ("cluster",) else render(*request.param)

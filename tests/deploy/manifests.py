@@ -15,11 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy" / "k8s"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
-# Incompatible combinations, with the reason.
+# Combinations that kustomize refuses, with the reason.
 INCOMPATIBLE = {
-    ("gpu", "trainer-service"): "the service has neither GPU nor models",
     ("multi-node", "trainer-service"): "its trainer is a JobSet",
 }
+# Components that replace each other.
+EXCLUSIVE = {frozenset(pair) for pair in (("hpa", "keda"), ("hpa", "hpa-queue"), ("hpa-queue", "keda"))}
 # Each overlay alone and with each component, and one with all components that are compatible.
 RENDERINGS = [
     *((overlay,) for overlay in OVERLAYS),
@@ -33,6 +34,7 @@ RENDERINGS = [
 ]
 
 Manifest = dict[str, Any]
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
 
 
 @dataclass(frozen=True)
@@ -64,30 +66,79 @@ def kustomize() -> list[str]:
     return ["kustomize", "build"] if shutil.which("kustomize") else []
 
 
-@cache
-def render(overlay: str, *components: str) -> list[Manifest]:
-    """Return the manifests of an overlay with `components`, as a cluster would receive them."""
+@dataclass(frozen=True)
+class Cell:
+    """One installation: a user's kustomization of an overlay and components."""
+
+    overlay: str
+    components: tuple[str, ...] = ()
+    namespace: str | None = None
+    prefix: str = ""
+    suffix: str = ""
+
+    def kustomization(self) -> Manifest:
+        fields = {
+            "resources": [f"../overlays/{self.overlay}"],
+            "components": [f"../components/{component}" for component in self.components],
+            "namespace": self.namespace,
+            "namePrefix": self.prefix,
+            "nameSuffix": self.suffix,
+        }
+        return {key: value for key, value in fields.items() if value}
+
+
+class RenderingError(Exception):
+    """kustomize refuses a kustomization."""
+
+
+def build(*cells: Cell) -> list[Manifest]:
+    """Return the manifests of all cells, from one kustomization that contains the cells' own.
+
+    Raises:
+        RenderingError: kustomize fails.
+    """
     # In a copy: tests in other processes read the source tree at the same time.
     with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT / "deploy", copy, dirs_exist_ok=True)
-        folder = Path(copy) / "k8s" / "rendered"
-        folder.mkdir()
-        kustomization = {
-            "resources": [f"../overlays/{overlay}"],
-            "components": [f"../components/{component}" for component in components],
-        }
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        rendered = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=False)
-    assert rendered.returncode == 0, rendered.stderr
-    return list(yaml.safe_load_all(rendered.stdout))
+        names = [f"cell-{number}" for number in range(len(cells))]
+        kustomizations = {name: cell.kustomization() for name, cell in zip(names, cells, strict=True)}
+        kustomizations["cells"] = {"resources": [f"../{name}" for name in names]}
+        for name, kustomization in kustomizations.items():
+            folder = Path(copy) / "k8s" / name
+            folder.mkdir()
+            (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        return _run(Path(copy) / "k8s" / ("cells" if len(cells) > 1 else names[0]))
+
+
+@cache
+def render(overlay: str, *components: str) -> list[Manifest]:
+    """Return the manifests of an overlay with `components`, as a cluster would receive them."""
+    return build(Cell(overlay, components))
+
+
+@cache
+def render_cluster() -> list[Manifest]:
+    """Return the manifests that a cluster has once, whatever the number of cells."""
+    return [*_run(MANIFESTS / "cluster"), *_run(MANIFESTS / "cluster" / "gvisor")]
+
+
+def _run(folder: Path) -> list[Manifest]:
+    rendered = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=False)
+    if rendered.returncode:
+        raise RenderingError(rendered.stderr)
+    return list(yaml.load_all(rendered.stdout, _LOADER))
 
 
 def templates(manifest: Manifest) -> Iterator[tuple[str, Manifest]]:
     """Yield the pod templates in a manifest, each with the name of its pods."""
     name, spec = manifest["metadata"]["name"], manifest.get("spec", {})
     match manifest["kind"]:
+        case "Pod":
+            yield name, manifest
         case "Deployment" | "StatefulSet" | "DaemonSet" | "Job":
             yield name, spec["template"]
+        case "CronJob":
+            yield name, spec["jobTemplate"]["spec"]["template"]
         case "LeaderWorkerSet":
             group = spec["leaderWorkerTemplate"]
             yield f"{name}-leader", group["leaderTemplate"]

@@ -6,7 +6,9 @@ podman lacks are converted:
 - Each replica of a controller becomes a pod with its own loopback address, where it listens instead of on 0.0.0.0, on
   the manifest's ports. The names of Services and of a StatefulSet's pods are in a hosts file that every pod mounts,
   because podman ignores hostAliases on the host's network.
-- A volume from a Secret becomes the folder FOLDER/NAME, whose files may change, as under the kubelet.
+- A volume from a Secret becomes the folder FOLDER/NAME, whose files may change, as under the kubelet. An optional one
+  may be an empty folder.
+- References to variables in arguments, such as $(EXECUTOR_SERVICE), are replaced.
 - An emptyDir or a volume claim becomes a folder in FOLDER/volumes, writable for the pod's user, as under the kubelet.
 - A seccomp profile becomes podman's annotation, which names `deepmath/executor.json` as `executor.json`.
 - Probes and the preStop hook are dropped: podman has no gRPC probes. Network policies are not enforced;
@@ -56,6 +58,8 @@ class PodmanPods:
     """Content of the pods' hosts file."""
     folders: set[Path] = field(default_factory=set)
     """Folders of this machine that pods write to."""
+    optional: set[Path] = field(default_factory=set)
+    """Folders of optional Secrets."""
 
     def of(self, component: str) -> dict[str, str]:
         """Return the addresses of a component's pods, by name."""
@@ -66,6 +70,8 @@ class PodmanPods:
         for writable in self.folders:
             writable.mkdir(parents=True, exist_ok=True)
             writable.chmod(0o1777)
+        for secret in self.optional:
+            secret.mkdir(exist_ok=True)
         (folder / "hosts").write_text(self.hosts)
         (folder / "pods.yaml").write_text(yaml.safe_dump_all(self.manifests, sort_keys=False))
         return folder / "pods.yaml"
@@ -83,6 +89,7 @@ def podman_pods(manifests: list[Manifest], machine: Machine) -> PodmanPods:
     converted.hosts = _hosts([(pod, converted.addresses[name], name) for pod, name in replicas], manifests)
     for pod, name in replicas:
         manifest = _pod(pod, name, converted.addresses[name])
+        converted.optional |= _optional_secrets(manifest, machine.folder)
         converted.folders |= _volumes(manifest, machine.folder)
         for container in manifest["spec"]["containers"]:
             container["image"] = machine.image_prefix + container["image"]
@@ -102,7 +109,7 @@ def _names(pod: Pod, manifests: list[Manifest]) -> Iterator[str]:
 def _hosts(replicas: list[tuple[Pod, str, str]], manifests: list[Manifest]) -> str:
     lines = ["127.0.0.1 localhost"]
     for service in (manifest for manifest in manifests if manifest["kind"] == "Service"):
-        domain = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+        domain = service["metadata"]["name"]
         for pod, address, name in replicas:
             if service["spec"]["selector"].items() <= pod.labels.items():
                 lines.append(f"{address} {domain}" + (f" {name}.{domain}" if pod.kind == "StatefulSet" else ""))
@@ -120,6 +127,8 @@ def _pod(pod: Pod, name: str, address: str) -> Manifest:
         for variable in container.get("env", []):
             if "value" in variable:
                 variable["value"] = variable["value"].replace("0.0.0.0", address)
+                reference = f"$({variable['name']})"
+                container["args"] = [argument.replace(reference, variable["value"]) for argument in container["args"]]
         container.pop("ports", None)  # the pod uses the host's network
         profile = container["securityContext"].get("seccompProfile") or spec["securityContext"]["seccompProfile"]
         annotations[f"{_SECCOMP}/{container['name']}"] = (
@@ -129,6 +138,11 @@ def _pod(pod: Pod, name: str, address: str) -> Manifest:
         )
     metadata = {"name": name, "labels": pod.labels, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _optional_secrets(pod: Manifest, folder: Path) -> set[Path]:
+    secrets = [volume["secret"] for volume in pod["spec"].get("volumes", []) if "secret" in volume]
+    return {folder / secret["secretName"] for secret in secrets if secret.get("optional")}
 
 
 def _volumes(pod: Manifest, folder: Path) -> set[Path]:

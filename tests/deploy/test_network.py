@@ -14,7 +14,7 @@ PROMETHEUS = Pod("StatefulSet", "prometheus", "monitoring", {"app.kubernetes.io/
 COLLECTOR = Pod("Deployment", "collector", "observability", {"app.kubernetes.io/name": "opentelemetry-collector"}, {})
 CLIENT = Pod("Pod", "client", "deepmath", {"deepmath/client": "true"}, {})
 STRANGER = Pod("Pod", "stranger", "deepmath", {"app": "stranger"}, {})
-OUTSIDER = Pod("Pod", "outsider", "default", {"app.kubernetes.io/component": "generator"}, {})
+OUTSIDER = Pod("Pod", "outsider", "default", {"app.kubernetes.io/instance": "generator"}, {})
 PORTS = (53, 443, 4317, 6379, 7301, 7302, 7303, 7311, 7312, 7313, 9301, 9302, 9303, 10250)
 
 Peer = Pod | ipaddress.IPv4Address
@@ -68,15 +68,15 @@ def reaches(policies: list[Manifest], source: Pod, target: Pod, port: int) -> bo
 
 
 @pytest.fixture
-def policies(manifests) -> list[Manifest]:
-    return of_kind(manifests, "NetworkPolicy")
+def policies(cell) -> list[Manifest]:
+    return of_kind(cell, "NetworkPolicy")
 
 
 @pytest.fixture
-def by_component(manifests) -> dict[str, list[Pod]]:
+def by_component(cell) -> dict[str, list[Pod]]:
     """The pods of each component."""
     found: dict[str, list[Pod]] = {}
-    for pod in pods(manifests):
+    for pod in pods(cell):
         found.setdefault(pod.component, []).append(pod)
     return found
 
@@ -90,7 +90,8 @@ def reached(policies: list[Manifest], source: Pod, all_pods: list[Pod]) -> set[t
     }
 
 
-def test_every_pod_is_denied_by_default_in_both_directions(manifests, policies) -> None:
+def test_every_pod_is_denied_by_default_in_both_directions(manifests) -> None:
+    policies = of_kind(manifests, "NetworkPolicy")
     for pod in pods(manifests):
         for direction in ("Ingress", "Egress"):
             assert any(

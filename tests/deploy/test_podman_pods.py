@@ -39,11 +39,15 @@ def test_security_and_resources_equal_the_manifest(rendered, converted) -> None:
                 assert container.get(key) == original.get(key)
 
 
-def test_arguments_equal_the_manifest_except_for_the_address(rendered, converted) -> None:
+def test_arguments_equal_the_manifest_except_for_the_address_and_variables(rendered, converted) -> None:
     for pod in pods(rendered):
         arguments = pod_of(converted, f"{pod.name}-0")["spec"]["containers"][0]["args"]
         address = converted.addresses[f"{pod.name}-0"]
-        assert [argument.replace(address, "0.0.0.0") for argument in arguments] == pod.spec["containers"][0]["args"]
+        original = [
+            argument.replace("$(EXECUTOR_SERVICE)", "executor").replace("$(GENERATOR_SERVICE)", "generator")
+            for argument in pod.spec["containers"][0]["args"]
+        ]
+        assert [argument.replace(address, "0.0.0.0") for argument in arguments] == original
 
 
 def test_seccomp_profile_becomes_an_annotation(converted) -> None:
@@ -57,9 +61,9 @@ def test_seccomp_profile_becomes_an_annotation(converted) -> None:
 def test_hosts_file_has_the_names_of_services_and_pods(converted) -> None:
     assert converted.hosts.splitlines() == [
         "127.0.0.1 localhost",
-        "127.20.1.1 executor.deepmath.svc",
-        "127.20.1.2 executor.deepmath.svc",
-        "127.20.2.1 generator.deepmath.svc generator-0.generator.deepmath.svc",
+        "127.20.1.1 executor",
+        "127.20.1.2 executor",
+        "127.20.2.1 generator generator-0.generator",
     ]
 
 

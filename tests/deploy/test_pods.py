@@ -32,9 +32,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 _NOBODY = 65534  # the pods' user
 _NAMES = {
-    "executor": ["executor.deepmath.svc"],
-    "generator": ["generator.deepmath.svc", "*.generator.deepmath.svc"],
-    "trainer": ["trainer.deepmath.svc"],
+    "executor": ["executor"],
+    "generator": ["generator"],
+    "trainer": ["trainer"],
     "me": [],
 }
 _READY_SECONDS = 300

@@ -10,7 +10,7 @@ from deepmath_trainer.config import TrainerServiceConfig
 
 from deepmath.serving.service_config import ServiceConfig
 
-from .manifests import ROOT, Manifest, Pod, of_kind, pods, render
+from .manifests import ROOT, Manifest, Pod, of_kind, pods, render_cluster
 
 # Installs the profile on the nodes: separate namespace, root without capabilities, one folder.
 INSTALLER = "seccomp-installer"
@@ -29,9 +29,9 @@ COMMON = {"tls", "tokens", "token_file", "health_listen", "metrics_listen", "log
 
 
 @pytest.fixture
-def service_pods(manifests) -> list[Pod]:
-    """All pods except the installer's."""
-    found = [pod for pod in pods(manifests) if pod.component != INSTALLER]
+def service_pods(cell) -> list[Pod]:
+    """The pods of a cell."""
+    found = pods(cell)
     assert {pod.component for pod in found} >= set(SERVICES)
     return found
 
@@ -74,7 +74,8 @@ def test_executors_use_our_seccomp_profile_and_other_pods_the_runtime_default(ma
                 container["securityContext"].get("seccompProfile") or pod.spec["securityContext"]["seccompProfile"]
             )
             if pod.component == "executor":
-                assert profile == {"type": "Localhost", "localhostProfile": "deepmath/executor.json"}, pod
+                level = "-full" if "--require=full" in container["args"] else ""
+                assert profile == {"type": "Localhost", "localhostProfile": f"deepmath/executor{level}.json"}, pod
             else:
                 assert profile == {"type": "RuntimeDefault"}, pod
 
@@ -103,22 +104,19 @@ def test_only_the_installer_mounts_a_folder_of_the_node_the_seccomp_profiles(man
     assert mounted <= {(INSTALLER, "/var/lib/kubelet/seccomp")}
 
 
-def test_installer_has_its_own_namespace(kustomize_command) -> None:
-    manifests = render("cpu-demo", INSTALLER)
-    (installer,) = (pod for pod in pods(manifests) if pod.component == INSTALLER)
-    assert installer.namespace not in {pod.namespace for pod in pods(manifests) if pod.component != INSTALLER}
+def test_installer_has_its_own_namespace_which_is_not_that_of_a_cell(kustomize_command) -> None:
+    (installer,) = pods(render_cluster())
     (container,) = installer.spec["containers"]
+    assert installer.component == INSTALLER
+    assert installer.namespace == "deepmath-nodes"
     assert container["securityContext"]["runAsUser"] > 0
     assert "volumeMounts" not in container
 
 
-def test_installed_profile_equals_the_tested_one(kustomize_command) -> None:
-    (profiles,) = of_kind(
-        [m for m in render("cpu-demo", INSTALLER) if m["metadata"].get("namespace") == "deepmath-nodes"], "ConfigMap"
-    )
-    assert json.loads(profiles["data"]["executor.json"]) == json.loads(
-        (ROOT / "deploy/seccomp/executor.json").read_text()
-    )
+def test_installed_profiles_equal_the_tested_ones(kustomize_command) -> None:
+    (profiles,) = of_kind(render_cluster(), "ConfigMap")
+    for name, profile in profiles["data"].items():
+        assert json.loads(profile) == json.loads((ROOT / "deploy/seccomp" / name).read_text())
 
 
 def test_images_are_pinned_to_a_version(manifests) -> None:
@@ -214,20 +212,6 @@ def test_services_serve_mutual_tls_from_files(service_pods) -> None:
             assert volumes[mounts["/etc/deepmath/tls"]]["secret"]["secretName"] == f"{pod.component}-tls"
 
 
-@pytest.mark.parametrize("overlay", ["cpu-demo", "gpu", "multi-node"])
-def test_every_server_requires_tokens_and_every_caller_has_one(kustomize_command, overlay: str) -> None:
-    for pod in pods(render(overlay, "tokens")):
-        for container in pod.containers:
-            arguments = " ".join(container.get("args", []))
-            variables = {variable["name"] for variable in container.get("env", [])}
-            if "--listen=" in arguments:
-                assert "--tokens=" in arguments, pod
-            if pod.component == "generator" and "--listen=" in arguments:
-                assert "--token-file=" in arguments, pod
-            if pod.component == "trainer":
-                assert "DEEPMATH_TOKEN_FILE" in variables, pod
-
-
 def test_environment_contains_no_secret(manifests) -> None:
     secret = re.compile("token$|password|secret|key$", re.IGNORECASE)
     for pod in pods(manifests):
@@ -238,13 +222,10 @@ def test_environment_contains_no_secret(manifests) -> None:
     assert of_kind(manifests, "Secret") == []
 
 
-def test_environment_variables_are_known_settings(manifests) -> None:
-    names = [key for config in of_kind(manifests, "ConfigMap") for key in config["data"]]
+def test_environment_variables_are_known_settings(cell) -> None:
+    names = [key for config in of_kind(cell, "ConfigMap") for key in config.get("data", {})]
     names += [
-        variable["name"]
-        for pod in pods(manifests)
-        for container in pod.containers
-        for variable in container.get("env", [])
+        variable["name"] for pod in pods(cell) for container in pod.containers for variable in container.get("env", [])
     ]
     assert any(name.startswith("DEEPMATH_") for name in names)
     for name in names:
@@ -262,10 +243,9 @@ def test_arguments_are_known_flags(service_pods) -> None:
                 assert names <= known, pod
 
 
-def test_namespace_enforces_the_restricted_pod_security_standard(manifests) -> None:
-    for namespace in of_kind(manifests, "Namespace"):
-        if namespace["metadata"]["name"] == "deepmath":
-            assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+def test_namespace_enforces_the_restricted_pod_security_standard(cell) -> None:
+    for namespace in of_kind(cell, "Namespace"):
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 def test_long_running_services_have_a_disruption_budget(manifests) -> None:
@@ -273,16 +253,3 @@ def test_long_running_services_have_a_disruption_budget(manifests) -> None:
     for pod in pods(manifests):
         if pod.component in {"executor", "generator"}:
             assert any(labels.items() <= pod.labels.items() for labels in budgets), pod
-
-
-def test_certificate_of_each_service_has_its_name(kustomize_command) -> None:
-    manifests = render("cpu-demo", "cert-manager", "trainer-service")
-    certificates = {c["metadata"]["name"]: c["spec"] for c in of_kind(manifests, "Certificate")}
-    services = of_kind(manifests, "Service")
-    assert {service["metadata"]["name"] for service in services} == set(SERVICES)
-    for service in services:
-        name = service["metadata"]["name"]
-        assert f"{name}.deepmath.svc" in certificates[name]["dnsNames"]
-        assert service["spec"]["clusterIP"] == "None"
-        assert [port["port"] for port in service["spec"]["ports"]] == [SERVICES[name]]
-    assert "*.generator.deepmath.svc" in certificates["generator"]["dnsNames"]

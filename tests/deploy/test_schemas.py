@@ -47,8 +47,8 @@ def test_pods_of_custom_resources_are_valid(manifests, version: str) -> None:
         check(json.dumps(made), version)
 
 
-def test_unknown_field_is_rejected(manifests) -> None:
-    deployment = of_kind(manifests, "Deployment")[0]
+def test_unknown_field_is_rejected(cell) -> None:
+    deployment = of_kind(cell, "Deployment")[0]
     wrong = {**deployment, "spec": {**deployment["spec"], "replcas": 3}}
     with pytest.raises(kubernetes_validate.ValidationError):
         check(json.dumps(wrong), VERSIONS[0])
@@ -60,7 +60,7 @@ def test_no_resource_is_defined_twice(manifests) -> None:
 
 
 def test_every_resource_has_a_namespace(manifests) -> None:
-    cluster_wide = {"Namespace", "RuntimeClass"}
+    cluster_wide = {"Namespace", "RuntimeClass", "PriorityClass"}
     assert [
         m["metadata"]["name"] for m in manifests if m["kind"] not in cluster_wide and "namespace" not in m["metadata"]
     ] == []
