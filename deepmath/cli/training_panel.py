@@ -83,6 +83,8 @@ class TrainingPanel:
     def render(self) -> RenderableType:
         """Return the current content of the screen."""
         parts: list[RenderableType] = [self._render_progress(), self._render_metrics()]
+        if self._run.waiting_for:
+            parts.append(line(f"waiting for a generator: {self._run.waiting_for}", "yellow"))
         if self._trace:
             parts.append(_render_sample(self._trace))
         if self._notice:

@@ -74,13 +74,13 @@ class _StreamView:
 
 
 class TrainingLog(_StreamView):
-    """One line per step and per evaluation."""
+    """One line per step, per evaluation and per wait."""
 
     def __init__(self) -> None:
         self._run = pb.Run()
 
     def show(self, update: pb.WatchRunResponse) -> None:
-        """Print a line for a step or a new evaluation."""
+        """Print a line for a step, a new evaluation, or a wait."""
         match update.WhichOneof("update"):
             case "metrics":
                 print(_step_line(update.metrics, self._run.steps), flush=True)
@@ -88,6 +88,8 @@ class TrainingLog(_StreamView):
                 for when in ("before", "after"):
                     if update.run.HasField(when) and not self._run.HasField(when):
                         print(f"{when} training: {_evaluation_line(getattr(update.run, when))}", flush=True)
+                if update.run.waiting_for not in ("", self._run.waiting_for):
+                    print(f"waiting for a generator: {printable_line(update.run.waiting_for)}", flush=True)
                 self._run = update.run
 
 
@@ -119,6 +121,7 @@ def _to_dict(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
         "steps": run.steps,
         "policy_version": run.policy_version,
         "error": run.error,
+        "waiting_for": run.waiting_for,
         "folder": run.folder,
         **evaluations,
     }

@@ -22,7 +22,7 @@ from deepmath.trainer.v1 import trainer_pb2 as pb
 
 
 def updates(text: str) -> list[pb.WatchRunResponse]:
-    run = pb.Run(name=text, status=pb.STATUS_FAILED, step=1, steps=10, error=text, folder=text)
+    run = pb.Run(name=text, status=pb.STATUS_FAILED, step=1, steps=10, error=text, folder=text, waiting_for=text)
     trace = pb.SampleTrace(step=1, problem=text, gold=text, answer=text, reward=0.1, text=text)
     return [
         pb.WatchRunResponse(run=run),

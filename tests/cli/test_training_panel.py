@@ -5,7 +5,7 @@ import pytest
 from deepmath.cli.text_console import TextConsole
 from deepmath.cli.training_panel import TrainingPanel, sparkline
 
-from .training_updates import UPDATES
+from .training_updates import UPDATES, WAITING
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -18,6 +18,16 @@ def test_panel_fits_any_width(width: int, capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("lesson", "step 1 of 10", "accuracy", "25.0%", "[red]1 + 1", "expected 2"))
     assert max(map(len, shown.splitlines())) <= width
+
+
+def test_panel_shows_what_a_run_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
+    console = TextConsole(width=100)
+    panel = TrainingPanel(console)
+    panel.show(WAITING)
+    console.print(panel.render())
+    shown = capsys.readouterr().out
+    assert "waiting, step 0 of 10" in shown
+    assert "waiting for a generator: the generator at g:1 is [red]loading" in shown
 
 
 @pytest.mark.parametrize(

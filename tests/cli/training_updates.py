@@ -18,3 +18,6 @@ UPDATES = [
     ),
     pb.WatchRunResponse(run=pb.Run(name="lesson", status=pb.STATUS_DONE, step=10, before=pb.Evaluation(accuracy=0.5))),
 ]
+WAITING = pb.WatchRunResponse(
+    run=pb.Run(name="lesson", status=pb.STATUS_WAITING, steps=10, waiting_for="the generator at g:1 is [red]loading\n")
+)

@@ -88,11 +88,12 @@ async def test_invalid_run_is_rejected_with_the_reason(trainer, request_: dict[s
     assert "\n" not in str(rejected.value)
 
 
-async def test_unreachable_generator_is_reported_before_the_run_is_created(trainer, runs, free_port) -> None:
-    with pytest.raises(InvalidRequest, match=f"the generator at 127.0.0.1:{free_port} cannot be reached"):
-        await trainer.start_run(
-            recipe="tiny-math", overrides=[f"generators=['127.0.0.1:{free_port}']"], name="no-generator"
-        )
+async def test_generator_that_is_not_ready_is_a_note(trainer, runs, free_port) -> None:
+    overrides = [f"generators=['127.0.0.1:{free_port}']", "generator_patience_s=30"]
+    answer = await trainer.start_run(recipe="tiny-math", overrides=overrides, name="no-generator", dry_run=True)
+    (note,) = [note for note in answer.notes if "generator" in note]
+    assert note.startswith(f"the generator at 127.0.0.1:{free_port} cannot be reached")
+    assert note.endswith("the run waits for it, at most 30 s")
     assert not (runs / "no-generator").exists()
 
 

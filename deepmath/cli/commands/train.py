@@ -11,7 +11,7 @@ from deepmath.cli.lazy_group import command_app
 from deepmath.cli.shared_options import PATH
 from deepmath.cli.training_session import TrainingSession
 from deepmath.errors import InvalidRequest
-from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
 from deepmath.serving.service_process import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.user_files import read_text, user_path
@@ -49,9 +49,10 @@ def train(
 ) -> None:
     """Fine-tune a model with GRPO on problems with known answers.
 
-    The configuration, its data and its generators are validated before a model is loaded. Without `generators` in the
-    configuration, a generator and an executor are started here. Ctrl-C writes a checkpoint; --resume --name NAME
-    resumes from it. The folder runs/NAME holds the adapter, plots, metrics, traces and checkpoints.
+    The configuration, its data and its generators are validated before a model is loaded. The run waits for generators
+    that are not ready. Without `generators` in the configuration, a generator and an executor are started here. Ctrl-C
+    writes a checkpoint; --resume --name NAME resumes from it. The folder runs/NAME holds the adapter, plots, metrics,
+    traces and checkpoints.
     """
     exit_on_sigterm()
     if go_on and not name:
@@ -63,7 +64,11 @@ def train(
         run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
     except asyncio.CancelledError:  # by SIGTERM
         raise typer.Exit(EXIT_TERMINATED) from None
-    raise typer.Exit(0 if run is None else _EXIT_STATUS.get(run.status, EXIT_FAILURE))
+    raise typer.Exit(0 if run is None else _exit_status(run))
+
+
+def _exit_status(run: pb.Run) -> int:
+    return EXIT_USAGE if run.misconfigured else _EXIT_STATUS.get(run.status, EXIT_FAILURE)
 
 
 def _config_source(config: str) -> dict[str, str]:

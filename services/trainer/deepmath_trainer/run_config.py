@@ -166,6 +166,9 @@ class TrainConfig(_Section):
     generators: list[str] = Field(
         [], description="Addresses of the generator replicas. Default: `deepmath train` starts one."
     )
+    generator_patience_s: float = Field(
+        600.0, gt=0, description="Time to wait for generators that are not ready before the run fails, in seconds."
+    )
     prompt: NameOrPath | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
     checkpoint_root: NameOrPath | None = Field(
         None, description="Folder shared with the generators; without LoRA, weights are published there."

@@ -18,6 +18,8 @@ def run_message(folder: RunFolder, state: RunState, config_yaml: str = "") -> pb
         steps=state.steps,
         policy_version=state.policy_version,
         error=state.error,
+        waiting_for=state.waiting_for if state.status == "waiting" else "",
+        misconfigured=state.misconfigured,
         updated=state.updated,
         folder=str(folder.path.absolute()),
         config_yaml=config_yaml,

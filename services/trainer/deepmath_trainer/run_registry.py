@@ -122,7 +122,9 @@ class RunRegistry:
             folder.path.mkdir(exist_ok=True)
             with folder.hold() as lock:  # inherited by the worker, which holds it until it ends
                 folder.write_config(config.to_yaml())
-                folder.write_state(status="starting", error="", pid=0, steps=config.optimizer.steps)
+                folder.write_state(
+                    status="starting", error="", misconfigured=False, pid=0, steps=config.optimizer.steps
+                )
                 self._stop_requested.discard(folder.name)
                 return await start_worker(worker_command(config.launch, folder.path), folder, lock)
 

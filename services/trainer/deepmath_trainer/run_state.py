@@ -9,13 +9,19 @@ _ENDED = frozenset({"done", "stopped", "failed"})
 
 @dataclass(frozen=True)
 class RunState:
-    """The progress of a run. `status`: starting, running, done, stopped or failed; `updated`: Unix time in seconds."""
+    """The progress of a run.
+
+    `status`: starting, waiting, running, done, stopped or failed. `waiting_for`: a generator, and why it is not ready.
+    `misconfigured`: whether `error` is a mistake in the configuration. `updated`: Unix time in seconds.
+    """
 
     status: str = "starting"
     step: int = 0
     steps: int = 0
     policy_version: int = 0
     error: str = ""
+    waiting_for: str = ""
+    misconfigured: bool = False
     updated: float = 0.0
     pid: int = 0
 

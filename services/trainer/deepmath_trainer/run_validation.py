@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deepmath.clients import GeneratorClient
 from deepmath.clients.model_files import check_model
-from deepmath.errors import InvalidRequest, Unavailable
-from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.errors import Forbidden, InvalidRequest, Overloaded, TlsMismatch, Unauthenticated, Unavailable
+from deepmath_trainer.generator_check import check_generator
 from deepmath_trainer.run_config import DataConfig, TrainConfig
 from deepmath_trainer.worker_launch import worker_command
 
@@ -16,7 +16,8 @@ async def validate_run(config: TrainConfig) -> list[str]:
     """Validate the launch, the model's files, the data and the generators; return notes for the user.
 
     Raises:
-        InvalidRequest: a setting does not fit, or a generator cannot be reached; the message says what to do.
+        InvalidRequest: a setting or a generator does not fit, or a generator rejects the credentials; the message says
+            what to do. A generator that is not ready is a note: the run waits for it.
     """
     worker_command(config.launch, Path())
     check_model(config.model_path)
@@ -53,24 +54,11 @@ async def _check_generator(config: TrainConfig, address: str) -> list[str]:
     try:
         async with GeneratorClient(address) as client:
             info = await client.get_info()
-    except Unavailable as error:
+        check_generator(config, address, info)
+    except (TlsMismatch, Unauthenticated, Forbidden) as error:
         raise InvalidRequest(f"generators: {error}") from None
-    served, trained = info.model, config.model_path
-    if Path(served).name != Path(trained).name:
-        raise InvalidRequest(
-            f"the generator at {address} serves {served}, but the run trains {config.model}; "
-            f"start it with --model {trained}"
-        )
-    if config.lora:
-        _check_rank(config.lora.rank, address, info)
+    except (Unavailable, Overloaded) as error:
+        return [f"{error}; the run waits for it, at most {config.generator_patience_s:.0f} s"]
     if config.rollout.max_tokens >= info.context_length:
         return [f"rollout.max_tokens is {config.rollout.max_tokens}, but the context length is {info.context_length}"]
     return []
-
-
-def _check_rank(rank: int, address: str, info: pb.GetInfoResponse) -> None:
-    if rank > info.max_lora_rank:
-        raise InvalidRequest(
-            f"lora.rank is {rank}, but the generator at {address} accepts adapters up to rank {info.max_lora_rank}; "
-            f"start it with --max-lora-rank {rank}"
-        )

@@ -48,7 +48,8 @@ class SamplingPipeline:
         """Connect to the generators. The first policy to be published is that of optimizer step `step`.
 
         Raises:
-            Unavailable: a generator cannot be reached.
+            InvalidRequest: a generator does not fit the run.
+            Unavailable: the generators were not ready in time.
         """
         self.run(self.replicas.start(step))
 
@@ -61,18 +62,18 @@ class SamplingPipeline:
         """Seconds during which at least one generator worked for the run."""
         return self.sampler.busy.seconds
 
-    @property
-    def generators_are_fresh(self) -> bool:
-        """Whether the generators serve the base model and have never had a policy."""
-        return self.replicas.offset == 0
-
     def discard_before(self, batch: int) -> None:
         """Delete the journals of the batches below `batch`."""
         self.sampler.journal.discard_before(batch)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run `work` on the sampling thread and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # the caller has been interrupted
+            future.cancel()
+            raise
 
     def next(self, index: int, policy: Callable[[], Path | None], step: int) -> RolloutBatch:
         """Return batch `index` and start the next one if staleness allows.

@@ -5,19 +5,23 @@ The same command resumes a run that was stopped or killed. On SIGTERM the worker
 
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepmath.errors import DeepMathError
+from deepmath.errors import DeepMathError, InvalidRequest
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
-from deepmath_trainer.checkpoint_store import CheckpointStore
+from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_config_parser import parse_config
 from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_progress import RunProgress
 
 if TYPE_CHECKING:
     from deepmath_trainer.grpo_trainer import GrpoTrainer
@@ -36,6 +40,7 @@ class TrainingWorker:
 
     def __init__(self, folder: RunFolder, config: TrainConfig, rank: int) -> None:
         self.folder, self.config, self.rank = folder, config, rank
+        self.progress = RunProgress(folder, rank)
         self._trainer: GrpoTrainer | None = None
 
     def run(self) -> None:
@@ -47,38 +52,45 @@ class TrainingWorker:
         from deepmath_trainer.grpo_trainer import GrpoTrainer
 
         signal.signal(signal.SIGTERM, self._stop)
+        pipeline = trainer = None
+        try:
+            checkpoint = self._rewind()
+            pipeline = self.make_pipeline()
+            pipeline.sampler.verifier.start()  # refuses now, and not at the first answer that needs a sandbox
+            pipeline.start(checkpoint.first_published if checkpoint else 0)
+            trainer = GrpoTrainer(self.config, self.folder, pipeline, self._report)
+            if not checkpoint:
+                self._evaluate("before", pipeline)
+            self.progress.enter("running")
+            self._trainer = trainer
+            complete = trainer.run(checkpoint)
+            self._trainer = None
+            if complete:
+                self._finish(trainer, pipeline)
+            self.progress.enter("done" if complete else "stopped")
+        except StopRequested:
+            if trainer:
+                trainer.save_checkpoint()
+            self.progress.enter("stopped")
+        finally:
+            if pipeline:
+                pipeline.close()
+
+    def _rewind(self) -> TrainingCheckpoint | None:
+        """Return the last checkpoint, after removing what a killed worker wrote after it."""
         checkpoints, steps = CheckpointStore(self.folder.checkpoints), self.config.optimizer.steps
         checkpoint = checkpoints.latest()
         step = checkpoint.step if checkpoint else 0
         if self.rank == 0:
             checkpoints.discard_staged()
             self.folder.rewind(step, complete=step >= steps)
-            self.folder.write_state(step=step, pid=os.getpid(), steps=steps)
-        pipeline = self.make_pipeline()
-        trainer = None
-        try:
-            pipeline.sampler.verifier.start()  # refuses now, and not at the first answer that needs a sandbox
-            pipeline.start(checkpoint.first_published if checkpoint else 0)
-            trainer = GrpoTrainer(self.config, self.folder, pipeline, self._report)
-            if not checkpoint:
-                self._evaluate("before", pipeline)
-            self.folder.write_state(status="running")
-            self._trainer = trainer
-            complete = trainer.run(checkpoint)
-            self._trainer = None
-            if complete:
-                self._finish(trainer, pipeline)
-            self.folder.write_state(status="done" if complete else "stopped")
-        except StopRequested:
-            if trainer:
-                trainer.save_checkpoint()
-            self.folder.write_state(status="stopped")
-        finally:
-            pipeline.close()
+            self.progress.write(step=step, pid=os.getpid(), steps=steps)
+        return checkpoint
 
     def make_pipeline(self) -> "SamplingPipeline":
         """Return the source of the trainer's batches."""
         from deepmath_trainer.batch_sampler import BatchSampler
+        from deepmath_trainer.generator_check import check_generator
         from deepmath_trainer.generator_replicas import GeneratorReplicas
         from deepmath_trainer.sampling_pipeline import SamplingPipeline
         from deepmath_trainer.temperature_schedule import TemperatureSchedule
@@ -87,7 +99,14 @@ class TrainingWorker:
 
         config = self.config
         problems = load_problems(config.data, config.seed)
-        replicas = GeneratorReplicas(config.generators, adapters=config.lora is not None)
+        replicas = GeneratorReplicas(
+            config.generators,
+            run=f"{self.folder.name}-{secrets.token_hex(4)}",  # of this process: see `GeneratorReplicas`
+            adapters=config.lora is not None,
+            patience_s=config.generator_patience_s,
+            check=partial(check_generator, config),
+            on_wait=self.progress.wait_for,
+        )
         journal = TrajectoryJournal(self.folder.path / "journal" / str(self.rank))
         schedule = TemperatureSchedule(**config.rollout.temperature.model_dump())
         return SamplingPipeline(
@@ -127,7 +146,7 @@ class TrainingWorker:
                     "text": sample.trajectory.text,
                 }
             )
-        self.folder.write_state(step=step, policy_version=step + batch.offset)
+        self.progress.write(step=step, policy_version=step)
 
     def _finish(self, trainer: "GrpoTrainer", pipeline: "SamplingPipeline") -> None:
         """Evaluate the trained policy and write the adapter with its card and plots."""
@@ -143,6 +162,7 @@ class TrainingWorker:
 
     def _stop(self, *_: object) -> None:
         if self._trainer is None or self._trainer.can_stop_now:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the checkpoint
             raise StopRequested
         self._trainer.stop_after_step()
 
@@ -152,18 +172,20 @@ def main(arguments: Sequence[str]) -> int:
     folder = RunFolder(Path(arguments[0]))
     silence_core_logging()
     set_up_logging("info")
-    _lock = None if folder.is_held() else folder.hold()  # a service that started this process holds it already
-    config = parse_config(folder.config.read_text())
     try:
+        _lock = None if folder.is_held() else folder.hold()  # a service that started this process holds it already
+        config = parse_config(folder.config.read_text())
         TrainingWorker(folder, config, int(os.environ.get("RANK", "0"))).run()
     except DeepMathError as error:
         log.error("%s", error)
-        folder.write_state(status="failed", error=str(error))
-        return 1
+        misconfigured = isinstance(error, InvalidRequest)
+        folder.write_state(status="failed", error=str(error), misconfigured=misconfigured, waiting_for="")
+        return EXIT_USAGE if misconfigured else EXIT_FAILURE
     except Exception as error:
         log.exception("unhandled exception in the training worker")
-        folder.write_state(status="failed", error=f"{type(error).__name__}: {error} (traceback in worker.log)")
-        return 1
+        reason = f"{type(error).__name__}: {error} (traceback in worker.log)"
+        folder.write_state(status="failed", error=reason, waiting_for="")
+        return EXIT_FAILURE
     return 0
 
 
