@@ -41,7 +41,7 @@ def from_status(status: dict[str, str]) -> list[IsolationLayer]:
         IsolationLayer(
             name="unprivileged_user",
             in_force="0" not in users,
-            detail=_ROOT if "0" in users else f"uid {users[0]} on the host",
+            detail=_ROOT if "0" in users else f"uid {users[0]} in the supervisor's user namespace",
         ),
     ]
 
