@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepmath_generator.agent_loop import AgentLoop
+from deepmath_generator.engine_statistics import EngineStatistics
 from deepmath_generator.inference_engine import FinishReason, SampledTokens
 from deepmath_generator.literal_encoding import encode_literally
 from deepmath_generator.policy_versions import PolicyVersions
@@ -56,6 +57,7 @@ class PlayedEngine:
     def __init__(self, tokenizer: Any, tokens: Sequence[int], chunk: int = 1) -> None:
         self.tokenizer = tokenizer
         self.died = asyncio.Event()
+        self.statistics = EngineStatistics()
         self.policies = PolicyVersions(self._unload, 3)
         self.sampled: list[list[int]] = []  # by each step
         self._left = list(tokens)

@@ -12,6 +12,7 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability.busy_clock import BusyClock
 from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR, UP_TO_MINUTES, PrometheusMetrics
 from deepmath_generator.admission import TrajectoryAdmission
+from deepmath_generator.engine_statistics import EngineStatistics
 from deepmath_generator.policy_versions import PolicyVersions
 
 Tokens = TypeVar("Tokens", list[int], str)
@@ -117,6 +118,22 @@ class GeneratorMetrics(PrometheusMetrics):
             yield self.gauge("loaded_policies", "Loaded policy versions, the base model's included.", loaded)
             busy = "Time during which the engine had segments to sample."
             yield self.count("engine_busy_seconds", busy, self._busy.seconds)
+
+        self.on_scrape(read)
+
+    def expose_engine(self, engine: EngineStatistics) -> None:
+        """Expose the engine's statistics at each scrape. Call it in the event loop that the engine belongs to."""
+
+        def read() -> Iterable[Metric]:
+            yield self.gauge("engine_running_requests", "Requests in the engine's batch.", engine.running)
+            waiting = "Requests waiting for a place in the engine's batch, or for its cache."
+            yield self.gauge("engine_waiting_requests", waiting, engine.waiting)
+            yield self.gauge("kv_cache_usage_ratio", "Share of the KV cache in use.", engine.cache_usage)
+            preempted = "Requests that lost their part of the KV cache and were computed again."
+            yield self.count("preemptions", preempted, engine.preemptions)
+            queried = "Prompt tokens looked up in the prefix cache."
+            yield self.count("prefix_cache_queried_tokens", queried, engine.queried_tokens)
+            yield self.count("prefix_cache_hit_tokens", "Prompt tokens found in the prefix cache.", engine.hit_tokens)
 
         self.on_scrape(read)
 
