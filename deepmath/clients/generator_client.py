@@ -51,9 +51,16 @@ class GeneratorClient(BaseClient):
         mode: pb.Mode.ValueType = pb.MODE_AGENT,
         sampling: pb.Sampling | None = None,
         budget: pb.Budget | None = None,
+        policy: pb.Policy | None = None,
     ) -> AsyncIterator[pb.RolloutResponse]:
-        """Run every prompt once, all concurrently, and yield the trajectories as they finish."""
-        request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget)
+        """Run every prompt once, all concurrently, and yield the trajectories as they finish.
+
+        `policy` samples all segments; by default each is sampled by the policy that was loaded last.
+
+        Raises:
+            WrongOrder: `policy` is not loaded; send it again.
+        """
+        request = pb.RolloutRequest(prompts=prompts, mode=mode, sampling=sampling, budget=budget, policy=policy)
         return self.stream_with_retry(lambda: self.stub.Rollout(request))
 
     def chat(
@@ -84,9 +91,15 @@ class GeneratorClient(BaseClient):
         )
 
     async def update_adapter(
-        self, directory: Path, version: int, model: str | None = None, *, deadline_s: float = _ADAPTER_DEADLINE_S
+        self,
+        directory: Path,
+        version: int,
+        model: str | None = None,
+        *,
+        run: str = "",
+        deadline_s: float = _ADAPTER_DEADLINE_S,
     ) -> int:
-        """Upload the LoRA adapter in `directory`, in peft's format, as policy `version`; return the version served.
+        """Upload the LoRA adapter in `directory`, in peft's format, as policy `version` of `run`; return that version.
 
         `model` is the base model's name as in GetInfo, by default the one in the adapter's config. The upload goes to
         one generator: use a client for each replica. It is idempotent, and retried if the response is lost or the
@@ -94,36 +107,47 @@ class GeneratorClient(BaseClient):
 
         Raises:
             InvalidRequest: The adapter is incomplete, or the generator rejected its model, rank or type.
-            WrongOrder: `version` is not larger than every earlier one.
+            WrongOrder: `version` is not larger than every earlier one of `run`.
             Unavailable: It was not served within `deadline_s`.
             Overloaded: The generator had no capacity for it within `deadline_s`.
         """
         model = model or model_of_adapter(str(directory))
         files = await asyncio.to_thread(_describe, directory)
-        header = pb.AdapterHeader(policy_version=version, model=model, files=files)
+        header = pb.AdapterHeader(policy_version=version, model=model, files=files, run=run)
         response = await self.call_with_retry(
             lambda timeout: self.stub.UpdateAdapter(_messages(directory, header), timeout=timeout), deadline_s
         )
         return response.policy_version
 
     async def load_checkpoint(
-        self, directory: Path, version: int, *, deadline_s: float = _CHECKPOINT_DEADLINE_S
+        self, directory: Path, version: int, *, run: str = "", deadline_s: float = _CHECKPOINT_DEADLINE_S
     ) -> int:
-        """Make a generator reload all its weights from `directory` as policy `version`; return that version.
+        """Make a generator reload all its weights from `directory` as policy `version` of `run`; return that version.
 
         `directory` is a path on the generator's machine, below its `--checkpoint-root`. The generator first waits for
         the segments in flight. The call is idempotent.
 
         Raises:
             InvalidRequest: The directory is not below the root or does not hold the model's weights.
-            WrongOrder: `version` is not larger than every earlier one, or the generator accepts no checkpoints.
+            WrongOrder: `version` is not larger than every earlier one of `run`, `run` has lost the generator to another
+                run, or the generator accepts no checkpoints.
             Unavailable: It was not served within `deadline_s`.
         """
-        request = pb.LoadCheckpointRequest(policy_version=version, directory=str(directory))
+        request = pb.LoadCheckpointRequest(policy_version=version, directory=str(directory), run=run)
         response = await self.call_with_retry(
             lambda timeout: self.stub.LoadCheckpoint(request, timeout=timeout), deadline_s
         )
         return response.policy_version
+
+    async def restore_model(self, run: str, *, deadline_s: float = _CHECKPOINT_DEADLINE_S) -> None:
+        """Make a generator reload the model that it was started with, on behalf of `run`, if it has other weights.
+
+        Raises:
+            WrongOrder: `run` has lost the generator to another run.
+            Unavailable: It was not served within `deadline_s`.
+        """
+        request = pb.LoadCheckpointRequest(run=run)
+        await self.call_with_retry(lambda timeout: self.stub.LoadCheckpoint(request, timeout=timeout), deadline_s)
 
 
 def _describe(directory: Path) -> list[pb.AdapterFile]:

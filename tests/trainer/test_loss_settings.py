@@ -26,7 +26,7 @@ class RandomBatches:
     """Stands in for the sampling pipeline: random tokens and rewards, and a record of the policies."""
 
     def __init__(self) -> None:
-        self.replicas = SimpleNamespace(offset=0)
+        self.replicas = SimpleNamespace(run="a")
         self.sampler = SimpleNamespace(verifier=SimpleNamespace(reasons=Counter()))
         self.generators_are_fresh, self.busy_seconds = True, 0.0
         self.published: list[str] = []

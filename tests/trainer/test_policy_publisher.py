@@ -1,4 +1,4 @@
-"""Policies are written when they are due, and published unless the generators have them."""
+"""Policies are written when they are due, and published unless they are the model as loaded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,9 @@ from deepmath.errors import Unavailable
 
 @pytest.fixture
 def publisher(tmp_path: Path) -> Callable[..., PolicyPublisher]:
-    def make(every: int = 1, fresh: bool = False, is_main_process: bool = True) -> PolicyPublisher:
+    def make(every: int = 1, is_main_process: bool = True) -> PolicyPublisher:
         writer = PolicyWriter(lambda folder: folder.mkdir(parents=True), lambda: None, is_main_process)
-        return PolicyPublisher(tmp_path / "policies", every, writer, lambda: fresh)
+        return PolicyPublisher(tmp_path / "policies", every, writer)
 
     return make
 
@@ -25,12 +25,12 @@ def written(folder: Path) -> list[str]:
 def test_policy_is_written_every_so_many_steps(publisher) -> None:
     policies = publisher(every=2)
     published = [policies.next(step) for step in range(5)]
-    assert [folder.name if folder else None for folder in published] == ["step-0", None, "step-2", None, "step-4"]
+    assert [folder.name if folder else None for folder in published] == [None, None, "step-2", None, "step-4"]
     assert policies.current.name == "step-4"
 
 
-def test_untrained_policy_is_not_sent_to_fresh_generators(publisher) -> None:
-    policies = publisher(fresh=True)
+def test_untrained_policy_is_not_sent(publisher) -> None:
+    policies = publisher()
     assert policies.next(0) is None
     assert policies.next(1) is not None
 
@@ -65,6 +65,6 @@ def test_policy_that_cannot_be_written_is_reported_with_its_step(tmp_path) -> No
     def write(_: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    policies = PolicyPublisher(tmp_path, 1, PolicyWriter(write, lambda: None, True), lambda: False)
+    policies = PolicyPublisher(tmp_path, 1, PolicyWriter(write, lambda: None, True))
     with pytest.raises(Unavailable, match=r"the policy of step 3 could not be written: .*No space left"):
         policies.next(3)

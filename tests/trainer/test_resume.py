@@ -63,7 +63,7 @@ async def killed_run(serve_generator, worker, tmp_path_factory) -> KilledRun:
 
 
 def journalled_ids(run: Path, batch: int) -> set[str]:
-    journal = TrajectoryJournal(run / "journal" / "0").open(batch, offset=0)
+    journal = TrajectoryJournal(run / "journal" / "0").open(batch)
     journal.close()
     return set(journal.found)
 

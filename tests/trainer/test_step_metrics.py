@@ -57,7 +57,7 @@ def test_batch_of_failures_has_zeros() -> None:
 
 
 def test_staleness_is_the_mean_over_segments() -> None:
-    made = batch([sample(True, 1.0, version=12), sample(True, 1.0, version=13)], offset=10)
+    made = batch([sample(True, 1.0, version=2), sample(True, 1.0, version=3)])
     assert made.mean_staleness(step=3) == 0.5
 
 

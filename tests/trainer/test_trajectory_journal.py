@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from deepmath_trainer import trajectory_journal
 from deepmath_trainer.trajectory_journal import TrajectoryJournal
 
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -22,15 +23,15 @@ def journal(tmp_path: Path) -> TrajectoryJournal:
 
 
 def write(journal: TrajectoryJournal, *names: str) -> None:
-    batch = journal.open(7, offset=0)
+    batch = journal.open(7)
     for name in names:
         batch.append(response(name))
     batch.close()
 
 
-def found(journal: TrajectoryJournal, batch: int = 7, offset: int = 0) -> dict[str, pb.RolloutResponse]:
+def found(journal: TrajectoryJournal, batch: int = 7) -> dict[str, pb.RolloutResponse]:
     """Return what a new process finds of `batch`."""
-    with closing(journal.open(batch, offset)) as opened:
+    with closing(journal.open(batch)) as opened:
         return opened.found
 
 
@@ -60,10 +61,18 @@ def test_file_without_a_complete_trajectory_is_empty(journal: TrajectoryJournal,
     assert found(journal) == {}
 
 
-def test_policy_versions_are_converted_to_those_of_the_resumed_run(journal: TrajectoryJournal) -> None:
-    write(journal, "a")
-    (segment,) = found(journal, offset=10)["a"].trajectory.segments
-    assert segment.policy_version == 13
+def test_opening_rewrites_nothing(journal: TrajectoryJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer that is killed while it opens a batch has lost none of it."""
+    write(journal, "a", "b")
+    (path,) = (tmp_path / "journal").iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trajectory_journal, "serialize_length_prefixed", killed)
+    assert set(found(journal)) == {"a"}
+    assert set(found(journal)) == {"a"}
 
 
 def test_batches_covered_by_a_checkpoint_are_deleted(journal: TrajectoryJournal) -> None:

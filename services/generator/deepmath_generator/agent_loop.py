@@ -36,6 +36,7 @@ from deepmath.observability import tracing
 from deepmath_generator.call_reader import CallReader
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
 from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.policy_versions import Policy
 from deepmath_generator.prompt_template import Mode
 from deepmath_generator.responsive_loop import ResponsiveLoop
 from deepmath_generator.sampling_options import SamplingOptions
@@ -87,10 +88,15 @@ class AgentLoop:
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
         emit: Emit | None = None,
+        policy: Policy | None = None,
     ) -> pb.Trajectory:
-        """Run one trajectory and return it; `emit` receives its events as they happen."""
+        """Run one trajectory and return it; `emit` receives its events as they happen.
+
+        `policy`, which the caller holds, samples all segments; by default each is sampled by the current one.
+        """
         async with self._responsive.turn():
             run = self._start(prompt_ids, mode, sampling, budget, emit)
+            run.policy = policy
         try:
             ended = await run.run()
         except DeepMathError as error:
@@ -141,6 +147,7 @@ class _TrajectoryRun:
         self.reader.follow(trajectory.prompt_ids)
         self.pending = deque[str | None]()  # calls to run; None: an end without a start
         self.end_of_call = ""  # ends the first of them, if the model has not
+        self.policy: Policy | None = None  # None: the current one of each step
 
     async def run(self) -> pb.Trajectory:
         """Run to the end and return the trajectory."""
@@ -216,6 +223,7 @@ class _TrajectoryRun:
                 seed=self.sampling.step_seed(trajectory.steps),
                 deadline=self.deadline,
                 on_tokens=on_tokens and self.metrics.first_token_time(on_tokens),
+                policy=self.policy,
             )
             span.set(tokens=len(sample.token_ids), finish=sample.finish.value, policy_version=sample.policy_version)
         self.metrics.record_sampled_tokens(len(sample.token_ids))

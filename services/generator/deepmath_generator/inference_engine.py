@@ -7,7 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepmath_generator.policy_versions import PolicyVersions
+from deepmath_generator.engine_statistics import EngineStatistics
+from deepmath_generator.policy_versions import Policy, PolicyVersions
 from deepmath_generator.sampling_options import SamplingOptions
 
 
@@ -46,6 +47,7 @@ class InferenceEngine(Protocol):
     """The policy versions that are loaded."""
     died: asyncio.Event
     """Set once the engine has failed for good."""
+    statistics: EngineStatistics
 
     async def generate(
         self,
@@ -59,10 +61,11 @@ class InferenceEngine(Protocol):
         on_tokens: Callable[[list[int]], bool | None] | None = None,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
+        policy: Policy | None = None,
     ) -> SampledTokens:
         """Sample up to `max_tokens` tokens after `prompt_ids`, until the end of the turn.
 
-        One policy version, the current one at the start, samples all tokens. Cancelling the call aborts the request.
+        One policy version samples all tokens. Cancelling the call aborts the request.
 
         Args:
             prompt_ids: Token ids of the context.
@@ -76,34 +79,45 @@ class InferenceEngine(Protocol):
                 sampled further tokens by then, which can be part of the sample.
             stop: Stop sequences. Not supported together with `tools`.
             on_text: Receives the text as it is sampled, without the end-of-turn token and the stop sequence.
+            policy: The policy, which the caller holds (`PolicyVersions.hold`); by default the current one at the start.
 
         Raises:
             Unavailable: The engine has died.
         """
         ...
 
-    async def load_adapter(self, version: int, content: str, folder: Path) -> None:
+    async def load_adapter(self, version: int, content: str, folder: Path, run: str = "") -> None:
         """Sample new segments with the LoRA adapter in `folder`, which may be deleted afterwards.
 
         Args:
             version: Policy version of the adapter.
             content: Checksum that identifies the adapter among uploads of the same version.
             folder: Folder with the adapter in peft's format.
+            run: The training run that made it.
 
         Raises:
             InvalidRequest: The adapter does not fit the model.
-            WrongOrder: `version` is not newer than the current one.
+            WrongOrder: `version` is not new, or a checkpoint has replaced the weights that the adapter is for.
             Overloaded: Running segments use the maximum number of adapters.
             Unavailable: The engine has died.
         """
         ...
 
-    async def load_checkpoint(self, version: int, folder: Path) -> None:
-        """Sample all segments with the weights in `folder`, after the running segments have ended.
+    async def load_checkpoint(self, version: int, folder: Path, run: str = "") -> None:
+        """Sample all segments with the weights in `folder`, of `run`, after the running segments have ended.
 
         Raises:
             InvalidRequest: The checkpoint does not fit the model.
-            WrongOrder: `version` is not newer than the current one.
+            WrongOrder: `version` is not new, or the run has lost its weights to another one.
+            Unavailable: The engine has died, possibly while loading the weights.
+        """
+        ...
+
+    async def restore_model(self, run: str) -> None:
+        """Sample all segments with the model as loaded at the start, if checkpoints have replaced its weights.
+
+        Raises:
+            WrongOrder: `run` has lost its weights to another one.
             Unavailable: The engine has died, possibly while loading the weights.
         """
         ...

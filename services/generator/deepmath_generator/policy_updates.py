@@ -12,6 +12,8 @@ from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_generator.adapter_upload import adapter_checksum, read_header, receive_files
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import InferenceEngine
+from deepmath_generator.policy_versions import Policy
+from deepmath_generator.request_validation import checked_run
 from deepmath_generator.upload_slots import UploadSlots
 
 
@@ -35,7 +37,8 @@ class PolicyUpdates:
 
         Raises:
             InvalidRequest: The upload is incomplete or too slow, or the adapter does not fit the model.
-            WrongOrder: The version is not new, or this generator accepts no adapters.
+            WrongOrder: The version is not new, the adapter is not for the weights that are loaded, or this generator
+                accepts no adapters.
             Overloaded: Running segments use the maximum number of adapters, or too many uploads are in progress.
             Unavailable: The engine has died, or the disk is full.
         """
@@ -46,14 +49,14 @@ class PolicyUpdates:
             raise InvalidRequest(
                 f"the adapter is for the model {header.model!r}, and this generator serves {self._engine.model!r}"
             )
-        version, checksum = header.policy_version, adapter_checksum(header)
-        if self._engine.policies.is_current(version, checksum):
+        version, checksum, run = header.policy_version, adapter_checksum(header), checked_run(header.run)
+        if self._engine.policies.has(Policy(version, checksum, run=run)):
             return version
         with self._slots.hold(proven_name()):
             folder = _temporary_folder()
             try:
                 await self._receive(requests, header, folder)
-                await self._engine.load_adapter(version, checksum, folder)
+                await self._engine.load_adapter(version, checksum, folder, run)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return version
@@ -72,24 +75,31 @@ class PolicyUpdates:
         except OSError as error:
             raise _cannot_store(error) from error
 
-    async def load_checkpoint(self, version: int, directory: str) -> None:
-        """Sample all segments with the weights in `directory`, as policy version `version`.
+    async def load_checkpoint(self, version: int, directory: str, run: str) -> None:
+        """Sample all segments with the weights in `directory`, as policy version `version` of `run`.
+
+        Version 0 without a directory restores the model as loaded.
 
         Raises:
             InvalidRequest: The directory is not below the checkpoint root, or the checkpoint does not fit the model.
-            WrongOrder: The version is not new, or this generator accepts no checkpoints.
+            WrongOrder: The version is not new, the run has lost its weights to another one, or this generator accepts
+                no checkpoints.
             Unavailable: The engine has died.
         """
         root = self.checkpoint_root
         if root is None:
             raise WrongOrder("this generator accepts no checkpoints: start it with --checkpoint-root DIRECTORY")
+        checked_run(run)
+        if not version and not directory:
+            await self._engine.restore_model(run)
+            return
         folder = (root / directory).resolve()
         if not directory or not folder.is_relative_to(root) or not folder.is_dir():
             raise InvalidRequest(f"{directory!r} is not a directory below this generator's --checkpoint-root, {root}")
         if version < 1:
             raise InvalidRequest(f"policy_version is {version}; it must be at least 1, as 0 is the base model")
-        if not self._engine.policies.is_current(version, str(folder)):
-            await self._engine.load_checkpoint(version, folder)
+        if not self._engine.policies.has(Policy(version, str(folder), run=run)):
+            await self._engine.load_checkpoint(version, folder, run)
 
 
 def _temporary_folder() -> Path:

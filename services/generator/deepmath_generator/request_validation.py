@@ -40,6 +40,13 @@ def check_prompts(prompts: Sequence[pb.RolloutPrompt]) -> None:
             raise InvalidRequest(f"prompts[{index}].id is longer than {_MAX_ID_BYTES} bytes")
 
 
+def checked_run(run: str) -> str:
+    """Return the name of a training run."""
+    if len(run.encode()) > _MAX_ID_BYTES:
+        raise InvalidRequest(f"the name of the run is longer than {_MAX_ID_BYTES} bytes")
+    return run
+
+
 def check_question(field: str, question: str) -> None:
     """Check that a question is neither empty nor too long."""
     if not question.strip():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from deepmath_generator.executor_reachability import ExecutorReachability
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.policy_updates import PolicyUpdates
+from deepmath_generator.policy_versions import Policy
 from deepmath_generator.prompt_template import Mode, PromptTemplate
 from deepmath_generator.request_validation import (
     check_prompt_length,
@@ -29,6 +30,7 @@ from deepmath_generator.request_validation import (
     check_question,
     checked_max_tokens,
     checked_mode,
+    checked_run,
     checked_samples,
     checked_stop_sequences,
 )
@@ -68,6 +70,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         self._executors = ExecutorReachability(client)
         self._vote = AnswerVote(config.vote_seconds)
         self._metrics.expose_state(self._admission, engine.policies, lambda: self._loop.executing)
+        self._metrics.expose_engine(engine.statistics)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this servicer to `server`."""
@@ -116,7 +119,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         async def roll_out(send: Send[pb.RolloutResponse]) -> None:
             async def run(index: int, prompt_ids: list[int], options: SamplingOptions) -> None:
                 with _trajectory_span(len(prompts) == 1, mode, index) as span:
-                    trajectory = await self._run(prompt_ids, mode, options, budget)
+                    trajectory = await self._run(prompt_ids, mode, options, budget, policy=policy)
                     _set_attributes(span, trajectory)
                 send(pb.RolloutResponse(prompt_index=index, id=request.prompts[index].id, trajectory=trajectory))
 
@@ -125,10 +128,11 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                     group.create_task(run(index, prompt_ids, options[index]))
 
         with self._admission.admit(len(request.prompts)):
-            for field, question in questions.items():
-                prompts.append(await self._encode(field, question, mode, characters))
-            async for response in stream_responses(roll_out, context):
-                yield response
+            async with self._policy_of(request) as policy:
+                for field, question in questions.items():
+                    prompts.append(await self._encode(field, question, mode, characters))
+                async for response in stream_responses(roll_out, context):
+                    yield response
 
     async def Chat(self, request: pb.ChatRequest, context: Any) -> AsyncIterator[pb.ChatResponse]:
         """Stream the assistant's next turn, then the reason for its end."""
@@ -173,17 +177,20 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
     async def LoadCheckpoint(self, request: pb.LoadCheckpointRequest, context: Any) -> pb.LoadCheckpointResponse:
         """Load all weights from a directory and sample all segments with them."""
-        await self._updates.load_checkpoint(request.policy_version, request.directory)
+        await self._updates.load_checkpoint(request.policy_version, request.directory, request.run)
         return pb.LoadCheckpointResponse(policy_version=request.policy_version)
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
         """Return the model, its policy versions, the defaults and the load."""
+        policies = self._engine.policies
         return pb.GetInfoResponse(
             version=__version__,
             model=self._engine.model,
             context_length=self._engine.context_length,
-            policy_version=self._engine.policies.current.version,
-            loaded_policy_versions=self._engine.policies.versions,
+            policy_version=policies.current.version,
+            policy_run=policies.current.run,
+            loaded_policy_versions=policies.versions,
+            loaded_policies=[pb.Policy(run=policy.run, version=policy.version) for policy in policies.loaded],
             default_sampling=self._sampling.to_proto(),
             default_budget=self._budget.to_proto(),
             prompt_template=self._template.name,
@@ -203,9 +210,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
         emit: Emit | None = None,
+        policy: Policy | None = None,
     ) -> pb.Trajectory:
         async with self._metrics.slot(self._admission):
-            return await self._loop.run(prompt_ids, mode, sampling, budget, emit)
+            return await self._loop.run(prompt_ids, mode, sampling, budget, emit, policy)
+
+    def _policy_of(self, request: pb.RolloutRequest) -> AbstractAsyncContextManager[Policy | None]:
+        """Return a context that holds the policy of a request; None: that of each segment is the current one."""
+        if not request.HasField("policy"):
+            return nullcontext()
+        return self._engine.policies.hold(checked_run(request.policy.run), request.policy.version)
 
     async def _encode(self, field: str, question: str, mode: Mode, characters: int) -> list[int]:
         """Return the prompt of a question; `characters` are those of all questions of the request."""

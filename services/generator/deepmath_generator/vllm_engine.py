@@ -30,6 +30,7 @@ from deepmath_generator.vllm_patches.cpu import cpu_arguments
 from deepmath_generator.vllm_patches.flat_logprobs import sampled_logprobs
 from deepmath_generator.vllm_patches.lora_ranks import supported_rank
 from deepmath_generator.vllm_patches.startup_report import StartupReport
+from deepmath_generator.vllm_patches.statistics_logger import StatisticsLogger, statistics_of
 
 _adapter_ids = itertools.count(1)  # unique per process: keys of vLLM's adapter and prefix caches
 
@@ -43,6 +44,7 @@ class VllmEngine(InferenceEngine):
 
     def __init__(self, llm: Any, model: str, config: GeneratorConfig) -> None:
         self._llm = llm
+        self.statistics = statistics_of(llm)
         self._config = config
         self._request_ids = itertools.count()
         self.policies = PolicyVersions(self._unload, config.max_adapters)
@@ -63,7 +65,7 @@ class VllmEngine(InferenceEngine):
         vllm_plugin.mark_generator()
         with StartupReport() as report:
             try:
-                llm = AsyncLLM.from_engine_args(_engine_arguments(config))
+                llm = AsyncLLM.from_engine_args(_engine_arguments(config), stat_loggers=[StatisticsLogger])
             except Exception as error:
                 report.raise_failure()
                 raise InvalidRequest(f"vLLM cannot serve {config.model}: {_first_line(error)}") from error
@@ -93,7 +95,7 @@ class VllmEngine(InferenceEngine):
         """Parameter shapes of the model. The first access takes seconds for a large model."""
         return ParameterShapes(self.model, self._llm.vllm_config.model_config.hf_config)
 
-    async def load_adapter(self, version: int, content: str, folder: Path) -> None:
+    async def load_adapter(self, version: int, content: str, folder: Path, run: str = "") -> None:
         """Load a LoRA adapter: see `InferenceEngine`."""
         await asyncio.to_thread(lambda: self.shapes.check_adapter(folder, self._config.max_lora_rank))
         adapter_id = next(_adapter_ids)
@@ -108,7 +110,7 @@ class VllmEngine(InferenceEngine):
                 raise InvalidRequest(f"vLLM cannot serve the adapter: {_first_line(error)}") from error
             await self._try(policy)
 
-        policy = Policy(version, content, adapter)
+        policy = Policy(version, content, adapter, run)
         await self.policies.adopt(policy, load)
 
     async def _try(self, policy: Policy) -> None:
@@ -126,20 +128,27 @@ class VllmEngine(InferenceEngine):
                 "the policy samples with log-probabilities that are not finite: its weights are too large"
             )
 
-    async def load_checkpoint(self, version: int, folder: Path) -> None:
+    async def load_checkpoint(self, version: int, folder: Path, run: str = "") -> None:
         """Load all weights: see `InferenceEngine`."""
         await asyncio.to_thread(self.shapes.check_checkpoint, folder)
+        await self._replace_weights(Policy(version, str(folder), run=run), str(folder))
 
+    async def restore_model(self, run: str) -> None:
+        """Load the model's own weights again: see `InferenceEngine`."""
+        if not self.policies.has_base(run):
+            await self._replace_weights(Policy(0, run=run), self._config.model)
+
+    async def _replace_weights(self, policy: Policy, weights: str) -> None:
         async def load() -> None:
             try:
-                await worker_methods.reload_weights(self._llm, folder)
+                await worker_methods.reload_weights(self._llm, weights)
                 if current_platform.is_cpu():
                     await worker_methods.repack_output_layer(self._llm)
                 await self._llm.reset_prefix_cache()
             except Exception as error:  # the weights may be partly replaced
                 raise self._set_died() from error
 
-        await self.policies.replace(Policy(version, str(folder)), load)
+        await self.policies.replace(policy, load)
 
     async def _unload(self, policy: Policy) -> None:
         try:
@@ -169,6 +178,7 @@ class VllmEngine(InferenceEngine):
         on_tokens: Callable[[list[int]], bool | None] | None = None,
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
+        policy: Policy | None = None,
     ) -> SampledTokens:
         """Sample tokens: see `InferenceEngine`."""
         turn = TurnText(self.tokenizer, prompt_ids, stop, on_text) if stop or on_text else None
@@ -177,7 +187,7 @@ class VllmEngine(InferenceEngine):
         sampled: list[int] = []
         logprobs: list[float] = []
         finish = FinishReason.END_OF_TURN
-        async with self.policies.segment() as policy:
+        async with self.policies.segment(held=policy) as policy:
             completions = self._completions(prompt_ids, params, policy, deadline)
             async with aclosing(completions):
                 async for completion in completions:
@@ -248,7 +258,7 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         max_lora_rank=supported_rank(config.max_lora_rank),
         max_loras=config.max_adapters,
         scheduling_policy="priority",  # equal priorities: first come, first served
-        disable_log_stats=True,
+        disable_log_stats=True,  # of vLLM's own loggers; see StatisticsLogger
     )
     if config.context_length:
         arguments.max_model_len = config.context_length

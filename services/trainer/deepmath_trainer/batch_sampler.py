@@ -54,8 +54,8 @@ class BatchSampler:
             InvalidRequest: the generator rejects the request.
         """
         loop = asyncio.get_running_loop()
-        batch = RolloutBatch(index, temperature, offset=self._replicas.offset, started=loop.time())
-        journal = self.journal.open(index, self._replicas.offset)
+        batch = RolloutBatch(index, temperature, started=loop.time())
+        journal = self.journal.open(index)
         try:
             async with asyncio.TaskGroup() as tasks:
                 groups = [tasks.create_task(self._group(batch, place, journal)) for place in range(self._groups)]

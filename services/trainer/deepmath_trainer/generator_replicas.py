@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from deepmath.clients import GeneratorClient
-from deepmath.errors import Forbidden, InvalidRequest, Overloaded, TlsMismatch, Unauthenticated, Unavailable
+from deepmath.errors import (
+    Forbidden,
+    InvalidRequest,
+    Overloaded,
+    TlsMismatch,
+    Unauthenticated,
+    Unavailable,
+    WrongOrder,
+)
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_trainer.replica_addresses import ReplicaAddress, is_name, resolve_replicas
 from deepmath_trainer.wait_progress import WaitProgress
@@ -54,9 +62,10 @@ class GeneratorReplicas:
     Every address behind a configured one is a replica. Names are resolved again while the run lasts: a new replica gets
     the policy before it samples, and one that is gone finishes its calls.
 
-    A policy is identified by the optimizer step that made it. Generators require a version larger than all previous
-    ones, from this run or another, so the version is the step plus `offset`, which is chosen when the run starts: 0 if
-    the generators are fresh, as version 0 is the base model.
+    `run` identifies the run's policies at the generators; version N is that of optimizer step N, and 0 the model as
+    loaded. Each rollout names its policy, and is rejected by a generator that does not have it. So neither an earlier
+    run, nor another one at the same time, nor a restart of the generator changes what samples a batch. A worker that
+    resumes a run needs another `run`: its policies are not those that a killed one may have sent after the checkpoint.
 
     `check` is called with the address and the GetInfoResponse of a replica, and raises InvalidRequest if it does not
     fit and Unavailable if it is not ready. `on_wait` is called with the reason when the run starts to wait for a
@@ -66,6 +75,7 @@ class GeneratorReplicas:
     def __init__(
         self,
         addresses: list[str],
+        run: str,
         adapters: bool = True,
         patience_s: float = 600.0,
         check: Callable[[str, pb.GetInfoResponse], None] = _do_nothing,
@@ -76,34 +86,24 @@ class GeneratorReplicas:
         self._retired: list[_Replica] = []
         self._following: asyncio.Task[None] | None = None
         self._waiting = asyncio.Lock()  # one caller waits and reports; the others wait for it
-        self._policy: Path | None = None
-        self.offset = 0
+        self._policy: Path | None = None  # None: the model as loaded
+        self.run = run
         self.step = 0
 
     async def start(self, step: int) -> None:
-        """Wait for the generators, and choose the versions of a run that starts or resumes at optimizer step `step`.
-
-        Call it once.
+        """Wait for the generators. The run starts or resumes with the policy of optimizer step `step`. Call it once.
 
         Raises:
             InvalidRequest: a generator does not fit the run or rejects its credentials.
             Unavailable: the generators were not ready within `patience_s`.
         """
-        infos = []
         for configured in self._replicas:
             try:
-                infos += await self._patiently(partial(self._contact, configured))
+                await self._patiently(partial(self._contact, configured))
             except _DENIED as error:
                 raise InvalidRequest(f"generators: {error}") from None
-        newest = [info.policy_version for info in infos]
-        self.offset = max(newest) + 1 - step if any(newest) else 0
         self.step = step
         self._following = asyncio.create_task(self._follow_names())
-
-    @property
-    def version(self) -> int:
-        """The policy version to sample with."""
-        return self.step + self.offset
 
     async def publish(self, policy: Path, step: int) -> None:
         """Sample with the policy in the folder `policy`, of optimizer step `step`, from now on.
@@ -114,7 +114,7 @@ class GeneratorReplicas:
         results = await asyncio.gather(*map(self._update, self._all()), return_exceptions=True)
         for result in results:
             if isinstance(result, Unavailable | Overloaded):
-                log.warning("a generator has not loaded policy %d yet: %s", self.version, result)
+                log.warning("a generator has not loaded policy %d yet: %s", step, result)
             elif isinstance(result, BaseException):
                 raise result
 
@@ -124,18 +124,21 @@ class GeneratorReplicas:
         """Return the trajectories of `prompts` from one call to one replica; only some if the call was interrupted.
 
         Raises:
-            InvalidRequest: the generator rejects the request.
+            InvalidRequest: the generator rejects the request or the policy.
             Unavailable: no replica was ready for `patience_s`.
         """
         # Top-p and top-k off: truncated probabilities would not be those of the loss.
         sampling = pb.Sampling(temperature=temperature, top_p=1.0, top_k=0)
         replica = await self._ready()
+        policy = pb.Policy(run=self.run, version=self.step)
         responses = []
         with replica.call() as client:
             try:
-                async for response in client.rollout(prompts, mode=mode, sampling=sampling, budget=budget):
+                async for response in client.rollout(
+                    prompts, mode=mode, sampling=sampling, budget=budget, policy=policy
+                ):
                     responses.append(response)
-            except (Unavailable, Overloaded) as error:
+            except (Unavailable, Overloaded, WrongOrder) as error:  # WrongOrder: it has lost the policy since
                 log.warning("a rollout was interrupted: %s", error)
                 await asyncio.sleep(_RETRY_S)
         return responses
@@ -149,8 +152,8 @@ class GeneratorReplicas:
     def _all(self) -> list[_Replica]:
         return [replica for replicas in self._replicas.values() for replica in replicas.values()]
 
-    async def _contact(self, configured: str) -> list[pb.GetInfoResponse]:
-        """Return the answers of the replicas behind a configured address that are ready."""
+    async def _contact(self, configured: str) -> None:
+        """Check that at least one of the replicas behind a configured address is ready."""
         await self._resolve(configured)
         replicas = self._replicas[configured].values()
         results = await asyncio.gather(*map(self._get_info, replicas), return_exceptions=True)
@@ -158,10 +161,8 @@ class GeneratorReplicas:
         for failure in failures:
             if isinstance(failure, _DENIED) or not isinstance(failure, Unavailable | Overloaded):
                 raise failure
-        infos = [result for result in results if isinstance(result, pb.GetInfoResponse)]
-        if not infos:
+        if len(failures) == len(results):
             raise failures[0]
-        return infos
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of `attempt`, repeated while generators are not ready."""
@@ -205,20 +206,29 @@ class GeneratorReplicas:
         return info
 
     async def _update(self, replica: _Replica) -> None:
-        """Send the policy to `replica` if it has another one, because it is new, was restarted or was unreachable."""
+        """Send the policy to `replica` if it is not there, because that is new, was restarted or was unreachable."""
         async with replica.update_lock:
             if replica.retired:
                 raise Unavailable(f"the generator at {replica.client.target} is gone")
             info = await self._get_info(replica)
-            if info.policy_version != self.version and (self._policy or info.policy_version):
-                if self._policy is None:
-                    raise InvalidRequest(
-                        f"a generator serves policy version {info.policy_version}, not one of this run"
-                    )
-                with replica.call() as client:
-                    load = client.update_adapter if self._adapters else client.load_checkpoint
-                    await load(self._policy, self.version)
+            with replica.call() as client:
+                try:
+                    await self._send(client, info)
+                except WrongOrder as error:
+                    raise InvalidRequest(f"the generator at {client.target}: {error}") from None
             replica.failing = False
+
+    async def _send(self, client: GeneratorClient, info: pb.GetInfoResponse) -> None:
+        """Send the policy to a generator that answered `info`, if it does not have it."""
+        loaded = [(policy.run, policy.version) for policy in info.loaded_policies]
+        if self._policy and (self.run, self.step) in loaded:
+            return
+        has_model = any(version == 0 for _, version in loaded)
+        if not has_model and (self._adapters or not self._policy):
+            await client.restore_model(self.run)
+        if self._policy:
+            load = client.update_adapter if self._adapters else client.load_checkpoint
+            await load(self._policy, self.step, run=self.run)
 
     async def _follow_names(self) -> None:
         """Resolve the configured names from time to time, and close replicas that are gone after their last call."""

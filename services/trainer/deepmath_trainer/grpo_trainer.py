@@ -84,19 +84,18 @@ class GrpoTrainer(HookedGrpoTrainer):
             check_adapter(self._unwrapped_model())
         if config.loss.importance_correction:
             enable_importance_correction(self)
-        if self._distributed:  # all processes use the offset that the first one read from the generators
-            pipeline.replicas.offset = broadcast_object_list([pipeline.replicas.offset])[0]
+        if self._distributed:  # all processes send the same policies
+            pipeline.replicas.run = broadcast_object_list([pipeline.replicas.run])[0]
         writer = PolicyWriter(self.save_policy, self.accelerator.wait_for_everyone, self.accelerator.is_main_process)
-        self._policies = PolicyPublisher(
-            folder.policies, config.publish_every, writer, lambda: pipeline.generators_are_fresh
-        )
+        self._policies = PolicyPublisher(folder.policies, config.publish_every, writer)
         self._checkpoints = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
         self.scores = ScoreCache(_scores_are_reusable(config), zero_advantage_is_zero_loss=self.beta == 0)
         self._timer = StepTimer(lambda: pipeline.busy_seconds)
 
     def run(self, checkpoint: TrainingCheckpoint | None) -> bool:
         """Train from the start or from `checkpoint`; return whether training is complete, rather than stopped."""
-        if checkpoint and (sampler := checkpoint.sampler):
+        complete = checkpoint and checkpoint.step >= self._config.optimizer.steps
+        if checkpoint and not complete and (sampler := checkpoint.sampler):
             policy = self._policies.restore(sampler)
             self._pipeline.start_batch(self._batch_index(checkpoint.step), policy, checkpoint.first_published)
         self._timer.start_step()

@@ -21,16 +21,10 @@ class PolicyWriter:
 
 
 class PolicyPublisher:
-    """The policies below `folder`, written every `every` optimizer steps.
+    """The policies below `folder`, written every `every` optimizer steps."""
 
-    `generators_are_fresh` returns whether the generators serve the base model and have never had a policy.
-    """
-
-    def __init__(
-        self, folder: Path, every: int, writer: PolicyWriter, generators_are_fresh: Callable[[], bool]
-    ) -> None:
+    def __init__(self, folder: Path, every: int, writer: PolicyWriter) -> None:
         self._folder, self._every, self._writer = folder, every, writer
-        self._generators_are_fresh = generators_are_fresh
         self._published: int | None = None  # optimizer step of the policy published last
         self._previous: Path | None = None  # a replica that was unreachable may still need it
 
@@ -45,13 +39,13 @@ class PolicyPublisher:
         if self._writer.is_main_process:
             shutil.copytree(sampler, self.current)
         self._writer.synchronize()
-        return self._unless_served()
+        return self._unless_untrained()
 
     def next(self, step: int) -> Path | None:
         """Write the policy of optimizer step `step` if it is due.
 
         Returns:
-            The folder that the generators need; None if they have that policy or it is not due.
+            The folder that the generators need; None if it is not due, or the model as loaded.
 
         Raises:
             Unavailable: it could not be written.
@@ -65,11 +59,10 @@ class PolicyPublisher:
         self._published = step
         if older and self._writer.is_main_process:
             shutil.rmtree(older, ignore_errors=True)
-        return self._unless_served()
+        return self._unless_untrained()
 
     def _path(self, step: int | None) -> Path:
         return self._folder / f"step-{step}"
 
-    def _unless_served(self) -> Path | None:
-        # An adapter that has not been trained changes nothing.
-        return None if self._published == 0 and self._generators_are_fresh() else self.current
+    def _unless_untrained(self) -> Path | None:
+        return self.current if self._published else None

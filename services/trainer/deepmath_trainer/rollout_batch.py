@@ -44,8 +44,6 @@ class RolloutBatch:
     index: int
     temperature: float
     groups: list[RolloutGroup] = field(default_factory=list)
-    offset: int = 0
-    """Policy versions in it are optimizer steps plus this."""
     started: float = 0.0
     ended: float = 0.0
     """Times by the clock of the sampling thread's event loop, in seconds."""
@@ -59,11 +57,10 @@ class RolloutBatch:
 
     def mean_staleness(self, step: int) -> float:
         """Return how many optimizer steps the sampling policies were behind that of `step`, averaged over segments."""
-        current = step + self.offset
         versions = [
             segment.policy_version
             for sample in self.samples
             for segment in sample.trajectory.segments
             if segment.logprobs
         ]
-        return float(sum(current - version for version in versions)) / max(len(versions), 1)
+        return float(sum(step - version for version in versions)) / max(len(versions), 1)

@@ -7,15 +7,14 @@ Source: vllm/v1/worker/gpu_worker.py, `Worker.reload_weights`, which passes its 
 are those of `cpu.worker_extension`, which vLLM adds to the worker's class (`WorkerWrapperBase.init_worker`).
 """
 
-from pathlib import Path
 from typing import Any
 
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 
 
-async def reload_weights(llm: Any, folder: Path) -> None:
-    """Load the weights in `folder`, a checkpoint of the same model, in place."""
-    await llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+async def reload_weights(llm: Any, weights: str) -> None:
+    """Load `weights`, the directory or hub name of a checkpoint of the same model, in place."""
+    await llm.collective_rpc("reload_weights", kwargs={"weights_path": weights})
 
 
 async def patch_cpu_worker(llm: Any, lora: bool) -> None:
