@@ -66,6 +66,7 @@ class JobSet(_Resource):
             class Job(_Part):
                 class Spec(_Part):
                     backoffLimit: int = Field(ge=0)
+                    podFailurePolicy: dict[str, Any]
                     template: _Template
 
                 spec: Spec
@@ -80,7 +81,16 @@ class JobSet(_Resource):
             publishNotReadyAddresses: bool
 
         class Failure(_Part):
+            class Rule(_Part):
+                name: str = Field(pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+                action: Literal["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]
+                onJobFailureReasons: list[
+                    Literal["BackoffLimitExceeded", "DeadlineExceeded", "FailedIndexes", "PodFailurePolicy"]
+                ]
+                onJobFailureMessagePatterns: list[str]
+
             maxRestarts: int = Field(ge=0)
+            rules: list[Rule]
 
         class Success(_Part):
             operator: Literal["All", "Any"]
