@@ -8,22 +8,29 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from deepmath.clients.credentials import service_options
 from deepmath.errors import Unavailable
 from deepmath.local_stack.service_distributions import check_installed
+from deepmath.observability.log_line import message_of
+from deepmath.observability.output_relay import RelaySettings
 
 _READY = "serving on "
 _STOP_TIMEOUT_S = {"trainer": 130.0}  # its runs write checkpoints
 _DEFAULT_STOP_TIMEOUT_S = 10.0
 _PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
 _LOG_TAIL_CHARACTERS = 4000  # of a service's log, for an error message
+_LAST_LINES_S = 1.0  # for the relay of a log to write them
 
 
 class LocalServices:
-    """Starts services, and stops them when the block ends. An asynchronous context manager."""
+    """Starts services, and stops them when the block ends. An asynchronous context manager.
+
+    Their logs are files of bounded size in `folder`, or go to this process's stderr with `show_logs`.
+    """
 
     def __init__(self, show_logs: bool = False) -> None:
         self._show_logs = show_logs
@@ -31,6 +38,7 @@ class LocalServices:
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._outputs: list[asyncio.StreamWriter] = []
         self._drains: list[asyncio.Task[None]] = []
+        self._relays: list[asyncio.subprocess.Process] = []
         self._stop_timeouts: list[float] = []
 
     async def __aenter__(self) -> Self:
@@ -44,6 +52,7 @@ class LocalServices:
         for output in self._outputs:  # which an orphaned child of a killed service may hold open
             output.close()
         await asyncio.gather(*self._drains)
+        await asyncio.gather(*(_wait_or_kill(relay, _LAST_LINES_S) for relay in self._relays))
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -84,16 +93,42 @@ class LocalServices:
         parent_end, child_end = socket.socketpair()
         lines, output = await asyncio.open_connection(sock=parent_end)
         self._outputs.append(output)
-        with child_end, log.open("wb") as errors:
-            process = await _spawn(name, options, child_end, None if self._show_logs else errors)
+        relay = None
+        with child_end, ExitStack() as descriptors:
+            if self._show_logs:
+                errors = None
+            else:
+                relay, errors = await _start_relay(log, descriptors)
+                self._relays.append(relay)
+            process = await _spawn(name, options, child_end, errors)
         self.processes.append(process)
         self._stop_timeouts.append(_STOP_TIMEOUT_S.get(name, _DEFAULT_STOP_TIMEOUT_S))
-        while line := (await lines.readline()).decode(errors="replace"):
-            if line.startswith(_READY):
+        while line := await lines.readline():
+            if (message := message_of(line)).startswith(_READY):
                 self._drains.append(asyncio.create_task(_drain(lines)))
-                return line.removeprefix(_READY).strip()
+                return message.removeprefix(_READY).strip()
         await process.wait()
+        if relay:
+            await _wait_or_kill(relay, _LAST_LINES_S)
         raise Unavailable(f"the {name} did not start: {_last_log_line(log)}")
+
+
+async def _start_relay(log: Path, descriptors: ExitStack) -> tuple[asyncio.subprocess.Process, int]:
+    """Start a relay that writes to the file `log`; return it and its input, which `descriptors` closes."""
+    reader, writer = os.pipe()
+    descriptors.callback(os.close, reader)
+    descriptors.callback(os.close, writer)
+    settings = RelaySettings(stderr=reader, forward=False, file=str(log))
+    nowhere = asyncio.subprocess.DEVNULL
+    relay = await asyncio.create_subprocess_exec(
+        *settings.command(),
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        pass_fds=settings.inherited,
+        start_new_session=True,
+    )
+    return relay, writer
 
 
 def _private_folder() -> Path:
@@ -104,7 +139,7 @@ def _private_folder() -> Path:
 
 
 async def _spawn(
-    name: str, options: Sequence[str], output: socket.socket, errors: IO[bytes] | None
+    name: str, options: Sequence[str], output: socket.socket, errors: int | None
 ) -> asyncio.subprocess.Process:
     service = (sys.executable, "-P", "-m", f"deepmath_{name}", *options)
     return await asyncio.create_subprocess_exec(
@@ -132,5 +167,5 @@ async def _wait_or_kill(process: asyncio.subprocess.Process, timeout_s: float) -
 
 
 def _last_log_line(log: Path) -> str:
-    lines = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip().splitlines()
-    return lines[-1] if lines else "it gave no reason (start it with `deepmath up` to see its log)"
+    lines = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip().splitlines() if log.exists() else []
+    return message_of(lines[-1].encode()) if lines else "it gave no reason (start it with `deepmath up` to see its log)"

@@ -68,13 +68,18 @@ class LineWriter:
         self._closed = False
 
     def write(self, line: bytes) -> None:
-        """Queue `line`, which ends with a line feed, or count it as lost if the queue is full."""
+        """Queue `line`, or count it as lost if the queue is full. The next one continues it if no line feed ends it."""
         with self._changed:
             if self._closed or self._queued_bytes + len(line) > self._most_queued_bytes:
                 self._count_lost(1)
                 return
             self._report_gap()
             self._queue(_Line(line))
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait to be written."""
+        return self._queued_bytes
 
     def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
         """Wait until every queued line is written or lost, at most so many seconds; return whether that is so."""
@@ -141,7 +146,7 @@ class LineWriter:
                 reason = error.strerror or str(error)
                 break
         if sent:
-            self._torn = data[sent - 1 : sent] != b"\n"
+            self._torn = bool(reason) and data[sent - 1 : sent] != b"\n"
         return max(0, sent - len(separator)), reason
 
     def _wait_for_room(self) -> None:

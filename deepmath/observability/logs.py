@@ -6,15 +6,16 @@ Logging never waits for the reader of stderr: lines that it does not read in tim
 
 import logging
 import sys
+import threading
 from contextvars import Context
-from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any, Literal
 
 from deepmath.observability import request_id, tracing
 from deepmath.observability.line_writer import LineWriter
-from deepmath.observability.standard_streams import descriptor_of
-from deepmath.printable_text import json_line, printable, printable_line
+from deepmath.observability.log_line import encode_log_line
+from deepmath.observability.standard_streams import descriptor_of, print_last_words, relay_output
+from deepmath.printable_text import printable, printable_line
 
 Format = Literal["text", "json"]
 
@@ -57,18 +58,17 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        created = datetime.fromtimestamp(record.created, UTC)
-        line = {
-            "level": record.levelname.lower(),
-            "time": created.isoformat(timespec="milliseconds"),
-            "service": self._service,
-            "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": request_id.current.get(),
-            "trace_id": tracing.trace_id(),
-            "exception": self.formatException(record.exc_info) if record.exc_info else "",
-        }
-        return json_line({name: value for name, value in line.items() if value})
+        line = encode_log_line(
+            record.levelname.lower(),
+            record.created,
+            self._service,
+            record.name,
+            record.getMessage(),
+            request_id=request_id.current.get(),
+            trace_id=tracing.trace_id(),
+            exception=self.formatException(record.exc_info) if record.exc_info else "",
+        )
+        return line.decode().removesuffix("\n")
 
 
 class LineHandler(logging.Handler):
@@ -105,12 +105,49 @@ class LineHandler(logging.Handler):
 
 
 def set_up_logging(level: str, style: Format = "text", service: str = "") -> None:
-    """Log to stderr at `level` (debug, info, warning or error) and above; JSON lines name the `service`."""
+    """Log to stderr at `level` (debug, info, warning or error) and above; JSON lines name the `service`.
+
+    Warnings of Python and unhandled exceptions are logged too.
+    """
     formatter = JsonFormatter(service) if style == "json" else TextFormatter()
-    handler = LineHandler(formatter, descriptor_of(sys.__stderr__, 2))
+    handler = LineHandler(formatter, descriptor_of(2))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.captureWarnings(True)
+    sys.excepthook = _log_unhandled
+    threading.excepthook = lambda error: _log_unhandled(error.exc_type, error.exc_value, error.exc_traceback)
+
+
+def set_up_service_logging(level: str, style: Format, service: str) -> None:
+    """Set up logging as the first step of a service. With JSON, what anything prints becomes a JSON object too."""
+    if style == "json":
+        relay_output(service)
+    set_up_logging(level, style, service)
+
+
+def current_format() -> Format:
+    """Return the format of this process's log."""
+    return "json" if any(isinstance(handler.formatter, JsonFormatter) for handler in _handlers()) else "text"
+
+
+def report_error(message: str) -> None:
+    """Write the reason for which this process ends: as a line of the log if that is JSON, otherwise alone."""
+    if current_format() == "json":
+        logging.getLogger(__name__).error("%s", message)
+    else:
+        print_last_words(message)
 
 
 def lost_lines() -> int:
     """Return how many log lines of this process could not be written."""
-    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, LineHandler))
+    return sum(handler.lost for handler in _handlers())
+
+
+def _handlers() -> list[LineHandler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, LineHandler)]
+
+
+def _log_unhandled(kind: type[BaseException], error: BaseException | None, traceback: Any) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error or kind(), traceback)
+    elif not issubclass(kind, SystemExit):
+        logging.getLogger(__name__).critical("unhandled exception", exc_info=(kind, error or kind(), traceback))

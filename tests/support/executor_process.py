@@ -15,6 +15,7 @@ import grpc
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.observability.log_line import message_of
 from deepmath.rpc.metadata import CLIENT_NAME
 from support.docker_engine import Deployment
 from support.readable_python import readable_by_everyone
@@ -157,9 +158,9 @@ async def running(
     try:
         startup_lines = []
         assert process.stdout
-        while not (line := await process.stdout.readline()).startswith(b"serving on"):
+        while not (line := message_of(await process.stdout.readline())).startswith("serving on"):
             assert line, log.read_text()
-            startup_lines.append(line.decode().strip())
+            startup_lines.append(line)
         async with grpc.aio.insecure_channel(f"unix:{folder}/socket") as channel:
             pid = inside.host_pid(folder) if inside else process.pid
             yield Executor(process, channel, log, startup_lines, pid)

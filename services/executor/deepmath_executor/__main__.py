@@ -8,8 +8,7 @@ import sys
 
 from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_INTERRUPTED
-from deepmath.observability.logs import set_up_logging
-from deepmath.observability.standard_streams import report_error
+from deepmath.observability.logs import report_error, set_up_logging, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.sandbox.isolation.cgroup import Cgroup
 from deepmath.sandbox.preload_set import MATHS, NOTHING
@@ -37,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     silence_core_logging()
     exit_on_sigterm()
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
-    set_up_logging(config.log_level, config.log_format, "executor")
+    set_up = set_up_logging if config.check else set_up_service_logging  # a check's result is no log
+    set_up(config.log_level, config.log_format, "executor")
     try:
         asyncio.run(_run(config))
     except DeepMathError as error:

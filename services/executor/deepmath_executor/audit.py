@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import time
 from dataclasses import fields
 
@@ -13,6 +12,7 @@ from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.observability import request_id
 from deepmath.observability.line_writer import LineWriter
+from deepmath.observability.log_line import timestamp
 from deepmath.observability.standard_streams import descriptor_of
 from deepmath.sandbox.limits import Limits
 from deepmath_executor.caller import Caller
@@ -40,7 +40,7 @@ class AuditLog:
     def __init__(self, path: str, with_code: bool) -> None:
         self._name = path or "stderr"
         self._with_code = with_code
-        descriptor = _open(path) if path else descriptor_of(sys.__stderr__, 2)
+        descriptor = _open(path) if path else descriptor_of(2)
         self._writer = LineWriter(descriptor, _gap, self._warn)
 
     @property
@@ -60,7 +60,7 @@ class AuditLog:
         """Queue the line of one snippet. The outcome is UNSPECIFIED if the client disconnected before there was one."""
         usage = result.usage
         line: dict[str, object] = {
-            "time": round(time.time(), 3),
+            "time": timestamp(time.time()),
             "client": caller.name,
             "host": caller.host,
             "session": session,
@@ -85,7 +85,7 @@ class AuditLog:
 
 
 def _gap(lines: int) -> bytes:
-    return _line({"time": round(time.time(), 3), "lines_lost": lines})
+    return _line({"time": timestamp(time.time()), "lines_lost": lines})
 
 
 def _line(content: dict[str, object]) -> bytes:

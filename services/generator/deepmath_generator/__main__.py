@@ -6,8 +6,7 @@ import sys
 
 from deepmath.clients.model_files import check_adapter, check_model
 from deepmath.errors import DeepMathError
-from deepmath.observability.logs import set_up_logging
-from deepmath.observability.standard_streams import report_error
+from deepmath.observability.logs import report_error, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, observed, serve
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     silence_core_logging()
     exit_on_sigterm()
     config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
-    set_up_logging(config.log_level, config.log_format, "generator")
+    set_up_service_logging(config.log_level, config.log_format, "generator")
     set_vllm_environment(config)
     try:
         check_model(config.model)

@@ -4,8 +4,7 @@ import asyncio
 import sys
 
 from deepmath.errors import DeepMathError
-from deepmath.observability.logs import set_up_logging
-from deepmath.observability.standard_streams import report_error
+from deepmath.observability.logs import report_error, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import exit_on_sigterm, observed, serve
@@ -17,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     silence_core_logging()
     exit_on_sigterm()
     settings = load(TrainerServiceConfig, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
-    set_up_logging(settings.log_level, settings.log_format, "trainer")
+    set_up_service_logging(settings.log_level, settings.log_format, "trainer")
     try:
         asyncio.run(_serve(settings))
     except DeepMathError as error:

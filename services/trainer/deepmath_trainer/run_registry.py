@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
+from deepmath.observability.log_line import message_of
 from deepmath.serving.setting_errors import did_you_mean
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_state import RunState
-from deepmath_trainer.worker_launch import start_worker, worker_command
+from deepmath_trainer.worker_launch import WorkerProcess, start_worker, worker_command
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _POLL_S = 0.1
-_LOG_TAIL_BYTES = 4000  # the part of a worker's log from which an error quotes
+_LOG_TAIL_BYTES = 64 << 10  # the part of a worker's log from which an error quotes
 _LONGEST_QUOTE = 400  # characters
 
 
@@ -34,7 +35,7 @@ class RunRegistry:
             DeepMathError: `root` is not writable.
         """
         self._root, self._stop_seconds = root, stop_seconds
-        self._workers: dict[str, asyncio.subprocess.Process] = {}
+        self._workers: dict[str, WorkerProcess] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._stop_requested: set[str] = set()
         self._starting = asyncio.Lock()
@@ -116,7 +117,7 @@ class RunRegistry:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _start_worker(self, folder: RunFolder, config: TrainConfig) -> asyncio.subprocess.Process:
+    async def _start_worker(self, folder: RunFolder, config: TrainConfig) -> WorkerProcess:
         new = not folder.path.exists()
         with _explain_write_errors(folder.path, new):
             folder.path.mkdir(exist_ok=True)
@@ -156,7 +157,7 @@ class RunRegistry:
             pass
         await asyncio.gather(*(self.stop(RunFolder(self._root / name)) for name in self._workers))
 
-    async def _record_end(self, folder: RunFolder, worker: asyncio.subprocess.Process) -> None:
+    async def _record_end(self, folder: RunFolder, worker: WorkerProcess) -> None:
         await worker.wait()
         self.state(folder)
 
@@ -187,10 +188,12 @@ def _reason(folder: RunFolder, status: int | None) -> str:
 
 
 def _last_line(log: Path) -> str:
+    if not log.exists():
+        return ""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-        lines = file.read().decode(errors="replace").split("\n")
-    return next((line.strip()[:_LONGEST_QUOTE] for line in reversed(lines) if line.strip()), "")
+        lines = file.read().split(b"\n")
+    return next((message_of(line)[:_LONGEST_QUOTE] for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager

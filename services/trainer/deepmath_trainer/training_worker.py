@@ -22,6 +22,7 @@ from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_config_parser import parse_config
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_progress import RunProgress
+from deepmath_trainer.worker_launch import worker_log_format
 
 if TYPE_CHECKING:
     from deepmath_trainer.grpo_trainer import GrpoTrainer
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the worker of the run whose folder is the first of `arguments`; return its exit status."""
     folder = RunFolder(Path(arguments[0]))
     silence_core_logging()
-    set_up_logging("info")
+    set_up_logging("info", worker_log_format(), "trainer")
     try:
         _lock = None if folder.is_held() else folder.hold()  # a service that started this process holds it already
         config = parse_config(folder.config.read_text())
