@@ -16,6 +16,7 @@ from deepmath.clients.connection_diagnosis import ConnectionDiagnosis
 from deepmath.clients.context_propagation import PropagatingChannel
 from deepmath.clients.credentials import Credentials
 from deepmath.errors import DeepMathError, Overloaded, TlsMismatch, Unavailable
+from deepmath.rpc.address_watcher import RESOLVE_SECONDS
 from deepmath.rpc.status_mapping import error_from_rpc
 
 _MAX_STREAM_ATTEMPTS = 5  # of a call that is cancelled before its first response
@@ -28,7 +29,9 @@ class BaseClient:
 
     `tls` is a folder with tls.crt, tls.key and ca.crt, and `token_file` a file with a token; the defaults are
     DEEPMATH_TLS and DEEPMATH_TOKEN_FILE. Changed files are reloaded. A unix socket is used without TLS. `authority`
-    replaces `target` as the name for which the server's certificate must be valid.
+    replaces `target` as the name for which the server's certificate must be valid. A host name is resolved again every
+    `resolve_s` seconds: new calls go to new replicas as soon as they are connected, and to removed ones no more, while
+    calls in flight go on.
 
     Raises:
         InvalidRequest: `target` is not a valid address, or a file is unusable.
@@ -37,12 +40,19 @@ class BaseClient:
     service = "service"
 
     def __init__(
-        self, target: str, *, tls: Path | None = None, token_file: Path | None = None, authority: str = ""
+        self,
+        target: str,
+        *,
+        tls: Path | None = None,
+        token_file: Path | None = None,
+        authority: str = "",
+        resolve_s: float = RESOLVE_SECONDS,
     ) -> None:
         self.target = target
         credentials = Credentials.load(target, tls, token_file)
+        self._renewed = open_channel(target, credentials, authority, resolve_s)
         # Not a subclass of grpc.aio.Channel, but with all that stubs and callers use.
-        self.channel = cast(grpc.aio.Channel, PropagatingChannel(open_channel(target, credentials, authority)))
+        self.channel = cast(grpc.aio.Channel, PropagatingChannel(self._renewed))
         self._diagnosis = ConnectionDiagnosis(target, credentials.tls_folder, authority)
 
     async def close(self) -> None:
@@ -110,6 +120,8 @@ class BaseClient:
     async def translate(self, error: grpc.aio.AioRpcError) -> DeepMathError:
         """Return the `DeepMathError` for a failed call, with a diagnosis if no connection was established."""
         name = f"the {self.service} at {self.target}"
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            self._renewed.refresh()
         if reason := await self._diagnosis.reason_for(error):
             return TlsMismatch(f"{name} cannot be reached: {reason}")
         return error_from_rpc(error, name)

@@ -1,4 +1,4 @@
-"""Client channels: gRPC's name resolution with round-robin over the resolved addresses."""
+"""Client channels: options, targets, and the resolution of host names."""
 
 import ipaddress
 import json
@@ -6,9 +6,11 @@ import json
 import grpc
 
 from deepmath.access.tls import TlsFiles, channel_credentials
-from deepmath.clients.authenticated_channel import AuthenticatedChannel
 from deepmath.clients.credentials import Credentials
+from deepmath.clients.renewed_channel import RenewedChannel
 from deepmath.errors import InvalidRequest
+from deepmath.rpc.address_watcher import RESOLVE_SECONDS, AddressWatcher
+from deepmath.rpc.host_resolution import parse_host_target, uses_http_proxy
 
 _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 _OPTIONS = [
@@ -21,28 +23,35 @@ _OPTIONS = [
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 ]
+_NO_HTTP_PROXY = ("grpc.enable_http_proxy", 0)
 
 
-def open_channel(target: str, credentials: Credentials, authority: str = "") -> grpc.aio.Channel:
+def open_channel(
+    target: str, credentials: Credentials, authority: str = "", resolve_s: float = RESOLVE_SECONDS
+) -> RenewedChannel:
     """Return a channel to HOST:PORT, unix:PATH, a gRPC name such as dns:///NAME:PORT, or IP:PORT,IP:PORT,...
 
-    It connects with the first call. With TLS, the certificates of all addresses must be valid for `authority`; the
-    default is the target, or the first address of a list.
+    It connects with the first call. A host name is resolved again every `resolve_s` seconds. With TLS, the certificates
+    of all addresses must be valid for `authority`, by default the target, of a list the first address.
 
     Raises:
         InvalidRequest: `target` is none of these.
     """
     resolvable = _resolvable(target)
+    host = parse_host_target(target)
     first, more, _ = target.removeprefix("ipv4:").removeprefix("ipv6:").partition(",")
-    authority = authority or (first if more else "")
+    authority = authority or (host.authority if host else "") or (first if more else "")
     options = [*_OPTIONS, ("grpc.default_authority", authority)] if authority else _OPTIONS
 
-    def open_with(files: TlsFiles | None) -> grpc.aio.Channel:
+    def open_with(files: TlsFiles | None, address: str) -> grpc.aio.Channel:
+        destination, arguments = (address, [*options, _NO_HTTP_PROXY]) if address else (resolvable, options)
         if files is None:
-            return grpc.aio.insecure_channel(resolvable, options=options)
-        return grpc.aio.secure_channel(resolvable, channel_credentials(files), options=options)
+            return grpc.aio.insecure_channel(destination, options=arguments)
+        return grpc.aio.secure_channel(destination, channel_credentials(files), options=arguments)
 
-    return AuthenticatedChannel(credentials, open_with) if any(credentials) else open_with(None)
+    # An HTTP proxy of the environment resolves names itself, and may be the only one that can.
+    watcher = AddressWatcher(host, resolve_s) if host and not uses_http_proxy(host.host) else None
+    return RenewedChannel(credentials, open_with, watcher)
 
 
 def _resolvable(target: str) -> str:

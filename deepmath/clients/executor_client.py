@@ -11,6 +11,7 @@ from deepmath.clients.executor_stream import ExecutorStream
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
+from deepmath.rpc.address_watcher import RESOLVE_SECONDS
 from deepmath.rpc.metadata import CLIENT_NAME, check_name
 
 _INFO_DEADLINE_S = 5.0
@@ -38,9 +39,10 @@ class ExecutorClient(BaseClient):
         *,
         tls: Path | None = None,
         token_file: Path | None = None,
+        resolve_s: float = RESOLVE_SECONDS,
     ) -> None:
         check_name(client_name, "client_name")
-        super().__init__(target, tls=tls, token_file=token_file)
+        super().__init__(target, tls=tls, token_file=token_file, resolve_s=resolve_s)
         self.patience_s = patience_s
         self.metadata = ((CLIENT_NAME, client_name),)
         self.stub = rpc.ExecutorServiceStub(self.channel)

@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from deepmath.clients.base_client import BaseClient
+from deepmath.rpc.address_watcher import RESOLVE_SECONDS
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
 
@@ -22,8 +23,15 @@ class TrainerClient(BaseClient):
 
     service = "trainer"
 
-    def __init__(self, target: str, *, tls: Path | None = None, token_file: Path | None = None) -> None:
-        super().__init__(target, tls=tls, token_file=token_file)
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: Path | None = None,
+        token_file: Path | None = None,
+        resolve_s: float = RESOLVE_SECONDS,
+    ) -> None:
+        super().__init__(target, tls=tls, token_file=token_file, resolve_s=resolve_s)
         self.stub = rpc.TrainerServiceStub(self.channel)
 
     async def start_run(
