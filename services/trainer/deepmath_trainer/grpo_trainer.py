@@ -65,6 +65,7 @@ class GrpoTrainer(HookedGrpoTrainer):
     ) -> None:
         self._config, self._pipeline, self._on_step = config, pipeline, on_step
         self._batch: RolloutBatch | None = None
+        self._tensorboard = folder.tensorboard
         self.can_stop_now = False
         """Whether training can be interrupted at this moment, because a batch is awaited."""
         self._stop_requested = False
@@ -98,6 +99,7 @@ class GrpoTrainer(HookedGrpoTrainer):
         if checkpoint and not complete and (sampler := checkpoint.sampler):
             policy = self._policies.restore(sampler)
             self._pipeline.start_batch(self._batch_index(checkpoint.step), policy, checkpoint.first_published)
+        self._purge_trackers(checkpoint.step if checkpoint else 0)
         self._timer.start_step()
         self.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         return bool(self.state.global_step >= self._config.optimizer.steps)
@@ -229,6 +231,13 @@ class GrpoTrainer(HookedGrpoTrainer):
         diverged = torch.tensor(float(bool(weight)), device=self.accelerator.device)
         if self.accelerator.reduce(diverged) > 0:  # in any process, and so in all
             raise TrainingDiverged(self.state.global_step, weight)
+
+    def _purge_trackers(self, step: int) -> None:
+        """Remove from the trackers' logs what a killed worker wrote after `step`."""
+        if "tensorboard" in self._config.report_to and self.accelerator.is_main_process:
+            from deepmath_trainer.tensorboard_purge import purge_after  # TensorBoard is slow to import
+
+            purge_after(self._tensorboard, step)
 
     def _batch_index(self, step: int) -> int:
         """Return the batch that follows optimizer step `step`."""
