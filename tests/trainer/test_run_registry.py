@@ -164,6 +164,29 @@ async def test_name_that_is_taken_gets_a_number(runs, config) -> None:
     assert runs.new_numbered("tiny-0").name == "tiny-0-2"
 
 
+@pytest.mark.parametrize("files", [(), (".lock",), (".lock", "config.yaml", ".state.json.new")])
+def test_start_that_was_killed_before_the_run_had_a_state_can_be_repeated(runs, tmp_path, files) -> None:
+    path = tmp_path / "runs" / "cut"
+    path.mkdir()
+    for name in files:
+        (path / name).touch()
+    assert runs.new("cut").path == path
+    assert runs.new_numbered("cut").name == "cut"
+    (path / "state.json").write_text("{}")
+    with pytest.raises(WrongOrder, match="resume it with --resume"):
+        runs.new("cut")
+
+
+def test_folder_with_files_of_somebody_else_is_taken(runs, tmp_path) -> None:
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "notes" / "todo.txt").touch()
+    (tmp_path / "runs" / "file").touch()
+    for name in ("notes", "file"):
+        with pytest.raises(WrongOrder):
+            runs.new(name)
+        assert runs.new_numbered(name).name == f"{name}-2"
+
+
 def test_folder_that_is_not_writable_is_reported_at_startup(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeepMathError, match="cannot write to"):

@@ -15,6 +15,9 @@ from deepmath.errors import Unavailable, WrongOrder
 from deepmath_trainer.run_log import RunLogReader, append, truncate_after
 from deepmath_trainer.run_state import RunState
 
+STARTED_FILES = frozenset({".lock", "config.yaml", ".config.yaml.new", ".state.json.new"})
+"""What may be in the folder of a run before it has a state, by which it is known."""
+
 
 class RunFolder:
     """`runs/NAME`: its paths, and access to its files."""

@@ -13,7 +13,7 @@ from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrd
 from deepmath.observability.log_line import message_of
 from deepmath.serving.setting_errors import did_you_mean
 from deepmath_trainer.run_config import TrainConfig
-from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.run_folder import STARTED_FILES, RunFolder
 from deepmath_trainer.run_state import RunState
 from deepmath_trainer.worker_launch import WorkerProcess, start_worker, worker_command
 
@@ -75,7 +75,7 @@ class RunRegistry:
                 f"{name!r} is not a valid name for a run: use at most 64 letters, digits, -, _ and ., and no . or - at "
                 "the start"
             )
-        if (self._root / name).exists():
+        if self._is_taken(name):
             raise WrongOrder(f"the run {name} exists: resume it with --resume, or use another --name")
         return RunFolder(self._root / name)
 
@@ -83,9 +83,14 @@ class RunRegistry:
         """Return the folder for a new run `stem`, with a number appended if the name is taken."""
         stem = re.sub(r"[^A-Za-z0-9_.-]", "-", stem)[:58].lstrip(".-") or "run"
         number = 1
-        while (self._root / (name := stem if number == 1 else f"{stem}-{number}")).exists():
+        while self._is_taken(name := stem if number == 1 else f"{stem}-{number}"):
             number += 1
         return self.new(name)
+
+    def _is_taken(self, name: str) -> bool:
+        """Return whether the folder `name` has more than what is left of a start that was killed."""
+        path = self._root / name
+        return path.exists() and (not path.is_dir() or not {file.name for file in path.iterdir()} <= STARTED_FILES)
 
     def state(self, folder: RunFolder) -> RunState:
         """Return the state of a run. One whose worker died without writing its last state has failed."""
