@@ -73,6 +73,9 @@ class RunMetrics(PrometheusMetrics):
         counted = Counter(state.status for _, state in states)
         statuses = {name.removeprefix("STATUS_").lower() for name, number in pb.Status.items() if number}
         yield self.gauge("runs", "Runs by status.", {name: counted[name] for name in sorted(statuses)}, "status")
+        failures = [state.updated for _, state in states if state.status == "failed"]
+        help = "Time of the latest failure of a run, as Unix time; 0 if none of the runs has failed."
+        yield self.gauge("last_failure_timestamp_seconds", help, max(failures, default=0.0))
         active = []
         for folder, state in states:
             monitored = self._monitor(folder)
@@ -83,9 +86,11 @@ class RunMetrics(PrometheusMetrics):
         if not active:
             return
         yield self.gauge("step", "Last optimizer step.", _mean([state.step for state, _ in active]))
-        since = [last.get("time") or state.updated for state, last in active]
+        since = [max(last.get("time") or 0.0, state.updated) for state, last in active]  # a resumed run has an old step
         elapsed = max(time.time() - min(since), 0.0)
-        yield self.gauge("since_step_seconds", "Time since the last optimizer step, or since the start.", elapsed)
+        yield self.gauge(
+            "since_step_seconds", "Time since the last optimizer step, start or change of status.", elapsed
+        )
         for key, (name, help) in _LAST_STEP.items():
             values = [last["metrics"].get(key) for _, last in active if last]
             if finite := [value for value in values if value is not None]:
