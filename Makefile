@@ -32,7 +32,7 @@ BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer \
+.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer push sbom \
 	run test test-fast lint tiny-model bench soak
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -97,17 +97,29 @@ run: install ## start the stack, solve a dozen problems, fine-tune the embedded 
 
 images: $(IMAGES:%=image-%) ## build the images in IMAGES from PYTHON_IMAGE (default: all three)
 
-# Each image is tagged with the version, which the manifests name, and as latest.
-image-executor: name = $(EXECUTOR_IMAGE)
-image-generator: name = $(GENERATOR_IMAGE)
-image-trainer: name = $(TRAINER_IMAGE)
+# Each image is tagged with the version, which the manifests name, and as latest; an image whose name has a tag, with that.
+# A colon before the last slash is that of a registry's port.
+image_executor = $(EXECUTOR_IMAGE)
+image_generator = $(GENERATOR_IMAGE)
+image_trainer = $(TRAINER_IMAGE)
+tagged = $(findstring :,$(notdir $(1)))
 image-generator image-trainer: build/wheels
+image-executor image-generator image-trainer: name = $(image_$*)
 image-executor image-generator image-trainer: image-%:
+	$(if $(findstring @,$(name)),$(error $(name): an image is built under a name and a tag, not under a digest))
 	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown) \
 		$(if $(and $(find_links),$(filter-out executor,$*)),--build-arg UV_OPTIONS=) $(BUILD_OPTIONS) \
 		--tag $(name) --file services/$*/Dockerfile .
-	@$(if $(findstring :,$(name)),,docker tag $(name) $(name):$(VERSION))
+	@$(if $(call tagged,$(name)),,docker tag $(name) $(name):$(VERSION))
+
+push: ## push the images in IMAGES to REGISTRY (host:port/path) and print their digests, as a kustomization's `images:`
+	@$(if $(REGISTRY),,$(error name the registry: make push REGISTRY=host:port/path))
+	@python3 tools/push_images.py '$(REGISTRY)' $(VERSION) $(foreach image,$(IMAGES),'deepmath-$(image)=$(image_$(image))')
+
+sbom: install ## write build/sbom/NAME.cdx.json for the images in IMAGES: all packages in them, in CycloneDX
+	@mkdir -p build/sbom
+	@$(foreach image,$(IMAGES),$(python) tools/write_sbom.py $(image_$(image)) build/sbom/deepmath-$(image).cdx.json &&) true
 
 # torch's CPU build from pip's folder of wheels: a build reads only its context.
 build/wheels: $(wildcard $(find_links)/torch-*+cpu-*.whl)

@@ -8,6 +8,7 @@ import sys
 import pytest
 from typer.main import get_command
 
+from deepmath import __version__
 from deepmath.cli.main import COMMANDS
 
 # Imports that make a command slow to start.
@@ -87,6 +88,6 @@ def test_service_that_is_not_installed_is_reported_without_an_index(arguments: l
     ended = command_line(*arguments, code=f"import sys; sys.modules['deepmath_executor'] = None; {RUN}")
     assert ended.returncode == 1
     assert ended.stderr == (
-        "deepmath: the executor service is not installed: install deepmath-executor 0.1.0 from the checkout "
+        f"deepmath: the executor service is not installed: install deepmath-executor {__version__} from the checkout "
         "(`make install`) or from its wheel; it is not on a package index\n"
     )

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deepmath import __version__
+
 from .manifests import ROOT, of_kind, render
 
 SERVICES = ("executor", "generator", "trainer")
@@ -38,7 +40,7 @@ def test_service_has_resource_limits(service) -> None:
 
 
 def test_service_pins_its_image_and_keeps_its_health_check(service) -> None:
-    assert service["image"].endswith(":0.1.0")
+    assert service["image"].endswith(f":{__version__}")
     assert "healthcheck" not in service
 
 
