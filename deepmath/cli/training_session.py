@@ -7,16 +7,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from deepmath.cli.output_streams import write_data
-from deepmath.cli.training_views import TrainingView, select_view, show_outcome
+from deepmath.cli.output_streams import queued_bytes, write_data
+from deepmath.cli.training_views import TrainingView, notify, select_view, show_outcome
 from deepmath.clients import TrainerClient
 from deepmath.clients.backoff import pauses
 from deepmath.errors import Unavailable
 from deepmath.local_stack.local_services import LocalServices
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack, generator_options
-from deepmath.printable_text import printable_line
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
+_LAST_UPDATES_S = 5.0  # to show those of a run that was stopped
+_MOST_UNREAD_BYTES = 1 << 20  # of updates that the reader of stdout has not read
+_POLL_S = 0.05
 _RECONNECT_S = 60.0  # time for a trainer to restart
 _DEFAULT_LORA_RANK = 32
 
@@ -44,7 +46,7 @@ class TrainingSession:
         assert task
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with AsyncExitStack() as block:
-            local = await block.enter_async_context(LocalServices())
+            local = await block.enter_async_context(LocalServices(show_logs=self._as_json))
             address = self._trainer or await local.start("trainer", "--runs", str(self._runs))
             client = await block.enter_async_context(TrainerClient(address))
             request = self._request
@@ -52,15 +54,15 @@ class TrainingSession:
                 request["resume"] |= request["name"] in [run.name for run in await client.list_runs()]
             plan = await client.start_run(**request, dry_run=True)
             for note in plan.notes:
-                _notify(note)
+                notify(note, self._as_json)
             if dry_run:
                 write_data(plan.run.config_yaml, sys.stdout)
                 return None
             if not plan.needs.addresses:
-                generator = await _start_generator(block, plan.needs)
+                generator = await self._start_generator(block, plan.needs)
                 request["overrides"] = [*request["overrides"], f"generators=['{generator}']"]
             run = (await client.start_run(**request | {"name": plan.run.name})).run
-            _notify(f"run {run.name}, in {run.folder}")
+            notify(f"run {run.name}, in {run.folder}", self._as_json)
             run = await _follow(client, run.name, select_view(self._as_json))
         if not self._as_json:
             show_outcome(run, self._resume_command(run.name))
@@ -71,17 +73,17 @@ class TrainingSession:
         where = f" --trainer {trainer}" if trainer else f" --runs {runs}" if runs != Path("runs") else ""
         return f"deepmath train --resume --name {name}{where}"
 
-
-async def _start_generator(block: AsyncExitStack, needs: pb.GeneratorNeeds) -> str:
-    """Start a generator and an executor that stop with `block`, and return the generator's address."""
-    model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
-    served, options = generator_options(model, None, needs.prompt or None)
-    if needs.lora_rank > _DEFAULT_LORA_RANK:
-        options += ["--max-lora-rank", str(needs.lora_rank)]
-    if needs.checkpoint_root:
-        options += ["--checkpoint-root", needs.checkpoint_root]
-    _notify("starting executor and generator; loading a model takes half a minute or more")
-    return (await block.enter_async_context(LocalStack(served, arguments={"generator": options}))).generator
+    async def _start_generator(self, block: AsyncExitStack, needs: pb.GeneratorNeeds) -> str:
+        """Start a generator and an executor that stop with `block`, and return the generator's address."""
+        model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
+        served, options = generator_options(model, None, needs.prompt or None)
+        if needs.lora_rank > _DEFAULT_LORA_RANK:
+            options += ["--max-lora-rank", str(needs.lora_rank)]
+        if needs.checkpoint_root:
+            options += ["--checkpoint-root", needs.checkpoint_root]
+        notify("starting executor and generator; loading a model takes half a minute or more", self._as_json)
+        stack = LocalStack(served, arguments={"generator": options}, show_logs=self._as_json)
+        return (await block.enter_async_context(stack)).generator
 
 
 async def _follow(client: TrainerClient, name: str, view: TrainingView) -> pb.Run:
@@ -97,6 +99,10 @@ async def _follow(client: TrainerClient, name: str, view: TrainingView) -> pb.Ru
         if not watching.done():
             view.notify("stopping: writing a checkpoint, which may take a minute")
             await client.stop_run(name)
+            await asyncio.wait([watching], timeout=_LAST_UPDATES_S)
+            if not watching.done():  # nobody reads the updates
+                watching.cancel()
+                return await client.get_run(name)
         return await watching
 
 
@@ -109,6 +115,8 @@ async def _watch(client: TrainerClient, name: str, view: TrainingView) -> pb.Run
         try:
             async for update in client.watch_run(name, from_step=step + 1):
                 view.show(update)
+                while queued_bytes(sys.stdout) > _MOST_UNREAD_BYTES:  # noqa: ASYNC110 - a thread writes
+                    await asyncio.sleep(_POLL_S)
                 run = update.run if update.HasField("run") else run
                 step = max(step, update.metrics.step)
                 deadline, delays = loop.time() + _RECONNECT_S, pauses()
@@ -119,7 +127,3 @@ async def _watch(client: TrainerClient, name: str, view: TrainingView) -> pb.Run
         else:
             assert run is not None  # the first update
             return run
-
-
-def _notify(text: str) -> None:
-    print(printable_line(text), file=sys.stderr, flush=True)

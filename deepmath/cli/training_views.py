@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -11,7 +12,8 @@ from rich.table import Table
 from deepmath.cli.output_streams import print_json
 from deepmath.cli.text_console import TextConsole, line
 from deepmath.cli.training_panel import TrainingPanel
-from deepmath.printable_text import print_error, printable_line
+from deepmath.observability.log_line import timestamp
+from deepmath.printable_text import json_line, print_error, printable_line
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
 # Metric, label, and decimals, in the order of a log line.
@@ -61,7 +63,15 @@ def select_view(as_json: bool) -> TrainingView:
     return TrainingPanel(console) if console.is_terminal else TrainingLog()
 
 
+def notify(text: str, as_json: bool) -> None:
+    """Write a notice to stderr, as an object with `event` if `as_json`."""
+    line = json_line({"event": "notice", "time": timestamp(time.time()), "message": text}, ascii_only=True)
+    print(line if as_json else printable_line(text), file=sys.stderr, flush=True)
+
+
 class _StreamView:
+    _as_json = False
+
     def __enter__(self) -> Self:
         return self
 
@@ -70,7 +80,7 @@ class _StreamView:
 
     def notify(self, text: str) -> None:
         """Write the notice to stderr."""
-        print(printable_line(text), file=sys.stderr, flush=True)
+        notify(text, self._as_json)
 
 
 class TrainingLog(_StreamView):
@@ -96,6 +106,8 @@ class TrainingLog(_StreamView):
 class TrainingJsonLines(_StreamView):
     """One object per update, with the contract's field names and `event`: run, metrics or trace."""
 
+    _as_json = True
+
     def show(self, update: pb.WatchRunResponse) -> None:
         """Print the object."""
         event = update.WhichOneof("update")
@@ -106,7 +118,7 @@ class TrainingJsonLines(_StreamView):
 def _to_dict(event: str, update: pb.WatchRunResponse) -> dict[str, Any]:
     if event == "metrics":
         metrics = {name: value if math.isfinite(value) else None for name, value in update.metrics.metrics.items()}
-        return {"step": update.metrics.step, "time": update.metrics.time, "metrics": metrics}
+        return {"step": update.metrics.step, "time": timestamp(update.metrics.time), "metrics": metrics}
     if event == "trace":
         trace = update.trace
         reward = trace.reward if trace.HasField("reward") else None

@@ -23,8 +23,14 @@ LIMITS = Limits(1000, 900, 1 << 20, 4096)
 CODE = "secret = 41"
 
 
-def record(audit: AuditLog, code: str = CODE, sequence: int = 1) -> None:
-    audit.record(CALLER, "trajectory-7", code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=pb.OUTCOME_OK))
+def record(
+    audit: AuditLog,
+    code: str = CODE,
+    sequence: int = 1,
+    session: str = "trajectory-7",
+    outcome: pb.Outcome = pb.OUTCOME_OK,
+) -> None:
+    audit.record(CALLER, session, code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=outcome))
     audit.flush()
 
 
@@ -53,6 +59,41 @@ async def test_lines_go_to_the_audit_file_and_not_to_stderr(tmp_path):
     before, line = lines(file)
     assert before == {"time": 1}
     assert line["code"] == CODE
+
+
+def test_sample_has_whole_sessions_and_everything_that_did_not_succeed(tmp_path):
+    audit = AuditLog(str(tmp_path / "audit"), with_code=False, sample=0.1)
+    failures = sorted(set(pb.Outcome.values()) - {pb.OUTCOME_OK})
+    for number in range(600):
+        for sequence in (1, 2, 3):
+            record(audit, session=str(number), sequence=sequence)
+        record(audit, session=str(number), sequence=4, outcome=failures[number % len(failures)])
+    found: dict[object, list[object]] = {}
+    for line in lines(tmp_path / "audit"):
+        found.setdefault(line["session"], []).append((line["sequence"], line["sample"]))
+    whole, failed_only = [(1, 0.1), (2, 0.1), (3, 0.1), (4, 1.0)], [(4, 1.0)]
+    assert all(session in (whole, failed_only) for session in found.values())
+    assert len(found) == 600
+    assert 20 < sum(session == whole for session in found.values()) < 120  # 60 expected, with 7.3 of deviation
+
+
+def test_client_cannot_choose_a_session_that_is_never_sampled(tmp_path):
+    """Two executors sample different sessions."""
+    samples = []
+    for name in ("a", "b"):
+        audit = AuditLog(str(tmp_path / name), with_code=False, sample=0.5)
+        for number in range(64):
+            record(audit, session=str(number))
+        samples.append([line["session"] for line in lines(tmp_path / name)])
+    assert samples[0] != samples[1]
+
+
+@pytest.mark.parametrize(("sample", "count"), [(0.0, 0), (1.0, 20)])
+def test_sample_of_none_or_all(tmp_path, sample, count):
+    audit = AuditLog(str(tmp_path / "audit"), with_code=False, sample=sample)
+    for number in range(20):
+        record(audit, session=str(number))
+    assert len(lines(tmp_path / "audit")) == count
 
 
 def test_code_is_not_written_by_default(tmp_path):

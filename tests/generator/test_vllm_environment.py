@@ -5,11 +5,11 @@ import os
 import pytest
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.vllm_environment import set_vllm_environment
-from deepmath_generator.vllm_patches.vllm_plugin import JSON_LOG
+from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
 
 NAMES = (
     *("VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE", "VLLM_NO_USAGE_STATS", "VLLM_WORKER_MULTIPROC_METHOD"),
-    *("TORCH_COMPILE_DISABLE", JSON_LOG),
+    *("TORCH_COMPILE_DISABLE", PROCESS_LOG, "VLLM_CONFIGURE_LOGGING", "VLLM_LOGGING_CONFIG_PATH"),
 )
 
 
@@ -22,7 +22,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_variables_follow_the_configuration(unset) -> None:
     set_vllm_environment(GeneratorConfig(model="x", eager=True, cpu_cache_gib=2, log_format="json", log_level="info"))
-    assert [os.environ[name] for name in NAMES] == ["INFO", "2", "1", "spawn", "1", "info"]
+    assert [os.environ.get(name) for name in NAMES] == ["INFO", "2", "1", "spawn", "1", "info json", "0", None]
 
 
 def test_variables_of_the_user_are_kept(unset, monkeypatch) -> None:
@@ -30,3 +30,10 @@ def test_variables_of_the_user_are_kept(unset, monkeypatch) -> None:
     set_vllm_environment(GeneratorConfig(model="x"))
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
     assert "TORCH_COMPILE_DISABLE" not in os.environ
+
+
+def test_logging_that_the_user_configures_for_vllm_is_kept(unset, monkeypatch) -> None:
+    """vLLM refuses a configuration file together with VLLM_CONFIGURE_LOGGING=0."""
+    monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", "logging.json")
+    set_vllm_environment(GeneratorConfig(model="x"))
+    assert "VLLM_CONFIGURE_LOGGING" not in os.environ

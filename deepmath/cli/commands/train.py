@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.cli.output_streams import unblocked_streams, wait_until_written
 from deepmath.cli.shared_options import PATH
 from deepmath.cli.training_session import TrainingSession
-from deepmath.errors import InvalidRequest
+from deepmath.cli.training_views import notify
+from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
 from deepmath.serving.service_process import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
@@ -45,7 +47,12 @@ def train(
     runs: Annotated[
         Path, typer.Option(help="Output folder for runs of a trainer that is started here.", **PATH)
     ] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per update.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object per update. Logs of the services started here go to stderr."
+        ),
+    ] = False,
 ) -> None:
     """Fine-tune a model with GRPO on problems with known answers.
 
@@ -61,9 +68,17 @@ def train(
     if config or not resume:
         request |= _config_source(config or _DEFAULT_RECIPE)
     try:
-        run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
+        with unblocked_streams():
+            run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
+            if run is None or run.status != pb.STATUS_STOPPED:
+                wait_until_written()
     except asyncio.CancelledError:  # by SIGTERM
         raise typer.Exit(EXIT_TERMINATED) from None
+    except DeepMathError as error:
+        if not as_json:
+            raise
+        notify(str(error), as_json)
+        raise typer.Exit(EXIT_USAGE if isinstance(error, InvalidRequest) else EXIT_FAILURE) from None
     raise typer.Exit(0 if run is None else _exit_status(run))
 
 

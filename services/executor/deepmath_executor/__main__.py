@@ -78,7 +78,7 @@ def _backend(config: ExecutorConfig) -> Backend:
 async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     config = fitted_to_memory(config, pool.memory)
     admission = SessionAdmission(config)
-    records = SnippetRecords(AuditLog(config.audit_file, config.audit_code), ExecutorMetrics())
+    records = SnippetRecords(AuditLog(config.audit_file, config.audit_code, config.audit_sample), ExecutorMetrics())
     records.metrics.watch_state(admission, pool, records.audit)
     pool.on_kill = records.metrics.sandbox_killed
     servicer = ExecutorServicer(config, pool, admission, records)

@@ -139,6 +139,13 @@ class ExecutorConfig(ServiceConfig):
     )
 
     audit_file: NameOrPath = Field("", description="Append the audit log to this file (default: write it to stderr).")
+    audit_sample: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Fraction of the sessions whose successful snippets are in the audit log. Others always are.",
+    )
     audit_code: bool = Field(False, description="Write the code of each snippet to the audit log, not only its hash.")
 
     @property

@@ -3,14 +3,17 @@
 import os
 
 from deepmath_generator.config import GeneratorConfig
-from deepmath_generator.vllm_patches.vllm_plugin import JSON_LOG
+from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG, set_vllm_log_level
 
 
 def set_vllm_environment(config: GeneratorConfig) -> None:
     """Set the variables from `config`; those that the user has set are kept. Call it before importing vLLM."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", config.log_level.upper())
-    if config.log_format == "json":
-        os.environ[JSON_LOG] = config.log_level
+    os.environ[PROCESS_LOG] = f"{config.log_level} {config.log_format}"
+    if "VLLM_LOGGING_CONFIG_PATH" not in os.environ:
+        # vLLM's lines go through our logging, in which no line waits for a reader; vLLM's own handler writes directly.
+        os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
+        set_vllm_log_level()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_cache_gib))
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # As in vLLM's own command line (vllm/entrypoints/serve/utils/api_utils.py, `cli_env_setup`). Forked processes would

@@ -8,7 +8,7 @@ import sys
 import pytest
 from deepmath_generator.vllm_patches.startup_report import StartupReport, report_outcome
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
-from deepmath_generator.vllm_patches.vllm_plugin import JSON_LOG
+from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
 from support.secured import serving
 
 from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS
@@ -56,13 +56,20 @@ def logged(**variables: str) -> str:
 
 @pytest.mark.vllm
 def test_process_of_a_json_logging_generator_logs_json() -> None:
-    line = json.loads(logged(**{JSON_LOG: "info"}))
+    line = json.loads(logged(**{PROCESS_LOG: "info json", "VLLM_LOGGING_LEVEL": "INFO", "VLLM_CONFIGURE_LOGGING": "0"}))
     assert (line["service"], line["logger"], line["message"]) == ("generator", "vllm.x", "hello")
 
 
 @pytest.mark.vllm
-def test_process_of_a_text_logging_generator_keeps_vllms_logging() -> None:
-    assert "{" not in logged()
+def test_process_of_a_text_logging_generator_logs_text_through_our_writer() -> None:
+    variables = {PROCESS_LOG: "info text", "VLLM_LOGGING_LEVEL": "INFO", "VLLM_CONFIGURE_LOGGING": "0"}
+    assert logged(**variables).endswith(" INFO vllm.x: hello")
+
+
+@pytest.mark.vllm
+def test_users_level_of_vllms_lines_is_kept() -> None:
+    variables = {PROCESS_LOG: "info text", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CONFIGURE_LOGGING": "0"}
+    assert "hello" not in logged(**variables)
 
 
 def test_report_without_the_engines_process_names_the_plugin_and_the_remedies() -> None:

@@ -10,13 +10,14 @@ Only the standard library is imported outside functions: vLLM would ignore the p
 """
 
 import ctypes
+import logging
 import os
 import signal
 import sys
 
 _GENERATOR_PID = "DEEPMATH_GENERATOR_PID"  # inherited by the processes that vLLM starts
-JSON_LOG = "DEEPMATH_GENERATOR_JSON_LOG"
-"""Environment variable with the log level of vLLM's processes if they log as JSON; unset for text."""
+PROCESS_LOG = "DEEPMATH_GENERATOR_PROCESS_LOG"
+"""Environment variable with the log level and the format of vLLM's processes, separated by a space."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -70,8 +71,16 @@ def _apply_patches() -> None:
             replace_spin_condition()
 
 
+def set_vllm_log_level() -> None:
+    """Set the level of vLLM's lines, which vLLM leaves alone if it does not configure its logging."""
+    logging.getLogger("vllm").setLevel(os.environ.get("VLLM_LOGGING_LEVEL", "INFO").upper())
+
+
 def _set_up_logging() -> None:
-    if level := os.environ.get(JSON_LOG):
+    if PROCESS_LOG in os.environ:
         from deepmath.observability.logs import set_up_logging
 
-        set_up_logging(level, "json", "generator")
+        level, style = os.environ[PROCESS_LOG].split()
+        set_up_logging(level, "json" if style == "json" else "text", "generator")
+        if os.environ.get("VLLM_CONFIGURE_LOGGING") == "0":
+            set_vllm_log_level()
