@@ -1,8 +1,9 @@
-"""The version of the whole project: `python tools/set_version.py VERSION`, or `--check`.
+"""The version of the whole project: `python tools/set_version.py VERSION`, or `--check`, `--print`, `--notes`.
 
 The version in the root's pyproject.toml is the source. Everything else that states it is listed here, and changed with
 it: the services' distributions, the packages' `__version__`, the images in manifests, compose.yaml and docs, the Helm
-chart, and the changelog, whose Unreleased section becomes the release's. `--check` prints what states another version.
+chart, and the changelog, whose Unreleased section becomes the release's. `--check` prints what states another version,
+`--print` the version, `--notes` its section of the changelog.
 """
 
 import argparse
@@ -35,19 +36,23 @@ def main() -> None:
         SystemExit: the version is not valid, or `--check` finds another one.
     """
     parser = argparse.ArgumentParser(description="Set the version of every distribution, image and manifest.")
-    parser.add_argument("version", nargs="?", help="New version, such as 0.2.0.")
-    parser.add_argument(
-        "--check", action="store_true", help="Print places that state another version than pyproject.toml."
-    )
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("version", nargs="?", help="New version, such as 0.2.0.")
+    action.add_argument("--check", action="store_true", help="Print what states another version than pyproject.toml.")
+    action.add_argument("--print", action="store_true", help="Print the version.")
+    action.add_argument("--notes", action="store_true", help="Print the changelog's section of the version.")
     parser.add_argument("--root", type=Path, default=ROOT, help="Root of the checkout.")
     options = parser.parse_args()
-    if options.check == bool(options.version):
-        parser.error("give a version, or --check")
     if options.check:
         sys.exit("\n".join(differing(options.root)) or 0)
-    if not re.fullmatch(_VERSION, options.version):
+    elif options.print:
+        print(current(options.root))
+    elif options.notes:
+        print(notes(options.root))
+    elif not re.fullmatch(_VERSION, options.version):
         parser.error(f"{options.version!r} is not a version such as 0.2.0")
-    set_version(options.root, options.version)
+    else:
+        set_version(options.root, options.version)
 
 
 def current(root: Path) -> str:
@@ -73,6 +78,20 @@ def differing(root: Path) -> list[str]:
         if version != expected
     ]
     return [*found, "run `python tools/set_version.py VERSION`"] if found else []
+
+
+def notes(root: Path) -> str:
+    """Return the changelog's section of the current version.
+
+    Raises:
+        SystemExit: it has none.
+    """
+    version = current(root)
+    _, heading, rest = (root / "CHANGELOG.md").read_text().partition(f"\n## [{version}]")
+    section = re.split(r"^## \[", rest.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0].strip()
+    if not heading or not section:
+        sys.exit(f"CHANGELOG.md has no section for {version}: run `python tools/set_version.py {version}`")
+    return section
 
 
 def set_version(root: Path, version: str) -> None:

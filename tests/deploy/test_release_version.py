@@ -65,6 +65,21 @@ def test_unreleased_changes_become_those_of_the_release(checkout) -> None:
     assert (checkout / "CHANGELOG.md").read_text() == after
 
 
+def test_notes_of_a_release_are_its_section_of_the_changelog(checkout) -> None:
+    unreleased = (checkout / "CHANGELOG.md").read_text().partition("## [Unreleased]\n")[2]
+    assert "has no section for" in set_version("--notes", root=checkout).stderr
+    set_version("987.6.5", root=checkout)
+    notes = set_version("--notes", root=checkout).stdout.strip()
+    assert notes
+    assert unreleased.strip().startswith(notes)
+    assert "\n## " not in notes
+
+
+def test_version_is_printed(checkout) -> None:
+    set_version("987.6.5", root=checkout)
+    assert set_version("--print", root=checkout).stdout == "987.6.5\n"
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after"),
     [
