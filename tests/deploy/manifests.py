@@ -91,6 +91,7 @@ class RenderingError(Exception):
     """kustomize refuses a kustomization."""
 
 
+@cache
 def build(*cells: Cell) -> list[Manifest]:
     """Return the manifests of all cells, from one kustomization that contains the cells' own.
 
