@@ -33,7 +33,7 @@ BUILD_NETWORK ?= host
 BUILD_OPTIONS ?=
 
 .PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer push sbom \
-	run test test-fast lint tiny-model bench soak
+	run test test-fast lint tiny-model bench soak kill-matrix
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
@@ -162,3 +162,6 @@ bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes
 
 soak: install ## run 20 000 sessions on one executor and watch for leaks (15 minutes)
 	@$(python) -m benchmarks.soak
+
+kill-matrix: install ## kill the services of a training run at every kind of moment (15 minutes)
+	@$(python) -m benchmarks.kill_matrix

@@ -1,0 +1,65 @@
+"""A run whose services are killed, and runs that share a generator, equal one that has a generator to itself.
+
+`python -m benchmarks.kill_matrix` is the complete matrix of moments and services. Its generator samples by the exact
+weights of the policy: a single wrong bit, or another policy in its place, changes what a run writes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kill_matrix import (
+    ALL,
+    EXECUTOR,
+    GENERATOR,
+    MOMENTS,
+    TRAINER,
+    Services,
+    differences,
+    services,
+    settings,
+    train,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+async def served() -> AsyncIterator[Services]:
+    """A generator with room for two adapters, which all runs of this module share."""
+    async with services(max_adapters=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def undisturbed(served: Services, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed, the first one of its generator."""
+    path: Path = tmp_path_factory.mktemp("runs") / "undisturbed"
+    await train(path, settings(served.address(GENERATOR)), served)
+    return path
+
+
+async def test_run_that_is_killed_again_and_again_equals_one_that_is_not(served, undisturbed, tmp_path) -> None:
+    kills = (
+        (MOMENTS["evaluation before training"], (GENERATOR,)),
+        (MOMENTS["step 2, before the first checkpoint"], (TRAINER,)),
+        (MOMENTS["upload of a policy"], ALL),
+        (MOMENTS["before the checkpoint's rename"], (TRAINER,)),
+        (MOMENTS["after the checkpoint's rename"], (EXECUTOR,)),
+        (MOMENTS["3 steps past the checkpoint"], (TRAINER,)),
+        (f"write policies/step-{3}/adapter_config.json", (TRAINER, GENERATOR)),  # as the sampler is restored
+        (MOMENTS["deletion of the first checkpoint"], (TRAINER,)),
+        (MOMENTS["evaluation after training"], (TRAINER,)),
+        (MOMENTS["result half written"], (TRAINER,)),
+    )
+    await train(tmp_path / "run", settings(served.address(GENERATOR)), served, *kills)
+    assert differences(tmp_path / "run", undisturbed) == []
+
+
+async def test_two_runs_at_once_equal_one_alone(served, undisturbed, tmp_path) -> None:
+    config = settings(served.address(GENERATOR))
+    await asyncio.gather(*(train(tmp_path / name, config, served) for name in ("one", "other")))
+    for name in ("one", "other"):
+        assert differences(tmp_path / name, undisturbed) == []
