@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby, islice
 from operator import itemgetter
@@ -9,7 +10,7 @@ from typing import Any
 
 from deepmath.clients import GeneratorClient
 from deepmath.data.dataset_problem import DatasetProblem
-from deepmath.errors import DeepMathError, Overloaded, Unavailable
+from deepmath.errors import DeepMathError, Overloaded, Unavailable, WrongOrder
 from deepmath.evaluation.evaluation_plan import EvaluationConfiguration, EvaluationPlan
 from deepmath.evaluation.evaluation_run import EvaluationRun
 from deepmath.evaluation.graded_sample import GradedSample, SampleKey
@@ -39,12 +40,14 @@ class EvaluationSampler:
         self._client, self._run, self._plan = client, run, plan
         self._verifier, self._on_sample = verifier, on_sample
         self._calls_in_flight = asyncio.Semaphore(_CONCURRENT_CALLS)
+        self._policy: pb.Policy | None = None  # None: the one that the generator serves
 
     async def draw(self) -> int:
         """Draw the missing samples; return how many are still missing afterwards.
 
         Configurations without an adapter run first. Then the plan's adapter, if there is one, is pushed to the
-        generator. A sample with an infrastructure failure is tried `ATTEMPTS` times.
+        generator, which samples the others with it whatever other adapters it gets meanwhile. A sample with an
+        infrastructure failure is tried `ATTEMPTS` times.
 
         Raises:
             InvalidRequest: the generator rejects the request or the adapter.
@@ -58,8 +61,7 @@ class EvaluationSampler:
             configurations = [one for one in self._plan.configurations if one.adapter is adapter]
             missing = self._missing(configurations)
             if missing and adapter and self._plan.adapter:
-                version = (await self._client.get_info()).policy_version
-                await self._client.update_adapter(self._plan.adapter, version + 1)
+                self._policy = pb.Policy(run=f"evaluation-{secrets.token_hex(8)}", version=1)
             still_missing += await self._draw(missing)
         return still_missing
 
@@ -73,10 +75,12 @@ class EvaluationSampler:
         }
 
     async def _draw(self, missing: Missing) -> int:
-        errors: list[Unavailable | Overloaded] = []
+        errors: list[Unavailable | Overloaded | WrongOrder] = []
         for attempt in range(ATTEMPTS):
             if errors:
                 await asyncio.sleep(1 << attempt)
+            if self._policy and self._plan.adapter:  # again too: the generator may have been restarted
+                await self._client.update_adapter(self._plan.adapter, self._policy.version, run=self._policy.run)
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(self._call(*call)) for call in self._calls(missing)]
@@ -96,8 +100,8 @@ class EvaluationSampler:
 
     async def _call(
         self, configuration: EvaluationConfiguration, problems: Mapping[SampleKey, DatasetProblem]
-    ) -> Unavailable | Overloaded | None:
-        """Draw one sample for each key. Return the error if the stream breaks off."""
+    ) -> Unavailable | Overloaded | WrongOrder | None:
+        """Draw one sample for each key. Return the error if the stream breaks off, or the adapter is not loaded."""
         plan, keys = self._plan, list(problems)
         prompts = [
             pb.RolloutPrompt(id=str(index), question=problems[key].text, seed=_sample_seed(plan.seed, key))
@@ -108,12 +112,12 @@ class EvaluationSampler:
         async with self._calls_in_flight:
             try:
                 async for response in self._client.rollout(
-                    prompts, mode=mode, sampling=plan.sampling, budget=plan.budget
+                    prompts, mode=mode, sampling=plan.sampling, budget=plan.budget, policy=self._policy
                 ):
                     key = keys[response.prompt_index]
                     graded = self._grade(key, configuration.mode, problems[key], response.trajectory)
                     grading.append(asyncio.create_task(graded))
-            except (Unavailable, Overloaded) as error:
+            except (Unavailable, Overloaded, WrongOrder) as error:
                 return error
             finally:
                 await asyncio.gather(*grading)
