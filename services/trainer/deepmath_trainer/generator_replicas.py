@@ -228,7 +228,7 @@ class GeneratorReplicas:
             await client.restore_model(self.run)
         if self._policy:
             load = client.update_adapter if self._adapters else client.load_checkpoint
-            await load(self._policy, self.step, run=self.run)
+            await load(self._policy.absolute(), self.step, run=self.run)
 
     async def _follow_names(self) -> None:
         """Resolve the configured names from time to time, and close replicas that are gone after their last call."""
