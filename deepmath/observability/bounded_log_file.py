@@ -31,6 +31,10 @@ class BoundedLogFile:
         self._size += len(line)
         self._writer.write(line)
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until what is queued is written or lost, at most so many seconds; return whether that is so."""
+        return self._writer.flush(seconds)
+
     def close(self) -> None:
         """Write what is queued, for at most a second."""
         self._writer.close()

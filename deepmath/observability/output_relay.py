@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from deepmath.observability.bounded_log_file import BoundedLogFile
@@ -30,6 +32,7 @@ _READ_BYTES = 1 << 16
 _MAX_LINE_BYTES = 1 << 20  # printed ones; longer lines are split
 _MOST_QUEUED_BYTES = 1 << 20  # of `records`
 _POLL_S = 0.01
+_LAST_LINES_S = 10.0  # for their reader
 _LOGGER = "output"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -77,28 +80,25 @@ class OutputRelay:
         err = LineWriter(2, self._gap) if settings.forward else None
         # One writer for one pipe: two would tear each other's lines.
         out = err if err and os.path.sameopenfile(1, 2) else LineWriter(1, self._gap) if settings.forward else None
-        self._read(settings.records, lambda line: _write_patiently(err, line), _whole_lines)
+        self._read(settings.records, _whole_lines, partial(_write_patiently, err))
         for descriptor, writer in ((settings.stdout, out), (settings.stderr, err)):
-            places = [place for place in (writer, file) if place]
-            self._read(descriptor, lambda line, places=places: self._write(line, places), printed_lines)
+            self._read(descriptor, printed_lines, partial(self._write, [place for place in (writer, file) if place]))
         for thread in self.threads:
             thread.join()
         for place in (out, err, file):
             if place:
+                place.flush(_LAST_LINES_S)
                 place.close()
 
     def _read(
-        self, descriptor: int | None, write: Callable[[bytes], None], lines: Callable[[int], Iterator[bytes]]
+        self, descriptor: int | None, lines: Callable[[int], Iterator[bytes]], write: Callable[[bytes], None]
     ) -> None:
-        def read() -> None:
-            for line in lines(descriptor):
-                write(line)
-
+        """Start a thread that writes the lines of an input, if there is one."""
         if descriptor is not None:
-            self.threads.append(threading.Thread(target=read))
+            self.threads.append(threading.Thread(target=lambda: deque(map(write, lines(descriptor)), maxlen=0)))
             self.threads[-1].start()
 
-    def _write(self, line: bytes, places: list[LineWriter | BoundedLogFile]) -> None:
+    def _write(self, places: list[LineWriter | BoundedLogFile], line: bytes) -> None:
         text = line.decode(errors="replace")
         if not self.settings.service:
             line = printable(text).encode() + b"\n"

@@ -43,18 +43,21 @@ def relay_output(service: str) -> None:
 
     Log lines of this process take a way of their own, on which it notices losses. Call it once, before any line.
     """
-    ends = {name: os.pipe() for name in ("records", "stdout", "stderr")}
-    settings = RelaySettings(service, **{name: reader for name, (reader, _) in ends.items()})
-    outputs = {"stdout": _inherited(1), "stderr": _inherited(2)}
+    records, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
+    settings = RelaySettings(service, records=records[0], stdout=stdout[0], stderr=stderr[0])
     relay = subprocess.Popen(  # it ends after this process
-        settings.command(), stdin=subprocess.DEVNULL, pass_fds=settings.inherited, start_new_session=True, **outputs
+        settings.command(),
+        stdin=subprocess.DEVNULL,
+        stdout=_inherited(1),
+        stderr=_inherited(2),
+        pass_fds=settings.inherited,
+        start_new_session=True,
     )
-    for reader, _ in ends.values():
-        os.close(reader)
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(ends[name][1], number)
-        os.close(ends[name][1])
-    _redirected[2] = ends["records"][1]
+    os.dup2(stdout[1], 1)
+    os.dup2(stderr[1], 2)
+    for descriptor in (*settings.inherited, stdout[1], stderr[1]):
+        os.close(descriptor)
+    _redirected[2] = records[1]
     atexit.register(_finish, relay, (1, 2, _redirected[2]))
 
 

@@ -95,7 +95,7 @@ class AuditLog:
         if self._sample >= 1:
             return True
         digest = hashlib.blake2b(_encode(identity).encode(), key=self._secret, digest_size=_DIGEST_BYTES).digest()
-        return int.from_bytes(digest) < self._sample * 256**_DIGEST_BYTES
+        return int.from_bytes(digest) < self._sample * float(1 << 8 * _DIGEST_BYTES)
 
     def _warn(self, reason: str) -> None:
         log.error("cannot write audit log %s: %s; lines are lost until it is writable again", self._name, reason)
