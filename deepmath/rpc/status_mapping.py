@@ -13,7 +13,7 @@ from deepmath.errors import (
     Unavailable,
     WrongOrder,
 )
-from deepmath.rpc.grpc_patches.error_texts import is_lost_response
+from deepmath.rpc.grpc_patches.error_texts import is_lost_response, is_reset_stream
 
 RETRY_PUSHBACK = "grpc-retry-pushback-ms"
 """Trailing metadata key of gRFC A6: the delay before a retry in milliseconds. gRPC's own retries honour it."""
@@ -51,6 +51,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, target: str) -> DeepMathError:
         return Overloaded(details, int(pushback)) if pushback.isdecimal() else InvalidRequest(details)
     if code in _UNREACHABLE:
         return Unavailable(f"{target} cannot be reached or is shutting down: {details}")
+    if is_reset_stream(error):
+        return Unavailable(f"the connection to {target} was lost: {details}")
     if is_lost_response(error):
         return Unavailable(f"the response of {target} was lost: {details}")
     if code in _DENIED:

@@ -11,9 +11,15 @@ import pytest
 import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from support.health import health_stub
+from support.http2_client import ACK, HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
 
+from deepmath.errors import Unavailable
 from deepmath.rpc.grpc_patches.ended_stream import ENDED_STREAM_ERRORS
-from deepmath.rpc.grpc_patches.error_texts import is_lost_response, is_unexplained_connection_failure
+from deepmath.rpc.grpc_patches.error_texts import (
+    is_lost_response,
+    is_reset_stream,
+    is_unexplained_connection_failure,
+)
 from deepmath.rpc.status_mapping import error_from_rpc
 
 _ROUND_ROBIN = [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')]
@@ -79,6 +85,26 @@ async def test_lost_response_has_the_text_that_grpc_gives_it(plaintext_address) 
         )
     assert is_lost_response(error), error.details()
     assert "was lost" in str(error_from_rpc(error, "the server"))
+
+
+async def test_stream_reset_by_a_proxy_is_recognised() -> None:
+    """Envoy and HAProxy reset a stream with INTERNAL_ERROR (2) or CANCEL (8) when its server is gone."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(len(PREFACE))
+        writer.write(frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))
+        while head := await reader.read(9):
+            await reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] == HEADERS:
+                writer.write(frame(RST_STREAM, 0, int.from_bytes(head[5:9], "big"), (2).to_bytes(4, "big")))
+        writer.close()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        error = await connection_error(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert is_reset_stream(error), error.details()
+    assert isinstance(error_from_rpc(error, "the server"), Unavailable)
 
 
 async def test_write_to_an_ended_stream_raises_a_known_error(plaintext_address) -> None:

@@ -3,6 +3,7 @@
 import grpc
 
 _LOST_RESPONSE = "Internal error from Core"
+_RESET = "Received RST_STREAM with error code"
 _CONNECTION_FAILED = "last error: "
 _SELF_EXPLANATORY = ("Connection refused", "No such file")
 
@@ -15,6 +16,15 @@ def is_lost_response(error: grpc.aio.AioRpcError) -> bool:
     https://github.com/grpc/grpc/issues/36066.
     """
     return error.code() is grpc.StatusCode.INTERNAL and error.details() == _LOST_RESPONSE
+
+
+def is_reset_stream(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the peer reset the call's HTTP/2 stream, instead of ending it with a status.
+
+    A proxy does so when it loses the server of a call that has begun. The status is INTERNAL, which a server also sends
+    for its own faults; the text is that of `src/core/ext/transport/chttp2/transport/frame_rst_stream.cc`.
+    """
+    return error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and _RESET in (error.details() or "")
 
 
 def is_unexplained_connection_failure(error: grpc.aio.AioRpcError) -> bool:
