@@ -33,7 +33,7 @@ BUILD_NETWORK ?= host
 BUILD_OPTIONS ?=
 
 .PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer push sbom \
-	run test test-fast lint tiny-model bench soak kill-matrix
+	run test test-fast test-pods lint tiny-model bench soak kill-matrix
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
@@ -134,6 +134,10 @@ test: install kubernetes-tools ## run all tests on the real stack
 test-fast: WORKERS = 4
 test-fast: install kubernetes-tools ## run the tests without vLLM, containers and slow cases (under four minutes on two cores)
 	@$(pytest) -m 'not slow and not vllm and not containers'
+
+# Needs a Docker engine, podman, and DEEPMATH_KUBE_PODS: see tests/deploy/test_pods.py.
+test-pods: install kubernetes-tools images ## play the overlay cpu-demo as real pods: two runs, services killed under load
+	@$(python) -m pytest tests/deploy/test_pods.py
 
 lint: install ## run ruff, mypy and buf
 	@.venv/bin/ruff check .

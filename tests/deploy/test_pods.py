@@ -1,18 +1,23 @@
 """The overlay cpu-demo with tokens as real pods, which solve and train together over mutual TLS.
 
+The trainer starts first and waits for the others. An executor and the generator are killed while it trains. A second
+run follows on the same generator.
+
 DEEPMATH_KUBE_PODS names a command that runs manifests as pods with podman (`load IMAGE...`, `up FILE SECCOMP_FOLDER`,
-`down FILE`). Without it these tests are skipped. The images come from `make images`.
+`down FILE`). Without it these tests are skipped. `make test-pods` builds the images and runs them.
 """
 
 import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,6 +43,7 @@ _NAMES = {
     "me": [],
 }
 _READY_SECONDS = 300
+PROFILES = str(ROOT / "deploy" / "seccomp")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,24 @@ class Pods:
 
     folder: Path
     converted: PodmanPods
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "volumes" / "runs"
+
+    def state(self, run: str) -> dict[str, Any]:
+        """Return the state of a run; empty before it has started."""
+        file = self.runs / run / "state.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def trainer_of(self, run: str) -> Path:
+        """Return the manifest of a trainer's pod for a run."""
+        file = _part(self.folder / "pods.yaml", lambda name: name.startswith("trainer"))
+        text = (
+            file.read_text().replace("--name=run", f"--name={run}").replace("name: trainer-0", f"name: trainer-{run}")
+        )
+        file.write_text(text)
+        return file.rename(file.with_name(f"{run}.yaml"))
 
     @property
     def generator(self) -> str:
@@ -73,7 +97,7 @@ def rendered(kustomize_command) -> list[Manifest]:
 
 @pytest.fixture(scope="module")
 def pods(rendered, tmp_path_factory) -> Iterator[Pods]:
-    """Ready executors and generator; the trainer's pod starts in its own test."""
+    """The trainer's pod, which waits, then ready executors and generator."""
     folder = tmp_path_factory.mktemp("pods")
     folder.chmod(0o755)
     converted = podman_pods(rendered, Machine(folder))
@@ -82,13 +106,31 @@ def pods(rendered, tmp_path_factory) -> Iterator[Pods]:
     images = {container["image"] for pod in _pods(converted) for container in pod["spec"]["containers"]}
     kube_pods("load", *(image.removeprefix("localhost/") for image in images))
     serving = _part(everything, lambda name: not name.startswith("trainer"))
+    made = Pods(folder, converted)
+    trainer = made.trainer_of("run")
+    started = []
     try:
-        kube_pods("up", str(serving), str(ROOT / "deploy" / "seccomp"))
-        made = Pods(folder, converted)
+        for part in (trainer, serving):
+            started.append(part)
+            kube_pods("up", str(part), PROFILES)
+            if part == trainer:
+                _wait_until(lambda: made.state("run").get("status") == "waiting", "the trainer does not wait")
         asyncio.run(_ready(made))
         yield made
     finally:
-        kube_pods("down", str(serving))
+        for part in started:
+            kube_pods("down", str(part))
+
+
+@pytest.fixture(scope="module")
+def first_run(pods) -> Pods:
+    """The pods after a run during which an executor and the generator were killed."""
+    _wait_until(lambda: pods.state("run")["step"] >= 2, "the run did not start")
+    _kill("executor-0-executor")
+    _wait_until(lambda: pods.state("run")["step"] >= 4, "the run did not continue without an executor")
+    _kill("generator-0-generator")
+    _wait_until(lambda: pods.state("run")["status"] in ("done", "failed"), "the run did not finish")
+    return pods
 
 
 def _pods(converted: PodmanPods) -> list[Manifest]:
@@ -169,26 +211,52 @@ async def test_token_without_the_scope_is_rejected(pods) -> None:
             await client.get_info(5.0)
 
 
-async def test_killing_an_executor_in_mid_trajectory_loses_no_trajectory(pods) -> None:
-    rolling = asyncio.create_task(_rollout(pods, 96))
+async def test_executor_killed_under_load_loses_no_trajectory(first_run) -> None:
+    rolling = asyncio.create_task(_rollout(first_run, 96))
     await asyncio.sleep(1.5)
     assert not rolling.done()
-    await asyncio.to_thread(subprocess.run, ["podman", "kill", "executor-0-executor"], check=True, capture_output=True)
+    await asyncio.to_thread(_kill, "executor-1-executor")
     found = await rolling
     assert len(found) == 96
     assert all(one.status != pb.STATUS_INFRASTRUCTURE_FAILED for one in found)
 
 
-def test_trainer_finishes_its_run(pods) -> None:
-    trainer = _part(pods.folder / "pods.yaml", lambda name: name.startswith("trainer"))
-    kube_pods("up", str(trainer), str(ROOT / "deploy" / "seccomp"))
+def test_trainer_started_first_trains_while_executor_and_generator_are_killed(first_run) -> None:
+    _check_run(first_run, "run")
+
+
+def test_second_run_on_the_same_generator(first_run, rendered) -> None:
+    trainer = first_run.trainer_of("run-2")
+    kube_pods("up", str(trainer), PROFILES)
     try:
-        run = pods.folder / "volumes" / "runs" / "run"
-        until = time.monotonic() + 600
-        while not (run / "adapter" / "adapter_config.json").exists():
-            assert time.monotonic() < until, "the run did not finish"
-            time.sleep(2)
-        steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-        assert steps == list(range(1, 11))
+        _wait_until(lambda: first_run.state("run-2").get("status") == "done", "the second run did not finish")
     finally:
         kube_pods("down", str(trainer))
+    _check_run(first_run, "run-2")
+
+
+def _check_run(pods: Pods, name: str) -> None:
+    """Check that the run `name` is complete, and that it lost no trajectory."""
+    assert pods.state(name)["status"] == "done", pods.state(name)
+    run = pods.runs / name
+    assert (run / "adapter" / "adapter_model.safetensors").stat().st_size > 0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert {line["metrics"]["infrastructure_failures"] for line in lines} == {0}
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert [evaluation[when]["failed"] for when in ("before", "after")] == [0, 0]
+
+
+def _kill(container: str) -> None:
+    """Kill the processes of `container` with SIGKILL, as the kernel does; its restart policy applies."""
+    found = subprocess.run(
+        ["podman", "inspect", "--format", "{{.State.Pid}}", container], capture_output=True, text=True, check=True
+    )
+    os.kill(int(found.stdout), signal.SIGKILL)
+
+
+def _wait_until(condition: Callable[[], bool], failure: str, seconds: float = 600) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, failure
+        time.sleep(0.5)
