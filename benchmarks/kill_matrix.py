@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,8 +222,12 @@ def outcome(path: Path) -> dict[str, Any]:
         "traces": lines,
         "evaluation": folder.read_evaluation(),
         "adapter": (folder.adapter / "adapter_model.safetensors").read_bytes(),
-        "files": sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()),
+        "files": sorted(file for file in _files(path) if not file.startswith("policies/")),  # none is needed any more
     }
+
+
+def _files(path: Path) -> Iterator[str]:
+    return (str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
 
 
 def _without_clocks(metrics: dict[str, float]) -> dict[str, float]:

@@ -54,6 +54,16 @@ def test_complete_checkpoint_is_never_replaced(store: CheckpointStore) -> None:
     assert not store.staging.exists()
 
 
+def test_store_that_was_killed_before_it_deleted_is_tidied(store: CheckpointStore) -> None:
+    for step in (1, 2, 3):
+        stage(store, step)
+        (store.staging / f"checkpoint-{step}").rename(store.staging.parent / f"checkpoint-{step}")
+    stage(store, 4)
+    store.tidy()
+    assert steps(store) == [2, 3]
+    assert not store.staging.exists()
+
+
 def test_discarded_checkpoint_leaves_the_others(store: CheckpointStore) -> None:
     stage(store, 5)
     store.commit(5)

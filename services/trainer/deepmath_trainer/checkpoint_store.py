@@ -74,7 +74,12 @@ class CheckpointStore:
         if not place.exists():
             _flush(staged)
             staged.rename(place)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete all checkpoints but the latest `keep`, and what an interrupted write or deletion left."""
         for old in self.all()[: -self._keep]:
+            self.staging.mkdir(exist_ok=True)
             old.path.rename(self.staging / f"old-{old.path.name}")
         self.discard_staged()
 

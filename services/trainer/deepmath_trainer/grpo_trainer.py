@@ -95,11 +95,12 @@ class GrpoTrainer(HookedGrpoTrainer):
 
     def run(self, checkpoint: TrainingCheckpoint | None) -> bool:
         """Train from the start or from `checkpoint`; return whether training is complete, rather than stopped."""
-        complete = checkpoint and checkpoint.step >= self._config.optimizer.steps
-        if checkpoint and not complete and (sampler := checkpoint.sampler):
+        step = checkpoint.step if checkpoint else 0
+        self._pipeline.discard_before(self._batch_index(step))
+        if checkpoint and (sampler := checkpoint.sampler) and step < self._config.optimizer.steps:
             policy = self._policies.restore(sampler)
-            self._pipeline.start_batch(self._batch_index(checkpoint.step), policy, checkpoint.first_published)
-        self._purge_trackers(checkpoint.step if checkpoint else 0)
+            self._pipeline.start_batch(self._batch_index(step), policy, checkpoint.first_published)
+        self._purge_trackers(step)
         self._timer.start_step()
         self.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         return bool(self.state.global_step >= self._config.optimizer.steps)

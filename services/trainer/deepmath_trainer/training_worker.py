@@ -79,11 +79,12 @@ class TrainingWorker:
 
     def _rewind(self) -> TrainingCheckpoint | None:
         """Return the last checkpoint, after removing what a killed worker wrote after it."""
-        checkpoints, steps = CheckpointStore(self.folder.checkpoints), self.config.optimizer.steps
+        checkpoints = CheckpointStore(self.folder.checkpoints, self.config.checkpoint.keep)
+        steps = self.config.optimizer.steps
         checkpoint = checkpoints.latest()
         step = checkpoint.step if checkpoint else 0
         if self.rank == 0:
-            checkpoints.discard_staged()
+            checkpoints.tidy()
             self.folder.rewind(step, complete=step >= steps)
             self.progress.write(step=step, pid=os.getpid(), steps=steps)
         return checkpoint
