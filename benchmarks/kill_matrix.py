@@ -159,9 +159,9 @@ class Worker:
             self.kill()
             raise Failed(self.folder.worker_log.read_text()[-2000:]) from None
 
-    def go_on(self) -> None:
-        """Continue."""
-        self._connection.send(None)
+    def go_on(self, until: str | None) -> None:
+        """Continue until the moment `until`, or to the end."""
+        self._connection.send(until)
 
     def kill(self) -> None:
         """Kill it with its children."""
@@ -193,8 +193,8 @@ async def train(path: Path, config: TrainConfig, served: Services, *kills: tuple
     folder = RunFolder(path)
     folder.write_config(config.to_yaml())
     worker = None
-    for moment, victims in kills:
-        worker = Worker(path, moment)
+    for number, (moment, victims) in enumerate(kills, start=1):
+        worker = worker or Worker(path, moment)
         if (reached := await worker.report()) != moment:
             raise Failed(f"the run ended before {moment!r}: {reached}")
         if TRAINER in victims:
@@ -204,7 +204,7 @@ async def train(path: Path, config: TrainConfig, served: Services, *kills: tuple
         await served.kill(*others)
         await served.start(*others)
         if worker:
-            worker.go_on()
+            worker.go_on(kills[number][0] if number < len(kills) else None)
     worker = worker or Worker(path)
     passed: list[str] = await worker.report()
     worker.process.join()

@@ -37,7 +37,7 @@ class Moments:
         if moment == self._until:
             self._until = None
             self._connection.send(moment)
-            self._connection.recv()
+            self._until = self._connection.recv()
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Record a change of a file: an audit hook."""
