@@ -1,12 +1,14 @@
 """`deepmath train`: rejected settings, and a complete run."""
 
 import asyncio
+import json
 import sys
 
 import psutil
 import pytest
 
 from deepmath.exit_codes import EXIT_TERMINATED
+from deepmath.local_stack.local_services import LocalServices
 
 SMALL = (
     "rollout.groups=2",
@@ -88,3 +90,37 @@ async def test_run_reports_before_and_after_and_writes_an_adapter(deepmath, fres
     assert (run / "adapter" / "README.md").is_file()
     assert len(list((run / "plots").glob("*.png"))) == 6
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    # A second run, of a standing trainer service, starts from the model as loaded and not from the first one's policy.
+    async with LocalServices() as services:
+        trainer = await services.start("trainer", "--runs", str(runs))
+        again = ("--trainer", trainer, *SMALL, f"generators=['{fresh_generator}']", "--name", "second")
+        ended = await deepmath("train", *again)
+    assert ended.status == 0, ended.err + (runs / "second" / "worker.log").read_text()
+    first, second = (json.loads((runs / name / "evaluation.json").read_text()) for name in ("short", "second"))
+    assert second == first
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+async def test_sigterm_stops_the_command_although_nobody_reads_its_output(tmp_path, options) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"x" * (1 << 16))  # full
+    code = "from deepmath.cli.main import main; main()"
+    command = (sys.executable, "-c", code, "train", *options, "--runs", str(tmp_path / "runs"))
+    process = await asyncio.create_subprocess_exec(*command, stdout=writer, stderr=writer)
+    async with asyncio.timeout(120):
+        # It reports that it starts a generator, and starts it.
+        while not any("deepmath_generator" in name for name in command_lines(process.pid)):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        process.terminate()
+        assert await process.wait() == EXIT_TERMINATED
+    os.close(reader)
+    os.close(writer)
+
+
+def command_lines(pid: int) -> list[str]:
+    """Return the arguments of the processes below `pid`."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += child.cmdline()
+    return found

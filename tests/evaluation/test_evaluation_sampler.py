@@ -132,6 +132,30 @@ async def test_four_way_plan_draws_from_the_model_and_then_from_the_model_with_t
         assert texts["+Agent", problem.id] != texts["DeepMath", problem.id]
 
 
+async def test_adapter_is_evaluated_whatever_a_run_loads_meanwhile(
+    draw: Draw, fresh_generator: str, tmp_path: Path
+) -> None:
+    adapter, other = (write_adapter(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+
+    class Shared(GeneratorClient):
+        """A run loads its own adapter after each of this client's."""
+
+        async def update_adapter(self, directory: Path, version: int, model: str | None = None, **options: Any) -> int:
+            served = await super().update_adapter(directory, version, model, **options)
+            await super().update_adapter(other, 1, run=f"another than {options['run']}")
+            return served
+
+    configuration = EvaluationConfiguration("DeepMath", "agent", adapter=True)
+    wanted = plan(configuration, problems=2, samples=1, adapter=adapter, budget=pb.Budget(max_tokens=48))
+    drawn = []
+    for folder, kind in (("alone", GeneratorClient), ("shared", Shared)):
+        async with kind(fresh_generator) as client:
+            missing, samples = await draw(wanted, folder, client)
+        assert missing == 0
+        drawn.append({one.problem_id: one.text for one in samples})
+    assert drawn[0] == drawn[1]
+
+
 def test_another_adapter_is_rejected_as_another_evaluation(tmp_path: Path) -> None:
     first, second = (plan(adapter=write_adapter(tmp_path / str(seed), seed)).settings() for seed in (1, 2))
     with EvaluationRun(tmp_path / "run", first):
