@@ -2,14 +2,16 @@
 
 The reaper is small and does nothing else, so that it outlives a zygote that died or was replaced, and keeps the
 sandboxes alive with it. When the supervisor closes its socket the reaper exits, and every process below it dies
-(`zygote.py`).
+(`zygote.py`). Outside a pid namespace of its own it kills and reaps them first: nobody else may.
 """
 
+import contextlib
 import json
 import os
 import select
 import signal
 import socket
+from pathlib import Path
 
 
 class Reaper:
@@ -39,6 +41,18 @@ class Reaper:
                 if descriptor == self._report.fileno():  # the supervisor never sends, so this is the end of the stream
                     return
                 os.read(wakeup_read, 1 << 12)
+
+    def end_children(self) -> None:
+        """Kill and reap every child, where the kernel lists them. None has children of its own."""
+        listed = Path("/proc/thread-self/children")
+        with contextlib.suppress(OSError):
+            while children := listed.read_text().split():
+                for child in children:
+                    # A zygote that is still root ends by itself, since its supervisor is gone.
+                    with contextlib.suppress(PermissionError):
+                        os.kill(int(child), signal.SIGKILL)
+                for _ in children:
+                    os.wait()
 
     def _reap(self) -> bool:
         """Report the processes that have ended; return whether to wait for more."""

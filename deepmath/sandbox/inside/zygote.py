@@ -126,21 +126,24 @@ def main(
         _become_first_process(report, control)
         supervisor = 0
     nobody = _can_become_nobody(own_namespace=not refusal)
-    reaper = os.getpid()
+    reaper_pid = os.getpid()
     if zygote := os.fork():
         control.close()
         _give_up_privileges(nobody, parent=supervisor)
-        Reaper(report, zygote, once).serve()
+        reaper = Reaper(report, zygote, once)
+        reaper.serve()
+        if refusal:
+            reaper.end_children()
         os._exit(0)
     report.close()
-    syscalls.die_with_parent(reaper)
+    syscalls.die_with_parent(reaper_pid)
     # Huge pages cost more than they save a single sandbox, or one without libraries.
     versions = _load(settings, control, huge_pages=bool(settings.preload.modules) and not once)
     program, rules, layers = _prepare_layers(outside, refusal)
-    _give_up_privileges(nobody, parent=reaper)
+    _give_up_privileges(nobody, parent=reaper_pid)
     greeting = json.dumps({"layers": layers, "versions": versions}).encode()
     socket.send_fds(control, [greeting], [os.pidfd_open(os.getpid())])
-    Zygote(control, Lockdown(rules, program, reaper), settings.allowed_modules).serve()
+    Zygote(control, Lockdown(rules, program, reaper_pid), settings.allowed_modules).serve()
 
 
 def _load(settings: ZygoteSettings, control: socket.socket, huge_pages: bool) -> dict[str, str]:

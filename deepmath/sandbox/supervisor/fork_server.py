@@ -18,6 +18,7 @@ from deepmath.sandbox.supervisor.process_meter import ProcessMeter
 from deepmath.sandbox.zygote_protocol import MOST_MESSAGE_BYTES, ZYGOTE_MODULE, ZygoteSettings
 
 _START_SECONDS = 120  # from a cold disk the maths libraries take most of a minute
+_END_SECONDS = 5.0  # for the kernel to free the memory of all sandboxes
 # A fixed hash seed and one BLAS thread make results reproducible.
 INTERPRETER_ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -78,6 +79,7 @@ class ForkServer:
         meter: Measures the zygote.
         memory_at_start: Private memory of the zygote when it was ready, in bytes.
         gone: Done when the zygote can fork no more. Its sandboxes live on until they end or the server is stopped.
+        stopped: Done when no process is left; None before `stop`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class ForkServer:
         control: socket.socket,
         greeting: dict[str, Any],
         pidfd: int,
-        kill: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         self.layers: list[IsolationLayer] = greeting["layers"]
         self.versions: dict[str, str] = greeting["versions"]
@@ -95,12 +97,12 @@ class ForkServer:
         (self.memory_at_start,) = self.meter.status_bytes("RssAnon")
         self._report = report
         self._control = control
-        self._kill = kill
+        self._end = end
         self._requested: dict[int, ForkedSandbox] = {}  # by the number of the request
         self._running: dict[int, ForkedSandbox] = {}  # by process id in the zygote's pid namespace
         self._early_exits: dict[int, ProcessExit] = {}  # reported before the reply to the fork request
         self._next_identity = 0
-        self._stopped = False
+        self.stopped: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(control, self._read_control)
@@ -136,19 +138,15 @@ class ForkServer:
         for _, end in pairs:
             end.close()
 
-        def kill() -> None:
-            process.kill()
-            process.wait()  # returns at once
-
         on_spawn(process.pid)
-        return await cls.adopt(report, control, kill)
+        return await cls.adopt(report, control, lambda: _end(process))
 
     @classmethod
-    async def adopt(cls, report: socket.socket, control: socket.socket, kill: Callable[[], None]) -> Self:
+    async def adopt(cls, report: socket.socket, control: socket.socket, end: Callable[[], None]) -> Self:
         """Take over a zygote that was started elsewhere, by the sockets to its reaper and to itself.
 
-        `kill` kills what is left of the process tree. It is called once: when the start fails, when the reaper dies,
-        or when the server is stopped.
+        `end` waits until the process tree has ended, which closing the sockets causes. It is called once, in another
+        thread: when the start fails, when the reaper dies, or when the server is stopped.
 
         Raises:
             Unavailable: The zygote did not become ready; the message says why.
@@ -162,11 +160,11 @@ class ForkServer:
                 raise PreloadFailed(greeting["preload_failed"])
             if "unavailable" in greeting:
                 raise Unavailable(greeting["unavailable"])
-            return cls(report, control, greeting, pidfds[0], kill)
+            return cls(report, control, greeting, pidfds[0], end)
         except BaseException as error:
-            kill()
             report.close()
             control.close()
+            await asyncio.get_running_loop().run_in_executor(None, end)
             if isinstance(error, TimeoutError):
                 raise Unavailable(f"the zygote was not ready within {_START_SECONDS} s") from error
             if isinstance(error, OSError):
@@ -252,19 +250,31 @@ class ForkServer:
             self.stop()
 
     def stop(self) -> None:
-        """Kill zygote, reaper and every sandbox."""
-        if self._stopped:
+        """End zygote, reaper and every sandbox; `stopped` is done when they have ended."""
+        if self.stopped is not None:
             return
-        self._stopped = True
+        self.stopped = self._loop.run_in_executor(None, self._end)
         self.retire()
         self._loop.remove_reader(self._report)
         self._report.close()
-        self._kill()
         self.meter.close()
         os.close(self._pidfd)
         for child in self._running.values():
             child.ended.set_result(None)
         self._running.clear()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the launcher, which ends with the reaper; kill it if that takes too long.
+
+    The reaper takes every process below it along. Those of a launcher that is killed would be left to process 1 of the
+    container, which may not reap them.
+    """
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:

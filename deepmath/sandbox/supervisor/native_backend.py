@@ -101,8 +101,10 @@ class NativeBackend:
         for task in self._watching:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
-        for server in tuple(self._servers):
+        servers = tuple(self._servers)
+        for server in servers:
             server.stop()
+        await asyncio.gather(*(server.stopped for server in servers if server.stopped))
         self._cgroup.close()
 
     async def _start_first_server(self) -> ForkServer:
