@@ -17,13 +17,22 @@ _TYPES = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers for NAME with `addresses`; with NXDOMAIN while there are none, with SERVFAIL while it is `failing`."""
+    """Answers with the `records` of a name; with NXDOMAIN while there are none, with SERVFAIL while it is `failing`."""
 
     def __init__(self) -> None:
-        self.addresses: list[str] = []
+        self.records: dict[str, list[str]] = {}
         self.failing = False
         self.address = ""
         self._transport: asyncio.DatagramTransport
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses of NAME."""
+        return self.records.get(NAME, [])
+
+    @addresses.setter
+    def addresses(self, addresses: list[str]) -> None:
+        self.records[NAME] = addresses
 
     def target(self, port: int) -> str:
         """Return the target of a client."""
@@ -39,12 +48,12 @@ class NameServer(asyncio.DatagramProtocol):
         response.flags |= dns.flags.AA
         if self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
-        elif not self.addresses:
+        elif not (addresses := self.records.get(query.question[0].name.to_text(omit_final_dot=True), [])):
             response.set_rcode(dns.rcode.NXDOMAIN)
         else:
             question = query.question[0]
             version = _TYPES.get(question.rdtype)
-            found = [address for address in self.addresses if ip_address(address).version == version]
+            found = [address for address in addresses if ip_address(address).version == version]
             if found:
                 response.answer.append(dns.rrset.from_text(question.name, 1, "IN", question.rdtype, *found))
         self._transport.sendto(response.to_wire(), addr)
