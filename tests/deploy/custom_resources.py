@@ -26,10 +26,11 @@ class _Resource(_Part):
 class _Template(_Part):
     """A pod template. Kubernetes' own schema validates `spec`."""
 
-    class Labels(_Part):
+    class Metadata(_Part):
         labels: dict[str, str]
+        annotations: dict[str, str] = {}
 
-    metadata: Labels
+    metadata: Metadata
     spec: dict[str, Any]
 
 
@@ -97,6 +98,7 @@ class JobSet(_Resource):
             targetReplicatedJobs: list[str]
 
         suspend: bool
+        ttlSecondsAfterFinished: int = Field(ge=0)
         network: Network
         failurePolicy: Failure
         successPolicy: Success

@@ -18,19 +18,28 @@ COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
 # Combinations that kustomize refuses, with the reason.
 INCOMPATIBLE = {
     ("multi-node", "trainer-service"): "its trainer is a JobSet",
+    ("cpu-demo", "gpu-nodes"): "it has no GPU",
 }
 # Components that replace each other.
 EXCLUSIVE = {frozenset(pair) for pair in (("hpa", "keda"), ("hpa", "hpa-queue"), ("hpa-queue", "keda"))}
-# Each overlay alone and with each component, and one with all components that are compatible.
+# Components by overlay, without those that it refuses.
+COMPATIBLE = {
+    overlay: [component for component in COMPONENTS if (overlay, component) not in INCOMPATIBLE] for overlay in OVERLAYS
+}
+
+
+def largest_sets(overlay: str) -> list[tuple[str, ...]]:
+    """Return the largest sets of compatible components, one per autoscaler (hpa-queue contains hpa)."""
+    scalers = {"hpa", "hpa-queue", "keda"}
+    others = [component for component in COMPATIBLE[overlay] if component not in scalers]
+    return [(*others, scaler) for scaler in ("hpa-queue", "keda")]
+
+
+# Each overlay alone and with all components, and the overlay gpu with each component.
 RENDERINGS = [
     *((overlay,) for overlay in OVERLAYS),
-    *(
-        (overlay, component)
-        for overlay in OVERLAYS
-        for component in COMPONENTS
-        if (overlay, component) not in INCOMPATIBLE
-    ),
-    ("cpu-demo", *(component for component in COMPONENTS if component not in {"hpa", "hpa-queue", "trainer-service"})),
+    *(("gpu", component) for component in COMPATIBLE["gpu"]),
+    *((overlay, *components) for overlay in OVERLAYS for components in largest_sets(overlay)),
 ]
 
 Manifest = dict[str, Any]

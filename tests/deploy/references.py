@@ -13,8 +13,12 @@ SECRETS = {
     *(f"{service}-token" for service in ("generator", "trainer", "client")),
     "hub",
 }
-CLUSTER = {("PriorityClass", "deepmath-serving"), ("PriorityClass", "deepmath-training"), ("RuntimeClass", "gvisor")}
-CLUSTER |= {("RuntimeClass", "nvidia")}
+CLUSTER = {
+    ("PriorityClass", "deepmath-serving"),
+    ("PriorityClass", "deepmath-training"),
+    ("RuntimeClass", "gvisor"),
+    ("RuntimeClass", "nvidia"),  # of NVIDIA's GPU operator
+}
 INSTANCE = "app.kubernetes.io/instance"
 _ADDRESS = re.compile(r"([A-Za-z0-9$()._-]+):(7301|7302|7303)\b")
 _VARIABLE = re.compile(r"\$\(([A-Z_]+)\)")
@@ -45,9 +49,8 @@ def references(manifests: list[Manifest]) -> Iterator[Reference]:
             case "Issuer" if "ca" in spec:
                 yield Reference(source, "CertificateSecret", spec["ca"]["secretName"])
             case "Role":
-                for rule in manifest["rules"]:
-                    kind = {"pods": "Pod", "jobs": "Job"}[rule["resources"][0].partition("/")[0]]
-                    yield from (Reference(source, kind, name) for name in rule.get("resourceNames", []))
+                names = [name for rule in manifest["rules"] for name in rule["resourceNames"]]
+                yield from (Reference(source, "Pod", name) for name in names)
 
 
 def _of_pod(pod: Pod) -> Iterator[Reference]:

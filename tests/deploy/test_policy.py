@@ -16,8 +16,8 @@ from .manifests import ROOT, Manifest, Pod, of_kind, pods, render_cluster
 INSTALLER = "seccomp-installer"
 SERVICES = {"executor": 7301, "generator": 7302, "trainer": 7303}
 HEALTH = {"executor": 7311, "generator": 7312, "trainer": 7313}
-# Containers that run no service: a Ray worker, downloads.
-AUXILIARY = {"ray", "model", "problems", "test-problems"}
+# Containers that run no service: a Ray worker, downloads, copies, pods for people.
+AUXILIARY = {"ray", "model", "problems", "test-problems", "copy", "archive", "client", "results"}
 WRITABLE = {"emptyDir", "persistentVolumeClaim"}
 CONFIGURATIONS: dict[str, type[ServiceConfig]] = {
     "EXECUTOR": ExecutorConfig,
@@ -85,7 +85,16 @@ def test_no_pod_mounts_a_service_account_token(manifests) -> None:
     accounts = {(a["metadata"]["namespace"], a["metadata"]["name"]): a for a in of_kind(manifests, "ServiceAccount")}
     for pod in pods(manifests):
         assert accounts[pod.namespace, pod.spec["serviceAccountName"]]["automountServiceAccountToken"] is False
-    assert of_kind(manifests, "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding") == []
+    assert of_kind(manifests, "ClusterRole", "RoleBinding", "ClusterRoleBinding") == []
+
+
+def test_roles_for_people_allow_commands_in_one_named_pod(manifests) -> None:
+    for role in of_kind(manifests, "Role"):
+        pod = role["metadata"]["name"]
+        assert {resource for rule in role["rules"] for resource in rule["resources"]} == {"pods", "pods/exec"}
+        assert all(rule["resourceNames"] == [pod] and rule["apiGroups"] == [""] for rule in role["rules"])
+        assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "create"}
+        assert [other.kind for other in pods(manifests) if other.name == pod] == ["Pod"]
 
 
 def test_no_pod_shares_a_namespace_with_its_node(manifests) -> None:
@@ -120,7 +129,7 @@ def test_installed_profiles_equal_the_tested_ones(kustomize_command) -> None:
 
 
 def test_images_are_pinned_to_a_version(manifests) -> None:
-    pinned = re.compile(r"[a-z0-9./-]+:[0-9]+\.[0-9]+\.[0-9]+(-[a-z0-9.-]+)?")
+    pinned = re.compile(r"([a-z0-9.-]+:[0-9]+/)?[a-z0-9./-]+:[0-9]+\.[0-9]+\.[0-9]+(-[a-z0-9.-]+)?")
     assert failing(pods(manifests), lambda _, c: pinned.fullmatch(c["image"])) == []
 
 
