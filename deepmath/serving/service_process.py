@@ -2,28 +2,17 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from deepmath.errors import Unavailable
-from deepmath.exit_codes import EXIT_TERMINATED
 from deepmath.observability.metrics_server import serve_metrics
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.observability.standard_streams import announce
 from deepmath.observability.tracing import export_spans
 from deepmath.serving.grpc_server import GrpcServer, Register
 from deepmath.serving.service_config import ServiceConfig
-
-
-def exit_on_sigterm() -> None:
-    """Make SIGTERM exit this process until `serve` handles it. Call this first in an entry point.
-
-    The kernel drops signals without a handler that are sent to process 1 of a container, so that SIGTERM would be lost
-    while a model loads.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
 
 
 @asynccontextmanager

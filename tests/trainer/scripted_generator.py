@@ -31,6 +31,7 @@ class ScriptedGenerator(rpc.GeneratorServiceServicer):
         failure = self.failures.popleft() if self.failures else ""
         if isinstance(failure, grpc.StatusCode):
             await context.abort(failure, "loading the model")
+            raise AssertionError  # not reached
         loaded = [pb.Policy(), *(pb.Policy(run="r", version=version) for version in self.policies)]
         return pb.GetInfoResponse(
             model=self.model,
@@ -52,6 +53,11 @@ class ScriptedGenerator(rpc.GeneratorServiceServicer):
         self.sampled_by.append(request.policy.version)
         for prompt in request.prompts:
             yield pb.RolloutResponse(id=prompt.id)
+
+    async def _unused(self, request: Any, context: Any) -> Any:
+        raise NotImplementedError
+
+    Solve = Chat = LoadCheckpoint = _unused  # type: ignore[assignment]
 
     @asynccontextmanager
     async def serve(self, address: str = "127.0.0.1:0", tls: Path | None = None) -> AsyncIterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from deepmath_trainer import generator_replicas, wait_progress
+from deepmath_trainer import generator_replicas
 from deepmath_trainer.generator_check import check_generator
 from deepmath_trainer.generator_replicas import GeneratorReplicas
 from deepmath_trainer.wait_progress import WaitProgress
@@ -26,7 +26,7 @@ from .conftest import small
 from .scripted_generator import ScriptedGenerator
 
 NAME = "generator.test"
-BUDGET = {"temperature": 1.0, "mode": pb.MODE_AGENT, "budget": pb.Budget()}
+BUDGET: dict[str, Any] = {"temperature": 1.0, "mode": pb.MODE_AGENT, "budget": pb.Budget()}
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -112,7 +112,8 @@ async def nothing(_: str) -> AsyncIterator[None]:
 async def test_run_waits_for_a_generator_that_cannot_be_reached(
     free_port, authority, monkeypatch, before, encrypted: bool, reason: str
 ) -> None:
-    address, waits = f"127.0.0.1:{free_port}", []
+    address = f"127.0.0.1:{free_port}"
+    waits: list[str] = []
     if encrypted:
         monkeypatch.setenv("DEEPMATH_TLS", str(authority.issue("trainer")))
     async with AsyncExitStack() as block, replicas(address, waits=waits) as run:
@@ -248,8 +249,9 @@ async def test_replica_that_is_gone_finishes_its_call(names) -> None:
 
 
 def test_wait_is_logged_at_growing_intervals(monkeypatch, caplog) -> None:
-    clock, waits = [1000.0], []
-    monkeypatch.setattr(wait_progress.time, "monotonic", lambda: clock[0])
+    clock = [1000.0]
+    waits: list[str] = []
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     wait = WaitProgress(600, waits.append)
     with caplog.at_level(logging.INFO):
         for _ in range(600):

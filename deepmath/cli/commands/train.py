@@ -14,7 +14,7 @@ from deepmath.cli.training_session import TrainingSession
 from deepmath.cli.training_views import notify
 from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
-from deepmath.serving.service_process import exit_on_sigterm
+from deepmath.serving.sigterm_exit import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.user_files import read_text, user_path
 

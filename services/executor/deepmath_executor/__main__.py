@@ -1,5 +1,10 @@
 """Entry point of the executor service: `python -m deepmath_executor --listen ADDRESS`."""
 
+from deepmath.serving.sigterm_exit import exit_on_sigterm
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+
 import asyncio
 import gc
 import json
@@ -18,7 +23,7 @@ from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, observed, serve
+from deepmath.serving.service_process import observed, serve
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.audit import AuditLog
 from deepmath_executor.config import ExecutorConfig
@@ -34,7 +39,6 @@ _SUPPORT_PROCESSES = 8  # besides the sandboxes: launcher, reaper and zygote, an
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is stopped; return its exit status."""
     silence_core_logging()
-    exit_on_sigterm()
     config = load(ExecutorConfig, "deepmath serve executor", sys.argv[1:] if arguments is None else arguments)
     set_up = set_up_logging if config.check else set_up_service_logging  # a check's result is no log
     set_up(config.log_level, config.log_format, "executor")

@@ -1,5 +1,10 @@
 """Command line of the generator service: `python -m deepmath_generator --model DIRECTORY --executor ADDRESS`."""
 
+from deepmath.serving.sigterm_exit import exit_on_sigterm
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+
 import asyncio
 import gc
 import sys
@@ -9,16 +14,16 @@ from deepmath.errors import DeepMathError
 from deepmath.observability.logs import report_error, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, observed, serve
+from deepmath.serving.service_process import observed, serve
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.temporary_folder import private_temporary_folder
 from deepmath_generator.vllm_environment import set_vllm_environment
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM and return the exit status."""
     silence_core_logging()
-    exit_on_sigterm()
     config = load(GeneratorConfig, "deepmath serve generator", sys.argv[1:] if arguments is None else arguments)
     set_up_service_logging(config.log_level, config.log_format, "generator")
     set_vllm_environment(config)
@@ -26,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_model(config.model)
         if config.adapter:
             check_adapter(config.adapter)
-        asyncio.run(_serve(config))
+        with private_temporary_folder():
+            asyncio.run(_serve(config))
     except DeepMathError as error:
         report_error(f"deepmath serve generator: {error}")
         return 1

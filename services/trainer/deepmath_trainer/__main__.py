@@ -1,5 +1,10 @@
 """`python -m deepmath_trainer --runs FOLDER`: the trainer service. It loads no model; the workers do."""
 
+from deepmath.serving.sigterm_exit import exit_on_sigterm
+
+if __name__ == "__main__":
+    exit_on_sigterm()
+
 import asyncio
 import sys
 
@@ -7,14 +12,13 @@ from deepmath.errors import DeepMathError
 from deepmath.observability.logs import report_error, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.serving.service_config import load
-from deepmath.serving.service_process import exit_on_sigterm, observed, serve
+from deepmath.serving.service_process import observed, serve
 from deepmath_trainer.config import TrainerServiceConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is stopped; return its exit status."""
     silence_core_logging()
-    exit_on_sigterm()
     settings = load(TrainerServiceConfig, "deepmath serve trainer", sys.argv[1:] if arguments is None else arguments)
     set_up_service_logging(settings.log_level, settings.log_format, "trainer")
     try:

@@ -1,0 +1,11 @@
+"""Entry point of the `deepmath` command."""
+
+from deepmath.serving.sigterm_exit import exit_on_sigterm
+
+
+def main() -> None:
+    """Run the command line. SIGTERM exits it with cleanup: it stops the services that it started."""
+    exit_on_sigterm()
+    from deepmath.cli.main import main as run  # takes time
+
+    run()

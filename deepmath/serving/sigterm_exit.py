@@ -1,0 +1,15 @@
+"""The handling of SIGTERM from the first moment of a process on. Imports nothing that takes time."""
+
+import signal
+import sys
+
+from deepmath.exit_codes import EXIT_TERMINATED
+
+
+def exit_on_sigterm() -> None:
+    """Make SIGTERM exit this process, with cleanup, until something else handles it.
+
+    Call it in an entry point before the other imports: the kernel drops signals without a handler that are sent to
+    process 1 of a container, so SIGTERM would be lost while modules are imported or a model is loaded.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))

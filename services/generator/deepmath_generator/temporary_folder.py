@@ -1,0 +1,40 @@
+"""A folder for the temporary files of this process and of vLLM's, which leave sockets and locks behind."""
+
+import getpass
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deepmath.errors import Unavailable
+
+
+@contextmanager
+def private_temporary_folder() -> Iterator[None]:
+    """Use a new folder in that of the system for temporary files, and remove it after the block.
+
+    torch's compilation cache stays where it is, for the next start. Call it before importing vLLM.
+
+    Raises:
+        Unavailable: The folder cannot be created.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="deepmath-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise Unavailable(f"cannot create a temporary folder: {error}; set TMPDIR to a writable one") from error
+    before = tempfile.gettempdir()
+    with folder as path:
+        # As torch's default (torch/_inductor/runtime/cache_dir_utils.py).
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{before}/torchinductor_{_user()}")
+        os.environ["TMPDIR"] = tempfile.tempdir = path
+        try:
+            yield
+        finally:
+            os.environ["TMPDIR"] = tempfile.tempdir = before
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in a container
+        return str(os.getuid())
