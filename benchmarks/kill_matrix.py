@@ -104,7 +104,8 @@ class Services:
     async def kill(self, *names: str) -> None:
         """Kill services, without their children, which end by themselves."""
         for name in names:
-            self.running[name].kill()
+            if self.running[name].returncode is None:
+                self.running[name].kill()
             await self.running[name].wait()
 
     async def restart_ended(self) -> None:
