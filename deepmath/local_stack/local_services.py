@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +15,7 @@ from deepmath.errors import Unavailable
 from deepmath.local_stack.service_distributions import check_installed
 from deepmath.observability.log_line import message_of
 from deepmath.observability.output_relay import RelaySettings
+from deepmath.owned_folders import OwnedFolder
 
 _READY = "serving on "
 _STOP_TIMEOUT_S = {"trainer": 130.0}  # its runs write checkpoints
@@ -34,7 +33,7 @@ class LocalServices:
 
     def __init__(self, show_logs: bool = False) -> None:
         self._show_logs = show_logs
-        self._folder: Path | None = None
+        self._folder: OwnedFolder | None = None
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._outputs: list[asyncio.StreamWriter] = []
         self._drains: list[asyncio.Task[None]] = []
@@ -54,7 +53,7 @@ class LocalServices:
         await asyncio.gather(*self._drains)
         await asyncio.gather(*(_wait_or_kill(relay, _LAST_LINES_S) for relay in self._relays))
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
     async def wait(self) -> None:
         """Wait until a service exits, which none should.
@@ -75,7 +74,7 @@ class LocalServices:
         """
         if self._folder is None:
             self._folder = _private_folder()
-        return self._folder
+        return self._folder.path
 
     def socket(self, name: str) -> str:
         """Return the default address of the service `name`."""
@@ -131,9 +130,9 @@ async def _start_relay(log: Path, descriptors: ExitStack) -> tuple[asyncio.subpr
     return relay, writer
 
 
-def _private_folder() -> Path:
+def _private_folder() -> OwnedFolder:
     try:
-        return Path(tempfile.mkdtemp(prefix="deepmath-"))
+        return OwnedFolder("deepmath")
     except OSError as error:
         raise Unavailable(f"cannot create a folder for the stack's sockets: {error}; set TMPDIR") from error
 

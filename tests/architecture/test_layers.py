@@ -11,7 +11,7 @@ LAYERS = (
     ("deepmath",),
     ("deepmath.errors", "deepmath.exit_codes", "deepmath.printable_text"),
     ("deepmath.executor", "deepmath.generator", "deepmath.trainer"),
-    ("deepmath.user_files",),
+    ("deepmath.user_files", "deepmath.owned_folders"),
     ("deepmath.rpc",),
     ("deepmath.observability",),
     ("deepmath.access",),

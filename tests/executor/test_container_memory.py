@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import grpc
 import pytest
+from deploy.manifests import kustomize, of_kind, pods, render
 from support.attacks import FORGE, PRELUDE
 from support.docker_engine import HARDENED, HARDENED_FULL, Deployment
 from support.executor_process import Executor, Session, running
 from support.memory_group import MemoryGroup
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from tests.deploy.manifests import kustomize, of_kind, pods, render
 
 from .conftest import ALL_CASES
 

@@ -388,7 +388,7 @@ async def test_full_disk_is_reported(updatable, own_temporary_folder, tmp_path, 
     folder = own_temporary_folder / "deepmath-adapter-full"
     folder.mkdir()
     (folder / ADAPTER_WEIGHTS).symlink_to("/dev/full")
-    monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(folder))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(folder))
     messages = await complete_upload(write_adapter(tmp_path / "a", seed=1), version=1)
     with pytest.raises(grpc.aio.AioRpcError, match=r"cannot store the adapter in .*: No space left on device") as full:
         await updatable.client.stub.UpdateAdapter(iter(messages))

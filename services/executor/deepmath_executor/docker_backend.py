@@ -20,12 +20,10 @@ containers; their snippets end as SANDBOX_FAILED.
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
-import tempfile
-from pathlib import Path
 
 from deepmath.errors import Unavailable
+from deepmath.owned_folders import OwnedFolder
 from deepmath.sandbox.isolation.layers import IsolationLayer
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
@@ -70,7 +68,7 @@ class DockerBackend:
         self.memory = memory
         self._watching: asyncio.Task[None] | None = None
         self._client: DockerClient | None = None
-        self._folder: Path | None = None
+        self._folder: OwnedFolder | None = None
         self._started = 0
         self.layers: list[IsolationLayer] = []
         self.versions: dict[str, str] = {}
@@ -87,7 +85,10 @@ class DockerBackend:
         self._client.require(self._runtime)
         # By id: a new image of the same name must not change the libraries of a running service.
         self._image = await self._client.image_id(self._image)
-        self._folder = Path(tempfile.mkdtemp(prefix="deepmath-executor-"))
+        try:
+            self._folder = OwnedFolder("deepmath-executor")
+        except OSError as error:
+            raise Unavailable(f"cannot create a folder for the containers' sockets: {error}; set TMPDIR") from error
         await self._client.remove_containers(docker_labels.LABEL, docker_labels.is_orphaned)
         self._watching = asyncio.create_task(self._watch())
 
@@ -122,7 +123,7 @@ class DockerBackend:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         if self._folder is not None:  # first: a container that is being created cannot start without it
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
         if self._client is not None:
             with contextlib.suppress(Unavailable):
                 await self._client.remove_containers(docker_labels.LABEL, docker_labels.is_own)
@@ -133,7 +134,7 @@ class DockerBackend:
         assert self._folder is not None
         self._started += 1
         spec = ContainerSpec(self._image, self._runtime, self._memory_bytes, self._settings)
-        with SupervisorSocket(self._folder / str(self._started)) as listener:
+        with SupervisorSocket(self._folder.path / str(self._started)) as listener:
             container = await self._client.start_container(spec.host_config(listener.folder), **spec.options())
             report, control = await self._connections(listener, container)
         server = await ForkServer.adopt(report, control, lambda: None)  # the rest of the container ends by itself

@@ -1,7 +1,6 @@
 """Policy updates from a trainer: uploaded adapters and checkpoint directories, validated before they are served."""
 
 import asyncio
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from deepmath.access.caller_identity import proven_name
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.owned_folders import OwnedFolder
 from deepmath_generator.adapter_upload import adapter_checksum, read_header, receive_files
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import InferenceEngine
@@ -52,13 +52,9 @@ class PolicyUpdates:
         version, checksum, run = header.policy_version, adapter_checksum(header), checked_run(header.run)
         if self._engine.policies.has(Policy(version, checksum, run=run)):
             return version
-        with self._slots.hold(proven_name()):
-            folder = _temporary_folder()
-            try:
-                await self._receive(requests, header, folder)
-                await self._engine.load_adapter(version, checksum, folder, run)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        with self._slots.hold(proven_name()), _temporary_folder() as folder:
+            await self._receive(requests, header, folder.path)
+            await self._engine.load_adapter(version, checksum, folder.path, run)
         return version
 
     async def _receive(
@@ -102,9 +98,9 @@ class PolicyUpdates:
             await self._engine.load_checkpoint(version, folder, run)
 
 
-def _temporary_folder() -> Path:
+def _temporary_folder() -> OwnedFolder:
     try:
-        return Path(tempfile.mkdtemp(prefix="deepmath-adapter-"))
+        return OwnedFolder("deepmath-adapter")
     except OSError as error:
         raise _cannot_store(error) from error
 

@@ -1,0 +1,77 @@
+"""Temporary folders whose owners are killed go with the next one; those of living owners stay."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from deepmath import owned_folders
+from deepmath.owned_folders import OwnedFolder
+
+OWNER = "from deepmath.owned_folders import OwnedFolder\nprint(OwnedFolder('kind').path, flush=True)\ninput()"
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(owned_folders, "_MOST_SECONDS_UNLOCKED", -1.0)
+    return tmp_path
+
+
+def owner(folder: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Start a process that owns a folder with a file in it."""
+    command = [sys.executable, "-c", OWNER]
+    process = subprocess.Popen(
+        command, env=os.environ | {"TMPDIR": str(folder)}, stdin=-1, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    path = Path(process.stdout.readline().strip())
+    (path / "file").touch()
+    return process, path
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_folder_is_private_and_goes_with_its_block(temporary_folder) -> None:
+    with OwnedFolder("kind") as folder:
+        (folder.path / "file").touch()
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+    folder.remove()
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_folder_of_a_killed_owner_goes_with_the_next_folder_and_that_of_a_living_one_stays(temporary_folder) -> None:
+    (killed, orphaned), (living, owned) = owner(temporary_folder), owner(temporary_folder)
+    try:
+        end(killed)
+        assert orphaned.exists()
+        with OwnedFolder("kind"):
+            assert not orphaned.exists()
+            assert (owned / "file").exists()
+    finally:
+        end(living)
+
+
+def test_folder_that_its_owner_has_not_locked_yet_stays(temporary_folder, monkeypatch) -> None:
+    monkeypatch.setattr(owned_folders, "_MOST_SECONDS_UNLOCKED", 60.0)
+    process, path = owner(temporary_folder)
+    end(process)
+    with OwnedFolder("kind"):
+        assert path.exists()
+
+
+def test_link_and_file_of_such_a_name_stay(temporary_folder) -> None:
+    other = temporary_folder / "other"
+    other.mkdir()
+    (temporary_folder / "kind-link.owned").symlink_to(other)
+    (temporary_folder / "kind-file.owned").touch()
+    with OwnedFolder("kind"):
+        assert other.exists()
+    assert {path.name for path in temporary_folder.iterdir()} == {"other", "kind-link.owned", "kind-file.owned"}
