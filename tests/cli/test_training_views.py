@@ -31,6 +31,7 @@ def test_json_has_a_valid_object_per_update(capsys) -> None:
     *objects, waiting = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["event"] for one in objects] == ["run", "metrics", "trace", "run"]
     assert objects[1]["metrics"]["loss"] is None
+    assert objects[1]["time"] == "1970-01-01T00:00:00.000+00:00"  # of the same type as in the log
     assert objects[-1]["status"] == "done"
     assert objects[-1]["before"]["accuracy"] == 0.5
     assert (waiting["status"], waiting["waiting_for"]) == ("waiting", "the generator at g:1 is [red]loading\n")
