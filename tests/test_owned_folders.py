@@ -16,7 +16,7 @@ OWNER = "from deepmath.owned_folders import OwnedFolder\nprint(OwnedFolder('kind
 
 
 @pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch) -> Path:
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(owned_folders, "_MOST_SECONDS_UNLOCKED", -1.0)
     return tmp_path
@@ -39,7 +39,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_folder_is_private_and_goes_with_its_block(temporary_folder) -> None:
+def test_folder_is_private_and_goes_with_its_block(temporary_folder: Path) -> None:
     with OwnedFolder("kind") as folder:
         (folder.path / "file").touch()
         assert folder.path.stat().st_mode & 0o777 == 0o700
@@ -47,7 +47,9 @@ def test_folder_is_private_and_goes_with_its_block(temporary_folder) -> None:
     assert list(temporary_folder.iterdir()) == []
 
 
-def test_folder_of_a_killed_owner_goes_with_the_next_folder_and_that_of_a_living_one_stays(temporary_folder) -> None:
+def test_folder_of_a_killed_owner_goes_with_the_next_folder_and_that_of_a_living_one_stays(
+    temporary_folder: Path,
+) -> None:
     (killed, orphaned), (living, owned) = owner(temporary_folder), owner(temporary_folder)
     try:
         end(killed)
@@ -59,7 +61,9 @@ def test_folder_of_a_killed_owner_goes_with_the_next_folder_and_that_of_a_living
         end(living)
 
 
-def test_folder_that_its_owner_has_not_locked_yet_stays(temporary_folder, monkeypatch) -> None:
+def test_folder_that_its_owner_has_not_locked_yet_stays(
+    temporary_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(owned_folders, "_MOST_SECONDS_UNLOCKED", 60.0)
     process, path = owner(temporary_folder)
     end(process)
@@ -67,7 +71,7 @@ def test_folder_that_its_owner_has_not_locked_yet_stays(temporary_folder, monkey
         assert path.exists()
 
 
-def test_link_and_file_of_such_a_name_stay(temporary_folder) -> None:
+def test_link_and_file_of_such_a_name_stay(temporary_folder: Path) -> None:
     other = temporary_folder / "other"
     other.mkdir()
     (temporary_folder / "kind-link.owned").symlink_to(other)

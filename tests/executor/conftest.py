@@ -28,8 +28,8 @@ def pytest_generate_tests(metafunc) -> None:
     """
     if "executor" in metafunc.fixturenames and not hasattr(metafunc.module, "executor"):  # a fixture of its own
         needs_maths = getattr(metafunc.module, "NEEDS_MATHS", True)
-        kinds = SANDBOXES if needs_maths else (*SANDBOXES[:-1], LEAN_DOCKER)
-        names = SANDBOXES
+        kinds: tuple[str, ...] = SANDBOXES if needs_maths else (*SANDBOXES[:-1], LEAN_DOCKER)
+        names: tuple[str, ...] = SANDBOXES
         if "attacker" in metafunc.fixturenames:
             kinds, names = (*kinds, *FULL_IMAGES), (*names, *FULL_IMAGES)
         if own := getattr(metafunc.module, "KINDS", None):
