@@ -156,6 +156,7 @@ bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes
 	@$(python) -m benchmarks.loop_lag
 	@$(python) -m benchmarks.executor --image $(EXECUTOR_IMAGE)
 	@$(python) -m benchmarks.calls
+	@$(python) -m benchmarks.fleet_changes
 	@$(python) -m benchmarks.training --quick
 	@$(python) -m benchmarks.lora_cpu
 	@$(python) -m benchmarks.evaluation

@@ -72,7 +72,8 @@ class ServiceConfig(BaseSettings):
         600.0,
         gt=0,
         allow_inf_nan=False,
-        description="Accept no new calls on a connection of this age, so that clients discover new replicas.",
+        description="Accept no new calls on a connection of this age. Behind one address for several replicas (a "
+        "ClusterIP), new replicas get calls from then on.",
     )
     connection_grace_seconds: float = Field(
         14_400.0, gt=0, allow_inf_nan=False, description="Time for the calls on such a connection to finish."
