@@ -155,6 +155,15 @@ async def test_executor_replaced_at_the_same_address_is_found_again(tmp_path, po
             assert (await session.run("x")).value == "1"
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+async def test_addresses_of_both_versions_are_used(tmp_path, port, names, client):
+    (tmp_path / "six").mkdir()
+    async with serving("executor", tmp_path / "six", listen=f"[::1]:{port}"):
+        names.addresses = [FIRST, "::1"]
+        await until_sessions_reach(client, "[::1]", port)
+        await until_sessions_reach(client, FIRST, port)
+
+
 async def test_certificates_are_valid_for_the_name_and_not_for_its_addresses(tmp_path):
     authority, (port,) = Authority(tmp_path / "authority"), free_ports(1)
     tls = authority.issue("executor", ((NAME,), ()))

@@ -24,7 +24,7 @@ Change = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Upstream:
-    """Where a proxy finds its services: the ports of the two names, and the name server that knows their addresses."""
+    """The services behind a proxy: the ports of the two names, and the DNS server that knows their addresses."""
 
     executor_port: int
     generator_port: int
