@@ -28,7 +28,7 @@ RESULTS = Path(__file__).parent / "results" / "fleet_changes.json"
 EXECUTORS = 4
 
 
-class Fleet:
+class ExecutorFleet:
     """Executors on one port of different loopback addresses."""
 
     def __init__(self, services: LocalServices, port: int) -> None:
@@ -63,9 +63,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet() -> AsyncIterator[Fleet]:
+async def fleet() -> AsyncIterator[ExecutorFleet]:
     async with LocalServices() as services:
-        started = Fleet(services, free_ports(1)[0])
+        started = ExecutorFleet(services, free_ports(1)[0])
         try:
             await started.start(EXECUTORS)
             yield started
@@ -84,7 +84,7 @@ async def main(sessions: int, patience_s: float) -> dict[str, Any]:
     return figures | {"finished": load.finished, "moved": load.moved, "lost": len(load.lost), "machine": machine}
 
 
-async def change(executors: Fleet, names: NameServer, load: SessionLoad, patience_s: float) -> dict[str, Any]:
+async def change(executors: ExecutorFleet, names: NameServer, load: SessionLoad, patience_s: float) -> dict[str, Any]:
     """Change the addresses in turn, and return the seconds that each change took to be noticed."""
     seconds: dict[str, float | None] = {}
 
