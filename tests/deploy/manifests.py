@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,10 +69,12 @@ class Pod:
         return f"{self.kind}/{self.name}"
 
 
+@cache
 def kustomize() -> list[str]:
-    """Return the rendering command; empty if none is installed."""
-    if shutil.which("kubectl"):
-        return ["kubectl", "kustomize"]
+    """Return the command that renders: that of this environment (`make kubernetes-tools`), or the one on the path."""
+    beside = Path(sys.executable).with_name("kubectl")
+    if kubectl := str(beside) if beside.exists() else shutil.which("kubectl"):
+        return [kubectl, "kustomize"]
     return ["kustomize", "build"] if shutil.which("kustomize") else []
 
 
