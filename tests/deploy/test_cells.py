@@ -7,6 +7,7 @@ import re
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -274,7 +275,7 @@ def test_without_the_component_no_server_reads_tokens(kustomize_command) -> None
 )
 def test_stale_name_is_found(kustomize_command, kind: str, path: str, value: str, reference: str) -> None:
     manifests = deepcopy(build(Cell("cpu-demo", ("cert-manager",), "team-a", "a-")))
-    target = of_kind(manifests, kind)[0]
+    target: Any = of_kind(manifests, kind)[0]
     *keys, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     for key in keys:
         target = target[key]
