@@ -125,7 +125,7 @@ def test_engine_killed_while_idle_stops_the_service_after_a_health_change(idle_d
 
 
 def test_every_line_of_a_json_logging_generator_is_an_object(idle_death) -> None:
-    """What vLLM's processes print, and the last line, too."""
+    """Lines that the processes of vLLM print are objects, and so is the last line."""
     records = list(map(json.loads, idle_death.log))
     assert {record["service"] for record in records} == {"generator"}
     assert {type(record["time"]) for record in records} == {str}

@@ -1,4 +1,4 @@
-"""What a process and its children print: each line one JSON object, in bounded files, and nobody waits for a reader."""
+"""Output of a process and its children: each line one JSON object, in bounded files, and nobody waits for a reader."""
 
 import json
 import os
