@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import grpc
@@ -153,7 +154,9 @@ async def test_hostile_sessions_over_the_memory_of_the_pod_kill_no_process(deplo
             for use, size, limit in plan:
                 outcome = await play(session, use, size * MIB, LIMITS[limit])
                 outcomes[pb.Outcome.Name(outcome)] += 1
+            await finished.wait()  # with what it holds
 
+    finished = asyncio.Barrier(pod.sessions)
     plans = [
         [(choice.choice(list(USES)), choice.choice(SIZES), choice.choice(list(LIMITS))) for _ in range(STEPS)]
         for _ in range(pod.sessions)
@@ -163,6 +166,19 @@ async def test_hostile_sessions_over_the_memory_of_the_pod_kill_no_process(deplo
     assert group.oom_kills() == 0
     assert outcomes["OUTCOME_OK"] > pod.sessions / 2
     assert (await executor.execute("1 + 1")).value == "2"
+
+
+async def test_sessions_of_the_client_that_holds_the_most_are_evicted(deployed) -> None:
+    executor, pod, _ = deployed
+    size = pod.memory_bytes // 16  # the budget between snippets is about half of the memory
+    async with AsyncExitStack() as sessions:
+        modest = await sessions.enter_async_context(executor.session(client="modest"))
+        assert await play(modest, "touched", 2 * size, 0) == pb.OUTCOME_OK
+        for _ in range(12):
+            one = await sessions.enter_async_context(executor.session(client="greedy"))
+            assert await play(one, "touched", size, 0) == pb.OUTCOME_OK
+        assert (await modest.run("len(x)")).value == str(2 * size)
+        assert (await one.run("len(x)")).value == str(size)
 
 
 @pytest.mark.parametrize("use", HELD if EXHAUSTIVE else HELD[:1])

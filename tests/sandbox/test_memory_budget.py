@@ -1,7 +1,7 @@
 """The memory budget over generated histories of sandboxes that run, hold memory and end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,8 +18,9 @@ SHARE = SNIPPET + INHERITED
 class Holder:
     """A sandbox whose memory the test sets. It dies as soon as it is evicted."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: MemoryBudget, owner: str = "") -> None:
         self.started = False
+        self.owner: Hashable = owner
         self.alive, self.is_paused = True, False
         self.held_bytes = self.committed_bytes = self.last_used = 0
         self.inherited_bytes = INHERITED
@@ -104,6 +105,44 @@ async def test_largest_idle_sandbox_is_evicted_first_and_of_equal_ones_the_oldes
     for holder in again:
         await holder.run(300)
     assert [one.alive for one in (small, other, last, *again)] == [True, False, True, True, True]
+
+
+async def hold_together(budget: MemoryBudget, held: dict[str, list[int]]) -> dict[str, list[Holder]]:
+    """Return the sandboxes of each client after snippets that leave them with so many MiB, the clients in turn."""
+    holders = {owner: [Holder(budget, owner) for _ in sizes] for owner, sizes in held.items()}
+    for owner, sizes in held.items():
+        for holder, mebibytes in zip(holders[owner], sizes, strict=True):
+            await holder.run(mebibytes)
+    return holders
+
+
+async def test_many_sessions_of_a_client_do_not_drive_out_a_larger_one_of_another() -> None:
+    holders = await hold_together(new_budget(), {"one": [300], "many": [150] * 12})
+    assert holders["one"][0].alive
+    assert sum(one.alive for one in holders["many"]) == 4
+
+
+async def test_large_session_does_not_drive_out_the_small_ones_of_a_client_that_holds_more_in_all() -> None:
+    holders = await hold_together(new_budget(), {"many": [25] * 30, "one": [350]})
+    assert all(one.alive for one in holders["many"])
+    assert not holders["one"][0].alive
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400)), min_size=2, max_size=30))
+def test_small_sandbox_is_never_evicted(snippets: list[tuple[int, int]]) -> None:
+    async def play() -> None:
+        budget = new_budget()
+        room = (TOTAL - SLOTS * SHARE) / MIB
+        holders: list[Holder] = []
+        for client, mebibytes in snippets:
+            holders.append(Holder(budget, str(client)))
+            before = [one for one in holders if one.alive]
+            await holders[-1].run(mebibytes)
+            evicted = [one.committed_bytes / MIB for one in before if not one.alive]
+            assert all(held > min(64, room / len(before)) for held in evicted)
+
+    asyncio.run(play())
 
 
 async def test_paused_sandboxes_are_evicted_after_idle_ones() -> None:

@@ -5,12 +5,16 @@ Theory of operation
 A snippet allocates gigabytes in a second, faster than a watch can react. So the memory that running snippets may still
 take is set aside before they start: for each of `slots` snippets its whole limit, plus all that it could copy of the
 memory inherited from the zygote. What remains, after the supervisor, the zygotes and the kernel's memory for them
-(measured, `others`), is for sandboxes between snippets. Whenever these commit more, the largest is evicted: idle ones
-first, then those that wait for a host call. Writable mappings count as committed even before they are touched, because
-an idle process could touch them at once.
+(measured, `others`), is for sandboxes between snippets. Whenever these commit more, some are evicted. Writable mappings
+count as committed even before they are touched, because an idle process could touch them at once.
+
+Sandboxes are evicted in this order: idle ones before those that wait for a host call; those of the owner that holds the
+most in all, so that many sessions of one client do not drive out a larger one of another; the largest; of about equal
+ones, the one idle for longest. Small ones, which hold no more than 64 MiB and an equal share of the room, are spared:
+evicting them frees little, and nobody can clear them away.
 
 A snippet with more than the default limit waits until its limit is free beside the other slots' shares. To make room
-it evicts only idle sandboxes that hold more than an equal share, so that no client can clear away small sessions.
+it evicts only idle sandboxes that hold more than an equal share.
 
 The measurement of everything together corrects the sum: whatever no sandbox is charged for counts as `others`. If it
 still comes near the limit at which the kernel kills, the largest running sandbox is evicted too.
@@ -19,7 +23,8 @@ still comes near the limit at which the kernel kills, the largest running sandbo
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -32,6 +37,7 @@ _USABLE = 0.95  # of the limit at which the kernel kills
 _DANGER = 0.97
 _MOST_SET_ASIDE = 0.75  # of what is available
 _ABOUT_EQUAL_BYTES = _WORTHWHILE_BYTES = 16 << 20
+_SMALL_BYTES = 64 << 20  # several times what a session with the maths libraries comes to hold
 _SERVICE_BYTES = 256 << 20  # supervisor, zygote, waiting sandboxes: 150 MiB with the maths libraries, and buffers
 
 
@@ -45,9 +51,11 @@ class MemoryHolder(Protocol):
         committed_bytes: Memory that it holds or could hold without new mappings.
         inherited_bytes: Memory shared with its zygote, which it could copy.
         last_used: Number of its last snippet, among those of all sandboxes.
+        owner: Client that it belongs to; None if all sandboxes are the same client's.
     """
 
     started: bool
+    owner: Hashable
     last_used: int
     held_bytes: int
     committed_bytes: int
@@ -164,10 +172,10 @@ class MemoryBudget:
     def _evict_for_a_large_snippet(self, sandbox: MemoryHolder) -> bool:
         others = [one for one in self._idle() if one is not sandbox]
         equal_share = max(0, self._available() - self.slots * self._share()) / (len(others) + 1)
-        large = [one for one in others if one.committed_bytes > equal_share]
-        if large:
-            self._evict(max(large, key=_eviction_order), "a snippet needs it")
-        return bool(large)
+        found = self._next_to_evict(others, spared_bytes=equal_share)
+        if found is not None:
+            self._evict(found, "a snippet needs it")
+        return found is not None
 
     def watch(self) -> None:
         """Measure, and evict what is over the budget. Call it regularly."""
@@ -176,7 +184,9 @@ class MemoryBudget:
         if used > self._danger_bytes() and not self._dying():
             candidates = [one for one in self._sandboxes if one.alive and one.committed_bytes >= _WORTHWHILE_BYTES]
             if candidates:
-                self._evict(max(candidates, key=self._danger_order), "all memory is in use")
+                order = self._eviction_order()
+                found = max(candidates, key=lambda one: (one not in self._running, *order(one)))
+                self._evict(found, "all memory is in use")
         self._notify()
 
     def _measure(self) -> int:
@@ -198,19 +208,31 @@ class MemoryBudget:
     def _danger_bytes(self) -> float:
         return self.gauge.limit_bytes * _DANGER if self.gauge else self.total_bytes
 
-    def _danger_order(self, sandbox: MemoryHolder) -> tuple[bool, bool, int, int]:
-        return (sandbox not in self._running, *_eviction_order(sandbox))
-
     def _evict_idle(self) -> None:
-        room = self._room_for_idle()
-        excess = self._idle_bytes() - room
-        if excess <= 0:
-            return
-        for sandbox in sorted(self._idle(), key=_eviction_order, reverse=True):
-            if excess <= 0:
-                return
-            excess -= sandbox.committed_bytes
+        room, idle = self._room_for_idle(), self._idle()
+        while sum(sandbox.committed_bytes for sandbox in idle) > room:
+            sandbox = self._next_to_evict(idle, spared_bytes=min(room / len(idle), _SMALL_BYTES))
+            assert sandbox is not None  # one of them holds more than the mean
+            idle.remove(sandbox)
             self._evict(sandbox, f"idle sandboxes may hold {room >> 20} MiB together")
+
+    def _next_to_evict(self, sandboxes: Iterable[MemoryHolder], spared_bytes: float) -> MemoryHolder | None:
+        """Return the one of `sandboxes` to evict first of those that hold more than `spared_bytes`, if any."""
+        large = [one for one in sandboxes if one.committed_bytes > spared_bytes]
+        return max(large, key=self._eviction_order(), default=None)
+
+    def _eviction_order(self) -> Callable[[MemoryHolder], tuple[bool, int, int, int]]:
+        """Return a key that is highest for the sandbox to evict first."""
+        owned: Counter[Hashable] = Counter()
+        for sandbox in self._sandboxes:
+            if sandbox.started and sandbox.alive:
+                owned[sandbox.owner] += sandbox.committed_bytes
+        return lambda one: (
+            not one.is_paused,
+            owned[one.owner] // _ABOUT_EQUAL_BYTES,
+            one.committed_bytes // _ABOUT_EQUAL_BYTES,
+            -one.last_used,
+        )
 
     def _room_for_idle(self) -> int:
         """Return the bytes that idle sandboxes may commit together."""
@@ -243,8 +265,3 @@ class MemoryBudget:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _eviction_order(sandbox: MemoryHolder) -> tuple[bool, int, int]:
-    """Return a key that is highest for the sandbox to evict first: of about equal ones, the one idle for longest."""
-    return not sandbox.is_paused, sandbox.committed_bytes // _ABOUT_EQUAL_BYTES, -sandbox.last_used

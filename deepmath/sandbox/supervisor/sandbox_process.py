@@ -24,7 +24,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Self
 
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -60,6 +60,7 @@ class Sandbox:
         on_kill: Called with the seconds between a time limit and the death of the process killed for it, if set.
         started: Whether it has been given a snippet.
         last_used: Number of its last snippet, among those of all sandboxes.
+        owner: Client that it belongs to; None if all sandboxes are the same client's.
         held_bytes: Memory that it holds beyond the shared pages of its zygote, when last measured.
         committed_bytes: Memory that it holds or could hold without new mappings, when last measured.
         inherited_bytes: Memory beyond a snippet's limit that it could come to hold: copies of its zygote's pages, and
@@ -73,6 +74,7 @@ class Sandbox:
         self._memory, self._shares = memory, shares
         self.started = False
         self.last_used = 0
+        self.owner: Hashable = None
         self.held_bytes = self.committed_bytes = self.inherited_bytes = 0
         self._control = control
         self._output = OutputCapture(stdout, stderr, lambda: self._kill(pb.OUTCOME_OUTPUT_LIMIT))

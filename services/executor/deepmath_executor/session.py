@@ -65,6 +65,7 @@ class SandboxSession:
         """
         start = time.monotonic()
         self._sandbox = await self._pool.acquire()
+        self._sandbox.owner = self._caller
         self._records.metrics.sandbox_acquired(time.monotonic() - start)
         self._fresh = True
         return self._sandbox
