@@ -18,7 +18,8 @@ from deepmath.observability.output_relay import RelaySettings
 from deepmath.owned_folders import OwnedFolder
 
 _READY = "serving on "
-_STOP_TIMEOUT_S = {"trainer": 130.0}  # its runs write checkpoints
+# Runs write checkpoints. vLLM waits five seconds for its own processes, and its libraries take time to exit.
+_STOP_TIMEOUT_S = {"trainer": 130.0, "generator": 30.0}
 _DEFAULT_STOP_TIMEOUT_S = 10.0
 _PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
 _LOG_TAIL_CHARACTERS = 4000  # of a service's log, for an error message

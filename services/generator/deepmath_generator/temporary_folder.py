@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deepmath.errors import Unavailable
+from deepmath.owned_folders import OwnedFolder
 
 
 @contextmanager
@@ -19,14 +20,14 @@ def private_temporary_folder() -> Iterator[None]:
         Unavailable: The folder cannot be created.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="deepmath-", ignore_cleanup_errors=True)
+        folder = OwnedFolder("deepmath-generator")
     except OSError as error:
         raise Unavailable(f"cannot create a temporary folder: {error}; set TMPDIR to a writable one") from error
     before = tempfile.gettempdir()
-    with folder as path:
+    with folder:
         # As torch's default (torch/_inductor/runtime/cache_dir_utils.py).
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{before}/torchinductor_{_user()}")
-        os.environ["TMPDIR"] = tempfile.tempdir = path
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder.path)
         try:
             yield
         finally:
