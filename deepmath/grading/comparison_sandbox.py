@@ -8,6 +8,7 @@ on an event loop in a thread of its own: most answers are decided without one.
 """
 
 import json
+import logging
 import os
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
@@ -36,6 +37,7 @@ _WALL_FACTOR, _WALL_EXTRA_S = 8.0, 20.0
 _LEVEL_VARIABLE = "DEEPMATH_GRADING_REQUIRE"
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 def configured_level() -> Level:
@@ -123,4 +125,11 @@ class ComparisonSandbox:
         # With nothing set aside, a second comparison waits until its whole limit is free beside what the service uses.
         memory = MemoryBudget(slots=1, snippet_bytes=1)
         backend = NativeBackend(_LEVEL, preload=_PRELOAD, allowed_modules=("deepmath",), memory=memory)
-        return await loop.hold(SandboxPool(backend, self._workers, self._required_level))
+        pool = await loop.hold(SandboxPool(backend, self._workers, self._required_level))
+        if memory.free_bytes < _MEMORY_BYTES:
+            _log.warning(
+                "a comparison of answers may use %d MiB, but only %d MiB are free in this container or machine; a "
+                "comparison that the kernel kills for that counts as incorrect; raise the memory limit",
+                *(_MEMORY_BYTES >> 20, memory.free_bytes >> 20),
+            )
+        return pool

@@ -2,6 +2,9 @@
 
 import time
 
+import pytest
+
+from deepmath.grading import comparison_sandbox
 from deepmath.grading.verifier import Verifier
 
 COMPARISONS = 4
@@ -24,3 +27,13 @@ def test_comparison_waits_until_its_limit_is_free() -> None:
             time.sleep(0.01)
     assert [one.result().value for one in running] == [str(HELD_BYTES)] * COMPARISONS
     assert HELD_BYTES <= most < 2 * HELD_BYTES
+
+
+@pytest.mark.parametrize(("limit", "warnings"), [(1 << 50, 1), (1 << 20, 0)])
+def test_too_little_memory_for_a_comparison_is_reported_at_the_start(
+    limit: int, warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(comparison_sandbox, "_MEMORY_BYTES", limit)
+    with Verifier(workers=1, timeout_s=5) as verifier:
+        verifier.start()
+    assert [record.name for record in caplog.records].count(comparison_sandbox.__name__) == warnings

@@ -127,6 +127,11 @@ class MemoryBudget:
         return min(1.0, committed / max(committed, self._room_for_idle(), 1))
 
     @property
+    def free_bytes(self) -> int:
+        """Memory that sandboxes could use now, beside everything else, when last measured."""
+        return max(0, self._available() - self.held_bytes())
+
+    @property
     def usable_bytes(self) -> int:
         """Memory for sandboxes if nothing else used any."""
         limit = self.gauge.limit_bytes * _USABLE if self.gauge else self.total_bytes
