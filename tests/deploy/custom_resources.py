@@ -194,8 +194,16 @@ class _Selector(_Part):
 class PodMonitor(_Resource):
     class Spec(_Part):
         class Endpoint(_Part):
+            class Relabeling(_Part):
+                sourceLabels: list[str] = []
+                regex: str = "(.*)"
+                action: Literal["keep", "replace"] = "replace"
+                targetLabel: str = ""
+                replacement: str = "$1"
+
             port: str
             interval: str
+            relabelings: list[Relabeling] = []
 
         selector: _Selector
         podMetricsEndpoints: list[Endpoint]
