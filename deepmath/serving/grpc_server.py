@@ -112,7 +112,8 @@ class GrpcServer:
 
 
 def _methods(services: Iterable[str]) -> Iterator[str]:
-    for service in map(descriptor_pool.Default().FindServiceByName, services):
+    known = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    for service in map(known.FindServiceByName, services):
         yield from (f"{service.full_name}/{method.name}" for method in service.methods)
 
 

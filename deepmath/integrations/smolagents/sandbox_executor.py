@@ -170,9 +170,11 @@ class DeepMathExecutor(PythonExecutor):
         stack = await self._loop.hold(LocalStack(executor=address))
         self.address = stack.executor
         # The private socket of an embedded executor needs no credentials.
-        credentials = {"tls": tls, "token_file": token_file} if address else {}
+        tls, token_file = (tls, token_file) if address else (None, None)
         patience_s = _PATIENCE_S if address else _EMBEDDED_PATIENCE_S
-        client = await self._loop.hold(ExecutorClient(stack.executor, patience_s, _CLIENT_NAME, **credentials))
+        client = await self._loop.hold(
+            ExecutorClient(stack.executor, patience_s, _CLIENT_NAME, tls=tls, token_file=token_file)
+        )
         self._session = await self._loop.hold(client.session(seed))
         return await client.get_info()
 
