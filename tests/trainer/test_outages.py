@@ -1,4 +1,4 @@
-"""A run waits for services that are killed, and continues when they are back."""
+"""A run that was started first waits for its services, and continues after they were killed."""
 
 import psutil
 import pytest
@@ -23,11 +23,13 @@ def kill(services: LocalServices, at: int) -> None:
 
 async def test_run_continues_after_executor_and_generator_are_killed(worker, tmp_path) -> None:
     async with LocalServices() as services:
-        executor = await services.start("executor")
-        options = ("--executor", executor, "--model", str(EMBEDDED_MODEL), *EMBEDDED_OPTIONS)
-        generator = await services.start("generator", *options)
-        run = await worker(tmp_path / "run", small(generator, "optimizer.steps=8", "checkpoint.every=99"))
+        options = ("--executor", services.socket("executor"), "--model", str(EMBEDDED_MODEL), *EMBEDDED_OPTIONS)
+        settings = small(services.socket("generator"), "optimizer.steps=8", "checkpoint.every=99")
+        run = await worker(tmp_path / "run", settings)
+        await services.start("executor")
+        await services.start("generator", *options)
         await run.until_step(1)
+        assert "waiting for a generator" in run.folder.worker_log.read_text()
         kill(services, 0)
         await services.start("executor")
         await run.until_step(3)

@@ -20,6 +20,7 @@ from deepmath_trainer.wait_progress import WaitProgress
 from support.secured import ELSEWHERE, Authority
 
 from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.exit_codes import EXIT_USAGE
 from deepmath.generator.v1 import generator_pb2 as pb
 
 from .conftest import small
@@ -267,3 +268,27 @@ def test_wait_is_logged_at_growing_intervals(monkeypatch, caplog) -> None:
     clock[0] = time.time()
     WaitProgress(1, waits.append).end()
     assert len(waits) == 2, "there was no wait"
+
+
+@pytest.mark.slow
+async def test_waiting_run_stops_at_sigterm_and_a_misconfigured_one_has_its_own_exit_status(
+    worker, free_port, tmp_path
+) -> None:
+    address = f"127.0.0.1:{free_port}"
+    run = await worker(tmp_path / "run", small(address))
+    async with asyncio.timeout(120):
+        while run.folder.read_state().status != "waiting":
+            assert run.process.returncode is None, run.folder.worker_log.read_text()
+            await asyncio.sleep(0.05)
+    assert f"the generator at {address} cannot be reached" in run.folder.read_state().waiting_for
+    run.process.terminate()
+    assert await run.ended() == "stopped"
+    state = run.folder.read_state()
+    assert (run.process.returncode, state.waiting_for, state.misconfigured) == (0, "", False)
+    async with ScriptedGenerator(model="other").serve(address):
+        run = await worker(tmp_path / "run", small(address))
+        assert await run.ended() == "failed"
+    state = run.folder.read_state()
+    assert (run.process.returncode, state.misconfigured) == (EXIT_USAGE, True)
+    assert "serves other, but the run trains tiny-math" in state.error
+    assert "Traceback" not in run.folder.worker_log.read_text()
