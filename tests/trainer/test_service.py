@@ -237,3 +237,14 @@ async def test_service_with_an_unwritable_folder_does_not_start(tmp_path) -> Non
     async with LocalServices() as local:
         with pytest.raises(Unavailable, match="cannot write to"):
             await local.start("trainer", "--runs", str(tmp_path / "file" / "runs"))
+
+
+async def test_waiting_run_says_for_what_it_waits(trainer, folder) -> None:
+    with folder.hold():
+        folder.write_state(status="waiting", waiting_for="the generator at g:1 is loading")
+        run = await trainer.get_run(folder.name)
+        assert (run.status, run.waiting_for) == (pb.STATUS_WAITING, "the generator at g:1 is loading")
+        folder.write_state(status="running")
+        assert (await trainer.get_run(folder.name)).waiting_for == ""
+    folder.write_state(status="failed", error="serves other", misconfigured=True)
+    assert (await trainer.get_run(folder.name)).misconfigured
