@@ -102,6 +102,6 @@ def test_each_alert_has_a_failure_that_it_must_report(promtool) -> None:
 
 def test_no_alert_may_fire_when_all_is_well(promtool) -> None:
     ended = promtool(replaced("vector(1)"))
-    silent = [got for got in re.findall(r"exp: nil\s+got: (.*)", ended.stdout + ended.stderr)]
+    silent = re.findall(r"exp: nil\s+got: (.*)", ended.stdout + ended.stderr)
     assert len(silent) > 20
     assert all(set(re.findall('alertname="(.*?)"', got)) == NAMES for got in silent)

@@ -13,13 +13,15 @@ import grpc
 import promql_parser
 import pytest
 import yaml
+from cryptography import x509
 from deepmath_trainer.metrics import RunMetrics
 from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_registry import RunRegistry
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from support.executor_process import Executor
+from support.executor_process import Executor, running
+from support.secured import Authority, mount, swap
 
 from deepmath import __version__
 from deepmath.clients import TrainerClient
@@ -28,12 +30,16 @@ from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.local_services import LocalServices
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.serving.grpc_server import GrpcServer
+from deepmath.serving.service_config import ServiceConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "deploy/observability/dashboard.json").read_text())
 ALERTS = yaml.safe_load((ROOT / "deploy/observability/alerts.yaml").read_text())
 DOCS = (ROOT / "docs/observability.md").read_text()
-OF_PROMETHEUS = {"up"}  # made by the scrape
+UNIT_TESTS = yaml.safe_load((ROOT / "tests/deploy/alert_rules.yaml").read_text())
+OF_PROMETHEUS = {"up", "kube_job_failed"}  # made by the scrape, and by kube-state-metrics
+OF_TARGETS = {"instance", "job", "namespace"}  # labels added by the scrape
 
 Samples = dict[str, float]
 
@@ -229,17 +235,115 @@ async def test_trainer_serves_its_metrics(run, free_port) -> None:
     assert samples["deepmath_trainer_rpcs_total{deepmath.trainer.v1.TrainerService/ListRuns}{ok}"] == 1
 
 
+async def test_executor_full_of_idle_sessions_shows_it(tmp_path) -> None:
+    """Idle sessions use no CPU and queue nothing: only their number says that the next one is refused."""
+    options = ("--metrics-listen=127.0.0.1:0", "--max-sessions=4", "--waiting-sandboxes=0")
+    async with (
+        running(tmp_path, *options) as executor,
+        executor.session() as one,
+        executor.session(),
+        executor.session(),
+    ):
+        await one.run("x = b'x' * (32 << 20)\nsum(i * i for i in range(10**6))")
+        busy = parsed(await page(address_of(executor)))
+        async with executor.session():
+            full = parsed(await page(address_of(executor)))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await executor.execute("1")
+            refused = parsed(await page(address_of(executor)))
+    name = "deepmath_executor_%s"
+    assert (busy[name % "live_sessions"], busy[name % "maximum_sessions"]) == (3, 4)
+    assert (busy[name % "occupancy_ratio"], full[name % "occupancy_ratio"]) == (0.75, 1)
+    assert (full[name % "slot_demand_ratio"], full[name % "queued_snippets"]) == (0, 0)
+    assert refused[name % "refusals_total{sessions}"] == 1
+    assert 0 < busy[name % "sandbox_cpu_seconds_total"] <= full[name % "sandbox_cpu_seconds_total"]
+    memory = [full[name % f"sandbox_memory_{which}bytes"] for which in ("", "reserved_", "limit_")]
+    assert 0 < memory[0] < memory[2]
+    assert 0 < memory[1] < memory[2]
+
+
+async def test_processor_time_of_a_closed_session_stays_counted(tmp_path) -> None:
+    async with running(tmp_path, "--metrics-listen=127.0.0.1:0", "--waiting-sandboxes=0") as executor:
+        used = []
+        for _ in range(3):
+            async with executor.session() as session:
+                await session.run("sum(i * i for i in range(10**6))")
+            used.append(parsed(await page(address_of(executor)))["deepmath_executor_sandbox_cpu_seconds_total"])
+    assert used == sorted(used)
+    assert used[0] < used[2]
+
+
+async def test_series_of_calls_exist_before_the_first_call(generator) -> None:
+    samples = parsed(await scraped(generator.metrics))
+    rpcs = [name for name in samples if "rpcs_total{deepmath.generator.v1.GeneratorService/LoadCheckpoint}" in name]
+    assert len(rpcs) == len(grpc.StatusCode)
+    assert all(samples[name] == 0 for name in rpcs)
+    assert samples["deepmath_generator_serving"] == 1
+
+
+async def test_certificate_expiry_is_that_of_the_served_certificate_and_follows_a_renewal(tmp_path) -> None:
+    authority = Authority(tmp_path / "ca")
+    volume = mount(tmp_path / "tls", authority.issue("one"))
+    metrics = PrometheusMetrics("executor")
+    server = await GrpcServer.start(ServiceConfig(listen="127.0.0.1:0", tls=volume), {}, metrics)
+    name = "deepmath_executor_certificate_expiry_timestamp_seconds"
+    try:
+        first = parsed(await scraped(metrics))[name]
+        assert first == not_after(volume)
+        swap(volume, authority.issue_expired("one"))
+        async with asyncio.timeout(20):
+            while (now := parsed(await scraped(metrics))[name]) == first:  # noqa: ASYNC110 - a file changed
+                await asyncio.sleep(0.2)
+        assert now == not_after(volume) < time.time()
+    finally:
+        await server.stop(0)
+
+
+def not_after(folder: Path) -> float:
+    certificate = x509.load_pem_x509_certificate((folder / "tls.crt").read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
+
+
+async def test_latest_failure_of_a_run_has_its_time(run) -> None:
+    metrics = RunMetrics(RunRegistry(run.path.parent, 1))
+    run.write_state(status="done", updated=1000.0)
+    name = "deepmath_trainer_last_failure_timestamp_seconds"
+    assert parsed(await scraped(metrics))[name] == 0
+    run.write_state(status="failed", updated=2000.0)
+    assert parsed(await scraped(metrics))[name] == 2000
+
+
+async def test_resumed_run_is_not_stalled_since_its_old_step(run) -> None:
+    with run.hold():
+        log_step(run, 1)
+        run.append_metrics(1, {"step_seconds": 2.0})
+        run.write_state(status="starting", updated=time.time() - 10)
+        line = json.loads(run.metrics.read_text().splitlines()[-1])
+        run.metrics.write_text(json.dumps(line | {"time": time.time() - 90_000}) + "\n")
+        metrics = RunMetrics(RunRegistry(run.path.parent, 1))
+        assert 9 < parsed(await scraped(metrics))["deepmath_trainer_since_step_seconds"] < 70
+
+
 @pytest.fixture
 async def exposed(observed, generator, run) -> set[str]:
     """The names of all metrics of the three services."""
+    return set().union(*map(families, await pages(observed, generator, run)))
+
+
+async def pages(observed, generator, run) -> list[str]:
+    """Return a page of metrics of each of the services, and of one with TLS."""
     await observed.execute("1")
     await generator.client.get_info()
     with run.hold():
         trainer = RunMetrics(RunRegistry(run.path.parent, 1))
         trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # as by a server with this method
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
-        pages = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
-    return set().union(*map(families, pages))
+        found = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
+    for service in ("executor", "generator", "trainer"):
+        secured = PrometheusMetrics(service)
+        secured.watch_certificate(time.time)  # as by a server with TLS
+        found.append(await scraped(secured))
+    return found
 
 
 def selected(expression: Any) -> Iterator[str]:
@@ -274,13 +378,34 @@ async def test_every_metric_in_a_query_is_exposed(exposed, queries) -> None:
     assert read_there - exposed - OF_PROMETHEUS == set()
 
 
+async def test_series_in_the_unit_tests_of_the_alerts_are_exposed_with_their_labels(observed, generator, run) -> None:
+    exposed = {
+        (sample.name, frozenset(sample.labels))
+        for text in await pages(observed, generator, run)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    for test in UNIT_TESTS["tests"]:
+        for series in test["input_series"]:
+            selector = parse(series["series"])
+            labels = {matcher.name for matcher in selector.matchers.matchers} - OF_TARGETS
+            assert selector.name in OF_PROMETHEUS or (selector.name, frozenset(labels)) in exposed, series
+
+
 async def test_dashboard_shows_every_metric(exposed) -> None:
     shown = {re.sub("_(bucket|sum|count)$", "", name) for _, query in QUERIES for name in selected(parse(query))}
     ours = {bare(name) for name in exposed if name.startswith("deepmath_")}
     assert ours - {bare(name) for name in shown} == set()
 
 
-COMMON = ("rpcs_total", "rpc_seconds", "build_info", "log_lines_lost_total")
+COMMON = (
+    "rpcs_total",
+    "rpc_seconds",
+    "serving",
+    "certificate_expiry_timestamp_seconds",
+    "build_info",
+    "log_lines_lost_total",
+)
 
 
 async def test_docs_list_exactly_the_exposed_metrics(exposed) -> None:
