@@ -13,7 +13,7 @@ STREAMS, CONSOLE = "deepmath.cli.output_streams", "deepmath.cli.text_console"
 # Modules that write to a standard stream, and why what they write needs no more.
 WRITERS = {
     "deepmath.printable_text": "print_error makes a line printable",
-    "deepmath.observability.standard_streams": "announce and report_error make a line printable",
+    "deepmath.observability.standard_streams": "announce and print_last_words make a line printable",
     "deepmath.observability.logs": "its formatters make each line printable",
     "deepmath.sandbox.supervisor.isolation_probe": "prints a number, in a process of its own",
     "deepmath.grading.verifier_worker": "prints JSON to its parent",

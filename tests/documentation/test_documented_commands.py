@@ -7,6 +7,7 @@ start a stack of their own use a shared one.
 import ast
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.docker_engine import IMAGE
 from support.documented_commands import PAGES, ROOT, SHELL, Block, blocks, inline_commands
 from support.ports import free_ports
@@ -51,10 +53,6 @@ SUBSTITUTIONS: dict[str, list[tuple[str, str]]] = {
         ("--model …", f"--model {EMBEDDED_MODEL} --dtype float32 --eager"),
         ('"…"', '"What is 12 * 34?"'),
     ],
-    "deploy.md": [
-        ("kubectl apply --kustomize", "kubectl kustomize"),
-        ("kubectl --namespace deepmath create", "kubectl --namespace deepmath create --dry-run=client --output name"),
-    ],
     "evaluation.md": [
         ("--benchmark math500 --model MODEL ", f"--generator GENERATOR {SMALL_EVALUATION} --output evaluation "),
         ("deepmath eval … --plan", "deepmath eval --generator GENERATOR --plan"),
@@ -68,6 +66,12 @@ SUBSTITUTIONS: dict[str, list[tuple[str, str]]] = {
         ("deepmath train  ", "deepmath train --dry-run "),
         ("optimizer.steps=50", "optimizer.steps=50 --dry-run"),
     ],
+}
+# What needs a cluster only at its end: objects are rendered and created, but not sent. By what it replaces.
+WITHOUT_A_CLUSTER = {
+    r"kubectl apply --kustomize": "kubectl kustomize",
+    r"\| kubectl apply --filename -": "> /dev/null",
+    r"(kubectl (?:--namespace \S+ )?create )(?!(?s:.)*--dry-run)": r"\1--dry-run=client --output name ",
 }
 # Files of the reader's.
 INPUTS = {
@@ -83,7 +87,7 @@ PRELUDES = {
 }
 SERVERS = ("deepmath serve ", "python -m deepmath_executor", "docker run --rm --read-only")
 SERVES = "serving on "
-LONGEST_S = 300
+LONGEST_S = 600  # on a busy machine; a minute on a quiet one
 PARTS = {page.name: list(blocks(page)) for page in PAGES}
 assert len(PARTS) == len(PAGES), "two pages of one name"
 
@@ -134,7 +138,18 @@ class Reader:
             text = text.replace(old, new)
         for name, value in self._values.items():
             text = text.replace(name, value)
+        for pattern, new in WITHOUT_A_CLUSTER.items():
+            text = re.sub(pattern, new, text)
         return text
+
+    def write(self, block: Block) -> None:
+        """Write a YAML file that is shown, or add to it what a later block shows of it."""
+        path = self.folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = yaml.safe_load(path.read_text()) if path.exists() else {}
+        for name, value in yaml.safe_load(self.adapt(block.text)).items():
+            content[name] = content[name] + value if isinstance(content.get(name), list) else value
+        path.write_text(yaml.safe_dump(content))
 
     async def run(self, command: str) -> None:
         """Run a command as in one shell; start a server and wait until it serves."""
@@ -184,11 +199,15 @@ class Reader:
             assert [await server.wait() for server in self._servers] == [0] * len(self._servers)
 
 
-async def follow(reader: Reader, commands: Sequence[str]) -> None:
+async def follow(reader: Reader, page: Sequence[Block | str]) -> None:
+    """Write the files that are shown, and run the commands, in their order."""
     try:
         async with asyncio.timeout(LONGEST_S):
-            for command in commands:
-                await reader.run(command)
+            for part in page:
+                if isinstance(part, Block):
+                    reader.write(part)
+                else:
+                    await reader.run(part)
     finally:
         await reader.close()
 
@@ -198,9 +217,19 @@ def needs_a_generator(page: str) -> bool:
     return any("GENERATOR" in text for text in texts)
 
 
+def parts_of(page: str) -> list[Block | str]:
+    """The blocks that show a file, and the commands."""
+    parts: list[Block | str] = []
+    for block in PARTS[page]:
+        if block.file:
+            parts.append(block)
+        elif block.language in SHELL:
+            parts += [command for command in block.run if not is_container(command)]
+    return parts
+
+
 def commands_of(page: str) -> list[str]:
-    shell = [block for block in PARTS[page] if block.language in SHELL]
-    return [command for block in shell for command in block.run if not is_container(command)]
+    return [part for part in parts_of(page) if isinstance(part, str)]
 
 
 RUN = [page for page in PARTS if commands_of(page)]
@@ -214,7 +243,7 @@ async def test_commands_of_a_page_run(page, tmp_path) -> None:
         "kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ):
         pytest.skip("kubectl is not installed (make kubernetes-tools)")
-    await follow_page(Reader(tmp_path, page, {}), page)
+    await follow(Reader(tmp_path, page, {}), parts_of(page))
 
 
 @pytest.mark.slow
@@ -223,16 +252,8 @@ async def test_commands_of_a_page_run(page, tmp_path) -> None:
 async def test_commands_of_a_page_run_against_the_shared_stack(
     page, tmp_path, fresh_generator, executor_address
 ) -> None:
-    await follow_page(Reader(tmp_path, page, {"GENERATOR": fresh_generator, "EXECUTOR": executor_address}), page)
-
-
-async def follow_page(reader: Reader, page: str) -> None:
-    for block in PARTS[page]:
-        if block.file:
-            path = reader.folder / block.file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text)
-    await follow(reader, commands_of(page))
+    reader = Reader(tmp_path, page, {"GENERATOR": fresh_generator, "EXECUTOR": executor_address})
+    await follow(reader, parts_of(page))
 
 
 PROGRAMS = [block for page in PARTS.values() for block in page if block.language == "python" and not block.marks]
