@@ -14,9 +14,17 @@ import yaml
 from .manifests import ROOT, Manifest
 
 CHART = ROOT / "deploy" / "helm" / "deepmath"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LABELS = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
 _HASH = re.compile("-[a-z0-9]{10}$")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Refuses a key that a mapping has twice, of which Helm would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"twice: {sorted(key for key in keys if keys.count(key) > 1)}"
+        return dict(super().construct_mapping(node, deep))
 
 
 class ChartError(Exception):
@@ -67,7 +75,7 @@ def template(release: Release) -> list[Manifest]:
     )
     if rendered.returncode:
         raise ChartError(rendered.stderr)
-    return [manifest for manifest in yaml.load_all(rendered.stdout, _LOADER) if manifest]
+    return [manifest for manifest in yaml.load_all(rendered.stdout, _Loader) if manifest]
 
 
 def camel_case(component: str) -> str:

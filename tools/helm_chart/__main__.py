@@ -95,6 +95,13 @@ def _exclusive(renderings: Renderings, writer: TemplateWriter) -> str:
             f'{{{{- fail "{one[8:]} and {other[8:]} exclude each other" }}}}',
             "{{- end }}",
         ]
+    for feature in renderings.need_gpu:
+        component = writer.value(feature)
+        lines += [
+            f"{{{{- if and {component} (not {writer.value(GPU)}) }}}}",
+            f'{{{{- fail "{component[8:]} needs {writer.value(GPU)[8:]}" }}}}',
+            "{{- end }}",
+        ]
     return "\n".join(lines) + "\n"
 
 

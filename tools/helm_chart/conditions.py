@@ -5,6 +5,8 @@ from functools import cache
 
 from .superposition import Variants
 
+_Term = tuple[tuple[str, bool], ...]  # features, and whether a variant has them
+
 
 @cache
 def condition(features: tuple[str, ...], universe: Variants, subset: Variants) -> str | None:
@@ -20,24 +22,32 @@ def condition(features: tuple[str, ...], universe: Variants, subset: Variants) -
     if not subset:
         return "false"
     literals = [(feature, wanted) for feature in features for wanted in (True, False)]
-    terms: list[tuple[tuple[tuple[str, bool], ...], Variants]] = []
+    necessary = [one for one in literals if all((one[0] in variant) is one[1] for variant in subset)]
     for size in (1, 2, 3):
-        for chosen in itertools.combinations(literals, size):
-            if len({feature for feature, _ in chosen}) < size:
-                continue
-            holding = frozenset(v for v in universe if all((feature in v) is wanted for feature, wanted in chosen))
-            if holding == subset:
+        for chosen in itertools.combinations(necessary, size):
+            if _holding(universe, chosen) == subset:
                 return _conjunction(chosen)
-            if holding and holding < subset:
-                terms.append((chosen, holding))
-    for size in (2, 3, 4):
+    terms = [
+        (holding, chosen)
+        for size in (1, 2)
+        for chosen in itertools.combinations(literals, size)
+        if (holding := _holding(universe, chosen)) and holding < subset
+    ]
+    terms.sort(key=lambda term: (-len(term[0]), len(term[1])))
+    for size in (2, 3):
         for parts in itertools.combinations(terms[:60], size):
-            if frozenset().union(*(holding for _, holding in parts)) == subset:
-                return "or " + " ".join(_nested(_conjunction(chosen)) for chosen, _ in parts)
+            if frozenset().union(*(holding for holding, _ in parts)) == subset:
+                return "or " + " ".join(_nested(_conjunction(chosen)) for _, chosen in parts)
     raise RuntimeError(f"no condition tells {sorted(map(sorted, subset))} from the other renderings")
 
 
-def _conjunction(chosen: tuple[tuple[str, bool], ...]) -> str:
+def _holding(universe: Variants, chosen: _Term) -> Variants:
+    return frozenset(
+        variant for variant in universe if all((feature in variant) is wanted for feature, wanted in chosen)
+    )
+
+
+def _conjunction(chosen: _Term) -> str:
     parts = [literal(feature) if wanted else f"not {literal(feature)}" for feature, wanted in chosen]
     return parts[0] if len(parts) == 1 else "and " + " ".join(_nested(part) for part in parts)
 

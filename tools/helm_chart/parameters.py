@@ -29,6 +29,7 @@ class Parameter:
     entries: str = ""
     add: str = ""
     default: Any = _MISSING
+    fallback: Any = _MISSING
     gpu: Any = _MISSING
 
     @cached_property
@@ -43,6 +44,8 @@ class Parameter:
         for address, path in sorted(self.places):
             manifest = next((m for key, m in objects.items() if f"{key[0]}/{key[2]}" == address), None)
             leaf = _at(manifest, path)
+            if self.add and not self.entries:
+                return _MISSING
             if self.entries and leaf is not _MISSING:
                 return {name: text for name, text in _pairs(leaf) if re.fullmatch(self.entries, name)}
             if leaf is not _MISSING:
@@ -64,6 +67,7 @@ class Parameters:
     def __init__(self) -> None:
         self.sections: dict[str, str] = {}
         self.all: list[Parameter] = []
+        self._absorbed: dict[str, set[str]] = {}
         for entry in yaml.safe_load(_TABLE.read_text()):
             if "section" in entry:
                 self.sections[entry["section"]] = entry["description"]
@@ -88,7 +92,7 @@ class Parameters:
         """Return whether an entry is one of a map among the values, which `additions` writes."""
         parameter = self._of(address, path[:-1])
         own = self._of(address, path)
-        return bool(not own and parameter and parameter.entries and re.fullmatch(parameter.entries, path[-1]))
+        return bool(not own and parameter and path[-1] in self._absorbed.get(str(parameter.value), ()))
 
     def additions(self, address: str, path: tuple[str, ...]) -> list[str]:
         """Return the lines that a mapping or sequence of the template has at its end."""
@@ -103,24 +107,24 @@ class Parameters:
         return next((p for p in self.all if (address, path) in p.places and (p.entries or not p.add)), None)
 
     def defaults(self, objects: dict[Key, Any], gpu: dict[Key, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the default of each value by its name, and those that differ with a GPU."""
+        """Return the default of each value by its name, and those that differ with a GPU.
+
+        Afterwards `absorbs` knows the entries of the overlays; those that a component adds stay in the templates.
+        """
         plain: dict[str, Any] = {}
         differing: dict[str, Any] = {}
         for parameter in (p for p in self.all if p.value):
             name = str(parameter.value)
             here, there = parameter.of(objects), parameter.of(gpu)
-            if parameter.default is not _MISSING:
-                plain[name] = parameter.default
-            elif here is not _MISSING:
-                plain[name] = here
-            elif there is not _MISSING:
-                plain[name] = there
-            else:
+            given = [one for one in (parameter.default, here, there, parameter.fallback) if one is not _MISSING]
+            if parameter.entries:
+                self._absorbed[name] = {*here, *there}
+            if not given:
                 raise RuntimeError(f"{name}: no rendering has it; it stands nowhere of {sorted(parameter.at)}")
-            if parameter.gpu is not _MISSING:
-                there = parameter.gpu
-            if parameter.default is _MISSING and there is not _MISSING and there != plain[name]:
-                differing[name] = there
+            plain[name] = given[0]
+            other = parameter.gpu if parameter.gpu is not _MISSING else there
+            if other not in (_MISSING, plain[name]) and parameter.default is _MISSING:
+                differing[name] = other
         return plain, differing
 
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,33 +29,48 @@ _HASH = re.compile("-[a-z0-9]{10}$")
 
 @dataclass(frozen=True)
 class Renderings:
-    """What kustomize makes of every feature and of every pair; a pair that it refuses is exclusive."""
+    """What kustomize makes of every feature and of every pair."""
 
     features: list[str]
     objects: dict[Variant, dict[Key, Any]]
     exclusive: list[Variant]
+    """Pairs that it refuses."""
+    need_gpu: list[str]
+    """Components that it refuses without a GPU."""
 
 
 def render_all(kustomize: list[str]) -> Renderings:
-    """Return the renderings without a feature, with each, and with each pair."""
+    """Return the renderings without a feature, with each, and with each pair.
+
+    Raises:
+        RuntimeError: kustomize refuses a component.
+    """
     features = [GPU, *sorted(path.name for path in COMPONENTS.iterdir())]
-    sets = [frozenset(chosen) for size in range(3) for chosen in itertools.combinations(features, size)]
-    with tempfile.TemporaryDirectory() as copy, ThreadPoolExecutor(2) as threads:
+    with tempfile.TemporaryDirectory() as copy:
         shutil.copytree(ROOT / "deploy", Path(copy) / "deploy", ignore=shutil.ignore_patterns("helm"))
-        rendered = list(threads.map(lambda chosen: _render(kustomize, Path(copy), chosen), sets))
-    objects: dict[Variant, dict[Key, Any]] = {}
-    exclusive = []
-    for chosen, (found, message) in zip(sets, rendered, strict=True):
-        if found is not None:
-            objects[chosen] = found
-        elif len(chosen) == 2:
-            exclusive.append(chosen)
-        else:
-            raise RuntimeError(f"kustomize cannot render {sorted(chosen)}: {message}")
-    return Renderings(features, objects, exclusive)
+
+        def render(variants: Iterable[Variant]) -> dict[Variant, dict[Key, Any] | str]:
+            chosen = list(dict.fromkeys(variants))
+            with ThreadPoolExecutor(2) as threads:
+                return dict(
+                    zip(chosen, threads.map(lambda one: _render(kustomize, Path(copy), one), chosen), strict=True)
+                )
+
+        alone = render([frozenset(), *(frozenset({feature}) for feature in features)])
+        need_gpu = [feature for feature in features if isinstance(alone[frozenset({feature})], str)]
+        pairs = [frozenset(pair) for pair in itertools.combinations(features, 2)]
+        complete = {pair: pair | {GPU} if pair & set(need_gpu) else pair for pair in pairs}
+        together = render(complete.values())
+    for feature in need_gpu:
+        if isinstance(message := together[frozenset({GPU, feature})], str):
+            raise RuntimeError(f"kustomize cannot render {feature}: {message}")
+    found = {**alone, **together}
+    objects = {variant: made for variant, made in found.items() if not isinstance(made, str)}
+    return Renderings(features, objects, [p for p in pairs if complete[p] not in objects], need_gpu)
 
 
-def _render(kustomize: list[str], copy: Path, chosen: Variant) -> tuple[dict[Key, Any] | None, str]:
+def _render(kustomize: list[str], copy: Path, chosen: Variant) -> dict[Key, Any] | str:
+    """Return the objects, or kustomize's message."""
     folder = copy / "deploy" / "k8s" / "-".join(["rendered", *sorted(chosen)])
     folder.mkdir()
     kustomization = {
@@ -67,9 +82,9 @@ def _render(kustomize: list[str], copy: Path, chosen: Variant) -> tuple[dict[Key
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     done = subprocess.run([*kustomize, str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
-        return None, done.stderr
+        return done.stderr
     objects = list(yaml.load_all(done.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    return {_key(manifest): manifest for manifest in _without_hashes(objects)}, ""
+    return {_key(manifest): manifest for manifest in _without_hashes(objects)}
 
 
 def _key(manifest: Any) -> Key:

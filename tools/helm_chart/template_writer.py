@@ -73,18 +73,25 @@ class TemplateWriter:
             entry = self._entry(key, value, having, (*path, key), depth)
             lines += _guarded(entry, self._wanted(having, universe), pad)
         lines += [pad + line for line in self.parameters.additions(self._address, path)]
-        if (
-            path == ("spec", "template", "metadata")
-            and self._address.partition("/")[0] in _WORKLOADS
-            and self._config_maps
-        ):
-            lines += [f"{pad}annotations:"]
-            lines += [
-                f"{pad}  checksum/{name}: "
+        if path[-1:] == ("metadata",) and not any(key == "annotations" for key, _, _ in node.entries):
+            annotations = self._annotations(path)
+            lines += [f"{pad}annotations:", *(f"{pad}  {line}" for line in annotations)] if annotations else []
+        if path[-2:] == ("metadata", "annotations"):
+            lines += [pad + line for line in self._annotations(path[:-1])]
+        return lines
+
+    def _annotations(self, metadata: tuple[str, ...]) -> list[str]:
+        """Return annotations that the chart adds: what restarts a pod if a ConfigMap changes, what keeps a volume."""
+        kind = self._address.partition("/")[0]
+        if metadata == ("metadata",) and kind == "PersistentVolumeClaim":
+            return ["helm.sh/resource-policy: keep"]
+        if metadata == ("spec", "template", "metadata") and kind in _WORKLOADS:
+            return [
+                f"checksum/{name}: "
                 f'{{{{ include (print .Template.BasePath "/{name}/config-map.yaml") . | sha256sum | quote }}}}'
                 for name in self._config_maps
             ]
-        return lines
+        return []
 
     def _labels(self, value: Node, having: Variants, path: tuple[str, ...], depth: int) -> list[str]:
         assert isinstance(value, Mapping)
