@@ -45,16 +45,21 @@ class LocalServices:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._stop()
+        finally:
+            if self._folder is not None:
+                self._folder.remove()
+
+    async def _stop(self) -> None:
         for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
         await asyncio.gather(*map(_wait_or_kill, self.processes, self._stop_timeouts))
         for output in self._outputs:  # which an orphaned child of a killed service may hold open
             output.close()
-        await asyncio.gather(*self._drains)
+        await asyncio.gather(*self._drains, return_exceptions=True)  # cancelled if SIGTERM ends this process
         await asyncio.gather(*(_wait_or_kill(relay, _LAST_LINES_S) for relay in self._relays))
-        if self._folder is not None:
-            self._folder.remove()
 
     async def wait(self) -> None:
         """Wait until a service exits, which none should.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,24 +18,26 @@ def content(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def until_started(temporary: Path, process: asyncio.subprocess.Process) -> None:
+async def until(condition: Callable[[], object], process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(60):
-        while not content(temporary):
+        while not condition():
             assert process.returncode is None
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3, 3.0])
-async def test_sigterm_ends_a_command_and_its_services(tmp_path, moment: float) -> None:
-    """`moment`: seconds after the command has begun to start its executor."""
+@pytest.mark.parametrize("moment", [0.0, 0.3, 1.5, None])
+async def test_sigterm_ends_a_command_and_its_services(tmp_path, moment: float | None) -> None:
+    """`moment`: seconds after the command has begun to start its executor; None: when that serves."""
     temporary, snippet = tmp_path / "tmp", tmp_path / "snippet.py"
     temporary.mkdir()
     snippet.write_text("import time; time.sleep(60)")
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "exec", str(snippet), env=os.environ | {"TMPDIR": str(temporary)}, stderr=asyncio.subprocess.PIPE
     )
-    await until_started(temporary, process)
-    await asyncio.sleep(moment)
+    await until(lambda: content(temporary), process)
+    if moment is None:
+        await until(lambda: list(temporary.rglob("*.sock")), process)
+    await asyncio.sleep(0.5 if moment is None else moment)
     started = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     async with asyncio.timeout(60):
