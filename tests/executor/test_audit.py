@@ -28,7 +28,7 @@ def record(
     code: str = CODE,
     sequence: int = 1,
     session: str = "trajectory-7",
-    outcome: pb.Outcome = pb.OUTCOME_OK,
+    outcome: "pb.Outcome.ValueType" = pb.OUTCOME_OK,
 ) -> None:
     audit.record(CALLER, session, code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=outcome))
     audit.flush()

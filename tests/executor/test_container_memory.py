@@ -8,11 +8,12 @@ import asyncio
 import os
 import random
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import grpc
 import pytest
+from deepmath_executor.config import ExecutorConfig
 from deploy.manifests import kustomize, of_kind, pods, render
 from support.attacks import FORGE, PRELUDE
 from support.docker_engine import HARDENED, HARDENED_FULL, Deployment
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXHAUSTIVE = bool(os.environ.get(ALL_CASES))
 OVERLAYS = ("cpu-demo", "gpu", "multi-node") if EXHAUSTIVE else ("cpu-demo",)
+HOLDERS = 8  # sessions with memory beside a flood
 STEPS = 3 if EXHAUSTIVE else 1
 LEVELS = {"pod": HARDENED, "full": HARDENED_FULL}
 MIB = 1 << 20
@@ -179,6 +181,37 @@ async def test_sessions_of_the_client_that_holds_the_most_are_evicted(deployed) 
             assert await play(one, "touched", size, 0) == pb.OUTCOME_OK
         assert (await modest.run("len(x)")).value == str(2 * size)
         assert (await one.run("len(x)")).value == str(size)
+
+
+async def test_flood_of_large_messages_beside_sessions_that_hold_memory_kills_no_process(deployed) -> None:
+    executor, pod, group = deployed
+    text = "x" * (ExecutorConfig.model_fields["max_message_bytes"].default - 100)
+
+    async def send(message: pb.SessionRequest | pb.ExecuteRequest) -> None:
+        while True:
+            with suppress(grpc.aio.AioRpcError):
+                if isinstance(message, pb.ExecuteRequest):
+                    await executor.stub.Execute(message)
+                else:
+                    stream = executor.stub.Session()
+                    await stream.write(message)
+                    await stream.read()
+
+    messages = (pb.SessionRequest(run=pb.RunSnippet(sequence=1, code=text)), pb.ExecuteRequest(code=text))
+    floods = [asyncio.create_task(send(message)) for _ in range(pod.sessions - HOLDERS) for message in messages]
+    outcomes: Counter[str] = Counter()
+
+    async def hold() -> None:
+        async with executor.session() as session:
+            for _ in range(STEPS):
+                outcomes[pb.Outcome.Name(await play(session, "touched", 440 * MIB, 0))] += 1
+
+    await asyncio.gather(*(hold() for _ in range(HOLDERS)))
+    for flood in floods:
+        flood.cancel()
+    await asyncio.gather(*floods, return_exceptions=True)
+    report("messages", pod, group, executor, outcomes)
+    assert group.oom_kills() == 0
 
 
 @pytest.mark.parametrize("use", HELD if EXHAUSTIVE else HELD[:1])

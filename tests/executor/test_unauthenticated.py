@@ -74,6 +74,7 @@ async def guarded(tmp_path_factory) -> AsyncIterator[Guarded]:
         "health-listen": "127.0.0.1:0",
         "metrics-listen": "127.0.0.1:0",
         "max-unread-bytes": UNREAD_BYTES,
+        "max-message-bytes": MESSAGE_BYTES,
         "receive-seconds": RECEIVE_SECONDS,
         "max-calls": CALLS,
     }

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from deepmath.rpc import wire_values
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
 from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
+_ENVELOPE_BYTES = 64 << 10  # beside a text in a message
 BackendName = Literal["native", "docker"]
 # Of no use to `--check`, which serves nobody. The image and a pod's environment set some of them.
 _SERVING = {"listen", "tls", "insecure", "tokens", "token_file", "health_listen", "metrics_listen", "otlp"}
@@ -108,6 +110,14 @@ class ExecutorConfig(ServiceConfig):
     )
 
     waiting_sandboxes: int = Field(8, ge=0, description="Locked-down sandboxes kept ready for new sessions.")
+    max_message_bytes: int = Field(
+        wire_values.RESULT_BYTES + _ENVELOPE_BYTES,
+        gt=0,
+        description="Maximum size of a message from a client, in bytes: the longest result of a host call.",
+    )
+    max_unread_bytes: int = Field(
+        16 << 20, gt=0, description="Memory for requests of unary calls that are being received, in bytes."
+    )
     max_message_fields: int = Field(
         4096, gt=0, description="Maximum number of fields in a message from a client, nested ones included."
     )
