@@ -24,7 +24,7 @@ from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.serving.grpc_server import GrpcServer
 
-NAMES = ("localhost", EXECUTORS, GENERATORS), tuple(f"127.0.0.{number}" for number in range(1, 7))
+NAMES = ("localhost", "executor", "generator"), tuple(f"127.0.0.{number}" for number in range(1, 7))
 
 
 class WaitingEngine(ScriptedEngine):
