@@ -90,6 +90,29 @@ def test_engine_and_workers_load_general_plugins() -> None:
         assert "load_general_plugins()" in inspect.getsource(function)
 
 
+def test_statistics_logger_replaces_vllms_own_and_overrides_all_of_it() -> None:
+    from deepmath_generator.vllm_patches.statistics_logger import StatisticsLogger
+    from vllm.v1.metrics.loggers import AggregateStatLoggerBase, PrometheusStatLogger, StatLoggerBase, StatLoggerManager
+    from vllm.v1.metrics.stats import IterationStats, PrefixCacheStats, SchedulerStats
+
+    assert "isinstance(global_stat_logger, PrometheusStatLogger)" in inspect.getsource(StatLoggerManager.__init__)
+    called = {
+        name for base in (StatLoggerBase, AggregateStatLoggerBase) for name in vars(base) if not name.startswith("_")
+    }
+    own = {name for name in vars(PrometheusStatLogger) if not name.startswith("_") and name in called}
+    assert own <= set(vars(StatisticsLogger))
+    logger, step = StatisticsLogger(None), IterationStats()
+    step.num_preempted_reqs = 3
+    cache = PrefixCacheStats(queries=10, hits=4)
+    for _ in range(2):
+        state = SchedulerStats(num_running_reqs=2, num_waiting_reqs=1, kv_cache_usage=0.5, prefix_cache_stats=cache)
+        logger.record(state, step)
+    logger.record(None, None)
+    found = logger.statistics
+    assert (found.running, found.waiting, found.cache_usage) == (2, 1, 0.5)
+    assert (found.preemptions, found.queried_tokens, found.hit_tokens) == (6, 20, 8)
+
+
 def test_process_of_the_engine_has_the_name_in_the_startup_report() -> None:
     from vllm.v1.engine import utils
 
