@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from deepmath.errors import Unavailable
 from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.local_stack.local_services import LocalServices
+from deepmath.observability.output_relay import MAX_FILE_BYTES
 
 _STACK = """
 import asyncio
@@ -51,6 +53,33 @@ async def test_services_start_from_a_process_with_busy_grpc_threads(executor, mo
                 await services.start("executor")
         for one in calling:
             one.cancel()
+
+
+def _print_in(pid: int) -> None:
+    """Print 25 MiB to the stderr of a service, as a library in it would."""
+    with Path(f"/proc/{pid}/fd/2").open("wb") as stderr:
+        for _ in range(400):
+            stderr.write(b"0123456789abcde\n" * (1 << 12))
+
+
+async def test_logs_of_services_are_bounded() -> None:
+    async with LocalServices() as services:
+        await services.start("executor", "--preload=none", "--waiting-sandboxes=0")
+        (process,) = services.processes
+        await asyncio.to_thread(_print_in, process.pid)
+        async with asyncio.timeout(60):
+            while sum(sizes := [log.stat().st_size for log in services.folder.glob("executor.log*")]) < 9 << 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert len(sizes) == 2
+        assert max(sizes) <= MAX_FILE_BYTES
+
+
+async def test_service_that_logs_as_json_is_found_and_its_reason_too() -> None:
+    async with LocalServices() as services:
+        address = await services.start("executor", "--preload=none", "--waiting-sandboxes=0", "--log-format=json")
+        assert address == services.socket("executor")
+        with pytest.raises(Unavailable, match=r"did not start: deepmath serve executor: cannot write audit log"):
+            await services.start("executor", "--log-format=json", "--audit-file=/dev/full", "--preload=none")
 
 
 @pytest.mark.slow
