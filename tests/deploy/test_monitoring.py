@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .manifests import ROOT, Manifest, of_kind, pods, render
+from .manifests import ROOT, Manifest, kustomize, of_kind, pods, render
 
 OBSERVABILITY = ROOT / "deploy" / "observability"
 UNIT_TESTS = Path(__file__).parent / "alert_rules.yaml"
@@ -56,6 +56,18 @@ def test_prometheus_with_a_selector_finds_the_resources(kustomize_command) -> No
     resources = of_kind(rendered(), "PodMonitor", "PrometheusRule")
     assert {one["metadata"]["labels"].get("release") for one in resources} == {"prometheus"}
     assert len(resources) == 4
+
+
+def test_documented_patch_changes_the_label_that_prometheus_selects_by(kustomize_command, tmp_path) -> None:
+    (patch,) = re.findall(r"```yaml\n(patches:.*?)```", DOCS, re.DOTALL)
+    shutil.copytree(ROOT / "deploy", tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "k8s" / "patched"
+    folder.mkdir()
+    own = "resources: [../overlays/cpu-demo]\ncomponents: [../components/monitoring]\n"
+    (folder / "kustomization.yaml").write_text(own + patch)
+    output = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=True).stdout
+    assert output.count("release: my-release") == 4
+    assert "release: prometheus" not in output
 
 
 def test_each_alert_links_to_its_section() -> None:
