@@ -1,4 +1,4 @@
-"""What the trainer's exit statuses and evictions do to its Job, or to its JobSet, by Kubernetes' and JobSet's rules."""
+"""The effect of exit statuses and evictions on the training Job and JobSet, by the rules of Kubernetes and JobSet."""
 
 import re
 from itertools import product
