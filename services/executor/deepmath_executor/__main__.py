@@ -35,6 +35,9 @@ from deepmath_executor.snippet_records import SnippetRecords
 
 _SUPPORT_PROCESSES = 8  # besides the sandboxes: launcher, reaper and zygote, and those of a zygote being replaced
 
+# Container objects between collections of the youngest, and collections of one generation between those of the next.
+_NEW_OBJECTS, _COLLECTIONS = 200, 5
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until it is stopped; return its exit status."""
@@ -86,8 +89,7 @@ async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
     records.metrics.watch_state(admission, pool, records.audit)
     pool.on_kill = records.metrics.sandbox_killed
     servicer = ExecutorServicer(config, pool, admission, records)
-    gc.collect()
-    gc.freeze()  # a full collection of the modules would hold the event loop for 30 ms
+    _collect_garbage_often()
     try:
         async with observed(config, records.metrics):
             await serve(config, {SERVICE_NAME: servicer.register}, servicer.drain, metrics=records.metrics)
@@ -98,6 +100,17 @@ async def _serve(config: ExecutorConfig, pool: SandboxPool) -> None:
 def _print_layers(pool: SandboxPool) -> None:
     for layer in pool.layers:
         print(json.dumps(layer))
+
+
+def _collect_garbage_often() -> None:
+    """Let a failed call's request go soon: it is in a cycle with the traceback of its error, and may have a megabyte.
+
+    The modules are left out, because a full collection of them would hold the event loop for 30 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # now the collector knows of few old objects, and collects them as soon as there are a few more
+    gc.set_threshold(_NEW_OBJECTS, _COLLECTIONS, _COLLECTIONS)
 
 
 def _raise_descriptor_limit() -> None:
