@@ -485,7 +485,8 @@ def test_killed_embedded_executor_is_unavailable(monkeypatch):
     before = set(psutil.Process().children())
     with DeepMathExecutor() as executor:
         executor("x = 1")
-        (embedded,) = set(psutil.Process().children()) - before
+        started = set(psutil.Process().children()) - before
+        (embedded,) = (process for process in started if "deepmath_executor" in process.cmdline())
         embedded.kill()
         with pytest.raises(Unavailable, match="no executor ran the snippet in 2 s"):
             executor("x")

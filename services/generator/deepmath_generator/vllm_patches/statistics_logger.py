@@ -11,7 +11,7 @@ from vllm.v1.metrics.loggers import PrometheusStatLogger
 from deepmath_generator.engine_statistics import EngineStatistics
 
 
-class StatisticsLogger(PrometheusStatLogger):  # type: ignore[misc] - vLLM has no types
+class StatisticsLogger(PrometheusStatLogger):  # type: ignore[misc]  # vLLM has no types
     """Keeps the statistics of each step, at 2 µs for each request in it. vLLM creates it."""
 
     def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:  # noqa: ARG002 - vLLM's
