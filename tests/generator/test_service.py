@@ -44,6 +44,20 @@ async def test_hundreds_of_concurrent_trajectories_all_end_each_with_its_own_pro
     await eventually(lambda: no_sessions(executor))
 
 
+async def test_engine_reports_its_batch_and_its_cache(generator, engine) -> None:
+    statistics = engine.statistics
+    queried, hits = statistics.queried_tokens, statistics.hit_tokens
+    prompts = [pb.RolloutPrompt(question=QUESTION) for _ in range(32)]
+    rollout = generator.rollout(prompts, mode=pb.MODE_PLAIN)
+    await anext(rollout)
+    assert statistics.running > 0
+    assert 0 < statistics.cache_usage < 1
+    async for _ in rollout:
+        pass
+    assert (statistics.running, statistics.waiting) == (0, 0)
+    assert 0 <= statistics.hit_tokens - hits < statistics.queried_tokens - queried
+
+
 async def test_plain_mode_runs_no_snippet(generator) -> None:
     prompts = [pb.RolloutPrompt(question=problem.problem) for problem in PROBLEMS[:32]]
     async for response in generator.rollout(prompts, mode=pb.MODE_PLAIN):
