@@ -1,5 +1,6 @@
 """Renderings of the chart by `helm template`, and what Helm and kustomize add to the same objects."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -68,7 +69,7 @@ def template(release: Release) -> list[Manifest]:
     files = [*(["--values", str(CHART / "values-gpu.yaml")] if release.gpu else []), "--values", "-"]
     rendered = subprocess.run(
         [command, "template", release.name, str(CHART), "--namespace", release.namespace, *files],
-        input=yaml.safe_dump(values),
+        input=json.dumps(values),  # YAML would leave texts such as N without quotes
         capture_output=True,
         text=True,
         check=False,
