@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.docker_engine import docker, docker_engine  # noqa: F401
 from support.image_registry import digest_of, registry  # noqa: F401
@@ -27,6 +27,7 @@ TAGS = st.one_of(st.just(""), st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}",
 DIGESTS = st.one_of(st.just(""), st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True))
 
 
+@settings(deadline=None)
 @given(HOSTS, PATHS, TAGS, DIGESTS)
 def test_name_is_parsed_into_what_it_was_made_of(host: str, path: list[str], tag: str, digest: str) -> None:
     repository = host + "/".join(path)
