@@ -35,7 +35,7 @@ _OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
 
 @dataclass
 class Contents:
-    """What an image's file system says of its packages."""
+    """Packages recorded in the file system of an image."""
 
     system: dict[str, str] = field(default_factory=dict)
     """The fields of os-release."""

@@ -29,7 +29,7 @@ _HASH = re.compile("-[a-z0-9]{10}$")
 
 @dataclass(frozen=True)
 class Renderings:
-    """What kustomize makes of every feature and of every pair."""
+    """Renderings without a feature, with each one, and with each pair."""
 
     features: list[str]
     objects: dict[Variant, dict[Key, Any]]
