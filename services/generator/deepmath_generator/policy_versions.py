@@ -119,8 +119,8 @@ class PolicyVersions:
         of_run = f" of the run {policy.run}" if policy.run else ""
         difference = ", with different content" if policy.version == newest.version else ""
         raise WrongOrder(
-            f"policy_version {policy.version}{of_run} is not new: this generator is at {newest.version}{difference}; use "
-            "a larger one"
+            f"policy_version {policy.version}{of_run} is not new: this generator is at {newest.version}{difference}; "
+            "use a larger one"
         )
 
     async def adopt(self, policy: Policy, load: Callable[[], Awaitable[None]]) -> None:
