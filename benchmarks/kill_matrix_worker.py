@@ -69,7 +69,7 @@ def train(folder: str, until: str | None, connection: Connection) -> None:
 
 
 def _instrument(moments: Moments) -> None:
-    """Add the moments that are no change of a file."""
+    """Add the moments at which no file changes."""
     from deepmath_trainer.generator_replicas import GeneratorReplicas
     from deepmath_trainer.run_folder import RunFolder
 

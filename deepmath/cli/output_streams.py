@@ -19,20 +19,11 @@ from deepmath.printable_text import json_line, printable
 _POLL_S = 0.02
 
 
-class PrintableStream(io.TextIOBase):
-    """A text stream that makes printable what is written to `raw`."""
+class _StreamOver(io.TextIOBase):
+    """A text stream over another one, `raw`."""
 
     def __init__(self, raw: TextIO) -> None:
         self.raw = raw
-
-    def write(self, text: str) -> int:
-        """Write `text` as `printable` shows it."""
-        self.raw.write(printable(text))
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream beneath."""
-        self.raw.flush()
 
     def isatty(self) -> bool:
         """Return whether the stream is a terminal."""
@@ -52,14 +43,27 @@ class PrintableStream(io.TextIOBase):
         return self.raw.encoding
 
 
-class QueuedStream(io.TextIOBase):
+class PrintableStream(_StreamOver):
+    """A text stream that makes printable what is written to `raw`."""
+
+    def write(self, text: str) -> int:
+        """Write `text` as `printable` shows it."""
+        self.raw.write(printable(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream beneath."""
+        self.raw.flush()
+
+
+class QueuedStream(_StreamOver):
     """A text stream whose text a thread writes to `raw`: nobody waits for a reader that has stopped.
 
     Over 4 MiB in the queue are lost. Writing after the reader has closed its end raises BrokenPipeError.
     """
 
     def __init__(self, raw: TextIO) -> None:
-        self.raw = raw
+        super().__init__(raw)
         raw.flush()
         self._pending = ""
         self._failure: OSError | None = None
@@ -84,23 +88,6 @@ class QueuedStream(io.TextIOBase):
         pending, self._pending = self._pending, ""
         if pending:
             self._writer.write(pending.encode(self.encoding, "backslashreplace"))
-
-    def isatty(self) -> bool:
-        """Return whether the stream is a terminal."""
-        return self.raw.isatty()
-
-    def fileno(self) -> int:
-        """Return the descriptor beneath."""
-        return self.raw.fileno()
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  # a property in io, an attribute in its stubs
-        """The encoding of the stream beneath."""
-        return self.raw.encoding
 
     def _fail(self, reason: str) -> None:
         self._failure = BrokenPipeError() if reason == os.strerror(errno.EPIPE) else OSError(0, reason)

@@ -18,7 +18,7 @@ from support.session_load import session_load
 from deepmath.clients import ExecutorClient
 from deepmath.errors import Unavailable
 
-FIRST, SECOND, THIRD = ADDRESSES = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 RESOLVE_S = 0.2
 
 

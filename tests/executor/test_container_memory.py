@@ -72,7 +72,6 @@ HONEST = (
     "y",
 )
 LIMITS = {"default": 0, "small": 64 * MIB, "large": 1000 * MIB}
-OK_OUTCOMES = {pb.OUTCOME_OK, pb.OUTCOME_EXCEPTION, pb.OUTCOME_OUT_OF_MEMORY, pb.OUTCOME_SANDBOX_FAILED}
 
 
 @dataclass(frozen=True)
