@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
+from functools import cached_property
 from pathlib import Path
 
 from deepmath.clients.base_client import BaseClient
 from deepmath.clients.model_files import ADAPTER_FILES, model_of_adapter
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc as rpc
-from deepmath.rpc.address_watcher import RESOLVE_SECONDS
 
 _INFO_DEADLINE_S = 5.0
 _ADAPTER_DEADLINE_S = 120.0
@@ -26,17 +26,10 @@ class GeneratorClient(BaseClient):
 
     service = "generator"
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        tls: Path | None = None,
-        token_file: Path | None = None,
-        authority: str = "",
-        resolve_s: float = RESOLVE_SECONDS,
-    ) -> None:
-        super().__init__(target, tls=tls, token_file=token_file, authority=authority, resolve_s=resolve_s)
-        self.stub = rpc.GeneratorServiceStub(self.channel)
+    @cached_property
+    def stub(self) -> rpc.GeneratorServiceStub:
+        """The stub on this channel."""
+        return rpc.GeneratorServiceStub(self.channel)
 
     def solve(
         self,

@@ -1,12 +1,11 @@
 """Client of the trainer service."""
 
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from functools import cached_property
 
 import grpc
 
 from deepmath.clients.base_client import BaseClient
-from deepmath.rpc.address_watcher import RESOLVE_SECONDS
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.trainer.v1 import trainer_pb2_grpc as rpc
 
@@ -23,16 +22,10 @@ class TrainerClient(BaseClient):
 
     service = "trainer"
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        tls: Path | None = None,
-        token_file: Path | None = None,
-        resolve_s: float = RESOLVE_SECONDS,
-    ) -> None:
-        super().__init__(target, tls=tls, token_file=token_file, resolve_s=resolve_s)
-        self.stub = rpc.TrainerServiceStub(self.channel)
+    @cached_property
+    def stub(self) -> rpc.TrainerServiceStub:
+        """The stub on this channel."""
+        return rpc.TrainerServiceStub(self.channel)
 
     async def start_run(
         self,
