@@ -17,6 +17,7 @@ from deepmath_trainer import generator_replicas
 from deepmath_trainer.generator_check import check_generator
 from deepmath_trainer.generator_replicas import GeneratorReplicas
 from deepmath_trainer.wait_progress import WaitProgress
+from support.name_server import name_server
 from support.secured import ELSEWHERE, Authority
 
 from deepmath.errors import InvalidRequest, Unavailable
@@ -159,6 +160,16 @@ async def test_run_waits_for_a_name_that_does_not_resolve(names) -> None:
             names[NAME] = ["127.0.0.1"]
             await start
     assert waits == [f"the name {NAME} does not resolve: Name or service not known", ""]
+
+
+async def test_target_may_name_a_dns_server(adapter) -> None:
+    one, two = ScriptedGenerator(), ScriptedGenerator()
+    async with one.serve() as address, name_server("127.0.0.1", "127.0.0.2") as dns:
+        port = int(address.rpartition(":")[2])
+        async with two.serve(f"127.0.0.2:{port}"), replicas(dns.target(port)) as run:
+            await run.start(0)
+            await run.publish(adapter, 1)
+    assert (one.policies, two.policies) == ([1], [1])
 
 
 async def test_wait_ends_when_patience_is_over(free_port) -> None:

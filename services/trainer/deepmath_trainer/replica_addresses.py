@@ -5,14 +5,13 @@ call. So each address that a name resolves to is a replica.
 """
 
 import asyncio
-import ipaddress
 import re
-import socket
 from dataclasses import dataclass
 
-from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.errors import Unavailable
+from deepmath.rpc.host_resolution import parse_host_target, resolve
 
-_SCHEME = re.compile(r"^(?:dns:(?://[^/]*/)?|ipv[46]:)")
+_LIST = re.compile(r"^ipv[46]:")
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,7 @@ class ReplicaAddress:
 
 def is_name(configured: str) -> bool:
     """Whether `configured` is a host name, whose addresses may change."""
-    host = _SCHEME.sub("", configured).rpartition(":")[0]
-    return not configured.startswith("unix:") and "," not in configured and bool(host) and not _is_ip(host)
+    return parse_host_target(configured) is not None
 
 
 async def resolve_replicas(configured: str) -> list[ReplicaAddress]:
@@ -35,32 +33,15 @@ async def resolve_replicas(configured: str) -> list[ReplicaAddress]:
     Only one IP version of a name is used, preferably 4: a replica with an address of each is one replica.
 
     Raises:
-        InvalidRequest: `configured` is not an address.
         Unavailable: the name has no address, or not yet.
     """
-    if configured.startswith("unix:"):
-        return [ReplicaAddress(configured)]
-    bare = _SCHEME.sub("", configured)
-    if not is_name(configured):
-        first, *more = bare.split(",")
-        return [ReplicaAddress(one, first if more else "") for one in (first, *more)]
-    host, _, port = bare.rpartition(":")
-    if not port.isdecimal():
-        raise InvalidRequest(f"generators: {configured!r} is not a valid address; give HOST:PORT or unix:PATH")
+    host = parse_host_target(configured)
+    if not host:
+        first, *more = addresses = _LIST.sub("", configured).split(",")
+        return [ReplicaAddress(one, first) for one in addresses] if more else [ReplicaAddress(configured)]
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise Unavailable(f"the name {host} does not resolve: {reason}") from None
-    families = {family for family, *_ in found}
-    family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
-    addresses = sorted({str(address[0]) for kind, *_, address in found if kind == family})
-    return [ReplicaAddress(f"[{one}]:{port}" if ":" in one else f"{one}:{port}", bare) for one in addresses]
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+        found = await asyncio.to_thread(resolve, host)
+    except OSError as error:
+        raise Unavailable(f"the name {host.host} does not resolve: {error.strerror or error}") from None
+    version_4 = [address for address in found if not address.startswith("[")]
+    return [ReplicaAddress(address, host.authority) for address in version_4 or found]
