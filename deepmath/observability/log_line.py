@@ -2,9 +2,9 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
-from deepmath.printable_text import json_line
+from deepmath.printable_text import json_line, printable
 
 
 def timestamp(seconds: float) -> str:
@@ -20,8 +20,11 @@ def encode_log_line(level: str, seconds: float, service: str, logger: str, messa
 
 
 def is_log_line(line: bytes) -> bool:
-    """Whether `line` is a JSON object with a time, such as a process with our logging writes."""
-    return _parse(line) is not None
+    """Whether `line` is a JSON object with a time and no control characters, such as our logging writes."""
+    if _parse(line) is None:
+        return False
+    text = line.decode()
+    return printable(text) == text
 
 
 def message_of(line: bytes) -> str:
@@ -37,7 +40,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     if not line.startswith(b"{"):
         return None
     try:
-        parsed = json.loads(line)
+        parsed = json.loads(line.decode(), parse_constant=_reject)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) and isinstance(parsed.get("time"), str) else None
+
+
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

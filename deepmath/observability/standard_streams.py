@@ -11,6 +11,7 @@ from deepmath.observability.line_writer import LineWriter
 from deepmath.observability.output_relay import RelaySettings
 from deepmath.printable_text import printable_line
 
+_STDERR = 2
 _LAST_LINES_S = 1.0  # for a relay to forward them
 _redirected: dict[int, int] = {}  # descriptors for our own lines, by that of the standard stream
 
@@ -43,6 +44,7 @@ def relay_output(service: str) -> None:
 
     Log lines of this process take a way of their own, on which it notices losses. Call it once, before any line.
     """
+    _occupy_closed_streams()
     records, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
     settings = RelaySettings(service, records=records[0], stdout=stdout[0], stderr=stderr[0])
     relay = subprocess.Popen(  # it ends after this process
@@ -59,6 +61,13 @@ def relay_output(service: str) -> None:
         os.close(descriptor)
     _redirected[2] = records[1]
     atexit.register(_finish, relay, (1, 2, _redirected[2]))
+
+
+def _occupy_closed_streams() -> None:
+    """Let no pipe take the number of a standard stream that this process started without: the relay replaces these."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= _STDERR:
+        pass
+    os.close(nowhere)
 
 
 def _inherited(number: int) -> int | None:

@@ -114,6 +114,22 @@ def test_deeply_nested_or_huge_json_is_text(tmp_path) -> None:
     assert len(objects(relayed(data, service="trainer"))) == 2
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"time":"t","v":NaN}',
+        b'{"time":"t","v":-Infinity}',
+        '{"time":"t"}'.encode("utf-16-le"),
+        b'{"time":"t","v":"\xed\xa0\x80"}',
+        '{"time":"t","v":"\x9b2J"}'.encode(),
+        '{"time":"t","v":"\u202e"}'.encode(),
+    ],
+)
+def test_what_a_strict_parser_rejects_or_a_terminal_obeys_is_text(data) -> None:
+    (line,) = objects(relayed(data, service="trainer"))
+    assert line["message"] == data.decode(errors="replace")
+
+
 def run_relay(data: bytes, stdout: int | None = None, **values: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a relay as a process on `data`, printed to its `stderr` input."""
     reader, writer = os.pipe()
@@ -192,3 +208,20 @@ def test_service_with_closed_streams_does_not_write_into_another_file(tmp_path: 
     script = f"file = open({str(tmp_path / 'data')!r}, 'w')\nassert file.fileno() == 2\n" + _PRINTS
     subprocess.run(["/bin/sh", "-c", 'exec "$@" 2>&-', "-", sys.executable, "-c", script], check=True, timeout=60)
     assert (tmp_path / "data").read_text() == ""
+
+
+@pytest.mark.parametrize("stdin", ["<&-", "</dev/null"])
+@pytest.mark.parametrize("stdout", ["1>&-", ""])
+def test_service_with_closed_streams_logs(stdin, stdout) -> None:
+    command = ["/bin/sh", "-c", f'exec "$@" {stdin} {stdout}', "-", sys.executable, "-c", _LOGS]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert {line["message"] for line in objects(ended.stderr)} == {"a record", "a child"}
+
+
+_LOGS = """
+import logging, subprocess
+from deepmath.observability.logs import set_up_service_logging
+set_up_service_logging("info", "json", "executor")
+logging.info("a record")
+subprocess.run("echo a child >&2", shell=True)
+"""
