@@ -1,7 +1,8 @@
 """Private temporary folders that a killed process does not leave behind for good.
 
 Each is locked (flock(2)) as long as its process lives. Whoever creates one of the same kind removes those without a
-lock, since their owners are dead. Locks work between containers that share the folder, where process ids do not.
+lock, since their owners are dead. Locks work between containers that share the folder, where process ids do not. On a
+file system without them, such as NFS for folders, what a killed process leaves behind stays.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +32,8 @@ class OwnedFolder:
         _sweep(kind)
         self.path = Path(tempfile.mkdtemp(prefix=f"{kind}-", suffix=_SUFFIX))
         self._lock = _open(self.path)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # without locks nobody can take it for orphaned, since that takes one
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
         return self

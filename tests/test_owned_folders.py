@@ -1,5 +1,7 @@
 """Temporary folders whose owners are killed go with the next one; those of living owners stay."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -79,3 +81,15 @@ def test_link_and_file_of_such_a_name_stay(temporary_folder: Path) -> None:
     with OwnedFolder("kind"):
         assert other.exists()
     assert {path.name for path in temporary_folder.iterdir()} == {"other", "kind-link.owned", "kind-file.owned"}
+
+
+def test_file_system_without_locks_has_folders_that_nobody_sweeps(
+    temporary_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # as NFS does: its locks need a file open for writing
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with OwnedFolder("kind") as first, OwnedFolder("kind"):
+        assert first.path.exists()
+    assert list(temporary_folder.iterdir()) == []
