@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 _VERSION, _UTC_TIME = 0xA0, 0x17  # tags: [0] of a version 2 or 3 certificate, and UTCTime
 _FIRST_UTC_YEAR = 1950  # of UTCTime's two-digit years: RFC 5280, section 4.1.2.5.1
-_END = "-----END CERTIFICATE-----"
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def expiry(certificates: bytes) -> float:
@@ -15,8 +15,9 @@ def expiry(certificates: bytes) -> float:
     Raises:
         ValueError: There is no certificate.
     """
-    first, end, _ = certificates.decode("ascii").partition(_END)
-    der = ssl.PEM_cert_to_DER_cert(first[first.find("-----BEGIN") :] + end)
+    _, begin, rest = certificates.decode("ascii", "replace").partition(_BEGIN)  # a key or a description may precede it
+    first, end, _ = rest.partition(_END)
+    der = ssl.PEM_cert_to_DER_cert(begin + first + end)
     ((_, certificate),) = _elements(der)
     _, signed = next(_elements(certificate))
     fields = [content for tag, content in _elements(signed) if tag != _VERSION]

@@ -30,6 +30,12 @@ def test_expiry_of_a_chain_is_that_of_its_first_certificate() -> None:
     assert expiry(b"subject=one\n" + leaf + CA.cert_pem.bytes()) == expiry(leaf)
 
 
+def test_expiry_is_found_after_a_key_and_a_description() -> None:
+    issued = CA.issue_cert("one")
+    (leaf, *_) = (pem.bytes() for pem in issued.cert_chain_pems)
+    assert expiry("subject=M\u00fcller\n".encode() + issued.private_key_pem.bytes() + leaf) == expiry(leaf)
+
+
 @pytest.mark.parametrize("text", [b"", b"-----BEGIN CERTIFICATE-----\n"])
 def test_text_without_a_certificate_has_none(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
