@@ -37,7 +37,7 @@ class AddressWatcher:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The latest addresses; empty until the name was resolved once. The same object until they change."""
+        """The latest addresses until `close`, at first empty. The same object until they change."""
         return self._addresses
 
     def refresh(self) -> None:
@@ -66,7 +66,7 @@ class AddressWatcher:
             self._report_failure(error)
             return
         self._failing = False
-        if found != self._addresses:
+        if found != self._addresses and not self._closed:
             new, gone = set(found) - set(self._addresses), set(self._addresses) - set(found)
             log.info("%s has %d addresses: %d new, %d gone", self._target.host, len(found), len(new), len(gone))
             self._addresses = found
