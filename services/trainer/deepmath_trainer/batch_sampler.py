@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 4  # for a trajectory that ends by an infrastructure failure
 _SEED_BITS = 62
+_KEY_DIGITS = 12
 
 
 class BatchSampler:
@@ -93,12 +94,12 @@ class BatchSampler:
     async def _samples(
         self, batch: RolloutBatch, place: int, attempt: int, problem: DatasetProblem, journal: BatchJournal
     ) -> list[TrainingSample]:
-        prompts = {
-            f"{self._first_group + place}.{attempt}.{number}": pb.RolloutPrompt(question=problem.text)
-            for number in range(self._config.rollout.samples)
-        }
-        for name, prompt in prompts.items():
-            prompt.id, prompt.seed = name, self._seed(batch.index, name)
+        key = self._request_key(problem, batch.temperature)
+        prompts = {}
+        for number in range(self._config.rollout.samples):
+            place_in_batch = f"{self._first_group + place}.{attempt}.{number}"
+            name, seed = f"{place_in_batch}.{key}", self._seed(batch.index, place_in_batch)
+            prompts[name] = pb.RolloutPrompt(id=name, question=problem.text, seed=seed)
         ended = {name: journal.found[name].trajectory for name in prompts if name in journal.found}
         failures: dict[str, int] = {}
         while missing := [prompt for name, prompt in prompts.items() if name not in ended]:
@@ -125,6 +126,12 @@ class BatchSampler:
             log.warning("answers to problem %s have no verdict: %s", problem.id, "; ".join(sorted(missing)))
         return [TrainingSample(*parts) for parts in zip(trajectories, outcomes, rewards, reasons, strict=True)]
 
-    def _seed(self, batch: int, name: str) -> int:
-        digest = hashlib.sha256(f"{self._config.seed}:{batch}:{name}".encode()).digest()
+    def _request_key(self, problem: DatasetProblem, temperature: float) -> str:
+        """Return what distinguishes requests in the journal of a run that was resumed with other settings or data."""
+        budget = self._request["budget"].SerializeToString(deterministic=True)
+        request = (problem.text, temperature, int(self._request["mode"]), budget, self._config.prompt)
+        return hashlib.sha256(repr(request).encode()).hexdigest()[:_KEY_DIGITS]
+
+    def _seed(self, batch: int, place_in_batch: str) -> int:
+        digest = hashlib.sha256(f"{self._config.seed}:{batch}:{place_in_batch}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
