@@ -1,6 +1,7 @@
 """Evaluation of a policy on test problems, one sample each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -12,7 +13,7 @@ from deepmath_trainer.rewards import outcome
 from deepmath_trainer.run_config import TrainConfig
 
 _PROMPTS_PER_CALL = 64
-_MOST_ATTEMPTS = 4
+_MOST_ATTEMPTS = 4  # for a trajectory that ends by an infrastructure failure
 
 
 async def evaluate_policy(
@@ -32,12 +33,16 @@ async def evaluate_policy(
     prompts = [
         pb.RolloutPrompt(id=str(number), question=problem.text, seed=number) for number, problem in enumerate(problems)
     ]
-    for _ in range(_MOST_ATTEMPTS):
-        missing = [prompt for prompt in prompts if prompt.id not in trajectories]
+    failures: Counter[str] = Counter()  # of trajectories; a call that was interrupted is repeated as often as needed
+    while missing := [
+        prompt for prompt in prompts if prompt.id not in trajectories and failures[prompt.id] < _MOST_ATTEMPTS
+    ]:
         calls = (replicas.rollout(part, temperature, **request) for part in _parts(missing))
         for responses in await asyncio.gather(*calls):
             for response in responses:
-                if response.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED:
+                if response.trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
+                    failures[response.id] += 1
+                else:
                     trajectories[response.id] = response.trajectory
     pairs = [(problems[int(name)].answer, trajectory.answer) for name, trajectory in trajectories.items()]
     verdicts = await asyncio.to_thread(verifier.verify, pairs)
