@@ -29,6 +29,16 @@ def test_policy_is_written_every_so_many_steps(publisher) -> None:
     assert policies.current.name == "step-4"
 
 
+def test_last_policy_is_always_published(publisher) -> None:
+    """The evaluation after training is of it."""
+    policies = publisher(every=4)
+    published = [policies.next(step) for step in range(6)]
+    assert published[5] is None
+    assert policies.next(5, last=True) == policies.current
+    assert policies.current.name == "step-5"
+    assert policies.next(5, last=True) is None
+
+
 def test_untrained_policy_is_not_sent(publisher) -> None:
     policies = publisher()
     assert policies.next(0) is None

@@ -106,9 +106,9 @@ class GrpoTrainer(HookedGrpoTrainer):
         return bool(self.state.global_step >= self._config.optimizer.steps)
 
     def publish_policy(self) -> None:
-        """Send the current policy to the generators, if they do not have it."""
+        """Send the trained policy to the generators, if they do not have it."""
         step = self.state.global_step
-        if folder := self._policies.next(step):
+        if folder := self._policies.next(step, last=True):
             self._pipeline.publish(folder, step)
 
     def save_policy(self, folder: Path) -> None:

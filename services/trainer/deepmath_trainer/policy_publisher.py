@@ -41,8 +41,8 @@ class PolicyPublisher:
         self._writer.synchronize()
         return self._unless_untrained()
 
-    def next(self, step: int) -> Path | None:
-        """Write the policy of optimizer step `step` if it is due.
+    def next(self, step: int, last: bool = False) -> Path | None:
+        """Write the policy of optimizer step `step` if it is due, as the `last` one always is.
 
         Returns:
             The folder that the generators need; None if it is not due, or the model as loaded.
@@ -50,7 +50,8 @@ class PolicyPublisher:
         Raises:
             Unavailable: it could not be written.
         """
-        if self._published is not None and step - self._published < self._every:
+        every = 1 if last else self._every
+        if self._published is not None and step - self._published < every:
             return None
         with explain_write_failure(f"the policy of step {step}"):
             self._writer.write(self._path(step))
