@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from deepmath.errors import Unavailable
 from deepmath.owned_folders import OwnedFolder
 
+_MOST_FOLDER_BYTES = 107 - len("/") - 36  # of a folder for vLLM's sockets, whose names are UUIDs: unix(7)
+
 
 @contextmanager
 def private_temporary_folder() -> Iterator[None]:
     """Use a new folder in that of the system for temporary files, and remove it after the block.
 
-    torch's compilation cache stays where it is, for the next start. Call it before importing vLLM.
+    torch's compilation cache stays where it is, for the next start; vLLM's sockets do if their paths would be too
+    long in the new folder. Call it before importing vLLM.
 
     Raises:
         Unavailable: The folder cannot be created.
@@ -27,6 +30,8 @@ def private_temporary_folder() -> Iterator[None]:
     with folder:
         # As torch's default (torch/_inductor/runtime/cache_dir_utils.py).
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{before}/torchinductor_{_user()}")
+        if len(os.fsencode(folder.path)) > _MOST_FOLDER_BYTES:
+            os.environ.setdefault("VLLM_RPC_BASE_PATH", before)
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder.path)
         try:
             yield
