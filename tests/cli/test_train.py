@@ -64,7 +64,7 @@ async def test_unreachable_trainer_has_exit_status_1(deepmath, free_port) -> Non
 
 
 async def test_sigterm_before_the_run_starts_stops_the_command_and_its_services(tmp_path) -> None:
-    code = "from deepmath.cli.main import main; main()"
+    code = "from deepmath.cli.entry_point import main; main()"
     command = (sys.executable, "-c", code, "train", "--runs", str(tmp_path / "runs"))
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     assert process.stderr
@@ -106,7 +106,7 @@ async def test_run_reports_before_and_after_and_writes_an_adapter(deepmath, fres
 async def test_sigterm_stops_the_command_although_nobody_reads_its_output(tmp_path, options) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"x" * (1 << 16))  # full
-    code = "from deepmath.cli.main import main; main()"
+    code = "from deepmath.cli.entry_point import main; main()"
     command = (sys.executable, "-c", code, "train", *options, "--runs", str(tmp_path / "runs"))
     process = await asyncio.create_subprocess_exec(*command, stdout=writer, stderr=writer)
     async with asyncio.timeout(120):

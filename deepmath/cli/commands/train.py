@@ -14,7 +14,6 @@ from deepmath.cli.training_session import TrainingSession
 from deepmath.cli.training_views import notify
 from deepmath.errors import DeepMathError, InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USAGE
-from deepmath.serving.sigterm_exit import exit_on_sigterm
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath.user_files import read_text, user_path
 
@@ -61,25 +60,32 @@ def train(
     writes a checkpoint; --resume --name NAME resumes from it. The folder runs/NAME holds the adapter, plots, metrics,
     traces and checkpoints.
     """
-    exit_on_sigterm()
     if go_on and not name:
         raise InvalidRequest("--go-on needs the name of the run to start or resume: --go-on --name NAME")
     request: dict[str, Any] = {"overrides": settings or [], "name": name, "resume": resume}
     if config or not resume:
         request |= _config_source(config or _DEFAULT_RECIPE)
+    session = TrainingSession(request, trainer, runs, as_json)
     try:
-        with unblocked_streams():
-            run = asyncio.run(TrainingSession(request, trainer, runs, as_json).run(dry_run, go_on))
-            if run is None or run.status != pb.STATUS_STOPPED:
-                wait_until_written()
-    except asyncio.CancelledError:  # by SIGTERM
-        raise typer.Exit(EXIT_TERMINATED) from None
+        status = _run(session, dry_run, go_on)
     except DeepMathError as error:
         if not as_json:
             raise
         notify(str(error), as_json)
-        raise typer.Exit(EXIT_USAGE if isinstance(error, InvalidRequest) else EXIT_FAILURE) from None
-    raise typer.Exit(0 if run is None else _exit_status(run))
+        status = EXIT_USAGE if isinstance(error, InvalidRequest) else EXIT_FAILURE
+    raise typer.Exit(status)
+
+
+def _run(session: TrainingSession, dry_run: bool, go_on: bool) -> int:
+    """Return the exit status."""
+    try:
+        with unblocked_streams():
+            run = asyncio.run(session.run(dry_run, go_on))
+            if run is None or run.status != pb.STATUS_STOPPED:
+                wait_until_written()
+    except asyncio.CancelledError:  # by SIGTERM
+        return EXIT_TERMINATED
+    return 0 if run is None else _exit_status(run)
 
 
 def _exit_status(run: pb.Run) -> int:
