@@ -295,6 +295,8 @@ async def measure(every_change: bool, only: str) -> tuple[list[Cell], dict[Cell,
             if results[cell] == "equal":
                 shutil.rmtree(path)
             await served.restart_ended()
+    if set(results.values()) <= {"equal"}:
+        shutil.rmtree(folder)
     return cells, results
 
 

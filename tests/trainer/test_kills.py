@@ -5,18 +5,24 @@ weights of the policy: a single wrong bit, or another policy in its place, chang
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from deepmath_trainer.run_folder import RunFolder
 
 from benchmarks.kill_matrix import (
+    AGAIN,
     ALL,
+    EVERY,
     EXECUTOR,
     GENERATOR,
     MOMENTS,
     TRAINER,
     Services,
+    Worker,
     differences,
     services,
     settings,
@@ -49,7 +55,7 @@ async def test_run_that_is_killed_again_and_again_equals_one_that_is_not(served,
         (MOMENTS["before the checkpoint's rename"], (TRAINER,)),
         (MOMENTS["after the checkpoint's rename"], (EXECUTOR,)),
         (MOMENTS["3 steps past the checkpoint"], (TRAINER,)),
-        (f"write policies/step-{3}/adapter_config.json", (TRAINER, GENERATOR)),  # as the sampler is restored
+        (AGAIN["again, while the sampler is restored"], (TRAINER, GENERATOR)),
         (MOMENTS["deletion of the first checkpoint"], (TRAINER,)),
         (MOMENTS["evaluation after training"], (TRAINER,)),
         (MOMENTS["result half written"], (TRAINER,)),
@@ -63,3 +69,22 @@ async def test_two_runs_at_once_equal_one_alone(served, undisturbed, tmp_path) -
     await asyncio.gather(*(train(tmp_path / name, config, served) for name in ("one", "other")))
     for name in ("one", "other"):
         assert differences(tmp_path / name, undisturbed) == []
+
+
+async def test_sigterm_during_a_checkpoint_stops_the_run_without_another_batch(served, tmp_path) -> None:
+    config = settings(served.address(GENERATOR), "rollout.staleness=0")
+    RunFolder(tmp_path).write_config(config.to_yaml())
+    moment = MOMENTS["after the checkpoint's rename"]
+    worker = Worker(tmp_path, moment)
+    try:
+        assert await worker.report() == moment
+        await served.kill(GENERATOR)
+        assert worker.process.pid
+        os.kill(worker.process.pid, signal.SIGTERM)
+        worker.go_on(None)
+        await worker.report()
+    finally:
+        worker.kill()
+        await served.restart_ended()
+    state = worker.folder.read_state()
+    assert (state.status, state.step) == ("stopped", EVERY)
