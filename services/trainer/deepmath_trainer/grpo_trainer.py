@@ -14,6 +14,7 @@ beside TRL's is in the objects that this class connects: `PolicyPublisher`, `Che
 `StepTimer`.
 """
 
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -177,6 +178,8 @@ class GrpoTrainer(HookedGrpoTrainer):
         """Return the next batch, of `expected` trajectories, in the form of TRL's `rollout_func`."""
         step = self.state.global_step
         self.can_stop_now = not self._distributed
+        if self.can_stop_now and self._stop_requested:
+            signal.raise_signal(signal.SIGTERM)  # it arrived since the last step, or before the first
         with self._timer.waiting():
             batch = self._pipeline.next(self._batch_index(step), partial(self._policies.next, step), step)
         self.can_stop_now = False
