@@ -22,7 +22,7 @@ INCOMPATIBLE = {
     ("cpu-demo", "gpu-nodes"): "it has no GPU",
 }
 # Components that replace each other.
-EXCLUSIVE = {frozenset(pair) for pair in (("hpa", "keda"), ("hpa", "hpa-queue"), ("hpa-queue", "keda"))}
+EXCLUSIVE = [("hpa", "hpa-queue"), ("hpa", "keda"), ("hpa-queue", "keda")]
 # Components by overlay, without those that it refuses.
 COMPATIBLE = {
     overlay: [component for component in COMPONENTS if (overlay, component) not in INCOMPATIBLE] for overlay in OVERLAYS
