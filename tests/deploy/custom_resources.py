@@ -117,6 +117,7 @@ class ScaledObject(_Resource):
         class Fallback(_Part):
             failureThreshold: int = Field(ge=0)
             replicas: int = Field(ge=0)
+            behavior: Literal["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"]
 
         class Advanced(_Part):
             class Autoscaler(_Part):

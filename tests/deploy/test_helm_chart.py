@@ -25,6 +25,11 @@ SETS = [
     for overlay in ("cpu-demo", "gpu")
     for components in [(), *((name,) for name in COMPATIBLE[overlay]), *largest_sets(overlay)]
 ]
+SCALERS = [
+    ("hpa", "HorizontalPodAutoscaler", "maxReplicas"),
+    ("hpa-queue", "HorizontalPodAutoscaler", "maxReplicas"),
+    ("keda", "ScaledObject", "maxReplicaCount"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +85,7 @@ def test_releases_in_one_namespace_with_different_prefixes_share_nothing() -> No
             assert not any(selects(selector, pod.labels) for pod in pods(b)), source
 
 
-@pytest.mark.parametrize("components", [tuple(sorted(pair)) for pair in EXCLUSIVE], ids="+".join)
+@pytest.mark.parametrize("components", EXCLUSIVE, ids="+".join)
 def test_components_that_replace_each_other_are_refused(components: tuple[str, str]) -> None:
     one, other = (camel_case(name) for name in components)
     with pytest.raises(ChartError, match=rf"components\.{one} and components\.{other} exclude each other"):
@@ -103,6 +108,15 @@ def test_executors_have_a_place_and_a_quarter_for_each_trajectory(executors: int
 def test_an_autoscaled_deployment_has_no_number_of_replicas() -> None:
     manifests = rendered({"executor": {"replicas": 5}}, components=("hpa",))
     assert "replicas" not in one(manifests, "Deployment", "executor")["spec"]
+
+
+@pytest.mark.parametrize(("generators", "most"), [(0, 64), (2, 64), (100, 196)])
+@pytest.mark.parametrize(("scaler", "kind", "bound"), SCALERS)
+def test_autoscaler_may_add_the_executors_that_all_trajectories_need(
+    scaler: str, kind: str, bound: str, generators: int, most: int
+) -> None:
+    manifests = rendered({"generator": {"replicas": generators}}, components=(scaler,))
+    assert one(manifests, kind, "executor")["spec"][bound] == most
 
 
 @pytest.mark.parametrize("seconds", [1, 59, 3600])
@@ -174,12 +188,28 @@ TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_ca
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.from_regex("[A-Z][A-Z0-9_]{0,8}", fullmatch=True), TEXTS, max_size=4), TEXTS)
 def test_any_text_arrives_unchanged(variables: dict[str, str], prompt: str) -> None:
-    values = {"generator": {"settings": variables}, "trainer": {"settings": {"data.prompt": prompt}}}
+    trainer = {"recipe": f"x{prompt}", "settings": {"data.prompt": prompt}}
+    values = {"generator": {"settings": variables}, "trainer": trainer}
     manifests = rendered(values)
     data = one(manifests, "ConfigMap", "generator")["data"]
     assert {name: data[name] for name in variables} == variables
     (container,) = one(manifests, "Job", "trainer")["spec"]["template"]["spec"]["containers"]
-    assert f"data.prompt={prompt}" in container["args"]
+    assert {f"data.prompt={prompt}", f"--config=x{prompt}"} <= set(container["args"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1000000, "1000000"), (4294967296, "4294967296"), (0, "0"), (0.5, "0.5"), (1e-6, "1e-06"), (True, "true")],
+)
+def test_number_arrives_as_it_is_written(value: object, text: str) -> None:
+    """Helm reads the numbers of a file as floating-point numbers, which it would write as 1e+06."""
+    manifests = rendered(
+        {service: {"settings": {"A": value}} for service in ("executor", "generator")}
+        | {"trainer": {"settings": {"optimizer.a": value}}}
+    )
+    assert [one(manifests, "ConfigMap", name)["data"]["A"] for name in ("executor", "generator")] == [text, text]
+    (container,) = one(manifests, "Job", "trainer")["spec"]["template"]["spec"]["containers"]
+    assert f"optimizer.a={text}" in container["args"]
 
 
 @pytest.mark.parametrize(

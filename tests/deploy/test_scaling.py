@@ -108,6 +108,11 @@ def test_keda_scales_by_occupancy_and_by_demand(kustomize_command) -> None:
     assert found == [("sum(deepmath_executor_occupancy_ratio", "0.8"), ("sum(deepmath_executor_slot_demand_ratio", "1")]
 
 
+def test_keda_removes_no_executor_while_prometheus_is_unavailable(kustomize_command) -> None:
+    (scaled,) = of_kind(render("cpu-demo", "keda"), "ScaledObject")
+    assert scaled["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+
+
 def test_prometheus_adapter_serves_the_metrics_of_the_autoscalers(kustomize_command) -> None:
     adapter = yaml.safe_load((ROOT / "deploy/observability/prometheus-adapter.yaml").read_text())
     (pattern,) = re.findall('__name__=~"(.*?)"', adapter["rules"]["custom"][0]["seriesQuery"])

@@ -84,7 +84,7 @@ def _render(kustomize: list[str], copy: Path, chosen: Variant) -> dict[Key, Any]
     if done.returncode:
         return done.stderr
     objects = list(yaml.load_all(done.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    return {_key(manifest): manifest for manifest in _without_hashes(objects)}
+    return {_key(manifest): manifest for manifest in without_hashes(objects)}
 
 
 def _key(manifest: Any) -> Key:
@@ -92,7 +92,7 @@ def _key(manifest: Any) -> Key:
     return manifest["kind"], metadata.get("namespace", ""), metadata["name"].removeprefix(PREFIX)
 
 
-def _without_hashes(objects: list[Any]) -> Iterator[Any]:
+def without_hashes(objects: list[Any]) -> Iterator[Any]:
     """Yield the objects with the names of generated ConfigMaps free of the hash of their content."""
     names = (m["metadata"]["name"] for m in objects if m["kind"] == "ConfigMap")
     plain = {name: _HASH.sub("", name) for name in names if _HASH.search(name)}

@@ -41,11 +41,24 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{ $parallel }}
 {{- end -}}
 
-{{- /* Trajectories that run at once, and the executors they need: 1.25 session places for each. */ -}}
-{{- define "deepmath.executors" -}}
-{{- $replicas := int .Values.executor.replicas -}}
+{{- /* The executors that all trajectories need: 1.25 session places for each. */ -}}
+{{- define "deepmath.neededExecutors" -}}
 {{- $trajectories := mul .Values.generator.replicas .Values.generator.maxTrajectories -}}
 {{- $places := mul 4 .Values.executor.maxSessions -}}
-{{- $needed := div (sub (add (mul 5 $trajectories) $places) 1) $places -}}
-{{ ternary (max $replicas $needed) 0 (gt $replicas 0) }}
+{{ div (sub (add (mul 5 $trajectories) $places) 1) $places }}
+{{- end -}}
+
+{{- /* Executors, if no component scales them. */ -}}
+{{- define "deepmath.executors" -}}
+{{- $replicas := int .Values.executor.replicas -}}
+{{ ternary (max $replicas (include "deepmath.neededExecutors" . | int)) 0 (gt $replicas 0) }}
+{{- end -}}
+
+{{- /* A setting as text. The numbers of a file of values are floating-point numbers: 1000000 would become 1e+06. */ -}}
+{{- define "deepmath.text" -}}
+{{- if and (kindIs "float64" .) (eq (toString (floor .)) (toString .)) -}}
+{{ printf "%.0f" . }}
+{{- else -}}
+{{ toString . }}
+{{- end -}}
 {{- end -}}
