@@ -2,21 +2,20 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools.helm_chart.kubernetes_commands import command
+from tools.helm_chart.renderings import without_hashes
 
 from .manifests import ROOT, Manifest
 
 CHART = ROOT / "deploy" / "helm" / "deepmath"
 _LABELS = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
-_HASH = re.compile("-[a-z0-9]{10}$")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -47,11 +46,9 @@ class Release:
         return "+".join(["gpu" if self.gpu else "cpu-demo", *self.components, self.values.strip()]).rstrip("+")
 
 
-@cache
 def helm() -> str | None:
-    """Return the command `helm`: that of this environment, or the one on the path."""
-    beside = Path(sys.executable).with_name("helm")
-    return str(beside) if beside.exists() else shutil.which("helm")
+    """Return the command `helm`."""
+    return command("helm")
 
 
 @cache
@@ -61,14 +58,13 @@ def template(release: Release) -> list[Manifest]:
     Raises:
         ChartError: Helm fails.
     """
-    command = helm() or "helm"
     values = yaml.safe_load(release.values) or {}
     values.setdefault("components", {}).update({camel_case(name): True for name in release.components})
     if release.prefix:
         values["namePrefix"] = release.prefix
     files = [*(["--values", str(CHART / "values-gpu.yaml")] if release.gpu else []), "--values", "-"]
     rendered = subprocess.run(
-        [command, "template", release.name, str(CHART), "--namespace", release.namespace, *files],
+        [helm() or "helm", "template", release.name, str(CHART), "--namespace", release.namespace, *files],
         input=json.dumps(values),  # YAML would leave texts such as N without quotes
         capture_output=True,
         text=True,
@@ -91,30 +87,17 @@ def meaning(manifests: list[Manifest]) -> dict[str, Any]:
     Helm adds labels and annotations; kustomize suffixes the names of ConfigMaps with a hash of their content; a chart
     cannot contain the namespace that it is installed in.
     """
-    names = {m["metadata"]["name"] for m in manifests if m["kind"] == "ConfigMap"}
-    plain = {name: _HASH.sub("", name) for name in names}
     return {
-        f"{manifest['kind']}/{manifest['metadata']['name']}": _normalized(manifest, plain)
-        for manifest in _renamed(manifests, plain)
+        f"{manifest['kind']}/{manifest['metadata']['name']}": _normalized(manifest)
+        for manifest in without_hashes(manifests)
         if manifest["kind"] != "Namespace"
     }
 
 
-def _renamed(node: Any, names: dict[str, str]) -> Any:
+def _normalized(node: Any) -> Any:
     match node:
         case dict():
-            return {key: _renamed(value, names) for key, value in node.items()}
-        case list():
-            return [_renamed(value, names) for value in node]
-        case str():
-            return names.get(node, node)
-    return node
-
-
-def _normalized(node: Any, names: dict[str, str]) -> Any:
-    match node:
-        case dict():
-            found = {key: _normalized(value, names) for key, value in node.items()}
+            found = {key: _normalized(value) for key, value in node.items()}
             if "labels" in found and isinstance(found["labels"], dict):
                 found["labels"] = {key: value for key, value in found["labels"].items() if key not in _LABELS}
             if isinstance(found.get("annotations"), dict):
@@ -129,12 +112,12 @@ def _normalized(node: Any, names: dict[str, str]) -> Any:
                 if value not in ({}, None) or key not in ("annotations", "data")
             }
         case list() if all(isinstance(item, dict) and "name" in item for item in node):
-            return sorted((_normalized(item, names) for item in node), key=lambda item: item["name"])
+            return sorted((_normalized(item) for item in node), key=lambda item: item["name"])
         case list() if all(isinstance(item, str) for item in node):
             settings = [item for item in node if re.match(r"[a-z][\w.]*=", item)]
             return [*(item for item in node if item not in settings), *sorted(settings)]
         case list():
-            return [_normalized(item, names) for item in node]
+            return [_normalized(item) for item in node]
     return node
 
 
