@@ -61,6 +61,18 @@ def test_file_without_a_complete_trajectory_is_empty(journal: TrajectoryJournal,
     assert found(journal) == {}
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"\xff" * 9 + b"\x01", b"\xff" * 8 + b"\x7f", b"\xff" * 20, b"\x00" * 50, b"\x05gar"]
+)
+def test_trajectories_before_garbage_are_kept(journal: TrajectoryJournal, tmp_path: Path, garbage: bytes) -> None:
+    """As a power failure may leave it: lengths of more than any memory among others."""
+    write(journal, "a")
+    (path,) = (tmp_path / "journal").iterdir()
+    path.write_bytes(path.read_bytes() + garbage)
+    write(journal, "b")
+    assert {"a", "b"} <= set(found(journal))
+
+
 def test_opening_rewrites_nothing(journal: TrajectoryJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trainer that is killed while it opens a batch has lost none of it."""
     write(journal, "a", "b")

@@ -62,11 +62,11 @@ class BatchJournal:
 
 
 def _read(file: BinaryIO) -> Iterator[pb.RolloutResponse]:
-    """Yield the messages up to the end of the file or a torn one."""
+    """Yield the messages up to the end of the file, a torn one, or what a failure of the machine left instead."""
     while True:
         try:
             response: pb.RolloutResponse | None = parse_length_prefixed(pb.RolloutResponse, file)
-        except (DecodeError, EOFError, ValueError):
+        except (DecodeError, EOFError, ValueError, OverflowError, MemoryError):  # the last two: a length beyond reason
             return
         if response is None:
             return
