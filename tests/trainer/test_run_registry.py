@@ -1,6 +1,7 @@
 """Runs and their workers: real worker processes that end in every possible way."""
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -191,3 +192,32 @@ def test_folder_that_is_not_writable_is_reported_at_startup(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DeepMathError, match="cannot write to"):
         RunRegistry(tmp_path / "file" / "runs", stop_seconds=1)
+
+
+def test_full_disk_hides_no_state(runs, monkeypatch) -> None:
+    folder = runs.new("full")
+    folder.path.mkdir()
+    folder.config.touch()
+    folder.write_state(status="waiting", waiting_for="a generator")
+
+    def write(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(RunFolder, "write_state", write)
+        state = runs.state(folder)
+    assert (state.status, state.waiting_for) == ("failed", "")
+    assert state.error.startswith("interrupted; resume with")
+    assert folder.read_state().status == "waiting"
+    assert runs.state(folder) == folder.read_state()
+    assert folder.read_state().status == "failed"
+
+
+def test_run_without_a_configuration_is_none(runs) -> None:
+    """One that is being copied or deleted."""
+    folder = runs.new("partial")
+    folder.path.mkdir()
+    folder.write_state(status="done")
+    assert runs.all() == []
+    folder.config.touch()
+    assert [run.name for run in runs.all()] == ["partial"]

@@ -31,6 +31,8 @@ class RunProgress:
     def wait_for(self, reason: str) -> None:
         """Report that the run waits, or continues if `reason` is empty. A wait has the time of its start."""
         with self._lock:
+            if self._status in ("done", "stopped"):
+                return  # a batch that is still being sampled does not change that
             changed = bool(reason) != bool(self._waiting_for)
             self._waiting_for = reason
             if self._rank == 0:

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from deepmath.errors import DeepMathError, InvalidRequest, Unavailable, WrongOrder
@@ -50,7 +51,8 @@ class RunRegistry:
     def all(self) -> list[RunFolder]:
         """Return the runs, latest first."""
         folders = [RunFolder(path.parent) for path in self._root.glob("*/state.json")]
-        return sorted(folders, key=lambda folder: folder.config.stat().st_mtime, reverse=True)
+        complete = [folder for folder in folders if folder.config.exists()]  # not one that is being deleted
+        return sorted(complete, key=lambda folder: folder.config.stat().st_mtime, reverse=True)
 
     def find(self, name: str) -> RunFolder:
         """Return the run `name`.
@@ -102,8 +104,8 @@ class RunRegistry:
         if state.ended:
             return state
         if worker and folder.name in self._stop_requested and worker.returncode == -signal.SIGTERM:
-            return folder.write_state(status="stopped", error="")  # stopped before it handled signals
-        return folder.write_state(status="failed", error=_reason(folder, worker.returncode if worker else None))
+            return _record(folder, status="stopped", error="")  # stopped before it handled signals
+        return _record(folder, status="failed", error=_reason(folder, worker.returncode if worker else None))
 
     async def start(self, folder: RunFolder, config: TrainConfig) -> None:
         """Start a worker for the run in `folder`, which resumes it if it has a checkpoint.
@@ -165,6 +167,14 @@ class RunRegistry:
     async def _record_end(self, folder: RunFolder, worker: WorkerProcess) -> None:
         await worker.wait()
         self.state(folder)
+
+
+def _record(folder: RunFolder, status: str, error: str) -> RunState:
+    """Return the state with the end of a run, and write it unless the disk is full: then it is found again."""
+    try:
+        return folder.write_state(status=status, error=error, waiting_for="")
+    except OSError:
+        return replace(folder.read_state(), status=status, error=error, waiting_for="")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from deepmath_trainer.run_config_parser import parse_config
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_progress import RunProgress
 from deepmath_trainer.worker_launch import worker_log_format
+from deepmath_trainer.write_failure import explain_full_disk
 
 if TYPE_CHECKING:
     from deepmath_trainer.grpo_trainer import GrpoTrainer
@@ -86,7 +88,7 @@ class TrainingWorker:
         if self.rank == 0:
             checkpoints.tidy()
             self.folder.rewind(step, complete=step >= steps)
-            self.progress.write(step=step, pid=os.getpid(), steps=steps)
+            self.progress.write(status="starting", step=step, pid=os.getpid(), steps=steps)
         return checkpoint
 
     def make_pipeline(self) -> "SamplingPipeline":
@@ -177,18 +179,26 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _lock = None if folder.is_held() else folder.hold()  # a service that started this process holds it already
         config = parse_config(folder.config.read_text())
-        TrainingWorker(folder, config, int(os.environ.get("RANK", "0"))).run()
+        with explain_full_disk():
+            TrainingWorker(folder, config, int(os.environ.get("RANK", "0"))).run()
     except DeepMathError as error:
         log.error("%s", error)
         misconfigured = isinstance(error, InvalidRequest)
-        folder.write_state(status="failed", error=str(error), misconfigured=misconfigured, waiting_for="")
+        _record_failure(folder, str(error), misconfigured)
         return EXIT_USAGE if misconfigured else EXIT_FAILURE
     except Exception as error:
         log.exception("unhandled exception in the training worker")
-        reason = f"{type(error).__name__}: {error} (traceback in worker.log)"
-        folder.write_state(status="failed", error=reason, waiting_for="")
+        _record_failure(folder, f"{type(error).__name__}: {error} (traceback in worker.log)")
         return EXIT_FAILURE
     return 0
+
+
+def _record_failure(folder: RunFolder, reason: str, misconfigured: bool = False) -> None:
+    """Write why the run has failed, except in a process that fails because another one of the run has ended."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and folder.read_state().ended:
+        return
+    with suppress(OSError):  # of a full disk; the service then quotes the log
+        folder.write_state(status="failed", error=reason, misconfigured=misconfigured, waiting_for="")
 
 
 if __name__ == "__main__":

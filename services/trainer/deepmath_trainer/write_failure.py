@@ -1,5 +1,6 @@
-"""The error for a policy or a checkpoint that could not be written."""
+"""The errors for a policy, a checkpoint or another file of a run that could not be written."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError
 from deepmath.errors import Unavailable
 
 _LONGEST_REASON = 200
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -23,4 +25,22 @@ def explain_write_failure(what: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
         raise Unavailable(
             f"{what} could not be written: {reason}. The last checkpoint is complete: make room and resume the run"
+        ) from error
+
+
+@contextmanager
+def explain_full_disk() -> Iterator[None]:
+    """Convert the errors of a full disk from the small files of a run: logs, state, trajectories.
+
+    Raises:
+        Unavailable: a file could not be written, with the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise Unavailable(
+            f"a file of the run could not be written: {error}. The last checkpoint is complete: make room and resume "
+            "the run"
         ) from error
