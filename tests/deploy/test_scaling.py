@@ -1,6 +1,8 @@
 """The metrics that scale executors, and the numbers that go together: sessions, trajectories and memory."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +11,12 @@ import yaml
 from deepmath_executor.config import ExecutorConfig
 from deepmath_generator.config import GeneratorConfig
 
+from benchmarks.fleet_size import PLACES_PER_TRAJECTORY
 from deepmath.sandbox.isolation.memory_gauge import MemoryGauge
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 
 from .manifests import OVERLAYS, ROOT, Manifest, of_kind, render
 
-PLACES_PER_TRAJECTORY = 1.25
 SESSION_BYTES = 8 << 20  # of one that has used sympy: docs/scaling.md
 SCALERS = ("hpa", "hpa-queue", "keda")
 
@@ -124,3 +126,9 @@ def test_prometheus_adapter_serves_the_metrics_of_the_autoscalers(kustomize_comm
 @pytest.mark.parametrize("component", SCALERS)
 def test_apply_does_not_reset_the_number_of_executors(kustomize_command, component: str) -> None:
     assert "replicas" not in executor(render("cpu-demo", component))["spec"]
+
+
+def test_documented_size_of_a_fleet_is_that_of_the_command() -> None:
+    command = [sys.executable, "-m", "benchmarks.capacity", "--size"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert f"    {printed[0]}\n" in (ROOT / "docs" / "scaling.md").read_text()
