@@ -146,7 +146,7 @@ class RenewedChannel(grpc.aio.Channel):
         for address in gone:
             self._retire(address)
         for address in addresses:
-            self._connection_to(address)
+            self._connection_to(address).is_ready()
         self._turn = randrange(len(addresses)) if addresses else 0
 
     def _current_files(self) -> TlsFiles | None:

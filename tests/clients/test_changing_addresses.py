@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from support.name_server import NAME, NameServer, name_server
@@ -15,7 +16,7 @@ from support.ports import free_ports
 from support.secured import Authority, Served, serving
 from support.session_load import session_load
 
-from deepmath.clients import ExecutorClient
+from deepmath.clients import ExecutorClient, renewed_channel
 from deepmath.errors import Unavailable
 
 FIRST, SECOND, THIRD = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -88,6 +89,20 @@ async def test_new_executor_is_busy_soon_and_a_killed_one_loses_no_session(tmp_p
                 await asyncio.sleep(0.05)
     assert load.lost == []
     assert load.moved > 0
+
+
+async def test_new_address_is_connected_before_its_turn(port, names, client, monkeypatch):
+    await until(lambda: has_moved(client, FIRST))
+    names.addresses = [FIRST, SECOND]
+    await asyncio.sleep(3 * RESOLVE_S)
+    monkeypatch.setattr(renewed_channel, "randrange", lambda addresses: addresses - 1)  # FIRST comes next
+    await client.get_info()
+    await until(lambda: connected(client, SECOND))
+
+
+async def connected(client: ExecutorClient, address: str) -> bool:
+    connection = client._renewed._connections[f"{address}:{client.target.rpartition(':')[2]}"]
+    return connection.channel.get_state() is grpc.ChannelConnectivity.READY
 
 
 async def busy(address: str, port: int) -> bool:
