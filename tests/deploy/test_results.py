@@ -87,12 +87,14 @@ def test_generator_serves_the_current_adapter_from_its_start(kustomize_command) 
 
 def test_archive_contains_the_runs(folders, tmp_path) -> None:
     write_adapter(folders["/runs"], "one", "first")
+    (folders["/runs"] / "lost+found").mkdir()  # of a file system, where only root may read it
     ended = run(container_of("runs-backup"), folders)
     assert ended.returncode == 0, ended.stderr
     (archive,) = folders["/backups"].iterdir()
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path / "restored", filter="data")
     assert (tmp_path / "restored/one/adapter/adapter_model.safetensors").read_text() == "first"
+    assert not (tmp_path / "restored/lost+found").exists()
 
 
 def test_seven_archives_are_kept_and_partial_ones_removed(folders) -> None:
