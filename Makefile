@@ -32,8 +32,8 @@ BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
-.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images image-executor image-generator image-trainer push sbom \
-	run test test-fast test-pods lint tiny-model bench soak kill-matrix
+.PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images \
+	image-executor image-generator image-trainer push sbom run test test-fast test-pods lint tiny-model bench soak kill-matrix
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
