@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -19,7 +20,7 @@ _MOST_SECONDS_UNLOCKED = 60.0  # between the creation of a folder and its lock
 
 
 class OwnedFolder:
-    """A new folder for this user only, at `path`. A context manager that removes it.
+    """A new folder for this user only, at `path`. A context manager that removes it; otherwise it goes with its object.
 
     Args:
         kind: First part of its name.
@@ -31,9 +32,10 @@ class OwnedFolder:
     def __init__(self, kind: str) -> None:
         _sweep(kind)
         self.path = Path(tempfile.mkdtemp(prefix=f"{kind}-", suffix=_SUFFIX))
-        self._lock = _open(self.path)
+        lock = _open(self.path)
         with suppress(OSError):  # without locks nobody can take it for orphaned, since that takes one
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._remove = weakref.finalize(self, _remove, self.path, lock, os.getpid())
 
     def __enter__(self) -> Self:
         return self
@@ -43,10 +45,13 @@ class OwnedFolder:
 
     def remove(self) -> None:
         """Remove the folder and everything in it. Idempotent."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._remove()
+
+
+def _remove(path: Path, lock: int, owner: int) -> None:
+    if os.getpid() == owner:  # not a fork
+        shutil.rmtree(path, ignore_errors=True)
+    os.close(lock)
 
 
 def _sweep(kind: str) -> None:

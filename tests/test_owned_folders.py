@@ -14,7 +14,16 @@ import pytest
 from deepmath import owned_folders
 from deepmath.owned_folders import OwnedFolder
 
-OWNER = "from deepmath.owned_folders import OwnedFolder\nprint(OwnedFolder('kind').path, flush=True)\ninput()"
+OWNER = """
+import os
+from deepmath.owned_folders import OwnedFolder
+folder = OwnedFolder("kind")
+if not (fork := os.fork()):
+    raise SystemExit  # with the cleanup of a copy of the folder's object
+os.waitpid(fork, 0)
+print(folder.path, flush=True)
+input()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +55,17 @@ def test_folder_is_private_and_goes_with_its_block(temporary_folder: Path) -> No
         (folder.path / "file").touch()
         assert folder.path.stat().st_mode & 0o777 == 0o700
     folder.remove()
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_folder_goes_with_its_process_or_its_object_and_not_with_a_fork(temporary_folder: Path) -> None:
+    process, path = owner(temporary_folder)
+    assert path.exists()
+    process.communicate("\n")
+    assert not path.exists()
+    folder = OwnedFolder("kind")
+    assert folder.path.exists()
+    del folder
     assert list(temporary_folder.iterdir()) == []
 
 
