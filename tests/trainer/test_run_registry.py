@@ -4,7 +4,9 @@ import asyncio
 import errno
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -146,8 +148,17 @@ def test_worker_is_launched_as_its_devices_require(overrides: list[str], module:
     line = worker_command(
         parse_config(read_recipe("tiny-math"), ["optimizer.micro_batch=32", *overrides]).launch, Path("run")
     )
+    worker = [sys.executable, "-P", "-m", "deepmath_trainer.training_worker", "run"]
     assert line[1:4] == ["-P", "-m", module]
-    assert line[-4:] == ["-P", "-m", "deepmath_trainer.training_worker", "run"]
+    assert line[-5:] == worker
+    if module == "torch.distributed.run":
+        launched = import_module(module).get_args_parser().parse_args(line[4:])
+    elif module == "accelerate.commands.launch":
+        launched = import_module(module).launch_command_parser().parse_args(line[4:])
+    else:
+        return
+    assert launched.no_python
+    assert [launched.training_script, *launched.training_script_args] == worker
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "-x", "a/b", "../up", "/abs", "a b", "a\nb", "ü", "a" * 65])

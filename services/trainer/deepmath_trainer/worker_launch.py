@@ -26,17 +26,18 @@ def worker_command(launch: LaunchConfig, folder: Path) -> list[str]:
     Raises:
         InvalidRequest: the configuration of accelerate does not exist.
     """
-    worker = ["-P", "-m", _WORKER, str(folder)]
+    worker = [sys.executable, "-P", "-m", _WORKER, str(folder)]
     if launch.processes == 1 and not launch.accelerate:
-        return [sys.executable, *worker]
+        return worker
     options = [f"--num_processes={launch.processes}", f"--mixed_precision={_precision(launch)}"]
     if launch.accelerate:
         options.append(f"--config_file={_accelerate_config(launch.accelerate)}")
     elif launch.cpu:  # accelerate starts several CPU processes with MPI only
-        return [sys.executable, "-P", "-m", "torch.distributed.run", f"--nproc-per-node={launch.processes}", *worker]
+        torchrun = [sys.executable, "-P", "-m", "torch.distributed.run"]
+        return [*torchrun, f"--nproc-per-node={launch.processes}", "--no-python", *worker]
     else:
         options.append("--multi_gpu")
-    return [sys.executable, "-P", "-m", "accelerate.commands.launch", *options, *worker]
+    return [sys.executable, "-P", "-m", "accelerate.commands.launch", *options, "--no_python", *worker]
 
 
 class WorkerProcess:
