@@ -74,6 +74,7 @@ def test_settings_train_publish_and_write_checkpoints(tmp_path: Path, settings: 
         cast(SamplingPipeline, pipeline),
         lambda _step, values, _batch: metrics.append(values),
     )
+    assert trainer.args.ddp_timeout > 3600 + config.generator_patience_s, "other processes wait for an evaluation"
     assert trainer.run(None)
     assert len(metrics) == STEPS
     assert all(values["grad_norm"] > 0 for values in metrics)

@@ -7,6 +7,7 @@ from deepmath_trainer.run_config import LoraSettings, TrainConfig
 from deepmath_trainer.run_folder import RunFolder
 
 _PROJECT = "deepmath"  # default project in W&B and trackio
+_LONGEST_EVALUATION_S = 6 * 3600  # by the first process, while the others wait for it
 
 
 def lora_arguments(lora: LoraSettings) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def grpo_arguments(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
         "report_to": config.report_to or "none",
         "seed": config.seed,
         "use_cpu": config.launch.cpu,
+        # A process waits in a collective for one that evaluates or has no generator: longer than the default of 1800 s.
+        "ddp_timeout": _LONGEST_EVALUATION_S + int(config.generator_patience_s),
         "bf16": config.launch.dtype == "bfloat16",
         "gradient_checkpointing": config.launch.gradient_checkpointing,
         "logging_steps": 1,
