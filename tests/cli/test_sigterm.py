@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deepmath.exit_codes import EXIT_TERMINATED
+from deepmath.exit_codes import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 COMMAND = (sys.executable, "-c", "from deepmath.cli.entry_point import main; main()")
 
@@ -46,3 +47,20 @@ async def test_sigterm_ends_a_command_and_its_services(tmp_path, moment: float |
     assert errors == b""
     assert not psutil.wait_procs(started, timeout=20)[1]
     assert not content(temporary)
+
+
+_INTERRUPTED_IMPORT = """
+import sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "deepmath.cli.main":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from deepmath.cli.entry_point import main
+main()
+"""
+
+
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
+    ended = subprocess.run([sys.executable, "-c", _INTERRUPTED_IMPORT], capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (EXIT_INTERRUPTED, b"")
