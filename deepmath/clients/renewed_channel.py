@@ -60,9 +60,9 @@ class RenewedChannel(grpc.aio.Channel):
         self._addresses: tuple[str, ...] = ()
         self._turn = 0
         self._connections: dict[str, _Connection] = {}
-        self._connection_to(_TARGET)
         if watcher:
             weakref.finalize(self, watcher.close)
+        self._connection_to(_TARGET)
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Any:
         return self._method("unary_unary", method, *arguments, **options)
