@@ -1,6 +1,7 @@
 """A log file of bounded size: when it is full, it becomes `NAME.1`, in place of the previous one."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,17 +13,18 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 class BoundedLogFile:
     """Appends lines to `path` by a `LineWriter`: writing never waits for the disk, except when the file is full.
 
-    Together with its predecessor it takes at most twice `max_bytes`. A single writer may have it open.
+    Together with its predecessor it takes at most twice `max_bytes`. A single writer may have it open. `gap`
+    returns the line that reports so many lost lines.
 
     Raises:
         OSError: The file cannot be opened.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, gap: Callable[[int], bytes]) -> None:
         self._path, self._max_bytes = path, max_bytes
         self._descriptor = os.open(path, _FLAGS, 0o666)
         self._size = os.fstat(self._descriptor).st_size
-        self._writer = LineWriter(self._descriptor, lambda lines: f"{lines} lines were lost here\n".encode())
+        self._writer = LineWriter(self._descriptor, gap)
 
     def write(self, line: bytes) -> None:
         """Queue `line`, which ends with a line feed."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from deepmath.observability.bounded_log_file import BoundedLogFile
 from deepmath.observability.line_writer import LineWriter
 from deepmath.observability.log_line import encode_log_line, is_log_line
-from deepmath.printable_text import printable
+from deepmath.printable_text import printable, printable_line
 
 MAX_FILE_BYTES = 8 << 20
 """Default size at which a log file is started anew."""
@@ -76,8 +76,8 @@ class OutputRelay:
     def run(self) -> None:
         """Forward until all inputs end."""
         settings = self.settings
-        file = _open_file(settings)
         err = LineWriter(2, self._gap) if settings.forward else None
+        file = self._open_file(err)
         # One writer for one pipe: two would tear each other's lines.
         out = err if err and os.path.sameopenfile(1, 2) else LineWriter(1, self._gap) if settings.forward else None
         self._read(settings.records, _whole_lines, partial(_write_patiently, err))
@@ -111,9 +111,21 @@ class OutputRelay:
         for place in places:
             place.write(line)
 
+    def _open_file(self, err: LineWriter | None) -> BoundedLogFile | None:
+        path = self.settings.file
+        try:
+            return BoundedLogFile(Path(path), self.settings.max_file_bytes, self._gap) if path else None
+        except OSError as error:
+            if err:
+                err.write(self._own_line("error", f"cannot write the log {path}: {error.strerror}"))
+            return None
+
     def _gap(self, lines: int) -> bytes:
         message = f"{lines} lines were lost here: they were not read in time, or could not be written"
-        return self._wrap("warning", message) if self.settings.service else f"{message}\n".encode()
+        return self._own_line("warning", message)
+
+    def _own_line(self, level: str, message: str) -> bytes:
+        return self._wrap(level, message) if self.settings.service else f"{printable_line(message)}\n".encode()
 
     def _wrap(self, level: str, message: str) -> bytes:
         return encode_log_line(level, time.time(), self.settings.service, _LOGGER, message)
@@ -156,14 +168,6 @@ def _write_patiently(writer: LineWriter | None, line: bytes) -> None:
         while writer.queued_bytes > _MOST_QUEUED_BYTES:
             time.sleep(_POLL_S)
         writer.write(line)
-
-
-def _open_file(settings: RelaySettings) -> BoundedLogFile | None:
-    try:
-        return BoundedLogFile(Path(settings.file), settings.max_file_bytes) if settings.file else None
-    except OSError as error:
-        os.write(2, f"cannot write the log {settings.file}: {error.strerror}\n".encode())
-        return None
 
 
 def main() -> None:

@@ -169,6 +169,20 @@ def test_lines_go_to_the_file_and_to_stderr(tmp_path: Path) -> None:
 def test_unwritable_file_costs_neither_the_printing_process_nor_stderr(tmp_path: Path) -> None:
     ended = run_relay(b"one\n", file=str(tmp_path / "none" / "log"))
     assert ended.stderr.endswith(b"No such file or directory\none\n")
+    ended = run_relay(b"one\n", service="trainer", file=str(tmp_path / "none" / "log"))
+    assert [line["level"] for line in objects(ended.stderr)] == ["error", "info"]
+
+
+def test_lines_that_a_file_loses_are_counted_there_in_the_format_of_the_log(tmp_path: Path) -> None:
+    for service in ("trainer", ""):
+        log = OutputRelay(RelaySettings(service, file=str(tmp_path / "log")))._open_file(None)
+        assert log
+        log.write(b"x" * (5 << 20) + b"\n")  # does not fit into the queue
+        log.write(b"{}\n")
+        log.close()
+    gap, _, text, _ = (tmp_path / "log").read_bytes().splitlines()
+    assert "1 lines were lost here" in json.loads(gap)["message"]
+    assert text.startswith(b"1 lines were lost here")
 
 
 def test_reader_that_stops_holds_up_nobody_and_the_file_has_every_line(tmp_path: Path) -> None:
