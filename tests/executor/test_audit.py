@@ -29,8 +29,9 @@ def record(
     sequence: int = 1,
     session: str = "trajectory-7",
     outcome: "pb.Outcome.ValueType" = pb.OUTCOME_OK,
+    sampled: bool = True,
 ) -> None:
-    audit.record(CALLER, session, code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=outcome))
+    audit.record(CALLER, session, code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=outcome), sampled)
     audit.flush()
 
 
@@ -65,9 +66,10 @@ def test_sample_has_whole_sessions_and_everything_that_did_not_succeed(tmp_path)
     audit = AuditLog(str(tmp_path / "audit"), with_code=False, sample=0.1)
     failures = sorted(set(pb.Outcome.values()) - {pb.OUTCOME_OK})
     for number in range(600):
+        sampled = audit.sample_session()
         for sequence in (1, 2, 3):
-            record(audit, session=str(number), sequence=sequence)
-        record(audit, session=str(number), sequence=4, outcome=failures[number % len(failures)])
+            record(audit, session=str(number), sequence=sequence, sampled=sampled)
+        record(audit, session=str(number), sequence=4, outcome=failures[number % len(failures)], sampled=sampled)
     found: dict[object, list[object]] = {}
     for line in lines(tmp_path / "audit"):
         found.setdefault(line["session"], []).append((line["sequence"], line["sample"]))
@@ -77,22 +79,20 @@ def test_sample_has_whole_sessions_and_everything_that_did_not_succeed(tmp_path)
     assert 20 < sum(session == whole for session in found.values()) < 120  # 60 expected, with 7.3 of deviation
 
 
-def test_client_cannot_choose_a_session_that_is_never_sampled(tmp_path):
-    """Two executors sample different sessions."""
-    samples = []
-    for name in ("a", "b"):
-        audit = AuditLog(str(tmp_path / name), with_code=False, sample=0.5)
-        for number in range(64):
-            record(audit, session=str(number))
-        samples.append([line["session"] for line in lines(tmp_path / name)])
-    assert samples[0] != samples[1]
+async def test_client_that_calls_all_its_sessions_alike_does_not_escape(tmp_path):
+    """The same name and request id a hundred times: all or none of them were sampled if these decided."""
+    options = ("--audit-file", str(tmp_path / "audit"), "--audit-sample", "0.5")
+    async with running(tmp_path, *options) as executor:
+        for _ in range(100):
+            await executor.stub.Execute(pb.ExecuteRequest(code="1"), metadata=[("x-request-id", "the-same")])
+    assert 20 < len(lines(tmp_path / "audit")) < 80  # 50 expected, with 5 of deviation
 
 
 @pytest.mark.parametrize(("sample", "count"), [(0.0, 0), (1.0, 20)])
 def test_sample_of_none_or_all(tmp_path, sample, count):
     audit = AuditLog(str(tmp_path / "audit"), with_code=False, sample=sample)
     for number in range(20):
-        record(audit, session=str(number))
+        record(audit, session=str(number), sampled=audit.sample_session())
     assert len(lines(tmp_path / "audit")) == count
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import random
 import time
 from dataclasses import fields
 
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _OWNER_ONLY = 0o600
 _LIMITS = tuple(field.name for field in fields(Limits))
-_SECRET_BYTES, _DIGEST_BYTES = 32, 8
+_random = random.SystemRandom().random
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -31,7 +32,7 @@ class AuditLog:
     """Appends to the file `path`, or writes to stderr if `path` is empty. Includes the code only if `with_code`.
 
     Of the snippets with outcome OK, only those of a fraction `sample` of the sessions are recorded; all others always
-    are. Which sessions, no client can influence: their identity is hashed with a secret of this process.
+    are. Which sessions is drawn, so that no client can influence it.
 
     Snippets do not wait for it: a thread writes the lines. One that cannot be written, or finds 4 MiB of lines waiting,
     is lost and counted; its snippet still returns its result. A line `{"time": ..., "lines_lost": N}` takes the place
@@ -44,7 +45,7 @@ class AuditLog:
     def __init__(self, path: str, with_code: bool, sample: float = 1.0) -> None:
         self._name = path or "stderr"
         self._with_code = with_code
-        self._sample, self._secret = sample, os.urandom(_SECRET_BYTES)
+        self._sample = sample
         descriptor = _open(path) if path else descriptor_of(2)
         self._writer = LineWriter(descriptor, _gap, self._warn)
 
@@ -61,10 +62,18 @@ class AuditLog:
         """Wait until what is queued is written or lost, for at most a second."""
         self._writer.flush()
 
-    def record(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Queue the line of one snippet. The outcome is UNSPECIFIED if the client disconnected before there was one."""
-        identity = (*caller, session, request_id.current.get())
-        if result.outcome == pb.OUTCOME_OK and not self._is_sampled(identity):
+    def sample_session(self) -> bool:
+        """Return whether to record the successful snippets of a new session."""
+        return _random() < self._sample
+
+    def record(
+        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult, sampled: bool = True
+    ) -> None:
+        """Queue the line of one snippet, unless it was successful and its session is not among the `sampled` ones.
+
+        The outcome is UNSPECIFIED if the client disconnected before there was one.
+        """
+        if result.outcome == pb.OUTCOME_OK and not sampled:
             return
         usage = result.usage
         line: dict[str, object] = {
@@ -72,7 +81,7 @@ class AuditLog:
             "client": caller.name,
             "host": caller.host,
             "session": session,
-            "request_id": identity[-1],
+            "request_id": request_id.current.get(),
             "sequence": result.sequence,
             "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
             "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
@@ -89,13 +98,6 @@ class AuditLog:
         if self._with_code:
             line["code"] = code
         self._writer.write(_line(line))
-
-    def _is_sampled(self, identity: tuple[str, ...]) -> bool:
-        """Whether a session is sampled: one answer for all its snippets, since its stream is one request."""
-        if self._sample >= 1:
-            return True
-        digest = hashlib.blake2b(_encode(identity).encode(), key=self._secret, digest_size=_DIGEST_BYTES).digest()
-        return int.from_bytes(digest) < self._sample * float(1 << 8 * _DIGEST_BYTES)
 
     def _warn(self, reason: str) -> None:
         log.error("cannot write audit log %s: %s; lines are lost until it is writable again", self._name, reason)

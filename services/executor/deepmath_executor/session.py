@@ -43,6 +43,7 @@ class SandboxSession:
         self._config = config
         self._caller = caller
         self._name = opening.session_id
+        self._sampled = records.audit.sample_session()
         self._seed: int = opening.seed
         self._sandbox: Sandbox | None = None
         self._fresh = True
@@ -107,7 +108,7 @@ class SandboxSession:
             try:
                 result = await self._run_in_sandbox(snippet, arrived, slot)
             finally:  # also when the client disconnects: no code runs unrecorded
-                self._records.snippet_ran(self._caller, self._name, snippet.code, snippet.limits, result)
+                self._records.snippet_ran(self._caller, self._name, snippet.code, snippet.limits, result, self._sampled)
         return result
 
     async def _run_in_sandbox(self, snippet: Snippet, arrived: float, slot: SnippetSlot) -> pb.SnippetResult:

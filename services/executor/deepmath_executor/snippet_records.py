@@ -16,7 +16,9 @@ class SnippetRecords:
     audit: AuditLog
     metrics: ExecutorMetrics
 
-    def snippet_ran(self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult) -> None:
-        """Record a snippet that ran, or whose client disconnected while it ran."""
-        self.audit.record(caller, session, code, limits, result)
+    def snippet_ran(
+        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult, sampled: bool
+    ) -> None:
+        """Record a snippet that ran, or whose client disconnected while it ran; `sampled` as in `AuditLog.record`."""
+        self.audit.record(caller, session, code, limits, result, sampled)
         self.metrics.snippet_ran(result)
