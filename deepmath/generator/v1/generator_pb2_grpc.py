@@ -31,8 +31,9 @@ class GeneratorServiceStub(object):
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
     progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
-    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
-    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure
+    within one trajectory is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its
+    sandboxes.
     """
 
     def __init__(self, channel):
@@ -79,8 +80,9 @@ class GeneratorServiceServicer(object):
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
     progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
-    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
-    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure
+    within one trajectory is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its
+    sandboxes.
     """
 
     def Solve(self, request, context):
@@ -179,8 +181,9 @@ class GeneratorService(object):
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
     progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
-    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
-    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure
+    within one trajectory is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its
+    sandboxes.
     """
 
     @staticmethod

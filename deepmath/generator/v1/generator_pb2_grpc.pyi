@@ -18,8 +18,9 @@ class GeneratorServiceStub:
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
     progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
-    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
-    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure
+    within one trajectory is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its
+    sandboxes.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -52,8 +53,9 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the field and the remedy; also for a prompt
     above the model's context length), RESOURCE_EXHAUSTED (too many trajectories in flight, or a policy update in
     progress), FAILED_PRECONDITION (a policy version that is not new, a policy that is not loaded, or a policy update that
-    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure within one trajectory
-    is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its sandboxes.
+    this generator is not configured to accept) and UNAVAILABLE (the engine has died, or the server is draining). A failure
+    within one trajectory is in that trajectory's status. Cancelling a call aborts its requests in the engine and kills its
+    sandboxes.
     """
 
     @_abc_1.abstractmethod

@@ -30,9 +30,9 @@ class TrainerServiceStub(object):
     it outlives the calls and, as long as the worker runs, the service.
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
-    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is taken, or
-    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
-    in its `error`.
+    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is
+    taken, or the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a
+    run is in its `error`.
     """
 
     def __init__(self, channel):
@@ -73,15 +73,15 @@ class TrainerServiceServicer(object):
     it outlives the calls and, as long as the worker runs, the service.
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
-    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is taken, or
-    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
-    in its `error`.
+    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is
+    taken, or the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a
+    run is in its `error`.
     """
 
     def StartRun(self, request, context):
         """Validates a configuration and starts a run with it, or resumes a run that ended before its last step. Everything
-        that can be validated without loading a model is validated before the response. A generator that is not ready yet is
-        none of that: the run waits for it.
+        that can be validated without loading a model is validated before the response. A generator that is not ready is
+        not an error: the run waits for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,9 +156,9 @@ class TrainerService(object):
     it outlives the calls and, as long as the worker runs, the service.
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
-    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is taken, or
-    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
-    in its `error`.
+    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is
+    taken, or the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a
+    run is in its `error`.
     """
 
     @staticmethod

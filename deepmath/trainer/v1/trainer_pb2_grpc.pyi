@@ -17,16 +17,16 @@ class TrainerServiceStub:
     it outlives the calls and, as long as the worker runs, the service.
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
-    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is taken, or
-    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
-    in its `error`.
+    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is
+    taken, or the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a
+    run is in its `error`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.StartRunRequest, _trainer_pb2.StartRunResponse]
     """Validates a configuration and starts a run with it, or resumes a run that ended before its last step. Everything
-    that can be validated without loading a model is validated before the response. A generator that is not ready yet is
-    none of that: the run waits for it.
+    that can be validated without loading a model is validated before the response. A generator that is not ready is
+    not an error: the run waits for it.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_trainer_pb2.GetRunRequest, _trainer_pb2.GetRunResponse]
     """Returns the state of a run."""
@@ -42,9 +42,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     it outlives the calls and, as long as the worker runs, the service.
 
     Errors of a call are gRPC statuses: INVALID_ARGUMENT (the message names the setting or field and the remedy; also for
-    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is taken, or
-    the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a run is
-    in its `error`.
+    an unknown run, and for a generator that is incompatible or rejects the credentials), FAILED_PRECONDITION (the name is
+    taken, or the run is active) and INTERNAL (the runs folder cannot be written; the message says why). A failure within a
+    run is in its `error`.
     """
 
     @_abc_1.abstractmethod
@@ -54,8 +54,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_trainer_pb2.StartRunRequest, _abc.Awaitable[_trainer_pb2.StartRunResponse]],
     ) -> _abc.Awaitable[_trainer_pb2.StartRunResponse]:
         """Validates a configuration and starts a run with it, or resumes a run that ended before its last step. Everything
-        that can be validated without loading a model is validated before the response. A generator that is not ready yet is
-        none of that: the run waits for it.
+        that can be validated without loading a model is validated before the response. A generator that is not ready is
+        not an error: the run waits for it.
         """
 
     @_abc_1.abstractmethod
