@@ -60,6 +60,8 @@ def template(release: Release) -> list[Manifest]:
     """
     values = yaml.safe_load(release.values) or {}
     values.setdefault("components", {}).update({camel_case(name): True for name in release.components})
+    if "adapter" in release.components:  # the component's own default; the chart's is the run of the trainer
+        values.setdefault("generator", {}).setdefault("adapterRun", "run")
     if release.prefix:
         values["namePrefix"] = release.prefix
     files = [*(["--values", str(CHART / "values-gpu.yaml")] if release.gpu else []), "--values", "-"]

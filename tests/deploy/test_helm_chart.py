@@ -165,6 +165,13 @@ def test_model_is_named_once() -> None:
     assert models["env"][0]["valueFrom"]["secretKeyRef"]["name"] == "my-hub"
 
 
+@pytest.mark.parametrize("gpu", [False, True], ids=OVERLAYS.values())
+@pytest.mark.parametrize(("served", "expected"), [({}, "mine"), ({"adapterRun": "other"}, "other")], ids=str)
+def test_generators_serve_the_adapter_of_the_trained_run(gpu: bool, served: object, expected: str) -> None:
+    values = {"trainer": {"run": "mine"}, "generator": served, "components": {"adapter": True}}
+    assert one(rendered(values, gpu=gpu), "ConfigMap", "adapter")["data"] == {"RUN": expected}
+
+
 @pytest.mark.parametrize(
     ("values", "image"),
     [
