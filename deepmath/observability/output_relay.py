@@ -14,8 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -95,7 +94,7 @@ class OutputRelay:
     ) -> None:
         """Start a thread that writes the lines of an input, if there is one."""
         if descriptor is not None:
-            self.threads.append(threading.Thread(target=lambda: deque(map(write, lines(descriptor)), maxlen=0)))
+            self.threads.append(threading.Thread(target=_forward, args=(descriptor, lines(descriptor), write)))
             self.threads[-1].start()
 
     def _write(self, places: list[LineWriter | BoundedLogFile], line: bytes) -> None:
@@ -129,6 +128,15 @@ class OutputRelay:
 
     def _wrap(self, level: str, message: str) -> bytes:
         return encode_log_line(level, time.time(), self.settings.service, _LOGGER, message)
+
+
+def _forward(descriptor: int, lines: Iterable[bytes], write: Callable[[bytes], None]) -> None:
+    try:
+        for line in lines:
+            write(line)
+    finally:  # after an error too, no writer waits
+        while os.read(descriptor, _READ_BYTES):
+            pass
 
 
 def printed_lines(descriptor: int) -> Iterator[bytes]:

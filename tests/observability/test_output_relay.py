@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,19 @@ def test_reader_that_stops_holds_up_nobody_and_the_file_has_every_line(tmp_path:
     assert (tmp_path / "log").read_bytes() == data
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_error_in_the_relay_holds_up_nobody(monkeypatch) -> None:
+    monkeypatch.setattr(OutputRelay, "_write", lambda *_: 1 / 0)
+    reader, writer = os.pipe()
+    relay = threading.Thread(target=OutputRelay(RelaySettings(stderr=reader, forward=False)).run)
+    relay.start()
+    with os.fdopen(writer, "wb") as file:
+        file.write(b"line\n" * FULL_PIPE)
+    relay.join(10)
+    os.close(reader)
+    assert not relay.is_alive()
 
 
 _STUCK = """
