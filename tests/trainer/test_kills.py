@@ -7,11 +7,12 @@ weights of the policy: a single wrong bit, or another policy in its place, chang
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.worker_launch import worker_command
 
 from benchmarks.kill_matrix import (
     AGAIN,
@@ -88,3 +89,40 @@ async def test_sigterm_during_a_checkpoint_stops_the_run_without_another_batch(s
         await served.restart_ended()
     state = worker.folder.read_state()
     assert (state.status, state.step) == ("stopped", EVERY)
+
+
+async def test_run_of_two_processes_stops_while_one_waits_and_resumes(served, tmp_path) -> None:
+    """Only the first process hears SIGTERM; the other one waits for it."""
+    folder = RunFolder(tmp_path)
+    processes = ("launch.processes=2", "optimizer.micro_batch=4", "optimizer.steps=2")
+    config = settings(served.address(GENERATOR), *processes)
+    folder.write_config(config.to_yaml())
+
+    async def launch() -> asyncio.subprocess.Process:
+        with folder.worker_log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *worker_command(config.launch, tmp_path),
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "1"},
+            )
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            assert launcher.returncode is None, folder.worker_log.read_text()[-3000:]
+            await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(400):
+        launcher = await launch()
+        await until(lambda: folder.worker_log.read_text().count("generator at unix") == 2)
+        await served.kill(GENERATOR)
+        await until(lambda: folder.read_state().status == "waiting")
+        os.kill(folder.read_state().pid, signal.SIGTERM)
+        await launcher.wait()
+        assert folder.read_state().status == "stopped"
+        assert not folder.is_held()
+        await served.restart_ended()
+        launcher = await launch()
+        assert await launcher.wait() == 0, folder.worker_log.read_text()[-3000:]
+    assert folder.read_state().status == "done"
+    assert [line["step"] for line in folder.read_metrics()] == [1, 2]

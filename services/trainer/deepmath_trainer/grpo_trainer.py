@@ -129,8 +129,9 @@ class GrpoTrainer(HookedGrpoTrainer):
         self._stop_requested = True
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint now, between two steps."""
-        if self.state.global_step:
+        """Write a checkpoint now, between two steps, unless there is one of this step."""
+        step, latest = self.state.global_step, self._checkpoints.latest()
+        if step and (latest is None or latest.step != step):
             self.save_checkpoint_now()
 
     def create_model_card(self, *_: Any, **__: Any) -> None:

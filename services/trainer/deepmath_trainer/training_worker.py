@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepmath.errors import DeepMathError, InvalidRequest
-from deepmath.exit_codes import EXIT_FAILURE, EXIT_USAGE
+from deepmath.exit_codes import EXIT_FAILURE, EXIT_TERMINATED, EXIT_USAGE
 from deepmath.observability.logs import set_up_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
@@ -51,6 +51,7 @@ class TrainingWorker:
 
         Raises:
             DeepMathError: the run cannot continue.
+            StopRequested: it was stopped while it waited, and can be resumed.
         """
         from deepmath_trainer.grpo_trainer import GrpoTrainer
 
@@ -75,6 +76,7 @@ class TrainingWorker:
             if trainer:
                 trainer.save_checkpoint()
             self.progress.enter("stopped")
+            raise
         finally:
             if pipeline:
                 pipeline.close()
@@ -181,6 +183,9 @@ def main(arguments: Sequence[str]) -> int:
         config = parse_config(folder.config.read_text())
         with explain_full_disk():
             TrainingWorker(folder, config, int(os.environ.get("RANK", "0"))).run()
+    except StopRequested:
+        # Other processes may wait for this one: with this status their launcher ends them.
+        return EXIT_TERMINATED if _is_one_of_several() else 0
     except DeepMathError as error:
         log.error("%s", error)
         misconfigured = isinstance(error, InvalidRequest)
@@ -195,10 +200,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _record_failure(folder: RunFolder, reason: str, misconfigured: bool = False) -> None:
     """Write why the run has failed, except in a process that fails because another one of the run has ended."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and folder.read_state().ended:
+    if _is_one_of_several() and folder.read_state().ended:
         return
     with suppress(OSError):  # of a full disk; the service then quotes the log
         folder.write_state(status="failed", error=reason, misconfigured=misconfigured, waiting_for="")
+
+
+def _is_one_of_several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 if __name__ == "__main__":
