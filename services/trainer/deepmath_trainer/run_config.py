@@ -171,7 +171,8 @@ class TrainConfig(_Section):
     )
     prompt: NameOrPath | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
     checkpoint_root: NameOrPath | None = Field(
-        None, description="Folder shared with the generators; without LoRA, weights are published there."
+        None,
+        description="Without LoRA: the generators' `--checkpoint-root`, which has to contain the folder of the runs.",
     )
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
@@ -226,8 +227,8 @@ class TrainConfig(_Section):
                 )
         if self.lora is None and not self.checkpoint_root:
             raise ValueError(
-                "lora is off, so the generators need all weights: set checkpoint_root to a folder that they can read, "
-                "and start them with the same --checkpoint-root"
+                "lora is off, so the generators read all weights from the run's folder: set checkpoint_root to a "
+                "folder that contains it, and start them with the same --checkpoint-root"
             )
         if self.loss.reference_every and not self.loss.beta:
             raise ValueError("loss.reference_every is set, but loss.beta is 0, so there is no reference to update")
