@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tools.helm_chart.kubernetes_commands import kustomize as kustomize
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "deploy" / "k8s"
@@ -67,15 +68,6 @@ class Pod:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
-
-
-@cache
-def kustomize() -> list[str]:
-    """Return the command that renders: that of this environment (`make kubernetes-tools`), or the one on the path."""
-    beside = Path(sys.executable).with_name("kubectl")
-    if kubectl := str(beside) if beside.exists() else shutil.which("kubectl"):
-        return [kubectl, "kustomize"]
-    return ["kustomize", "build"] if shutil.which("kustomize") else []
 
 
 @dataclass(frozen=True)

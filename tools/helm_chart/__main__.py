@@ -34,8 +34,14 @@ kubeVersion: ">=1.32.0-0"
 
 
 def main(target: Path = CHART) -> None:
-    """Replace the generated files of the chart in `target`."""
-    renderings = render_all(kustomize())
+    """Replace the generated files of the chart in `target`.
+
+    Raises:
+        SystemExit: neither kubectl nor kustomize is installed.
+    """
+    if not (command := kustomize()):
+        sys.exit("install kubectl or kustomize: `make kubernetes-tools`")
+    renderings = render_all(command)
     files = chart_files(renderings)
     for old in ("templates", "files"):
         for path in sorted((target / old).rglob("*"), reverse=True):
