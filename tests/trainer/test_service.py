@@ -77,6 +77,7 @@ async def test_dry_run_returns_the_requirements_for_generators(trainer) -> None:
         ({"recipe": "tiny-math", "overrides": ["data.limit=4"]}, "rollout.groups = 8"),
         ({"recipe": "tiny-math", "overrides": ["launch.accelerate=fsdb"]}, "launch.accelerate"),
         ({"recipe": "tiny-math", "overrides": ["report_to=[wandb]"]}, "pip install wandb"),
+        ({"recipe": "tiny-math", "overrides": ["lora=null", "checkpoint_root=/nowhere"]}, "a folder that contains it"),
         ({"name": "x", "resume": True}, "there is no run 'x'"),
         ({"resume": True}, "name the run to resume"),
     ],
@@ -86,6 +87,12 @@ async def test_invalid_run_is_rejected_with_the_reason(trainer, request_: dict[s
         await trainer.start_run(**request_, dry_run=True)
     assert reason in str(rejected.value)
     assert "\n" not in str(rejected.value)
+
+
+async def test_weights_below_the_root_of_the_generators_are_accepted(trainer, runs) -> None:
+    overrides = ["lora=null", f"checkpoint_root={runs.parent}"]
+    answer = await trainer.start_run(recipe="tiny-math", overrides=overrides, dry_run=True)
+    assert answer.needs.checkpoint_root == str(runs.parent)
 
 
 async def test_generator_that_is_not_ready_is_a_note(trainer, runs, free_port) -> None:

@@ -37,6 +37,7 @@ class TrainerServicer(rpc.TrainerServiceServicer):
     async def StartRun(self, request: pb.StartRunRequest, context: Any) -> pb.StartRunResponse:
         """Validate a run, and start it unless the request is a dry run."""
         config, folder = self._resumed(request) if request.resume else self._new(request)
+        _check_weights_folder(config, folder.path)
         notes = await validate_run(config)
         if not request.dry_run:
             if not config.generators:
@@ -104,6 +105,15 @@ class TrainerServicer(rpc.TrainerServiceServicer):
             if getattr(config, setting) != getattr(kept, setting):
                 raise InvalidRequest(f"{setting} differs from that of the run {folder.name}; start a new run")
         return config, folder
+
+
+def _check_weights_folder(config: TrainConfig, folder: Path) -> None:
+    root = config.checkpoint_root
+    if config.lora is None and root and not folder.resolve().is_relative_to(Path(root).resolve()):
+        raise InvalidRequest(
+            f"checkpoint_root is {root}, from which the generators read weights, but the run's folder is "
+            f"{folder.absolute()}; use a folder that contains it"
+        )
 
 
 def _text(request: pb.StartRunRequest) -> str:
