@@ -16,7 +16,7 @@ from deepmath_trainer.run_log import RunLogReader, append, truncate_after
 from deepmath_trainer.run_state import RunState
 
 STARTED_FILES = frozenset({".lock", "config.yaml", ".config.yaml.new", ".state.json.new"})
-"""What may be in the folder of a run before it has a state, by which it is known."""
+"""Files that the folder of a run may contain before it has a state, by which it is known."""
 
 
 class RunFolder:
