@@ -283,6 +283,28 @@ def test_volumes_outlive_the_release() -> None:
     assert all(claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for claim in claims)
 
 
+@pytest.mark.parametrize("kind", ["Job", "StatefulSet"])
+def test_resources_are_those_of_the_trainer_as_a_job_and_as_a_service(kind: str) -> None:
+    components = ("trainer-service",) if kind == "StatefulSet" else ()
+    values = {"trainer": {"cpu": 7, "memory": "9Gi", "gpus": 3}}
+    (container,) = one(rendered(values, gpu=True, components=components), kind, "trainer")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    expected = {"cpu": "7", "memory": "9Gi", "nvidia.com/gpu": "3"}
+    assert container["resources"] == {"limits": expected, "requests": expected}
+
+
+def test_every_volume_has_a_size_and_a_storage_class() -> None:
+    components = ("adapter", "compile-cache", "runs-backup")
+    names = {"runs", "models", "adapters", "compileCache", "backups"}
+    storage = {name: {"size": "7Gi", "storageClass": f"class-of-{name}"} for name in names}
+    claims = of_kind(rendered({"storage": storage}, gpu=True, components=components), "PersistentVolumeClaim")
+    assert {camel_case(claim["metadata"]["name"]) for claim in claims} == names
+    for claim in claims:
+        assert claim["spec"]["resources"]["requests"]["storage"] == "7Gi"
+        assert claim["spec"]["storageClassName"] == f"class-of-{camel_case(claim['metadata']['name'])}"
+
+
 @pytest.mark.parametrize("scaler", [0, 1])
 def test_every_pod_has_the_credentials_of_the_registry(scaler: int) -> None:
     secrets = [{"name": "registry"}]
