@@ -132,6 +132,7 @@ class ScaledObject(_Resource):
                 threshold: str  # KEDA accepts only a quoted number
 
             type: Literal["prometheus"]
+            name: str
             metricType: Literal["AverageValue", "Value", "Utilization"]
             metadata: Query
 

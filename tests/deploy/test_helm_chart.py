@@ -305,6 +305,23 @@ def test_every_volume_has_a_size_and_a_storage_class() -> None:
         assert claim["spec"]["storageClassName"] == f"class-of-{camel_case(claim['metadata']['name'])}"
 
 
+def test_prometheus_of_the_cluster_is_a_value() -> None:
+    monitoring = {"release": "mine", "address": "http://prometheus.other.svc:80"}
+    manifests = rendered({"monitoring": monitoring}, components=("monitoring", "keda"))
+    selected = of_kind(manifests, "PodMonitor", "PrometheusRule")
+    assert [m["metadata"]["labels"]["release"] for m in selected] == ["mine"] * 4
+    triggers = one(manifests, "ScaledObject", "executor")["spec"]["triggers"]
+    assert {t["metadata"]["serverAddress"] for t in triggers} == {"http://prometheus.other.svc:80"}
+
+
+def test_service_that_trains_has_settings_of_its_own() -> None:
+    data = one(
+        rendered({"trainer": {"environment": {"DEEPMATH_TRAINER_OTLP": "http://c:4317"}}}), "ConfigMap", "trainer"
+    )["data"]
+    assert data["DEEPMATH_TRAINER_OTLP"] == "http://c:4317"
+    assert data["DEEPMATH_TRAINER_LOG_LEVEL"] == "info"
+
+
 @pytest.mark.parametrize("scaler", [0, 1])
 def test_every_pod_has_the_credentials_of_the_registry(scaler: int) -> None:
     secrets = [{"name": "registry"}]
