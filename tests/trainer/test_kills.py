@@ -112,17 +112,22 @@ async def test_run_of_two_processes_stops_while_one_waits_and_resumes(served, tm
             assert launcher.returncode is None, folder.worker_log.read_text()[-3000:]
             await asyncio.sleep(0.05)
 
-    async with asyncio.timeout(400):
-        launcher = await launch()
-        await until(lambda: folder.worker_log.read_text().count("generator at unix") == 2)
-        await served.kill(GENERATOR)
-        await until(lambda: folder.read_state().status == "waiting")
-        os.kill(folder.read_state().pid, signal.SIGTERM)
-        await launcher.wait()
-        assert folder.read_state().status == "stopped"
-        assert not folder.is_held()
-        await served.restart_ended()
-        launcher = await launch()
-        assert await launcher.wait() == 0, folder.worker_log.read_text()[-3000:]
+    launcher = await launch()
+    try:
+        async with asyncio.timeout(400):
+            await until(lambda: folder.worker_log.read_text().count("generator at unix") == 2)
+            await served.kill(GENERATOR)
+            await until(lambda: folder.read_state().status == "waiting")
+            os.kill(folder.read_state().pid, signal.SIGTERM)
+            await launcher.wait()
+            assert folder.read_state().status == "stopped"
+            assert not folder.is_held()
+            await served.restart_ended()
+            launcher = await launch()
+            assert await launcher.wait() == 0, folder.worker_log.read_text()[-3000:]
+    finally:
+        if launcher.returncode is None:
+            launcher.terminate()  # it ends its processes
+            await launcher.wait()
     assert folder.read_state().status == "done"
     assert [line["step"] for line in folder.read_metrics()] == [1, 2]
