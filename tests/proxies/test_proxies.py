@@ -125,7 +125,7 @@ async def test_fleet_behind_a_proxy_grows_and_loses_an_executor_without_losing_a
         async with (
             stack.executor(ADDED[kind]) as added,
             stack.executors(kind, patience_s=30) as client,
-            session_load(client, 6, pause_s=0.05) as load,
+            session_load(client, 6, snippets=20, pause_s=0.05) as load,
         ):
             stack.names.records[EXECUTORS] = [*addresses, ADDED[kind]]
             seconds = await until(lambda: stack.live_sessions(ADDED[kind]))
