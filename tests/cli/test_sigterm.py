@@ -4,7 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,13 @@ from deepmath.exit_codes import EXIT_INTERRUPTED, EXIT_TERMINATED
 COMMAND = (sys.executable, "-c", "from deepmath.cli.entry_point import main; main()")
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for that of a socket, which has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="sigterm-") as folder:
+        yield Path(folder)
+
+
 def content(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
@@ -22,15 +30,15 @@ def content(folder: Path) -> list[Path]:
 async def until(condition: Callable[[], object], process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(60):
         while not condition():
-            assert process.returncode is None
+            if process.returncode is not None and process.stderr is not None:
+                pytest.fail((await process.stderr.read()).decode())
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 1.5, None])
-async def test_sigterm_ends_a_command_and_its_services(tmp_path, moment: float | None) -> None:
+async def test_sigterm_ends_a_command_and_its_services(tmp_path, short_folder: Path, moment: float | None) -> None:
     """`moment`: seconds after the command has begun to start its executor; None: when that serves."""
-    temporary, snippet = tmp_path / "tmp", tmp_path / "snippet.py"
-    temporary.mkdir()
+    temporary, snippet = short_folder, tmp_path / "snippet.py"
     snippet.write_text("import time; time.sleep(60)")
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "exec", str(snippet), env=os.environ | {"TMPDIR": str(temporary)}, stderr=asyncio.subprocess.PIPE
