@@ -161,13 +161,15 @@ def test_verdicts_are_counted_by_reason() -> None:
 
 
 def test_closed_verifier_leaves_no_process_and_no_thread() -> None:
-    before, threads = children(), threading.active_count()
+    before, threads = children(), set(threading.enumerate())
     verifier = Verifier(2, 60.0)
     assert correct(verifier, (r"\sqrt{3}", "y"), (r"\sqrt{3}", "z")) == [False, False]
     assert children() > before
     verifier.close()
     assert children() == before
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10.0)  # those of the loop's executor have been told to end
+        assert not thread.is_alive(), thread
     assert verifier.verify([(r"\sqrt{3}", "y")])[0].reason is Reason.FAILED
 
 
