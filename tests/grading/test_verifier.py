@@ -168,7 +168,7 @@ def test_closed_verifier_leaves_no_process_and_no_thread() -> None:
     verifier.close()
     assert children() == before
     for thread in set(threading.enumerate()) - threads:
-        thread.join(10.0)  # those of the loop's executor have been told to end
+        thread.join(10.0)  # those of the loop's executor end on their own
         assert not thread.is_alive(), thread
     assert verifier.verify([(r"\sqrt{3}", "y")])[0].reason is Reason.FAILED
 
