@@ -52,7 +52,7 @@ async def raw_rate(engine: InferenceEngine, prompts: list[list[int]]) -> float:
     async def sample(prompt: list[int]) -> int:
         async with free:
             options = SamplingOptions(1.0, 1.0, 0)
-            sampled = await engine.generate(prompt, options, max_tokens=MAX_TOKENS, tools=False)
+            sampled = await engine.generate(prompt, options, max_tokens=MAX_TOKENS)
             return len(sampled.token_ids)
 
     started = time.perf_counter()

@@ -5,7 +5,9 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from deepmath.cli.text_console import TextConsole, line, text
-from deepmath.data.transcript import ProseStream, parse_transcript
+from deepmath.dialects import known_dialect
+from deepmath.dialects.dialect_parser import ProseStream
+from deepmath.dialects.transcript import parse_transcript
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.printable_text import printable
 
@@ -16,9 +18,9 @@ _MAX_HIGHLIGHTED_CHARACTERS = 4000
 class LiveTrace:
     """Prints the events of one sample as they arrive."""
 
-    def __init__(self, console: TextConsole) -> None:
+    def __init__(self, console: TextConsole, dialect: str = "tool-call") -> None:
         self._console = console
-        self._prose = ProseStream()
+        self._prose = ProseStream(known_dialect(dialect).marks)
         self._at_line_start = True
 
     def show(self, event: pb.SolveResponse) -> None:
@@ -74,9 +76,9 @@ class LiveTrace:
 
 def show_trajectory(console: TextConsole, trajectory: pb.Trajectory) -> None:
     """Print a finished trajectory."""
-    trace = LiveTrace(console)
+    trace = LiveTrace(console, trajectory.dialect)
     snippets = iter(trajectory.snippets)
-    for part in parse_transcript(trajectory.text):
+    for part in parse_transcript(trajectory.text, known_dialect(trajectory.dialect)):
         if part.kind == "prose":
             trace.show(pb.SolveResponse(text=pb.TextDelta(text=part.text)))
         elif part.kind == "output":

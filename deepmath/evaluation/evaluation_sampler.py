@@ -143,6 +143,7 @@ class EvaluationSampler:
             snippets=[_snippet(one) for one in trajectory.snippets],
             seconds=round(trajectory.seconds, 3),
             reason=verdict.reason.value,
+            dialect=trajectory.dialect,
         )
         self._run.add(sample)
         self._on_sample(sample)

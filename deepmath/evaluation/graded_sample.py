@@ -39,6 +39,8 @@ class GradedSample:
     seconds: float
     reason: str = ""
     """Why the verdict is what it is: a `grading.verdict.Reason`; empty in evaluations by earlier versions."""
+    dialect: str = "tool-call"
+    """Name of the dialect in which `text` is written."""
 
     @property
     def key(self) -> SampleKey:

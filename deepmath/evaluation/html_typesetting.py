@@ -16,7 +16,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from deepmath.data.transcript import without_special_tokens
+from deepmath.dialects.dialect_parser import without_special_tokens
 from deepmath.printable_text import printable
 
 _MAX_FORMULA_CHARACTERS = 1000

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from deepmath.data.transcript import parse_transcript
+from deepmath.dialects import known_dialect
+from deepmath.dialects.transcript import parse_transcript
 from deepmath.evaluation.evaluation_files import read_questions, read_samples
 from deepmath.evaluation.graded_sample import GradedSample, SampleKey
 from deepmath.evaluation.sample_sets import SampleSet
@@ -67,7 +68,7 @@ def trace_parts(sample: GradedSample) -> list[TracePart]:
     """Return the parts of a sample's transcript, in order."""
     found = []
     snippets = iter(sample.snippets)
-    for part in parse_transcript(sample.text):
+    for part in parse_transcript(sample.text, known_dialect(sample.dialect)):
         if part.kind == "call":
             snippet = next(snippets, {"code": part.text, "outcome": ""})
             outcome = "" if snippet["outcome"] == "OK" else snippet["outcome"].lower().replace("_", " ")

@@ -19,6 +19,7 @@ LAYERS = (
     ("deepmath.clients",),
     ("deepmath.sandbox",),
     ("deepmath.grading",),
+    ("deepmath.dialects",),
     ("deepmath.data",),
     ("deepmath.evaluation",),
     ("deepmath.local_stack",),

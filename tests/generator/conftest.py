@@ -91,9 +91,7 @@ class UpdatableGenerator:
 
     async def sample(self, prompt_ids: list[int], max_tokens: int = 48, **options) -> SampledTokens:
         """Sample greedily, up to `max_tokens` or the end of the turn."""
-        return await self.engine.generate(
-            prompt_ids, SamplingOptions(0.0, 1.0, 0), max_tokens=max_tokens, tools=False, **options
-        )
+        return await self.engine.generate(prompt_ids, SamplingOptions(0.0, 1.0, 0), max_tokens=max_tokens, **options)
 
     async def loaded_adapters(self) -> int:
         return len(await self.engine._llm.list_loras())

@@ -181,7 +181,7 @@ async def test_empty_calls_are_not_run_and_the_model_reads_why() -> None:
         "<tool_call></tool_call>": "write Python code between",
         "<tool_call>\n \n</tool_call>": "write Python code between",
         "<tool_call>": "write Python code between",
-        "1+1</tool_call>": "start the code with <tool_call>",
+        "1+1</tool_call>": "there is no call here",
     }.items():
         tokenizer = AnyTokenizer()
         run, codes = await play(PlayedEngine(tokenizer, byte_tokens(tokenizer, text)))

@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.played_engine import END_OF_TURN, AnyTokenizer, PlayedEngine, play
 
-from deepmath.data.call_code import python_source
-from deepmath.data.transcript import CallParser, outside_thinking, parse_transcript, write_call, write_output
+from deepmath.dialects import DIALECTS, OutputPiece
+from deepmath.dialects.call_code import python_source
+from deepmath.dialects.dialect_parser import CallParser, outside_thinking
+from deepmath.dialects.output_fence import write_output
+from deepmath.dialects.transcript import parse_transcript
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_extraction import extract_boxed
+
+WRITE_CALL = DIALECTS["tool-call"].write_call
 
 MARKS = [
     "<tool_call>",
@@ -49,7 +54,7 @@ async def test_only_calls_are_run_and_only_what_the_model_says_is_an_answer(
     emit = data.draw(st.sampled_from([None, lambda event: None]))
     run, codes = await play(PlayedEngine(tokenizer, tokens, chunk=3), output=output, emit=emit)
 
-    parser = CallParser()
+    parser = CallParser(DIALECTS["tool-call"].marks)
     calls = [end.text for end in parser.ends(text)]
     if parser.in_call:
         calls.append(parser.end_call())
@@ -75,7 +80,7 @@ async def test_every_trajectory_ends_within_its_budgets(text: str, output: str, 
 
 @given(output=OUTPUTS)
 def test_no_output_has_a_token_of_the_template(tokenizer: Any, output: str) -> None:
-    ids = encode_tool_output(tokenizer, output)
+    ids = encode_tool_output(tokenizer, [OutputPiece(output)])
     assert not set(ids) & set(tokenizer.added_tokens_decoder)
     assert tokenizer.decode(ids).count(output) >= 1
 
@@ -83,7 +88,7 @@ def test_no_output_has_a_token_of_the_template(tokenizer: Any, output: str) -> N
 @given(output=OUTPUTS)
 def test_no_output_is_shown_as_anything_else(output: str) -> None:
 
-    parts = list(parse_transcript(f"a {write_call('1')}{write_output(output)}b"))
+    parts = list(parse_transcript(f"a {WRITE_CALL('1')}{write_output(output)}b"))
     assert [(part.kind, part.text) for part in parts] == [
         ("prose", "a "),
         ("call", "1"),

@@ -7,10 +7,12 @@ import pytest
 from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.tool_output import render_result
 
+from deepmath.dialects import DIALECTS
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>\n```output\n(.*?)\n```", re.DOTALL)
+TEXT = lambda template: template.system_text(DIALECTS["tool-call"])  # noqa: E731
 EXAMPLE = re.compile(r"Question: .*?(?=\n\nQuestion: |\Z)", re.DOTALL)
 
 
@@ -20,22 +22,22 @@ def default() -> PromptTemplate:
 
 
 def test_default_names_the_useful_modules(default: PromptTemplate) -> None:
-    assert ", ".join(PROMPT_MODULES) in default.agent
+    assert ", ".join(PROMPT_MODULES) in TEXT(default)
 
 
 def test_default_has_four_examples(default: PromptTemplate) -> None:
-    assert len(EXAMPLE.findall(default.agent)) == 4
+    assert len(EXAMPLE.findall(TEXT(default))) == 4
 
 
 async def test_outputs_in_the_examples_are_those_of_the_executor(default: PromptTemplate, executor) -> None:
-    for example in EXAMPLE.findall(default.agent):
+    for example in EXAMPLE.findall(TEXT(default)):
         async with executor.session() as session:
             for code, output in CALL.findall(example):
                 assert render_result(await session.run(code)) == output
 
 
 def test_one_example_uses_a_variable_of_its_first_snippet_in_its_second(default: PromptTemplate) -> None:
-    pairs = [CALL.findall(example) for example in EXAMPLE.findall(default.agent)]
+    pairs = [CALL.findall(example) for example in EXAMPLE.findall(TEXT(default))]
     (first, _), (second, _) = next(calls for calls in pairs if len(calls) == 2)
     assert re.search(r"^S = ", first, re.MULTILINE)
     assert re.search(r"\bS\b", second)

@@ -21,7 +21,7 @@ class NeverStops:
         return getattr(self._engine, name)
 
     async def generate(self, *arguments: Any, tools: bool, **options: Any) -> Any:
-        sample = await self._engine.generate(*arguments, tools=False, **options)
+        sample = await self._engine.generate(*arguments, **options)
         self.sampled += len(sample.token_ids)
         return sample
 

@@ -6,6 +6,7 @@ import pytest
 from deepmath_generator.tool_output import encode_tool_output, render_result
 from support.token_scoring import QUESTIONS, largest_difference, token_ids
 
+from deepmath.dialects import DIALECTS, OutputPiece
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 
@@ -35,11 +36,15 @@ async def test_engine_receives_exactly_the_token_ids_so_far(solve, recording, tw
     assert recording.prompts == expected
 
 
+def shown_output(result) -> list[OutputPiece]:
+    return DIALECTS["tool-call"].output(render_result(result), "")
+
+
 def test_tool_segments_are_exactly_the_results_of_the_snippets(trajectories, engine) -> None:
     shown = 0
     for trajectory in trajectories:
         tools = [list(s.token_ids) for s in trajectory.segments if s.source == TOOL]
-        results = [encode_tool_output(engine.tokenizer, render_result(run.result)) for run in trajectory.snippets]
+        results = [encode_tool_output(engine.tokenizer, shown_output(run.result)) for run in trajectory.snippets]
         for tool, result in zip(tools, results, strict=False):  # a tool segment may end an open call first
             assert tool[-len(result) :] == result
             assert set(tool[: -len(result)]) <= set(engine.tokenizer.encode("\n</tool_call>"))

@@ -34,12 +34,19 @@ class ScriptedChatEngine(ScriptedEngine):
         self.samplings: list[Any] = []
 
     async def generate(
-        self, prompt_ids: list[int], sampling: Any, *, tools: bool, stop: Any = (), on_text: Any = None, **options: Any
+        self,
+        prompt_ids: list[int],
+        sampling: Any,
+        *,
+        stop_token: int | None = None,
+        stop: Any = (),
+        on_text: Any = None,
+        **options: Any,
     ) -> SampledTokens:
         self.prompts.append(self.tokenizer.decode(prompt_ids))
         self.samplings.append(sampling)
-        if tools:
-            return await super().generate(prompt_ids, sampling, tools=tools, **options)
+        if stop_token is not None:
+            return await super().generate(prompt_ids, sampling, **options)
         text, finish = self.replies.pop(0), FinishReason.END_OF_TURN
         for end in stop:
             if end in text:

@@ -10,7 +10,8 @@ import pytest
 from deepmath_generator.prompt_template import PromptTemplate
 
 from deepmath.data.synthetic import generate
-from deepmath.data.transcript import CallParser
+from deepmath.dialects import DIALECTS
+from deepmath.dialects.dialect_parser import CallParser
 from deepmath.grading.answer_extraction import extract_boxed
 
 COUNT = 320
@@ -48,7 +49,7 @@ def test_segments_before_the_last_alternate_between_tool_calls_and_outputs(trace
         assert conclusion.by_model
         for call, output in zip(calls_and_outputs[::2], calls_and_outputs[1::2], strict=True):
             assert call.by_model
-            (end,) = CallParser().ends(call.text)
+            (end,) = CallParser(DIALECTS["tool-call"].marks).ends(call.text)
             assert end.offset == len(call.text)
             assert end.text
             assert not output.by_model

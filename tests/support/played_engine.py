@@ -68,7 +68,14 @@ class PlayedEngine:
         pass
 
     async def generate(
-        self, prompt_ids: list[int], sampling: object, *, max_tokens: int, tools: bool, on_tokens: Any = None, **_: Any
+        self,
+        prompt_ids: list[int],
+        sampling: object,
+        *,
+        max_tokens: int,
+        stop_token: int | None = None,
+        on_tokens: Any = None,
+        **_: Any,
     ) -> SampledTokens:
         await asyncio.sleep(0)
         self._forget_kept(prompt_ids)
@@ -76,9 +83,8 @@ class PlayedEngine:
         ids = [*self._left, end]
         ids = ids[: ids.index(end) + 1][:max_tokens]
         finish = FinishReason.END_OF_TURN if ids[-1] == end else FinishReason.LENGTH
-        end_of_call = self.tokenizer.encode("</tool_call>", add_special_tokens=False)
-        if tools and len(end_of_call) == 1 and end_of_call[0] in ids:
-            ids, finish = ids[: ids.index(end_of_call[0]) + 1], FinishReason.TOOL_CALL
+        if stop_token in ids:
+            ids, finish = ids[: ids.index(stop_token) + 1], FinishReason.TOOL_CALL
         for start in range(0, len(ids) if on_tokens else 0, self._chunk):
             if on_tokens(ids[start : start + self._chunk]):
                 ids, finish = ids[: start + self._chunk], FinishReason.TOOL_CALL

@@ -43,7 +43,6 @@ class ScriptedEngine(InferenceEngine):
         prompt_ids: list[int],
         sampling: object,
         *,
-        tools: bool,
         on_tokens: Any = None,
         policy: Any = None,
         **__: Any,

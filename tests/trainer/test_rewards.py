@@ -5,7 +5,8 @@ from deepmath_trainer.rewards import Outcome, outcome, reward
 from deepmath_trainer.run_config import RewardConfig
 from support.linear_time import assert_linear
 
-from deepmath.data.transcript import write_call, write_output
+from deepmath.dialects import DIALECTS
+from deepmath.dialects.output_fence import write_output
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 
@@ -29,7 +30,9 @@ def trajectory(
             text += part
             continue
         shown = "\n".join(filter(None, (part.result.stdout.rstrip("\n"), part.result.value)))
-        segments.append(pb.Segment(source=pb.Segment.SOURCE_MODEL, text=text + write_call(part.code)))
+        segments.append(
+            pb.Segment(source=pb.Segment.SOURCE_MODEL, text=text + DIALECTS["tool-call"].write_call(part.code))
+        )
         segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, text=write_output(shown or "(no output)")))
         text = ""
     segments.append(pb.Segment(source=pb.Segment.SOURCE_MODEL, text=text))

@@ -657,6 +657,7 @@ class Trajectory(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
     status: Global___Status.ValueType
     """Why it ended."""
     answer: _builtins.str
@@ -671,6 +672,8 @@ class Trajectory(_message.Message):
     """Tokens of tool output."""
     seconds: _builtins.float
     """Wall-clock time from the first step to the end, in seconds."""
+    dialect: _builtins.str
+    """Name of the dialect in which its calls and outputs are written."""
     @_builtins.property
     def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Token ids of the prompt."""
@@ -707,10 +710,11 @@ class Trajectory(_message.Message):
         seconds: _builtins.float = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         usage: Global___Usage | None = ...,
+        dialect: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "model_tokens", b"model_tokens", "notes", b"notes", "prompt_token_ids", b"prompt_token_ids", "seconds", b"seconds", "segments", b"segments", "snippets", b"snippets", "status", b"status", "text", b"text", "tool_tokens", b"tool_tokens", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "dialect", b"dialect", "model_tokens", b"model_tokens", "notes", b"notes", "prompt_token_ids", b"prompt_token_ids", "seconds", b"seconds", "segments", b"segments", "snippets", b"snippets", "status", b"status", "text", b"text", "tool_tokens", b"tool_tokens", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1248,6 +1252,7 @@ class GetInfoResponse(_message.Message):
     DEFAULT_SAMPLING_FIELD_NUMBER: _builtins.int
     DEFAULT_BUDGET_FIELD_NUMBER: _builtins.int
     PROMPT_TEMPLATE_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
     LIVE_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     MAXIMUM_TRAJECTORIES_FIELD_NUMBER: _builtins.int
     WAITING_FOR_EXECUTOR_FIELD_NUMBER: _builtins.int
@@ -1267,6 +1272,8 @@ class GetInfoResponse(_message.Message):
     """The policy version that samples new segments of calls that name no policy; 0 is the model as loaded."""
     prompt_template: _builtins.str
     """Name of the prompt template in use."""
+    dialect: _builtins.str
+    """Name of the dialect: how the model writes calls and reads outputs."""
     live_trajectories: _builtins.int
     """Trajectories in flight."""
     maximum_trajectories: _builtins.int
@@ -1310,6 +1317,7 @@ class GetInfoResponse(_message.Message):
         default_sampling: Global___Sampling | None = ...,
         default_budget: Global___Budget | None = ...,
         prompt_template: _builtins.str = ...,
+        dialect: _builtins.str = ...,
         live_trajectories: _builtins.int = ...,
         maximum_trajectories: _builtins.int = ...,
         waiting_for_executor: _builtins.int = ...,
@@ -1322,7 +1330,7 @@ class GetInfoResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "dialect", b"dialect", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

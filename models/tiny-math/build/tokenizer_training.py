@@ -6,11 +6,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from training_corpus import END_OF_TURN, TrainingTrace
 from transformers import PreTrainedTokenizerFast
 
-from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
+from deepmath.dialects.output_fence import write_output
+from deepmath.dialects.tool_call_dialect import ToolCallDialect
 
 PAD, START_OF_TURN = "<|endoftext|>", "<|im_start|>"
 # In Qwen3 these are added tokens but not special ones: decoding with skip_special_tokens keeps them.
-VISIBLE = (TOOL_CALL, END_OF_TOOL_CALL, "<think>", "</think>")
+VISIBLE = (ToolCallDialect.start, ToolCallDialect.end, "<think>", "</think>")
 
 VOCABULARY = 768
 

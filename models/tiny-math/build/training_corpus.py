@@ -17,7 +17,7 @@ from deepmath_generator.prompt_template import Mode, PromptTemplate
 from deepmath_generator.tool_output import encode_tool_output
 
 from deepmath.data.synthetic import ProblemInstance, instances
-from deepmath.data.transcript import write_call
+from deepmath.dialects import DIALECTS
 
 END_OF_TURN = "<|im_end|>"
 IGNORED = -100  # the label that torch's cross-entropy ignores
@@ -83,7 +83,7 @@ def tool_turn(instance: ProblemInstance) -> tuple[TurnSegment, ...]:
     snippets = instance.family.snippets(instance.parameters)
     segments = []
     for snippet, output in zip(snippets, run(snippets), strict=True):
-        segments.append(TurnSegment(write_call(snippet), by_model=True))
+        segments.append(TurnSegment(DIALECTS["tool-call"].write_call(snippet), by_model=True))
         segments.append(TurnSegment(output, by_model=False))
     return (*segments, TurnSegment(_conclusion(instance), by_model=True))
 

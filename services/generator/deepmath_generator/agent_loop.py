@@ -24,12 +24,12 @@ it aborts the engine's request and closes the session, and with it the sandbox.
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import TypeAlias
 
 from deepmath.clients import ExecutorClient
-from deepmath.data.call_code import python_source
-from deepmath.data.transcript import END_OF_TOOL_CALL, TOOL_CALL, write_output
+from deepmath.dialects import DIALECTS, Dialect, MalformedCall, OutputPiece
 from deepmath.errors import DeepMathError
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability import tracing
@@ -54,9 +54,6 @@ class LoopState(Enum):
     EXECUTE = "execute"
 
 
-_NO_CODE = f"the call is empty, so nothing was run; write Python code between {TOOL_CALL} and {END_OF_TOOL_CALL}"
-_NO_START = f"{END_OF_TOOL_CALL} without {TOOL_CALL} before it, so nothing was run; start the code with {TOOL_CALL}"
-
 Next: TypeAlias = "LoopState | pb.Status.ValueType"  # the next state, or the final status
 
 
@@ -70,8 +67,9 @@ class AgentLoop:
         tool_output_bytes: int,
         metrics: GeneratorMetrics | None = None,
         responsive: ResponsiveLoop | None = None,
+        dialect: Dialect = DIALECTS["tool-call"],
     ) -> None:
-        self._engine = engine
+        self._engine, self._dialect = engine, dialect
         self._responsive = responsive or ResponsiveLoop()
         self._metrics = metrics or GeneratorMetrics()
         self._sessions = SnippetSessions(client, tool_output_bytes, self._metrics)
@@ -114,7 +112,7 @@ class AgentLoop:
         self, prompt_ids: list[int], mode: Mode, sampling: SamplingOptions, budget: TrajectoryBudget, emit: Emit | None
     ) -> "_TrajectoryRun":
         thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
-        trajectory = Trajectory(prompt_ids, thinking)
+        trajectory = Trajectory(prompt_ids, thinking, self._dialect)
         events = TrajectoryEvents(emit, trajectory)
         session = self._sessions.session(sampling.seed or 0, events.note)
         return _TrajectoryRun(
@@ -143,7 +141,8 @@ class _TrajectoryRun:
         self.sampling, self.budget = sampling, budget
         self.deadline = trajectory.started + budget.wall_ms / 1000
         self.max_tokens = min(budget.max_tokens, engine.context_length - len(trajectory.prompt_ids))
-        self.reader = CallReader(engine.tokenizer, trajectory.parser, self.tools, events.text_receiver)
+        self.dialect = trajectory.dialect
+        self.reader = CallReader(engine.tokenizer, self.dialect, trajectory.parser, self.tools, events.text_receiver)
         self.reader.follow(trajectory.prompt_ids)
         self.pending = deque[str | None]()  # calls to run; None: an end without a start
         self.end_of_call = ""  # ends the first of them, if the model has not
@@ -180,6 +179,7 @@ class _TrajectoryRun:
         sample = await self.sample_step()
         if reader.calls:
             self.pending.extend(reader.calls)
+            self.end_of_call = self.dialect.close_call(reader.text) if reader.is_unclosed else ""
             trajectory.append_sample(sample.first(reader.kept), reader.text, self.sampling.temperature)
             return LoopState.EXECUTE
         if sample.finish is FinishReason.END_OF_TURN and self.tools and trajectory.parser.in_call:
@@ -207,7 +207,7 @@ class _TrajectoryRun:
             sample, text, call = sample.first(-1), text.removesuffix(end), call.removesuffix(end)
         self.trajectory.append_sample(sample, text, self.sampling.temperature)
         self.pending.append(call)
-        self.end_of_call = END_OF_TOOL_CALL if call.endswith("\n") else f"\n{END_OF_TOOL_CALL}"
+        self.end_of_call = self.dialect.close_call(call)
         return LoopState.EXECUTE
 
     async def sample_step(self) -> SampledTokens:
@@ -219,7 +219,7 @@ class _TrajectoryRun:
                 trajectory.token_ids,
                 self.sampling,
                 max_tokens=min(self.budget.max_step_tokens, self.max_tokens - trajectory.tokens),
-                tools=self.tools,
+                stop_token=reader.stop_token,
                 seed=self.sampling.step_seed(trajectory.steps),
                 deadline=self.deadline,
                 on_tokens=on_tokens and self.metrics.first_token_time(on_tokens),
@@ -237,10 +237,10 @@ class _TrajectoryRun:
         if remaining_ms < 1:
             return pb.STATUS_TIME_BUDGET
         call = self.pending.popleft()
-        code = await self.responsive.process(lambda: python_source(call or ""), len(call or ""))
+        code, mistake = await self.responsive.process(lambda: self.read_call(call), len(call or ""))
         self.events.snippet_started(code)
-        if not code:
-            result = rejected_call(_NO_CODE if call is not None else _NO_START)
+        if mistake:
+            result = rejected_call(mistake)
         else:
             try:
                 async with asyncio.timeout_at(self.deadline):  # includes the wait for an executor
@@ -250,19 +250,29 @@ class _TrajectoryRun:
         trajectory.append_snippet(code, result)
         text = render_result(result)
         self.events.snippet_ended(text, result)
-        token_ids = await self.responsive.process(lambda: self.encode_output(text), len(text))
+        closing, pieces = self.end_of_call, self.dialect.output(text, (trajectory.last_text + self.end_of_call)[-64:])
+        token_ids = await self.responsive.process(lambda: self.encode_output(closing, pieces), len(text))
         if trajectory.tokens + len(token_ids) > self.max_tokens:
             return pb.STATUS_TOKEN_BUDGET
-        trajectory.append_tool_output(token_ids, self.end_of_call + write_output(text))
+        trajectory.append_tool_output(token_ids, closing + "".join(piece.text for piece in pieces))
         self.end_of_call = ""
         self.reader.follow(trajectory.token_ids)
         self.metrics.record_tool_tokens(len(token_ids))
         return LoopState.EXECUTE if self.pending else LoopState.GENERATE
 
-    def encode_output(self, text: str) -> list[int]:
-        tokenizer = self.engine.tokenizer
-        end_of_call = tokenizer.encode(self.end_of_call, add_special_tokens=False) if self.end_of_call else []
-        return end_of_call + encode_tool_output(tokenizer, text)
+    def read_call(self, call: str | None) -> tuple[str, str]:
+        """Return the code of a call and, if there is none to run, what is wrong with the call."""
+        if call is None:
+            return "", f"there is no call here, so nothing was run; write Python code {self.dialect.form}"
+        try:
+            code = self.dialect.code(call)
+        except MalformedCall as error:
+            return "", str(error)
+        return code, "" if code else f"the call is empty, so nothing was run; write Python code {self.dialect.form}"
+
+    def encode_output(self, closing: str, pieces: Sequence[OutputPiece]) -> list[int]:
+        closing_piece = [OutputPiece(closing, is_control=True)] if closing else []
+        return encode_tool_output(self.engine.tokenizer, [*closing_piece, *pieces])
 
     def remaining_wall_ms(self) -> float:
         return (self.deadline - asyncio.get_running_loop().time()) * 1000

@@ -1,15 +1,18 @@
 """Reading of a model's tokens: their text, and the token at which a call is complete.
 
+An output that the model begins to write itself is cut off: the tokens before it are kept, as if a call ended there.
+
 No rule depends on how a tokenizer divides the marks of a call: they are found in the decoded text, which continues from
 one step of a trajectory to the next.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from deepmath.data.transcript import END_OF_TOOL_CALL, CallParser
+from deepmath.dialects import Dialect
+from deepmath.dialects.dialect_parser import CallParser, EndOfCall
 from deepmath_generator.token_decoder import TokenDecoder
 
 _SLICE_TOKENS = 256
@@ -20,16 +23,25 @@ class CallReader:
 
     Args:
         tokenizer: The model's tokenizer.
+        dialect: The model's dialect.
         parser: Receives the text.
         stops: Whether a step stops after a complete call.
         on_text: Receives the text too, as soon as its characters are complete.
     """
 
     def __init__(
-        self, tokenizer: Any, parser: CallParser, stops: bool, on_text: Callable[[str], None] | None = None
+        self,
+        tokenizer: Any,
+        dialect: Dialect,
+        parser: CallParser,
+        stops: bool,
+        on_text: Callable[[str], None] | None = None,
     ) -> None:
         self._tokenizer, self._parser, self._stops, self._on_text = tokenizer, parser, stops, on_text
         self._decoder = TokenDecoder.after(tokenizer, [])
+        self._withheld: list[str] = []  # text that may be the start of an output of the model's own
+        self.stop_token = _single_token(tokenizer, dialect.end) if stops and dialect.stops_at_token else None
+        """The token at which an engine is to stop; None: no single token ends a call."""
         self.start_step()
 
     @property
@@ -38,7 +50,7 @@ class CallReader:
 
         Otherwise one token ends a call, for which an engine can wait itself.
         """
-        return self._stops and (self._parser.is_undecided or end_of_call_token(self._tokenizer) is None)
+        return self._stops and (self._parser.is_undecided or self.stop_token is None)
 
     def follow(self, token_ids: Sequence[int]) -> None:
         """Note that the next token of the model follows `token_ids`, which the model did not sample.
@@ -51,9 +63,14 @@ class CallReader:
 
     def start_step(self) -> None:
         """Start a step."""
+        self._send_withheld()
         self.kept = 0
         """Number of tokens of the step, up to the one that completes its first call."""
         self._texts: list[str] = []
+        self._token_ids: list[int] = []  # the kept ones
+        self._start = self._decoder
+        self.is_unclosed = False
+        """Whether the mark that ends the call is missing: an output that the model wrote itself was in its place."""
         self.calls: list[str | None] = []
         """Texts of the complete calls, as in `EndOfCall`: more than one if the last token completes several."""
 
@@ -73,13 +90,18 @@ class CallReader:
     def flush(self) -> str:
         """Return the text that is left of an incomplete character: no token follows that completes it."""
         text, self._decoder = self._decoder.rest(), TokenDecoder.after(self._tokenizer, [])
-        self._read(text)
+        for _ in self._parser.ends(text):
+            pass
+        self._withheld.append(text)
+        self._send_withheld()
         return text
 
     def _feed(self, token_ids: Sequence[int]) -> None:
         text, decoder = self._decoder.decode(token_ids)
         ends = self._parser.ends(text)
         if self._stops and (end := next(ends, None)):
+            if self._cut_output(end, token_ids, text):
+                return
             whole, decode = len(token_ids), self._decoder.decode
             count = 1 + bisect_left(range(1, whole), end.offset, key=lambda n: len(decode(token_ids[:n])[0]))
             if count < whole:
@@ -91,21 +113,38 @@ class CallReader:
                 pass
         self._decoder = decoder
         self.kept += len(token_ids)
+        self._token_ids += token_ids
         self._texts.append(text)
-        self._send(text)
+        self._withheld.append(text)
+        if self.calls or not self._parser.is_undecided:
+            self._send_withheld()
 
-    def _read(self, text: str) -> None:
-        for _ in self._parser.ends(text):
-            pass
-        self._send(text)
+    def _cut_output(self, end: EndOfCall, token_ids: Sequence[int], text: str) -> bool:
+        """Cut an output of the model's own off, if `end` says so; return whether it could be cut between two tokens."""
+        if end.cut is None:
+            return False
+        written, tokens = self.text + text, [*self._token_ids, *token_ids]
+        mark = max(0, len(self.text) + end.cut)
+        decode = self._start.decode
+        count = bisect_right(range(len(tokens) + 1), mark, key=lambda n: len(decode(tokens[:n])[0])) - 1
+        before, decoder = decode(tokens[:count])
+        if written[len(before) : mark].strip():
+            return False
+        unsent = len(before) - (len(self.text) - sum(map(len, self._withheld)))
+        self._withheld = [before[len(before) - unsent :]] if unsent > 0 else []
+        self._decoder, self.kept, self._token_ids, self._texts = decoder, count, tokens[:count], [before]
+        self.calls, self.is_unclosed = [end.text], end.text is not None
+        self._send_withheld()
+        return True
 
-    def _send(self, text: str) -> None:
+    def _send_withheld(self) -> None:
+        text, self._withheld = "".join(self._withheld), []
         if text and self._on_text:
             self._on_text(text)
 
 
 @lru_cache(maxsize=8)
-def end_of_call_token(tokenizer: Any) -> int | None:
-    """Return the token that is `</tool_call>`; None if the tokenizer divides it."""
-    token_ids: list[int] = tokenizer.encode(END_OF_TOOL_CALL, add_special_tokens=False)
+def _single_token(tokenizer: Any, text: str) -> int | None:
+    """Return the token that is `text`; None if the tokenizer divides it."""
+    token_ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     return token_ids[0] if len(token_ids) == 1 else None

@@ -22,6 +22,11 @@ class GeneratorConfig(ServiceConfig):
     prompt: NameOrPath | None = Field(
         None, description="Prompt template: a TOML file, or the name of a built-in one (default: the model's own)."
     )
+    dialect: str | None = Field(
+        None,
+        description="How the model writes calls and reads outputs: tool-call, python-fence, hermes, python-tag, or one "
+        "that another package offers (default: by the prompt template, the model's vocabulary and chat template).",
+    )
     max_message_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request message, in bytes.")
 
     max_trajectories: int = Field(512, gt=0, description="Maximum number of trajectories running at once.")

@@ -55,7 +55,7 @@ class InferenceEngine(Protocol):
         sampling: SamplingOptions,
         *,
         max_tokens: int,
-        tools: bool,
+        stop_token: int | None = None,
         seed: int | None = None,
         deadline: float | None = None,
         on_tokens: Callable[[list[int]], bool | None] | None = None,
@@ -71,13 +71,12 @@ class InferenceEngine(Protocol):
             prompt_ids: Token ids of the context.
             sampling: Sampling parameters. Its seed is not used here.
             max_tokens: Maximum number of tokens to sample.
-            tools: Stop after the token `</tool_call>` too, if there is one. The token that ends the turn or the call is
-                part of the sample.
+            stop_token: A token after which to stop too. The token that ends the turn or the call is part of the sample.
             seed: Seed of the request's random generator.
             deadline: Time of the event loop's clock at which to stop and return the tokens sampled so far.
             on_tokens: Receives the token ids as they are sampled, and may return True to stop. The engine may have
                 sampled further tokens by then, which can be part of the sample.
-            stop: Stop sequences. Not supported together with `tools`.
+            stop: Stop sequences. Not supported together with `stop_token`.
             on_text: Receives the text as it is sampled, without the end-of-turn token and the stop sequence.
             policy: The policy, which the caller holds (`PolicyVersions.hold`); by default the current one at the start.
 

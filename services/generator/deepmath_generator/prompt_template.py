@@ -2,18 +2,26 @@
 
 A model directory may contain its own `prompt.toml`; other models use `prompts/default.toml`:
 
-    agent = "..."   # system text with tools; `{modules}` and `{examples}` are replaced
-    plain = "..."   # system text without tools
-    [[examples]]    # any number: a `question`, and its whole `solution` with calls and outputs
+    agent = "..."            # system text with tools; `{modules}`, `{calls}` and `{examples}` are replaced
+    plain = "..."            # system text without tools
+    dialect = "..."          # optional: name of the dialect
+    show_examples = "..."    # optional: "system" or "turns"
+    [[examples]]             # any number: a `question`, and its whole `solution` with calls and outputs
+
+`{calls}` is how the dialect tells the model to write a call. Without `{examples}` the examples stand where the dialect
+shows them, at the end of the system text or as turns of the chat.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from deepmath.dialects import DIALECTS, Dialect
+from deepmath.dialects.dialect import Message, TranscriptPart
+from deepmath.dialects.transcript import parse_transcript
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 from deepmath.user_files import read_text, user_path
@@ -26,12 +34,33 @@ _PLACEHOLDER = "\u2063question\u2063"  # stands for the question while the chat 
 
 
 @dataclass(frozen=True)
+class SolvedExample:
+    """A question and its whole solution, with calls and outputs as `tool-call` or the model's dialect writes them."""
+
+    question: str
+    solution: str
+
+    def parts(self, dialect: Dialect) -> list[TranscriptPart]:
+        """Return the parts of the solution. The text of a call is its code."""
+        parts = list(parse_transcript(self.solution))
+        if any(part.kind == "output" for part in parts):
+            return parts
+        own = parse_transcript(self.solution, dialect)
+        return [replace(part, text=dialect.code(part.text)) if part.kind == "call" else part for part in own]
+
+
+@dataclass(frozen=True)
 class PromptTemplate:
-    """System texts for the two modes."""
+    """System texts for the two modes, and solved examples for the one with tools."""
 
     name: str
     agent: str
     plain: str
+    examples: tuple[SolvedExample, ...] = ()
+    dialect: str | None = None
+    """Name of the dialect. None: that of the model."""
+    show_examples: Literal["system", "turns"] | None = None
+    """Where the examples are shown. None: where the dialect shows them."""
 
     @classmethod
     def load(cls, model: str, override: str | None = None) -> "PromptTemplate":
@@ -44,13 +73,25 @@ class PromptTemplate:
         try:
             fields = tomllib.loads(read_text(file))
             name = file.parent.name if file.name == "prompt.toml" else file.stem
-            return cls(name, _agent_text(fields), fields["plain"].strip())
+            return cls._of(name, fields)
         except InvalidRequest as error:
             raise InvalidRequest(f"cannot load the prompt template: {error}") from None
         except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
             raise InvalidRequest(f"cannot load the prompt template {file}: {error!r}") from error
 
-    def encode(self, tokenizer: Any, question: str, mode: Mode) -> list[int]:
+    @classmethod
+    def _of(cls, name: str, fields: dict[str, Any]) -> "PromptTemplate":
+        examples = tuple(
+            SolvedExample(str(example["question"]).strip(), example["solution"].strip())
+            for example in fields.get("examples", [])
+        )
+        if (place := fields.get("show_examples")) not in (None, "system", "turns"):
+            raise InvalidRequest(f"show_examples is {place!r}; set it to system or turns")
+        if not isinstance(dialect := fields.get("dialect"), str | None):
+            raise InvalidRequest(f"dialect is {dialect!r}; set it to the name of a dialect")
+        return cls(name, fields["agent"].strip(), fields["plain"].strip(), examples, dialect, place)
+
+    def encode(self, tokenizer: Any, question: str, mode: Mode, dialect: Dialect = DIALECTS["tool-call"]) -> list[int]:
         """Return the token ids of the prompt, up to the start of the assistant's turn.
 
         The question is encoded separately and as plain text: no special token in it is recognised.
@@ -58,10 +99,9 @@ class PromptTemplate:
         Raises:
             InvalidRequest: The model's chat template does not show the user's message once, as it is.
         """
-        system = self.agent if mode == "agent" else self.plain
-        messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": _PLACEHOLDER})
-        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        messages = self.messages(mode, dialect)
+        tools = dialect.tools if mode == "agent" else None
+        rendered = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
         parts = rendered.split(_PLACEHOLDER)
         if len(parts) != 2:
             raise InvalidRequest(
@@ -70,6 +110,29 @@ class PromptTemplate:
             )
         before, after = _encode_frame(tokenizer, *parts)
         return [*before, *encode_literally(tokenizer, question.strip()), *after]
+
+    def messages(self, mode: Mode, dialect: Dialect = DIALECTS["tool-call"]) -> list[Message]:
+        """Return the messages of a prompt, with a placeholder for the question."""
+        system = self.system_text(dialect) if mode == "agent" else self.plain
+        messages: list[Message] = [{"role": "system", "content": system}] if system else []
+        if mode == "agent" and self._place(dialect) == "turns":
+            for example in self.examples:
+                messages += dialect.example_turns(example.question, example.parts(dialect))
+        return [*messages, {"role": "user", "content": _PLACEHOLDER}]
+
+    def system_text(self, dialect: Dialect) -> str:
+        """Return the system text with tools, and with the examples if they are shown there."""
+        text = self.agent.replace("{modules}", ", ".join(PROMPT_MODULES)).replace("{calls}", dialect.instructions)
+        if self._place(dialect) == "turns" or not self.examples:
+            return text
+        examples = "\n\n".join(
+            f"Question: {example.question}\n\n{dialect.write(example.parts(dialect)).strip()}"
+            for example in self.examples
+        )
+        return text.replace("{examples}", examples) if "{examples}" in text else f"{text}\n\nExamples:\n\n{examples}"
+
+    def _place(self, dialect: Dialect) -> Literal["system", "turns"]:
+        return self.show_examples or ("system" if "{examples}" in self.agent else dialect.examples)
 
 
 @lru_cache(maxsize=8)
@@ -84,11 +147,3 @@ def _find(model: str, override: str | None) -> Path:
         return own if own.is_file() else _BUILT_IN / "default.toml"
     path, built_in = user_path(override), _BUILT_IN / f"{override}.toml"
     return built_in if built_in.is_file() else path
-
-
-def _agent_text(fields: dict[str, Any]) -> str:
-    examples = "\n\n".join(
-        f"Question: {example['question']}\n\n{example['solution'].strip()}" for example in fields.get("examples", [])
-    )
-    text: str = fields["agent"]
-    return text.strip().replace("{modules}", ", ".join(PROMPT_MODULES)).replace("{examples}", examples)

@@ -21,6 +21,7 @@ from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.executor_reachability import ExecutorReachability
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
 from deepmath_generator.metrics import GeneratorMetrics
+from deepmath_generator.model_dialect import model_dialect
 from deepmath_generator.policy_updates import PolicyUpdates
 from deepmath_generator.policy_versions import Policy
 from deepmath_generator.prompt_template import Mode, PromptTemplate
@@ -61,9 +62,10 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         metrics: GeneratorMetrics | None = None,
     ) -> None:
         self._engine, self._template = engine, template
+        self._dialect = dialect = model_dialect(engine.tokenizer, engine.model, config.dialect or template.dialect)
         self._metrics = metrics or GeneratorMetrics()
         self._responsive = ResponsiveLoop()
-        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._responsive)
+        self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._responsive, dialect)
         self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
@@ -150,7 +152,6 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                         prompt_ids,
                         sampling,
                         max_tokens=min(max_tokens, context_length - len(prompt_ids)),
-                        tools=False,
                         seed=sampling.seed,
                         stop=stop,
                         on_text=self._metrics.first_token_time(on_text),
@@ -194,6 +195,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             default_sampling=self._sampling.to_proto(),
             default_budget=self._budget.to_proto(),
             prompt_template=self._template.name,
+            dialect=self._dialect.name,
             live_trajectories=self._admission.live,
             maximum_trajectories=self._admission.slots,
             waiting_trajectories=self._admission.waiting,
@@ -223,7 +225,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
     async def _encode(self, field: str, question: str, mode: Mode, characters: int) -> list[int]:
         """Return the prompt of a question; `characters` are those of all questions of the request."""
-        encode = partial(self._template.encode, self._engine.tokenizer, question, mode)
+        encode = partial(self._template.encode, self._engine.tokenizer, question, mode, self._dialect)
         prompt_ids = await self._responsive.process(encode, characters)
         check_prompt_length(field, prompt_ids, self._engine.context_length, "the solution")
         return prompt_ids

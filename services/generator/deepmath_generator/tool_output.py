@@ -1,15 +1,21 @@
 """Tool output: the text, and its tokens, that show a snippet's result to the model."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from deepmath.data.transcript import write_output
+from deepmath.dialects import OutputPiece
 from deepmath.executor.v1 import executor_pb2 as executor
-from deepmath_generator.literal_encoding import encode_literally
+from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 
-def encode_tool_output(tokenizer: Any, text: str) -> list[int]:
-    """Return the token ids of the tool segment that shows `text` to the model."""
-    return encode_literally(tokenizer, write_output(text))
+def encode_tool_output(tokenizer: Any, pieces: Sequence[OutputPiece]) -> list[int]:
+    """Return the token ids of a tool segment. Special tokens are recognised in its control pieces only."""
+    ids: list[int] = []
+    for piece in pieces:
+        ids += (
+            encode_pieces(tokenizer, [piece.text])[0] if piece.is_control else encode_literally(tokenizer, piece.text)
+        )
+    return ids
 
 
 def render_result(result: executor.SnippetResult) -> str:

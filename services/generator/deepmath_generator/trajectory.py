@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from deepmath.data.transcript import CallParser, outside_thinking
+from deepmath.dialects import DIALECTS, Dialect
+from deepmath.dialects.dialect_parser import CallParser, outside_thinking
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_extraction import extract_boxed
@@ -18,12 +19,13 @@ class Trajectory:
 
     prompt_ids: list[int]
     thinking: bool = False  # whether the prompt ends inside <think>
+    dialect: Dialect = DIALECTS["tool-call"]
     started: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     token_ids: list[int] = field(init=False)
     segments: list[pb.Segment] = field(default_factory=list)
     snippets: list[pb.SnippetRun] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    parser: CallParser = field(default_factory=CallParser)  # of the model's text
+    parser: CallParser = field(init=False)  # of the model's text
     steps: int = 0
     model_tokens: int = 0
     tool_tokens: int = 0
@@ -32,6 +34,7 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.prompt_ids)
+        self.parser = CallParser(self.dialect.marks)
 
     def append_sample(self, sample: SampledTokens, text: str, temperature: float) -> None:
         """Append the model segment of one step, unless it has no tokens; `parser` has read its text."""
@@ -68,6 +71,12 @@ class Trajectory:
         self.tool_tokens += len(token_ids)
         self.token_ids += token_ids
         self.segments.append(pb.Segment(source=pb.Segment.SOURCE_TOOL, token_ids=token_ids, text=text))
+        self.parser.follow(text)
+
+    @property
+    def last_text(self) -> str:
+        """The text of the last segment."""
+        return self.segments[-1].text if self.segments else ""
 
     @property
     def tokens(self) -> int:
@@ -106,4 +115,5 @@ class Trajectory:
             seconds=asyncio.get_running_loop().time() - self.started,
             notes=self.notes,
             usage=self.usage,
+            dialect=self.dialect.name,
         )

@@ -18,7 +18,6 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from deepmath.clients.model_files import model_name
 from deepmath.errors import InvalidRequest, Unavailable
-from deepmath_generator.call_reader import end_of_call_token
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
 from deepmath_generator.parameter_shapes import ParameterShapes
@@ -52,7 +51,6 @@ class VllmEngine(InferenceEngine):
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length = llm.vllm_config.model_config.max_model_len
-        self._end_of_call = end_of_call_token(self.tokenizer)
 
     @classmethod
     def start(cls, config: GeneratorConfig) -> "VllmEngine":
@@ -172,7 +170,7 @@ class VllmEngine(InferenceEngine):
         sampling: SamplingOptions,
         *,
         max_tokens: int,
-        tools: bool,
+        stop_token: int | None = None,
         seed: int | None = None,
         deadline: float | None = None,
         on_tokens: Callable[[list[int]], bool | None] | None = None,
@@ -182,7 +180,7 @@ class VllmEngine(InferenceEngine):
     ) -> SampledTokens:
         """Sample tokens: see `InferenceEngine`."""
         turn = TurnText(self.tokenizer, prompt_ids, stop, on_text) if stop or on_text else None
-        stop_ids = [self._end_of_call] if tools and self._end_of_call is not None else []
+        stop_ids = [] if stop_token is None else [stop_token]
         params = _sampling_params(sampling, max_tokens, seed, is_streamed=bool(on_tokens or turn), stop_ids=stop_ids)
         sampled: list[int] = []
         logprobs: list[float] = []

@@ -56,7 +56,7 @@ def test_missing_condition_names_the_patch(shm_broadcast) -> None:
 
 
 async def test_waiting_processes_of_the_engine_use_no_processor_time(engine) -> None:
-    await engine.generate(engine.tokenizer.encode("1"), SamplingOptions(1.0, 1.0, 0), max_tokens=8, tools=False)
+    await engine.generate(engine.tokenizer.encode("1"), SamplingOptions(1.0, 1.0, 0), max_tokens=8)
     processes = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("VLLM")]
     assert len(processes) >= 2
 

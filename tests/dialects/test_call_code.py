@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.linear_time import assert_linear
 
-from deepmath.data.call_code import python_source
+from deepmath.dialects.call_code import python_source
 
 FENCED = "```python\nprint(1)\n```"
 

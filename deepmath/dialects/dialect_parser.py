@@ -1,43 +1,18 @@
-"""The text form of a trajectory: prose, tool calls in `<tool_call>`, and their outputs in fences.
+"""Parser of the text that a model writes: what it called, and what it said.
 
-The only module that writes and parses these marks. A call is Python between `<tool_call>` and `</tool_call>`; the
-generator appends its output as
-
-    ```output
-    <standard output, then the value of the last expression>
-    ```
-
-and everything else is prose. The fence is longer than any run of backticks that starts a line of the output, so no
-output can end it.
-
-`CallParser` decides what a model called and what it said: it reads the model's text only, never an output, and in
-pieces that are cut anywhere. `parse_transcript` divides a finished text, outputs included, for reading. Everything here
-takes time linear in the text.
+It reads the model's text only, never an output, and in pieces that are cut anywhere. It takes time linear in the text.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-TOOL_CALL, END_OF_TOOL_CALL = "<tool_call>", "</tool_call>"
-_MARK = re.compile(f"{TOOL_CALL}|{END_OF_TOOL_CALL}")
-_FENCE = "```"
-_BACKTICKS = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
-_OUTPUT = re.compile(r"\s{0,64}?\n(`{3,})output\n")  # whitespace: the call's last token may hold more than the mark
-_THINKING = re.compile("<think>|</think>")
+from deepmath.dialects.call_marks import CallMarks
+
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?think>")
 _START_OF_SPECIAL_TOKEN = re.compile(r"<[|/a-z_]*\Z")
 _MAX_SPECIAL_TOKEN = 64  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class TranscriptPart:
-    """A stretch of a transcript."""
-
-    kind: Literal["prose", "call", "output"]
-    text: str
-    """Without the marks: of a call the code, of an output what the model reads."""
+_THINKING = re.compile("<think>|</think>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +20,30 @@ class EndOfCall:
     """The end of a call within a piece of text."""
 
     offset: int
-    """Number of characters of the piece up to and including `</tool_call>`."""
+    """Number of characters of the piece up to and including the mark that ends the call."""
     text: str | None
-    """The text between the marks. None: `</tool_call>` without a `<tool_call>` before it."""
+    """The text between the marks. None: there is no call that could end here."""
+    cut: int | None = None
+    """If the model began to write an output itself: the number of characters of the piece before the mark. It may be
+    negative, if the mark began in an earlier piece."""
 
 
 class CallParser:
     """Divides the text that a model writes in one trajectory into prose and calls, wherever it is cut.
 
-    The first `</tool_call>` ends a call, whatever precedes it. A `<tool_call>` within a call is part of its text, but a
+    The first end mark ends a call, whatever precedes it. A start mark within a call is part of its text, but a
     duplicate, with only whitespace before it, is dropped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marks: CallMarks) -> None:
         self.length = 0
         """Number of characters read."""
+        self._marks = marks
         self._prose: list[list[str]] = [[]]  # a list of pieces for each stretch between calls
         self._call: list[str] | None = None  # pieces of the open call
+        self._start = ""  # the mark that opened it
         self._is_blank = True  # the open call has only whitespace
+        self._last = "\n"  # the character before the held text
         self._held = ""  # the end of the text so far, if it may be the start of a mark
 
     @property
@@ -93,29 +74,50 @@ class CallParser:
     def ends(self, text: str) -> Iterator[EndOfCall]:
         """Read `text` and yield the ends of calls in it. Text after an end is read when the next is requested."""
         self.length += len(text)
-        before, buffer, start = len(self._held), self._held + text, 0
+        before, buffer, start = 1 + len(self._held), self._last + self._held + text, 1
         self._held = ""
-        while mark := _MARK.search(buffer, start):
+        while mark := (self._marks.in_call if self.in_call else self._marks.in_prose).search(buffer, start):
             self._add(buffer[start : mark.start()])
             start = mark.end()
-            if mark[0] == END_OF_TOOL_CALL:
-                yield EndOfCall(start - before, self._close())
-            else:
-                self._open()
-        certain = _certain(buffer, start)
+            self._last = mark[0][-1]
+            match mark.lastgroup:
+                case "start":
+                    self._open(mark[0])
+                case "end":
+                    call = self._close()
+                    output = self._marks.in_prose.match(buffer, mark.start())
+                    cut = mark.start() - before if output and output.lastgroup == "output" else None
+                    yield EndOfCall(start - before, call, cut)
+                case _:
+                    self._prose.append([])
+                    yield EndOfCall(start - before, None, mark.start() - before)
+        certain = self._certain(buffer, start)
         self._add(buffer[start:certain])
-        self._held = buffer[certain:]
+        self._last, self._held = buffer[certain - 1], buffer[certain:]
 
     def end_call(self) -> str | None:
-        """End the open call as if `</tool_call>` followed, and return its text; None if no call is open."""
+        """End the open call as if its end mark followed, and return its text; None if no call is open."""
         held, self._held = self._held, ""
         self._add(held)
         return self._close() if self.in_call else None
+
+    def follow(self, text: str) -> None:
+        """Note that the model continues after `text`, which it did not write."""
+        if not self._held:
+            self._last = text[-1:] or self._last
+        if text.rstrip().endswith("<think>"):
+            self._prose[-1].append("<think>")
 
     def take_prose(self) -> str:
         """Return the prose since the last time that is certain not to be part of a mark, without newlines for calls."""
         taken, self._prose = "".join(map("".join, self._prose)), [[]]
         return taken
+
+    def _certain(self, buffer: str, start: int) -> int:
+        """Return where the end of `buffer` starts that may be the start of a mark."""
+        partial = self._marks.partial_in_call if self.in_call else self._marks.partial_in_prose
+        tail = partial.search(buffer, max(start, len(buffer) - self._marks.longest))
+        return tail.start() if tail else len(buffer)
 
     def _add(self, text: str) -> None:
         if self._call is None:
@@ -124,11 +126,11 @@ class CallParser:
             self._call.append(text)
             self._is_blank = self._is_blank and not text.strip()
 
-    def _open(self) -> None:
+    def _open(self, mark: str) -> None:
         if self._call is None or self._is_blank:
             self._call, self._is_blank = [], True
         else:
-            self._call.append(TOOL_CALL)
+            self._call.append(mark)
 
     def _close(self) -> str | None:
         call, self._call = self._call, None
@@ -139,8 +141,8 @@ class CallParser:
 class ProseStream:
     """Extracts the prose from text that arrives in pieces, which may be cut anywhere."""
 
-    def __init__(self) -> None:
-        self._parser = CallParser()
+    def __init__(self, marks: CallMarks) -> None:
+        self._parser = CallParser(marks)
         self._held = ""  # may be the start of a special token
 
     def feed(self, delta: str) -> str:
@@ -157,44 +159,6 @@ class ProseStream:
         """Note that the open call, if it has code, was run although the model did not end it."""
         if self._parser.has_code:
             self._parser.end_call()
-
-
-def parse_transcript(text: str) -> Iterator[TranscriptPart]:
-    """Yield the parts of `text` in order. An unfinished call extends to the end."""
-    prose = 0  # the start of the current stretch of prose
-    unclosed = set[str]()  # fences that do not end in the rest of the text
-    while (mark := text.find(TOOL_CALL, prose)) >= 0:
-        if mark > prose:
-            yield TranscriptPart("prose", text[prose:mark])
-        code = mark + len(TOOL_CALL)
-        end = text.find(END_OF_TOOL_CALL, code)
-        yield TranscriptPart("call", text[code : end if end >= 0 else None].strip("\n"))
-        if end < 0:
-            return
-        prose = end + len(END_OF_TOOL_CALL)
-        fence = _OUTPUT.match(text, prose)
-        if fence is None or fence[1] in unclosed:
-            continue
-        end = text.find(f"\n{fence[1]}\n", fence.end() - 1)  # the output may be empty
-        if end < 0:
-            unclosed.add(fence[1])
-            continue
-        yield TranscriptPart("output", text[fence.end() : max(end, fence.end())])
-        prose = end + len(fence[1]) + 2
-    if prose < len(text):
-        yield TranscriptPart("prose", text[prose:])
-
-
-def write_call(code: str) -> str:
-    """Return a tool call as the model writes it."""
-    return f"{TOOL_CALL}\n{code}\n{END_OF_TOOL_CALL}"
-
-
-def write_output(text: str) -> str:
-    """Return what follows a tool call: `text` in an output fence."""
-    longest = max(map(len, _BACKTICKS.findall(text)), default=0)
-    fence = "`" * (longest + 1) if longest else _FENCE
-    return f"\n{fence}output\n{text}\n{fence}\n"
 
 
 def outside_thinking(prose: str, thinking: bool) -> str:
@@ -217,10 +181,3 @@ def outside_thinking(prose: str, thinking: bool) -> str:
 def without_special_tokens(text: str) -> str:
     """Return `text` without tokens such as `<|im_end|>` and `</think>`."""
     return _SPECIAL_TOKEN.sub("", text)
-
-
-def _certain(text: str, start: int) -> int:
-    """Return where the end of `text` starts that may be the start of a mark; both marks have one `<`, their first."""
-    tail = text.rfind("<", max(start, len(text) - len(END_OF_TOOL_CALL) + 1))
-    may_be_mark = tail >= 0 and any(mark.startswith(text[tail:]) for mark in (TOOL_CALL, END_OF_TOOL_CALL))
-    return tail if may_be_mark else len(text)

@@ -5,16 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.linear_time import assert_linear
 
-from deepmath.data.transcript import (
-    CallParser,
-    ProseStream,
-    TranscriptPart,
-    outside_thinking,
-    parse_transcript,
-    without_special_tokens,
-    write_call,
-    write_output,
-)
+from deepmath.dialects import DIALECTS
+from deepmath.dialects.dialect import TranscriptPart
+from deepmath.dialects.dialect_parser import CallParser, ProseStream, outside_thinking, without_special_tokens
+from deepmath.dialects.output_fence import write_output
+from deepmath.dialects.transcript import parse_transcript
+
+MARKS = DIALECTS["tool-call"].marks
+write_call = DIALECTS["tool-call"].write_call
 
 _PLAIN = st.text(st.characters(blacklist_characters="<`", blacklist_categories=["Cs"]), min_size=1)
 
@@ -69,7 +67,7 @@ def divided(text: str) -> tuple[list[str | None], str]:
 def test_parse_does_not_depend_on_where_text_is_cut(pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    parser, calls = CallParser(), []
+    parser, calls = CallParser(MARKS), []
     for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True):
         for end in parser.ends(text[start:stop]):
             assert text[: start + end.offset].endswith("</tool_call>")
@@ -78,7 +76,7 @@ def test_parse_does_not_depend_on_where_text_is_cut(pieces: list[str], data: st.
 
 
 def test_call_that_is_ended_for_the_model_has_all_of_its_text() -> None:
-    parser = CallParser()
+    parser = CallParser(MARKS)
     assert not list(parser.ends("a <tool_call>x</tool"))
     assert parser.is_undecided
     assert parser.in_call
@@ -127,12 +125,12 @@ def test_thinking_is_left_out(prose: str, thinking: bool, said: str) -> None:
 )
 def test_time_is_linear_in_hostile_text(unit: str) -> None:
     def read(text: str) -> None:
-        list(CallParser().ends(text))
+        list(CallParser(MARKS).ends(text))
         list(parse_transcript(text))
         write_output(text)
         outside_thinking(text, False)
         without_special_tokens(text)
-        parser, stream = CallParser(), ProseStream()
+        parser, stream = CallParser(MARKS), ProseStream(MARKS)
         for position in range(0, len(text), 50):
             list(parser.ends(text[position : position + 50]))
             stream.feed(text[position : position + 50])
@@ -147,6 +145,6 @@ def test_time_is_linear_in_hostile_text(unit: str) -> None:
 def test_prose_stream_does_not_depend_on_where_text_is_cut(pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces) + " end <tool_call>"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    whole, cut = ProseStream(), ProseStream()
+    whole, cut = ProseStream(MARKS), ProseStream(MARKS)
     deltas = [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert "".join(map(cut.feed, deltas)) == whole.feed(text)

@@ -1,0 +1,83 @@
+"""The turn of a chat that shows a tool's output, as a model's chat template writes it."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from deepmath.dialects.dialect import OutputPiece, Render
+from deepmath.errors import InvalidRequest
+
+_CALL, _OUTPUT = "\u2063call\u2063", "\u2063output\u2063"  # stand for contents while the template is rendered
+_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
+
+
+@dataclass(frozen=True)
+class ToolTurn:
+    """What the template writes around a tool's output, from the end of the assistant's turn to the next one's start."""
+
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, render: Render, dialect: str) -> Self:
+        """Return the turn of a chat template.
+
+        Raises:
+            InvalidRequest: the template does not show outputs of tools.
+        """
+        messages = [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": _CALL},
+            {"role": "tool", "content": _OUTPUT},
+        ]
+        try:
+            rendered = render(messages)
+        except Exception as error:  # templates are programs, and reject messages by raising any exception
+            raise InvalidRequest(
+                f"the model's chat template rejects outputs of tools ({error}), which the dialect {dialect} needs; "
+                "choose another with `--dialect`"
+            ) from error
+        _, call, rest = rendered.partition(_CALL)
+        before, output, after = rest.partition(_OUTPUT)
+        if not call or not output:
+            raise InvalidRequest(
+                f"the model's chat template does not show outputs of tools, which the dialect {dialect} needs; choose "
+                "another with `--dialect`"
+            )
+        if before.endswith('"') and after.startswith('"'):  # Llama 3.1's template writes them as JSON
+            before, after = before[:-1], after[1:]
+        return cls(before, after)
+
+    def pieces(self, text: str, context: str) -> list[OutputPiece]:
+        """Return the turn with the output `text`, after `context`, which may have ended the assistant's turn."""
+        before = self.before
+        if (end := _SPECIAL_TOKEN.match(before)) and _ends_with_special_token(context):
+            before = before[end.end() :]
+        return [OutputPiece(before, True), OutputPiece(text), OutputPiece(self.after, True)]
+
+
+def _ends_with_special_token(context: str) -> bool:
+    mark = context.rfind("<|")
+    return mark >= 0 and _SPECIAL_TOKEN.fullmatch(context, mark) is not None
+
+
+class ToolTurnReader:
+    """Finds the turns of tools in a finished text, between the marks that a family's templates write around outputs.
+
+    An output that contains the second mark is shown up to there.
+    """
+
+    def __init__(self, start: str, end: str) -> None:
+        self._start, self._end = re.compile(rf"(?:\s|<\|[a-z_]+\|>|[a-z]){{0,64}}?{start}"), re.compile(end)
+        self._is_last = False
+
+    def read(self, text: str, start: int) -> tuple[str, int] | None:
+        """Return the output that begins at `start`, after a call, and where the text after it starts."""
+        found = self._start.match(text, start)
+        if found is None or self._is_last:
+            return None
+        end = self._end.search(text, found.end())
+        if end is None:
+            self._is_last = True
+            return None
+        return text[found.end() : end.start()], end.end()
