@@ -146,3 +146,15 @@ def test_private_methods_are_overridden_in_the_patches_only(trl_trainer) -> None
 
     overridden = {name for name in vars(GrpoTrainer) if hasattr(trl_trainer, name) and not name.startswith("__")}
     assert overridden == {"create_model_card"}
+
+
+def test_fused_head_reads_the_sizes_of_its_tiles_and_the_selection_of_positions_from_module_variables() -> None:
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    head = inspect.getsource(utils.add_fused_lm_head)
+    assert "compact = _use_triton(hidden_states.device)" in head
+    assert "_CHUNKED_LOGPROB_CHUNK_SIZE," in head
+    function = inspect.getsource(chunked_logprob.ChunkedLogProbFunction)
+    assert function.count("range(0, N, TOKEN_CHUNK_SIZE)") == 2
+    assert function.count("range(0, vocab, chunk_size)") == 2

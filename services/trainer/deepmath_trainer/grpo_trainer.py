@@ -44,6 +44,7 @@ from deepmath_trainer.step_callback import StepCallback
 from deepmath_trainer.step_metrics import StepTimer, batch_metrics
 from deepmath_trainer.trainer_arguments import grpo_arguments, lora_arguments, set_tracker_environment
 from deepmath_trainer.trl_patches.adapter_export import check_adapter, export_adapter
+from deepmath_trainer.trl_patches.head_tiles import use_cpu_tiles
 from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer, TokenScores
 from deepmath_trainer.trl_patches.importance_correction import enable_importance_correction
 from deepmath_trainer.trl_patches.log_keys import optimizer_metrics
@@ -82,6 +83,8 @@ class GrpoTrainer(HookedGrpoTrainer):
             rollout_func=lambda prompts, _: self._rollout(len(prompts)),
             callbacks=[StepCallback(self._after_step, self._after_log)],
         )
+        if self.accelerator.device.type == "cpu":
+            use_cpu_tiles()
         if config.lora:
             check_adapter(self._unwrapped_model())
         if config.loss.importance_correction:
