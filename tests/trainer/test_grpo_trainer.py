@@ -1,6 +1,7 @@
 """The loss gets exactly what was sampled, at the temperature at which it was sampled."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -45,10 +46,6 @@ async def one_step(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedR
 
 @pytest.fixture
 def trainer(one_step: RecordedRun) -> Any:
-    """The trainer of the run, without scores of another test."""
-    import torch
-
-    one_step.trainer.scores.start_batch(torch.ones(len(one_step.losses[0]["advantages"]), dtype=torch.bool))
     return one_step.trainer
 
 
@@ -99,7 +96,7 @@ async def test_tokens_of_tools_have_no_gradient(trainer, loss, monkeypatch) -> N
 
     def scored(*_, **__):
         nonlocal leaf
-        leaf = loss["old_per_token_logps"].clone().requires_grad_()
+        leaf = loss["sampling_per_token_logps"].clone().requires_grad_()
         return leaf, torch.zeros_like(leaf), None
 
     monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", scored)
@@ -139,7 +136,7 @@ async def test_wrong_temperature_in_the_loss_would_be_detected(one_step, trainer
     mask = (loss["completion_mask"] * loss["tool_mask"]).bool()
     set_loss_temperature(trainer.model, 1.05)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_correction(trainer):
             scored, _, _ = trainer._get_per_token_logps_and_entropies(
                 trainer.model, ids, attention, loss["completion_ids"].shape[1]
             )
@@ -160,50 +157,88 @@ async def test_failed_trajectory_has_no_reward_and_no_loss(generator_without_exe
     assert loss["advantages"][in_loss == 0].abs().max() == 0
 
 
-def gradients_of(trainer, loss: dict[str, Any], scoring: Any) -> tuple[Any, list[Any]]:
-    """Return the loss, and the gradient of each weight, with the scoring of class `scoring`."""
+@contextmanager
+def without_correction(trainer: Any) -> Iterator[None]:
+    """Let the trainer score a batch before its loss, as TRL does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "correction", None)
+        yield
+
+
+def loss_and_gradients(trainer: Any, loss: dict[str, Any], trainer_class: Any) -> tuple[Any, list[Any]]:
+    """Return the loss as `trainer_class` computes it, and the gradient of each weight."""
     trainer.model.zero_grad()
     with pytest.MonkeyPatch.context() as patch:
-        score = scoring._get_per_token_logps_and_entropies.__get__(trainer)
-        patch.setattr(trainer, "_get_per_token_logps_and_entropies", score)
+        for name in ("_get_per_token_logps_and_entropies", "_compute_loss"):
+            patch.setattr(trainer, name, getattr(trainer_class, name).__get__(trainer))
         value = trainer._compute_loss(trainer.model, loss)
     value.backward()
     return value.detach(), [weight.grad.clone() for weight in trainer.model.parameters() if weight.grad is not None]
 
 
-def assert_same_loss_as_trl(trainer, loss: dict[str, Any]) -> None:
+def scored_before(trainer: Any, loss: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of TRL's loss: with the scores before it, and the ratios that follow from them."""
+    import torch
+    from trl import GRPOTrainer
+
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
+    attention = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)
+    score = GRPOTrainer._get_per_token_logps_and_entropies.__get__(trainer)
+    with torch.no_grad():
+        scores, _, _ = score(trainer.model, ids, attention, loss["completion_ids"].shape[1])
+    difference = (scores - loss["sampling_per_token_logps"]) * loss["completion_mask"] * loss["tool_mask"]
+    return loss | {"old_per_token_logps": scores, "importance_sampling_ratio": difference.exp().clamp(max=3)}
+
+
+@pytest.mark.parametrize("flat", [0, 5, 8])
+async def test_loss_and_gradients_are_those_of_trl_which_pads_and_scores_twice(trainer, loss, flat: int) -> None:
     import torch
     from deepmath_trainer.grpo_trainer import GrpoTrainer
     from trl import GRPOTrainer
 
-    found, expected = (gradients_of(trainer, loss, scoring) for scoring in (GrpoTrainer, GRPOTrainer))
+    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
+    loss["advantages"][:flat] = 0  # these rows are scored without a gradient
+    loss["sampling_per_token_logps"] += torch.linspace(-2, 2, loss["completion_ids"].shape[1])  # another policy
+    found = loss_and_gradients(trainer, loss, GrpoTrainer)
+    expected = loss_and_gradients(trainer, scored_before(trainer, loss), GRPOTrainer)
     torch.testing.assert_close(found[0], expected[0])
     for one, other in zip(found[1], expected[1], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("flat", [0, 5, 8])
-async def test_values_and_gradients_are_those_of_the_padded_batch(trainer, loss, flat: int) -> None:
+async def test_metrics_of_the_ratios_are_over_all_losses_of_a_batch(trainer, loss) -> None:
     import torch
 
-    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
-    loss["advantages"][:flat] = 0  # these rows are scored without a gradient
-    assert_same_loss_as_trl(trainer, loss)
+    metrics, prefix = trainer._metrics["train"], "sampling/importance_sampling_ratio"
+    metrics.update({f"{prefix}/{name}": [1.0] for name in ("min", "mean", "max")})
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
+    trainer.correction.skip_scores(ids, loss["completion_ids"].shape[1])
+    expected = scored_before(trainer, loss)["importance_sampling_ratio"]
+    seen = []
+    for shift, rows in ((0.5, slice(4)), (-0.5, slice(4, 8))):
+        part = {name: value[rows] if value.ndim else value for name, value in loss.items()}
+        part["sampling_per_token_logps"] = part["sampling_per_token_logps"] - shift
+        trainer._compute_loss(trainer.model, part)
+        in_loss = (part["completion_mask"] * part["tool_mask"]).bool()
+        seen += (expected[rows][in_loss] * torch.tensor(shift).exp()).clamp(max=3).tolist()
+    found = [metrics.pop(f"{prefix}/{name}") for name in ("min", "mean", "max")]
+    metrics.clear()
+    assert found == [pytest.approx([value], rel=1e-3) for value in (min(seen), sum(seen) / len(seen), max(seen))]
 
 
-async def test_cached_scores_give_the_loss_its_values_and_gradients_in_any_order_of_the_rows(trainer, loss) -> None:
+async def test_a_step_scores_its_batch_once(trainer, loss, monkeypatch) -> None:
     import torch
 
-    loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
-    loss["advantages"][:3] = 0
-    order = torch.randperm(len(loss["advantages"]))
-    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)[order]
-    mask = torch.cat([loss["prompt_mask"], loss["completion_mask"]], dim=1)[order]
-    trainer.scores.start_batch((loss["advantages"] != 0)[order])
-    with torch.no_grad():
-        trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, loss["completion_ids"].shape[1])
-    assert trainer.scores.is_filled, "the loss would score again"
-    assert_same_loss_as_trl(trainer, loss)
+    calls = []
+    forward = trainer._unwrapped_model().forward
+    monkeypatch.setattr(
+        trainer._unwrapped_model(), "forward", lambda **batch: calls.append(len(batch["input_ids"])) or forward(**batch)
+    )
+    ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
+    trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), 1)
+    assert calls == []
+    trainer._compute_loss(trainer.model, loss)
+    assert sum(calls) == len(ids)
 
 
 @pytest.fixture

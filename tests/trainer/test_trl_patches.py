@@ -139,6 +139,15 @@ def test_loss_scores_once_with_gradients(trl_trainer) -> None:
     source = inspect.getsource(inspect.unwrap(trl_trainer._compute_loss))
     assert source.count("self._get_per_token_logps_and_entropies(") == 1
     assert 'inputs["advantages"]' in source
+    scored = source.index("self._get_per_token_logps_and_entropies(")
+    for key in ('inputs.get("old_per_token_logps")', 'inputs["importance_sampling_ratio"]'):
+        assert source.index(key) > scored, "CorrectionInLoss sets it when the loss has scored"
+
+
+def test_ratios_of_missing_scores_are_1_and_their_metrics_are_appended(trl_source: str) -> None:
+    assert "per_token_logps_diff = torch.nan_to_num(per_token_logps_diff, nan=0.0)" in trl_source
+    for key in ("sampling_logp_difference/mean", "importance_sampling_ratio/min"):
+        assert f'self._metrics[mode]["sampling/{key}"].append(' in trl_source
 
 
 def test_private_methods_are_overridden_in_the_patches_only(trl_trainer) -> None:

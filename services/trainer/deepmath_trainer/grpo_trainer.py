@@ -10,13 +10,12 @@ number alone (`BatchSampler`), so the dataset given to TRL is a placeholder. All
     value                         the reward; None if there is none
 
 `trl_patches` holds everything that reaches into TRL's private parts; TRL's version is pinned because of it. The state
-beside TRL's is in the objects that this class connects: `PolicyPublisher`, `CheckpointStore`, `ScoreCache` and
-`StepTimer`.
+beside TRL's is in the objects that this class connects: `PolicyPublisher`, `CheckpointStore` and `StepTimer`.
 """
 
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from deepmath.errors import Unavailable
 from deepmath.grading.verdict import Reason
 from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
 from deepmath_trainer.finite_policy import TrainingDiverged, first_non_finite
+from deepmath_trainer.logprob_scoring import score_rows
 from deepmath_trainer.loss_row import LossRow
 from deepmath_trainer.policy_publisher import PolicyPublisher, PolicyWriter
 from deepmath_trainer.reference_adapter import update_reference
@@ -39,14 +39,13 @@ from deepmath_trainer.rollout_batch import RolloutBatch
 from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.sampling_pipeline import SamplingPipeline
-from deepmath_trainer.score_cache import ScoreCache
 from deepmath_trainer.step_callback import StepCallback
 from deepmath_trainer.step_metrics import StepTimer, batch_metrics
 from deepmath_trainer.trainer_arguments import grpo_arguments, lora_arguments, set_tracker_environment
 from deepmath_trainer.trl_patches.adapter_export import check_adapter, export_adapter
 from deepmath_trainer.trl_patches.head_tiles import use_cpu_tiles
 from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer, TokenScores
-from deepmath_trainer.trl_patches.importance_correction import enable_importance_correction
+from deepmath_trainer.trl_patches.importance_correction import CorrectionInLoss, enable_importance_correction
 from deepmath_trainer.trl_patches.log_keys import optimizer_metrics
 from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
 from deepmath_trainer.write_failure import explain_write_failure
@@ -89,12 +88,14 @@ class GrpoTrainer(HookedGrpoTrainer):
             check_adapter(self._unwrapped_model())
         if config.loss.importance_correction:
             enable_importance_correction(self)
+            if config.optimizer.updates == 1 and config.loss.beta == 0:
+                self.correction = CorrectionInLoss(self)
         if self._distributed:  # all processes send the same policies
             pipeline.replicas.run = broadcast_object_list([pipeline.replicas.run])[0]
         writer = PolicyWriter(self.save_policy, self.accelerator.wait_for_everyone, self.accelerator.is_main_process)
         self._policies = PolicyPublisher(folder.policies, config.publish_every, writer)
         self._checkpoints = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
-        self.scores = ScoreCache(_scores_are_reusable(config), zero_advantage_is_zero_loss=self.beta == 0)
+        self._gradient_rows: torch.Tensor | None = None  # those with an advantage, in the loss; None: all
         self._timer = StepTimer(lambda: pipeline.busy_seconds)
 
     def run(self, checkpoint: TrainingCheckpoint | None) -> bool:
@@ -140,17 +141,22 @@ class GrpoTrainer(HookedGrpoTrainer):
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write nothing: `model_card` writes the adapter's card, and a checkpoint has none."""
 
-    def loss_scope(self, advantages: torch.Tensor) -> AbstractContextManager[None]:
-        """Let the loss reuse the scores of the batch."""
-        return self.scores.loss(advantages)
+    @contextmanager
+    def loss_scope(self, advantages: torch.Tensor) -> Iterator[None]:
+        """Score rows without an advantage, which add nothing to the loss, without a gradient."""
+        self._gradient_rows = advantages != 0 if self.beta == 0 else None
+        yield
+        self._gradient_rows = None
 
     def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
-        """Score without padding, and once instead of twice."""
+        """Score without padding, at most `optimizer.micro_batch` rows at a time."""
         # Several processes have to call the model equally often; a load-balancing loss is over all rows.
         if self._distributed or len(batch) > 3 or options.get("compute_aux_loss"):
             return score(*batch, **options)
-        options.pop("batch_size", None)
-        return self.scores.score(score, *batch, **options)
+        options["batch_size"] = self._config.optimizer.micro_batch
+        input_ids, attention_mask, scored = batch
+        options["gradient_rows"] = self._gradient_rows
+        return *score_rows(score, input_ids, attention_mask, scored, **options), None
 
     def checkpoint_root(self) -> Path:
         """Write checkpoints to the staging folder."""
@@ -188,7 +194,6 @@ class GrpoTrainer(HookedGrpoTrainer):
             batch = self._pipeline.next(self._batch_index(step), partial(self._policies.next, step), step)
         self.can_stop_now = False
         self._batch = batch
-        self.scores.start_batch(torch.tensor([not group.flat for group in batch.groups for _ in group.samples]))
         set_loss_temperature(self.accelerator.unwrap_model(self.model), batch.temperature)
         values = [sample.reward.total for sample in batch.samples]
         rows = [
@@ -271,9 +276,3 @@ def _load_model(config: TrainConfig) -> Any:
         return model
     torch.manual_seed(config.seed)  # the adapter's initial weights are random
     return get_peft_model(model, LoraConfig(**lora_arguments(config.lora)))
-
-
-def _scores_are_reusable(config: TrainConfig) -> bool:
-    """Return whether the scores before the loss equal those in it, and may hold until then what a gradient needs."""
-    one_step_on_the_whole_batch = config.accumulation == config.optimizer.updates == 1
-    return one_step_on_the_whole_batch and config.loss.beta == 0 and not config.launch.gradient_checkpointing
