@@ -7,6 +7,7 @@ from typing import Self
 from deepmath.data.gold_answer import gold_text
 from deepmath.data.question_text import question_text
 from deepmath.errors import InvalidRequest
+from deepmath.grading.gym_entry import GymEntry
 from deepmath.grading.unescaped_latex import find_unescaped
 
 _ID_CHARACTERS = 16
@@ -21,6 +22,13 @@ class DatasetProblem:
     text: str
     answer: str
     r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs. See `gold_text`."""
+    entry: GymEntry | None = None
+    """Of a problem of reasoning-gym, which has its own scorer. `answer` is then one correct answer, or empty."""
+
+    @property
+    def reference(self) -> str | GymEntry:
+        """What the verifier grades answers by: the entry if there is one, otherwise the gold answer."""
+        return self.entry or self.answer
 
     @classmethod
     def of(cls, question: object, answer: object, own_id: object = None, where: str = "") -> Self:

@@ -61,6 +61,9 @@ class ComparisonSandbox:
         required_level: Lowest isolation level to accept.
     """
 
+    needs = "math-verify, which compares answers", "evaluation"
+    """The library in the sandboxes with its purpose, and the extra that installs it."""
+
     def __init__(self, workers: int, timeout_s: float, required_level: Level) -> None:
         self._workers = workers
         self._required_level = required_level
@@ -83,10 +86,8 @@ class ComparisonSandbox:
                 try:
                     self._pool = self._loop.run(self._open(self._loop))
                 except PreloadFailed as error:
-                    raise Unavailable(
-                        f"cannot load math-verify, which compares answers ({error}); "
-                        "is the extra `evaluation` installed?"
-                    ) from None
+                    library, extra = self.needs
+                    raise Unavailable(f"cannot load {library} ({error}); is the extra `{extra}` installed?") from None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `work`, which awaits `compare`, on the pool's event loop. From any thread. `close` cancels it."""
@@ -121,10 +122,14 @@ class ComparisonSandbox:
         if self._loop is not None:
             self._loop.close()
 
+    def preload(self) -> PreloadSet:
+        """Return what the sandboxes start with."""
+        return _PRELOAD
+
     async def _open(self, loop: BackgroundLoop) -> SandboxPool:
         # With nothing set aside, a second comparison waits until its whole limit is free beside what the service uses.
         memory = MemoryBudget(slots=1, snippet_bytes=1)
-        backend = NativeBackend(_LEVEL, preload=_PRELOAD, allowed_modules=("deepmath",), memory=memory)
+        backend = NativeBackend(_LEVEL, preload=self.preload(), allowed_modules=("deepmath",), memory=memory)
         pool = await loop.hold(SandboxPool(backend, self._workers, self._required_level))
         if memory.free_bytes < _MEMORY_BYTES:
             _log.warning(

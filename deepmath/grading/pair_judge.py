@@ -8,12 +8,8 @@ A process killed from outside, as by the kernel's OOM killer, and the wall clock
 tried again. If it is killed again while the gold answer passes, the answer is the cause. Otherwise there is no verdict.
 """
 
-from asyncio import Semaphore
-from typing import NamedTuple
-
-from deepmath.errors import Unavailable
-from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.grading.comparison_sandbox import ComparisonSandbox
+from deepmath.grading.sandbox_finding import Finding, FindingSource
 from deepmath.grading.verdict import Reason, Verdict
 
 # The words that a sandbox may return as the `repr` of its value. Whatever else it returns is not a verdict.
@@ -21,18 +17,7 @@ _WORDS = {
     repr(reason.name): reason
     for reason in (Reason.SAME_VALUE, Reason.DIFFERENT, Reason.ANSWER_UNREADABLE, Reason.GOLD_UNREADABLE)
 }
-_OUTCOMES = {pb.OUTCOME_CPU_TIMEOUT: Reason.ANSWER_TIMEOUT, pb.OUTCOME_OUT_OF_MEMORY: Reason.ANSWER_MEMORY}
-_ATTEMPTS = 2
 _MOST_CONTROLS = 4096
-
-
-class _Finding(NamedTuple):
-    """The end of a comparison in the sandbox, as if the answer were its cause."""
-
-    reason: Reason
-    seconds: float
-    killed: bool = False
-    """Whether somebody else killed the sandbox, as the kernel's OOM killer does."""
 
 
 class PairJudge:
@@ -40,7 +25,7 @@ class PairJudge:
 
     def __init__(self, sandbox: ComparisonSandbox, workers: int) -> None:
         self._sandbox = sandbox
-        self._slots = Semaphore(workers)
+        self._findings = FindingSource(workers, lambda value: (_WORDS.get(value, Reason.ANSWER_CRASHED), None))
         self._controls: dict[str, Reason] = {}
 
     async def judge(self, gold: str, answer: str | None = None) -> Verdict:
@@ -48,8 +33,8 @@ class PairJudge:
         if answer is None:
             return await self._judge_gold(gold)
         found = await self._compare(gold, answer)
-        reason = Reason.ANSWER_MEMORY if found.killed else found.reason
-        if reason in (Reason.ANSWER_TIMEOUT, Reason.ANSWER_MEMORY, Reason.ANSWER_CRASHED):
+        reason = found.blamed_reason
+        if found.may_be_cost:
             control = (await self._judge_gold(gold)).reason
             reason = reason if control is Reason.SAME_VALUE else control
         return Verdict.of(reason, found.seconds)
@@ -67,22 +52,5 @@ class PairJudge:
             self._controls[gold] = reason
         return Verdict.of(reason, found.seconds)
 
-    async def _compare(self, *texts: str) -> _Finding:
-        for _ in range(_ATTEMPTS):
-            finding = await self._compare_once(*texts)
-            if finding.reason is not Reason.FAILED:
-                break
-        return finding
-
-    async def _compare_once(self, *texts: str) -> _Finding:
-        async with self._slots:
-            try:
-                result = await self._sandbox.compare(*texts)
-            except Unavailable:  # the log says why
-                return _Finding(Reason.FAILED, 0.0)
-        seconds = result.usage.wall_ms / 1e3
-        if result.outcome in (pb.OUTCOME_WALL_TIMEOUT, pb.OUTCOME_SANDBOX_FAILED):
-            return _Finding(Reason.FAILED, seconds, killed=result.outcome == pb.OUTCOME_SANDBOX_FAILED)
-        if result.outcome == pb.OUTCOME_OK:
-            return _Finding(_WORDS.get(result.value, Reason.ANSWER_CRASHED), seconds)
-        return _Finding(_OUTCOMES.get(result.outcome, Reason.ANSWER_CRASHED), seconds)
+    async def _compare(self, *texts: str) -> Finding:
+        return await self._findings.find(lambda: self._sandbox.compare(*texts))

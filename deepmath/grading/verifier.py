@@ -3,14 +3,15 @@ r"""Comparison of answers with gold answers.
 Theory of operation. Most answers are numbers or the same text; `exact_comparison` decides them here. All others need
 math-verify and sympy, which evaluate what a model wrote: hostile code. First `latex_alphabet` replaces every name by
 one of ours, for otherwise an answer could name itself correct. Then `comparison_sandbox` compares the pair in a locked
-down process of its own, and `pair_judge` finds out whose fault it is if that goes wrong.
+down process of its own, and `pair_judge` finds out whose fault it is if that goes wrong. A problem of reasoning-gym has
+no gold answer to compare with but a scorer, see `gym_scorer`.
 """
 
 import logging
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import CancelledError, Future
 from fractions import Fraction
 from threading import Lock
@@ -19,6 +20,8 @@ from typing import Self
 from deepmath.grading.answer_normalization import canonical_form
 from deepmath.grading.comparison_sandbox import ComparisonSandbox, configured_level
 from deepmath.grading.exact_comparison import MAX_CHARACTERS, compare_exactly, is_comparable
+from deepmath.grading.gym_entry import GymEntry, GymTask
+from deepmath.grading.gym_scorer import GymScorer
 from deepmath.grading.latex_alphabet import NameTable, UnreadableLatexError, close_latex
 from deepmath.grading.measured_quantity import split_unit
 from deepmath.grading.pair_judge import PairJudge
@@ -29,7 +32,11 @@ from deepmath.sandbox.isolation.layers import Level
 
 _log = logging.getLogger(__name__)
 
+Reference = str | GymEntry
+"""What answers are graded by: a gold answer, or an entry of reasoning-gym, which has its own scorer."""
+
 _Texts = tuple[str, ...]  # (gold, answer), or (gold,) to check it
+_Case = tuple[Reference, str] | tuple[Reference]
 
 
 class Verifier:
@@ -41,40 +48,51 @@ class Verifier:
         workers: Number of comparisons at a time.
         timeout_s: Processor time of one comparison, in seconds.
         required_level: Lowest isolation level of the sandboxes to accept; default `DEEPMATH_GRADING_REQUIRE`, or "pod".
+        tasks: Tasks of reasoning-gym whose entries can be references.
 
     Raises (all methods):
-        Unavailable: math-verify cannot be loaded, or layers of the required level are missing here.
+        Unavailable: math-verify or reasoning-gym cannot be loaded, or layers of the required level are missing here.
     """
 
-    def __init__(self, workers: int, timeout_s: float, required_level: Level | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        timeout_s: float,
+        required_level: Level | None = None,
+        tasks: Collection[GymTask] = (),
+    ) -> None:
         self.reasons: Counter[Reason] = Counter()
         """Number of verdicts so far by their reason."""
         self._counting = Lock()
-        self._sandbox = ComparisonSandbox(workers, timeout_s, required_level or configured_level())
+        level = required_level or configured_level()
+        self._sandbox = ComparisonSandbox(workers, timeout_s, level)
         self._judge = PairJudge(self._sandbox, workers)
+        self._scorer = GymScorer(tasks, workers, timeout_s, level)
 
     def start(self) -> None:
         """Start the sandboxes now, rather than with the first comparison that needs one."""
         self._sandbox.start()
+        self._scorer.start()
 
-    def verify(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        r"""Return the verdict on each (gold, answer), in order. Those that need a sandbox are compared concurrently.
+    def verify(self, pairs: Sequence[tuple[Reference, str]]) -> list[Verdict]:
+        r"""Return the verdict on each (reference, answer), in order. Those that need a sandbox are made concurrently.
 
-        Both are the content of `\boxed{}`, with or without LaTeX delimiters.
+        Gold answer and answer are the content of `\boxed{}`, with or without LaTeX delimiters.
         """
         return self._all(pairs)
 
-    def check_gold(self, gold: str) -> Verdict:
+    def check_gold(self, gold: Reference) -> Verdict:
         """Return whether answers can be compared with `gold`: `correct` is True, or None if they cannot."""
         return self.check_golds([gold])[0]
 
-    def check_golds(self, golds: Sequence[str]) -> list[Verdict]:
-        """Return for each gold answer what `check_gold` does."""
+    def check_golds(self, golds: Sequence[Reference]) -> list[Verdict]:
+        """Return for each gold answer what `check_gold` does. An entry with a scorer needs no gold answer."""
         return self._all([(gold,) for gold in golds])
 
     def close(self) -> None:
         """Stop all sandboxes. Pending and queued comparisons get no verdict."""
         self._sandbox.close()
+        self._scorer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -82,17 +100,22 @@ class Verifier:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _all(self, texts: Sequence[_Texts]) -> list[Verdict]:
+    def _all(self, cases: Sequence[_Case]) -> list[Verdict]:
         """Return the verdicts on pairs or gold answers, in order, and count them."""
-        found = {one: self._decide(one) for one in texts}
+        found = {case: self._decide(*case) for case in cases}
         verdicts = {one: verdict if isinstance(verdict, Verdict) else _wait(verdict) for one, verdict in found.items()}
-        ordered = [verdicts[one] for one in texts]
+        ordered = [verdicts[case] for case in cases]
         with self._counting:
             self.reasons.update(verdict.reason for verdict in ordered)
         return ordered
 
-    def _decide(self, texts: _Texts) -> Verdict | Future[Verdict]:
-        """Return the verdict, or start the comparison that will find it."""
+    def _decide(self, reference: Reference, *answers: str) -> Verdict | Future[Verdict]:
+        """Return the verdict, or start what will find it."""
+        if not isinstance(reference, GymEntry):
+            return self._compare((reference, *answers))
+        return self._scorer.submit(reference, *answers) if answers else Verdict.of(Reason.FULL_SCORE)
+
+    def _compare(self, texts: _Texts) -> Verdict | Future[Verdict]:
         verdict = _without_sandbox(texts)
         if verdict is not None:
             return verdict
