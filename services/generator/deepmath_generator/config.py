@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.dialects import DIALECTS
+from deepmath.dialects.dialect_setting import DialectName
 from deepmath.serving.path_settings import NameOrPath
 from deepmath.serving.service_config import ServiceConfig
 
@@ -22,10 +24,10 @@ class GeneratorConfig(ServiceConfig):
     prompt: NameOrPath | None = Field(
         None, description="Prompt template: a TOML file, or the name of a built-in one (default: the model's own)."
     )
-    dialect: str | None = Field(
+    dialect: DialectName | None = Field(
         None,
-        description="How the model writes calls and reads outputs: tool-call, python-fence, hermes, python-tag, or one "
-        "that another package offers (default: by the prompt template, the model's vocabulary and chat template).",
+        description=f"How the model writes calls and reads outputs: {', '.join(DIALECTS)}, or one that another package "
+        "offers (default: by the prompt template, the model's name and chat template).",
     )
     max_message_bytes: int = Field(16 << 20, gt=0, description="Maximum size of a request message, in bytes.")
 
@@ -44,9 +46,18 @@ class GeneratorConfig(ServiceConfig):
         2.0, gt=0, description="Timeout for comparing two answers of a vote in a sandbox, in seconds."
     )
 
-    temperature: float = Field(0.6, ge=0, le=2, description="Default sampling temperature.")
-    top_p: float = Field(0.95, gt=0, le=1, description="Default top-p (nucleus) sampling; 1 disables it.")
-    top_k: int = Field(20, ge=0, description="Default top-k sampling; 0 disables it.")
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="Default sampling temperature (default: the model's, else 0.6)."
+    )
+    top_p: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Default top-p (nucleus) sampling; 1 disables it (default: the model's, else 0.95).",
+    )
+    top_k: int | None = Field(
+        None, ge=0, description="Default top-k sampling; 0 disables it (default: the model's, else 20)."
+    )
 
     max_steps: int = Field(50, gt=0, description="Default budget: steps per trajectory.")
     max_step_tokens: int = Field(3000, gt=0, description="Default budget: tokens per step.")
@@ -71,6 +82,9 @@ class GeneratorConfig(ServiceConfig):
     ray: bool = Field(False, description="Distribute the model over the Ray cluster of this machine.")
     gpu_memory: float = Field(0.9, gt=0, le=1, description="Fraction of GPU memory for weights and KV cache.")
     cpu_cache_gib: int = Field(1, gt=0, description="Size of the KV cache on a machine without a GPU, in GiB.")
+    cpu_threads: int | None = Field(
+        None, gt=0, description="Threads of the model on a machine without a GPU (default: all cores but one)."
+    )
     eager: bool = Field(False, description="Skip graph compilation: faster start, slower sampling.")
     max_lora_rank: int = Field(32, ge=1, le=512, description="Maximum LoRA rank of an adapter.")
     adapters: bool = Field(True, description="Accept LoRA adapters from a trainer; reserves memory for each.")

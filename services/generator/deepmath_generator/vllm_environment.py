@@ -2,6 +2,7 @@
 
 import os
 
+from deepmath.errors import InvalidRequest
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG, set_vllm_log_level
 
@@ -15,6 +16,8 @@ def set_vllm_environment(config: GeneratorConfig) -> None:
         os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
         set_vllm_log_level()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(config.cpu_cache_gib))
+    if config.cpu_threads:
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", _first_cores(config.cpu_threads))
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # As in vLLM's own command line (vllm/entrypoints/serve/utils/api_utils.py, `cli_env_setup`). Forked processes would
     # inherit that plugins are loaded, and skip ours; forking a process with gRPC threads is unsafe, too.
@@ -23,3 +26,15 @@ def set_vllm_environment(config: GeneratorConfig) -> None:
         # vLLM's sampler compiles a kernel at its first use even with `enforce_eager`
         # (vllm/v1/sample/ops/logprobs.py, `batched_count_greater_than`): 20 s, and it needs a C++ compiler.
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
+
+
+def _first_cores(count: int) -> str:
+    """Return the first cores that this process may use, as vLLM lists them.
+
+    Raises:
+        InvalidRequest: There are fewer.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if count > len(cores):
+        raise InvalidRequest(f"cpu_threads is {count}, but this process may use {len(cores)} cores; set at most that")
+    return ",".join(map(str, cores[:count]))

@@ -7,6 +7,7 @@ Source: vllm/v1/worker/worker_base.py, `WorkerWrapperBase.init_worker`, adds the
 from deepmath_generator.vllm_patches.cpu.grouped_lora import group_lora_products
 from deepmath_generator.vllm_patches.cpu.output_layer import repack_output_layer
 from deepmath_generator.vllm_patches.cpu.sleeping_condition import check_replaced
+from deepmath_generator.vllm_patches.cpu.truncated_sampling import replace_truncation
 from deepmath_generator.vllm_patches.vllm_plugin import belongs_to_generator
 
 
@@ -21,6 +22,7 @@ class CpuWorkerExtension:
         """
         if belongs_to_generator():
             check_replaced()
+        replace_truncation()
         if lora:
             group_lora_products(self.model_runner)  # type: ignore[attr-defined]
 
