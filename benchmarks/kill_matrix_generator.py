@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from deepmath_generator.config import GeneratorConfig
@@ -31,6 +33,7 @@ class PolicyBoundEngine:
 
     model = EMBEDDED_MODEL.name
     context_length = 4096
+    generation_config: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, max_adapters: int) -> None:
         from transformers import AutoTokenizer
@@ -45,7 +48,7 @@ class PolicyBoundEngine:
         prompt_ids: list[int],
         sampling: object,  # noqa: ARG002
         *,
-        tools: bool,
+        stop_token: int | None = None,
         seed: int | None = None,
         on_tokens: Any = None,
         policy: Policy | None = None,
@@ -57,7 +60,7 @@ class PolicyBoundEngine:
             await asyncio.sleep(_STEP_S * draw.random())
             called = self.tokenizer.decode(prompt_ids).rstrip().endswith("```")
             a, b = draw.randrange(100), draw.randrange(100)
-            if tools and not called and draw.random() < 0.7:
+            if stop_token is not None and not called and draw.random() < 0.7:
                 text = f"<tool_call>\n{draw.choice(_CALLS).format(a=a, b=b)}\n</tool_call>"
                 finish = FinishReason.TOOL_CALL
             else:

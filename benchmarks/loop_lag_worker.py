@@ -6,8 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from deepmath_generator.config import GeneratorConfig
@@ -49,6 +50,7 @@ class HostileEngine:
 
     model = "hostile"
     context_length = 1_000_000
+    generation_config: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         from transformers import AutoTokenizer
@@ -69,7 +71,7 @@ class HostileEngine:
         sampling: object,  # noqa: ARG002
         *,
         max_tokens: int,
-        tools: bool,
+        stop_token: int | None = None,
         seed: int | None = None,
         on_tokens: Any = None,
         stop: Sequence[str] = (),
@@ -77,6 +79,7 @@ class HostileEngine:
         **_: Any,
     ) -> SampledTokens:
         seed = seed or 0
+        tools = stop_token is not None
         text = self._ids[(seed // 1_000_003 if seed >= 1_000_003 or tools else seed) % len(self._ids)]
         ids = (text * (max_tokens // len(text) + 1))[:max_tokens]
         end = self.tokenizer.convert_tokens_to_ids("</tool_call>")

@@ -29,8 +29,10 @@ async def solve_live(
         DeepMathError: The question could not be solved.
     """
     console = TextConsole()
-    result, live = SolveResult(question), LiveTrace(console)
     single = options["samples"] == 1
+    result, live = SolveResult(question), LiveTrace(console)
+    if single and not as_json:
+        live = LiveTrace(console, (await client.get_info()).dialect)
     async for event in client.solve(question.text, **options):
         result.add(event)
         if as_json:

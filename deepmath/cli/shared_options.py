@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deepmath.dialects import DIALECTS
 from deepmath.errors import InvalidRequest
 from deepmath.user_files import expand_home, user_path
 
@@ -37,6 +38,14 @@ Adapter = Annotated[
 Prompt = Annotated[
     str | None, typer.Option(help="Prompt template: a name or a file.", parser=expand_home, metavar="NAME|FILE")
 ]
+Dialect = Annotated[
+    str | None,
+    typer.Option(
+        help=f"How the model writes calls: {', '.join(DIALECTS)}, or one of another package. "
+        "Default: by the prompt template or the model.",
+        metavar="NAME",
+    ),
+]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Token budget per sample, tool output included.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Step budget per sample.")]
 
@@ -53,6 +62,6 @@ def check_generator_options(generator: str | None, *options: str | None) -> None
     """
     if generator and any(options):
         raise InvalidRequest(
-            "--model, --adapter, --prompt and --executor apply to a generator that is started here; "
+            "--model, --adapter, --prompt, --dialect and --executor apply to a generator that is started here; "
             "leave out --generator"
         )

@@ -76,7 +76,7 @@ class TrainingSession:
     async def _start_generator(self, block: AsyncExitStack, needs: pb.GeneratorNeeds) -> str:
         """Start a generator and an executor that stop with `block`, and return the generator's address."""
         model = None if needs.model == str(EMBEDDED_MODEL) else needs.model
-        served, options = generator_options(model, None, needs.prompt or None)
+        served, options = generator_options(model, None, needs.prompt or None, needs.dialect or None)
         if needs.lora_rank > _DEFAULT_LORA_RANK:
             options += ["--max-lora-rank", str(needs.lora_rank)]
         if needs.checkpoint_root:

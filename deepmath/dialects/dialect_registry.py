@@ -19,6 +19,8 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 """The dialects of this package."""
 
+_MOST_SHOWN = 100  # characters of an unknown name
+
 
 def known_dialect(name: str) -> Dialect:
     """Return the dialect `name` for reading; `tool-call` if this installation does not have it."""
@@ -46,6 +48,6 @@ def find_dialect(name: str) -> Dialect:
             raise InvalidRequest(f"the dialect {name}, {point.value}, is not a subclass of deepmath.dialects.Dialect")
         return made
     known = [*DIALECTS, *offered]
-    close = get_close_matches(name, known, 1)
+    close = get_close_matches(name[:_MOST_SHOWN], known, 1)
     hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
-    raise InvalidRequest(f"there is no dialect {name}{hint}")
+    raise InvalidRequest(f"there is no dialect {name[:_MOST_SHOWN]!r}{hint}")

@@ -10,8 +10,10 @@ from google.protobuf.json_format import MessageToDict
 
 from deepmath.clients.model_files import ADAPTER_WEIGHTS
 from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.reasoning_gym.gym_problems import gym_version
 from deepmath.evaluation.graded_sample import SampleKey
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath.grading.gym_entry import GymTask
 
 CONFIGURATION_NAMES = {
     (False, "plain"): "Baseline",
@@ -47,7 +49,14 @@ class EvaluationPlan:
     budget: pb.Budget
     adapter: Path | None = None
     prompt: str | None = None
+    dialect: str | None = None
+    """None: the one that the generator chooses."""
     seed: int = 0
+
+    @property
+    def gym_tasks(self) -> frozenset[GymTask]:
+        """The tasks of reasoning-gym, whose scorers the verifier needs."""
+        return frozenset(one.entry.task for problems in self.problems.values() for one in problems if one.entry)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that an evaluation folder must share. The numbers of samples and problems may grow."""
@@ -55,12 +64,14 @@ class EvaluationPlan:
             "model": self.model,
             "adapter": _sha256(self.adapter / ADAPTER_WEIGHTS) if self.adapter else None,
             "prompt": self.prompt,
+            "dialect": self.dialect,
             "configurations": [one.name for one in self.configurations],
             "modes": [one.mode for one in self.configurations],
             "benchmarks": list(self.problems),
             "sampling": _to_dict(self.sampling),
             "budget": _to_dict(self.budget),
             "seed": self.seed,
+            **({"reasoning_gym": gym_version()} if self.gym_tasks else {}),  # other versions generate other problems
         }
 
     def keys(

@@ -67,8 +67,25 @@ class EvaluationRun:
             partial.replace(path)
         for file in (self._samples, self._failures):
             truncate_torn_line(file)
-        self.verdicts = {sample.key: sample.correct for sample in read_samples(self.folder)}
+        self.verdicts: dict[SampleKey, bool | None] = {}
         """Verdicts of the samples in the folder."""
+        self._dialects = set[str]()  # of the samples with tools
+        for sample in read_samples(self.folder):
+            self.verdicts[sample.key] = sample.correct
+            if sample.mode == "agent":
+                self._dialects.add(sample.dialect)
+
+    def check_dialect(self, dialect: str) -> None:
+        """Ensure that samples with tools are in the generator's `dialect`, as those in the folder are.
+
+        Raises:
+            InvalidRequest: they are in another.
+        """
+        if others := sorted(self._dialects - {dialect or "tool-call"}):  # generators of earlier versions name none
+            raise InvalidRequest(
+                f"the samples in {self.folder} are in the dialect {', '.join(others)}, but that of the generator is "
+                f"{dialect}; start it with the same --dialect, or choose another folder"
+            )
 
     def add_problems(self, benchmark: str, problems: Iterable[DatasetProblem]) -> None:
         """Write the questions that are not in the folder yet, for readers of the samples."""

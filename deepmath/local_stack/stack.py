@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from deepmath.clients.model_files import check_adapter, check_model
+from deepmath.dialects import find_dialect
 from deepmath.errors import InvalidRequest
 from deepmath.local_stack.local_services import LocalServices
 
@@ -60,18 +61,21 @@ class LocalStack(LocalServices):
         return await self.start(name, *options, *self._arguments.get(name, ()), listen=listen)
 
 
-def generator_options(model: str | None, adapter: str | None, prompt: str | None = None) -> tuple[str, list[str]]:
+def generator_options(
+    model: str | None, adapter: str | None, prompt: str | None = None, dialect: str | None = None
+) -> tuple[str, list[str]]:
     """Return the model that a stack serves, by default the embedded one, and the generator's options for it.
 
     Checked here, since a generator needs half a minute to fail.
 
     Raises:
-        InvalidRequest: There is no such model or adapter.
+        InvalidRequest: There is no such model, adapter or dialect.
     """
     if adapter:
         check_adapter(adapter)
     options = ["--adapter", adapter] if adapter else []
     options += ["--prompt", prompt] if prompt else []
+    options += ["--dialect", find_dialect(dialect).name] if dialect else []
     if model is None:
         return str(EMBEDDED_MODEL), [*options, *EMBEDDED_OPTIONS]
     check_model(model)

@@ -1,6 +1,7 @@
 """`deepmath eval`: graded samples of benchmark problems, in a folder from which an unfinished evaluation resumes."""
 
 import asyncio
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from deepmath.cli.shared_options import (
     TOP_K_HELP,
     TOP_P_HELP,
     Adapter,
+    Dialect,
     Executor,
     Generator,
     MaxSteps,
@@ -46,6 +48,8 @@ from deepmath.printable_text import print_error, printable_line
 
 app = command_app()
 
+_MOST_NAME_CHARACTERS = 200  # of the default output folder; a file system allows 255 bytes
+
 
 class TablePreset(StrEnum):
     """Sets of configurations that form one table."""
@@ -59,8 +63,8 @@ def eval_(
         list[str] | None,
         typer.Option(
             help="math500, aime2025, hmmt-feb-2025, hle-math, openmathreasoning-tir or synthetic; NAME=FOLDER for a "
-            "local copy; a file with columns problem and answer; or a dataset on the hub. Repeatable. "
-            "Default: synthetic.",
+            "local copy; reasoning-gym:TASK or a mix of its tasks; a file with columns problem and answer; or a "
+            "dataset on the hub. Repeatable. Default: synthetic.",
             metavar="NAME|FILE",
             show_default=False,
         ),
@@ -90,6 +94,7 @@ def eval_(
     model: Model = None,
     adapter: Adapter = None,
     prompt: Prompt = None,
+    dialect: Dialect = None,
     temperature: Annotated[float, typer.Option(min=0, max=2, help=TEMPERATURE_HELP)] = 0.6,
     top_p: Annotated[float, typer.Option(min=0, max=1, help=TOP_P_HELP)] = 0.95,
     top_k: Annotated[int, typer.Option(min=0, help=TOP_K_HELP)] = 20,
@@ -104,10 +109,10 @@ def eval_(
     Each sample is written when it finishes. The same command resumes an interrupted evaluation and retries failed
     samples; --samples and --limit may be raised. `deepmath report FOLDER` makes tables and plots.
     """
-    check_generator_options(generator, model, adapter, executor, prompt)
+    check_generator_options(generator, model, adapter, executor, prompt, dialect)
     if table and (name or not adapter):
         raise InvalidRequest("--table four-way compares with and without an adapter: give --adapter, and no --name")
-    served, arguments = generator_options(model, None, prompt)  # the sampler uploads the adapter when it is needed
+    served, arguments = generator_options(model, None, prompt, dialect)  # the sampler uploads the adapter itself
     if adapter:
         check_adapter(adapter)
     evaluated, is_tuned = model_name(served), bool(adapter)
@@ -124,20 +129,23 @@ def eval_(
         budget=pb.Budget(max_tokens=max_tokens, max_steps=max_steps),
         adapter=Path(adapter) if adapter else None,
         prompt=prompt,
+        dialect=dialect,
         seed=seed,
     )
     parts = ["eval", *evaluation.problems, evaluated.replace("/", "-"), table or single.name]
-    folder = output or Path("runs") / "-".join(parts)
+    folder = output or Path("runs") / re.sub(r"[^\w.@+-]+", "-", "-".join(parts))[:_MOST_NAME_CHARACTERS]
     if plan:
         show_plan(evaluation, folder)
         return
 
     async def draw(run: EvaluationRun, verifier: Verifier) -> int:
         async with connect_generator(generator, executor, served, arguments) as client:
+            run.check_dialect((await client.get_info()).dialect)
             with EvalProgress(evaluation, run) as progress:
                 return await EvaluationSampler(client, run, evaluation, verifier, progress.show).draw()
 
-    with EvaluationRun(folder, evaluation.settings()) as run, Verifier(verify_workers, verify_seconds) as verifier:
+    grading = Verifier(verify_workers, verify_seconds, tasks=evaluation.gym_tasks)
+    with grading as verifier, EvaluationRun(folder, evaluation.settings()) as run:
         verifier.start()  # refuses now, and not after hours of sampling
         for warning in check_gold_answers(evaluation.problems, verifier):
             print_error("deepmath", warning)

@@ -15,6 +15,7 @@ from deepmath.cli.shared_options import (
     TOP_K_HELP,
     TOP_P_HELP,
     Adapter,
+    Dialect,
     Executor,
     Generator,
     MaxSteps,
@@ -55,6 +56,7 @@ def solve(
     model: Model = None,
     adapter: Adapter = None,
     prompt: Prompt = None,
+    dialect: Dialect = None,
     temperature: Annotated[float | None, typer.Option(min=0, max=2, help=TEMPERATURE_HELP)] = None,
     top_p: Annotated[float | None, typer.Option(min=0, max=1, help=TOP_P_HELP)] = None,
     top_k: Annotated[int | None, typer.Option(min=0, help=TOP_K_HELP)] = None,
@@ -75,7 +77,7 @@ def solve(
     """
     if (question is None) == (file is None):
         raise InvalidRequest("give one QUESTION, or --file FILE")
-    check_generator_options(generator, model, adapter, executor, prompt)
+    check_generator_options(generator, model, adapter, executor, prompt, dialect)
     questions = load_questions(file) if file else [_checked_question(question or "")]
     options: dict[str, Any] = {
         "samples": samples,
@@ -88,7 +90,7 @@ def solve(
             wall_ms=_milliseconds(wall_seconds),
         ),
     }
-    served, arguments = generator_options(model, adapter, prompt)
+    served, arguments = generator_options(model, adapter, prompt, dialect)
 
     async def run() -> list[SolveResult]:
         async with connect_generator(generator, executor, served, arguments, quiet=as_json) as client:

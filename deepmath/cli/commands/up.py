@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deepmath.cli.lazy_group import command_app
-from deepmath.cli.shared_options import STARTING_STACK, Adapter, Model
+from deepmath.cli.shared_options import STARTING_STACK, Adapter, Dialect, Model, Prompt
 from deepmath.local_stack.stack import LocalStack, generator_options
 
 app = command_app()
@@ -17,12 +17,14 @@ app = command_app()
 def up(
     model: Model = None,
     adapter: Adapter = None,
+    prompt: Prompt = None,
+    dialect: Dialect = None,
     executor: Annotated[str, typer.Option(help="Listen address of the executor.")] = "127.0.0.1:50051",
     generator: Annotated[str, typer.Option(help="Listen address of the generator.")] = "127.0.0.1:50052",
 ) -> None:
     """Run an executor and a generator on this machine until Ctrl-C. Prints their addresses."""
     listen = {"executor": executor, "generator": generator}
-    asyncio.run(_run_stack(listen, *generator_options(model, adapter)))
+    asyncio.run(_run_stack(listen, *generator_options(model, adapter, prompt, dialect)))
 
 
 async def _run_stack(listen: dict[str, str], model: str, options: list[str]) -> None:

@@ -154,6 +154,7 @@ class GeneratorNeeds(_message.Message):
     LORA_RANK_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ROOT_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model, as a directory or hub name."""
     lora_rank: _builtins.int
@@ -162,6 +163,8 @@ class GeneratorNeeds(_message.Message):
     """The prompt template; empty for the model's own."""
     checkpoint_root: _builtins.str
     """The folder that the generator has to read weights from; empty if it receives adapters."""
+    dialect: _builtins.str
+    """The dialect; empty for that of the prompt template or the model."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The addresses in the configuration. A run without addresses can be validated but not started."""
@@ -174,10 +177,11 @@ class GeneratorNeeds(_message.Message):
         lora_rank: _builtins.int = ...,
         prompt: _builtins.str = ...,
         checkpoint_root: _builtins.str = ...,
+        dialect: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "checkpoint_root", b"checkpoint_root", "lora_rank", b"lora_rank", "model", b"model", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "checkpoint_root", b"checkpoint_root", "dialect", b"dialect", "lora_rank", b"lora_rank", "model", b"model", "prompt", b"prompt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,10 +1,11 @@
 """Interface between the service and an inference engine: token ids in, sampled tokens and log-probabilities out."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from deepmath_generator.engine_statistics import EngineStatistics
@@ -48,6 +49,8 @@ class InferenceEngine(Protocol):
     died: asyncio.Event
     """Set once the engine has failed for good."""
     statistics: EngineStatistics
+    generation_config: Mapping[str, Any] = MappingProxyType({})
+    """The model's `generation_config.json`."""
 
     async def generate(
         self,

@@ -1,26 +1,35 @@
 """Dialect of the model that is served."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from deepmath.dialects import Dialect, choose_dialect, find_dialect
+from deepmath.dialects import Dialect, DialectChoice, choose_dialect, find_dialect
 from deepmath.dialects.dialect import Message
 
+log = logging.getLogger(__name__)
 
-def model_dialect(tokenizer: Any, model: str, name: str | None = None) -> Dialect:
-    """Return the dialect `name`, or the one that suits the model, with what it takes from the model's chat template.
+
+def model_dialect(tokenizer: Any, model: str, option: str | None = None, template: str | None = None) -> Dialect:
+    """Return the dialect named by the `option`, or by the prompt `template`, or else the one that suits the model.
+
+    It has what it takes from the model's chat template. The choice is logged.
 
     Raises:
         InvalidRequest: there is no such dialect, or the chat template lacks what it needs.
     """
-    template = getattr(tokenizer, "chat_template", None) or ""
-    tokens = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    dialect = find_dialect(name) if name else choose_dialect(tokens, str(template), model)
 
-    def render(messages: Sequence[Message]) -> str:
-        rendered: str = tokenizer.apply_chat_template(
-            messages, tools=dialect.tools, tokenize=False, add_generation_prompt=True
-        )
+    def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None) -> str:
+        rendered: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
         return rendered
 
-    return dialect.bind(render)
+    if option:
+        choice = DialectChoice(find_dialect(option), "set by --dialect")
+    elif template:
+        choice = DialectChoice(find_dialect(template), "set by the prompt template")
+    else:
+        tokens = {token.content for token in tokenizer.added_tokens_decoder.values()}
+        source = str(getattr(tokenizer, "chat_template", None) or "")
+        choice = choose_dialect(model, tokens, source, render)
+    log.info("dialect %s: %s", choice.dialect.name, choice.reason)
+    return choice.dialect.bind(lambda messages: render(messages, choice.dialect.tools))

@@ -14,23 +14,24 @@ shows them, at the end of the system text or as turns of the chat.
 
 import tomllib
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from deepmath.dialects import DIALECTS, Dialect
+from deepmath.dialects import DIALECTS, Dialect, find_dialect
 from deepmath.dialects.dialect import Message, TranscriptPart
 from deepmath.dialects.transcript import parse_transcript
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 from deepmath.user_files import read_text, user_path
+from deepmath_generator.chat_frame import QUESTION, chat_frame
 from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 Mode = Literal["agent", "plain"]
 
 _BUILT_IN = Path(str(files("deepmath_generator") / "prompts"))
-_PLACEHOLDER = "\u2063question\u2063"  # stands for the question while the chat template is rendered
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class PromptTemplate:
             raise InvalidRequest(f"show_examples is {place!r}; set it to system or turns")
         if not isinstance(dialect := fields.get("dialect"), str | None):
             raise InvalidRequest(f"dialect is {dialect!r}; set it to the name of a dialect")
+        if dialect:
+            find_dialect(dialect)
         return cls(name, fields["agent"].strip(), fields["plain"].strip(), examples, dialect, place)
 
     def encode(self, tokenizer: Any, question: str, mode: Mode, dialect: Dialect = DIALECTS["tool-call"]) -> list[int]:
@@ -97,28 +100,17 @@ class PromptTemplate:
         The question is encoded separately and as plain text: no special token in it is recognised.
 
         Raises:
-            InvalidRequest: The model's chat template does not show the user's message once, as it is.
+            InvalidRequest: The model has no chat template, or it does not show the user's message once, as it is.
         """
-        messages = self.messages(mode, dialect)
-        tools = dialect.tools if mode == "agent" else None
-        rendered = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
-        parts = rendered.split(_PLACEHOLDER)
-        if len(parts) != 2:
-            raise InvalidRequest(
-                f"the model's chat template shows the question {len(parts) - 1} times instead of once; serve the model "
-                "with a chat template for questions"
-            )
-        before, after = _encode_frame(tokenizer, *parts)
+        before, after = _encode_frame(tokenizer, self, mode, dialect, date.today())
         return [*before, *encode_literally(tokenizer, question.strip()), *after]
 
-    def messages(self, mode: Mode, dialect: Dialect = DIALECTS["tool-call"]) -> list[Message]:
-        """Return the messages of a prompt, with a placeholder for the question."""
-        system = self.system_text(dialect) if mode == "agent" else self.plain
-        messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        if mode == "agent" and self._place(dialect) == "turns":
-            for example in self.examples:
-                messages += dialect.example_turns(example.question, example.parts(dialect))
-        return [*messages, {"role": "user", "content": _PLACEHOLDER}]
+    def turns(self, dialect: Dialect) -> list[Message]:
+        """Return the examples as turns of a chat, if they are shown so."""
+        if self._place(dialect) != "turns":
+            return []
+        examples = ((example.question, example.parts(dialect)) for example in self.examples)
+        return [message for question, parts in examples for message in dialect.example_turns(question, parts)]
 
     def system_text(self, dialect: Dialect) -> str:
         """Return the system text with tools, and with the examples if they are shown there."""
@@ -135,10 +127,14 @@ class PromptTemplate:
         return self.show_examples or ("system" if "{examples}" in self.agent else dialect.examples)
 
 
-@lru_cache(maxsize=8)
-def _encode_frame(tokenizer: Any, *parts: str) -> list[list[int]]:
-    """Return the token ids of the parts of a prompt around the question: the same for all questions of a day."""
-    return encode_pieces(tokenizer, parts)
+@lru_cache(maxsize=16)
+def _encode_frame(tokenizer: Any, template: PromptTemplate, mode: Mode, dialect: Dialect, _: date) -> list[list[int]]:
+    """Return the token ids before and after the question: the same for all questions of a day."""
+    question: Message = {"role": "user", "content": QUESTION}
+    if mode == "plain":
+        return encode_pieces(tokenizer, chat_frame(tokenizer, template.plain, [question], None))
+    messages = [*template.turns(dialect), question]
+    return encode_pieces(tokenizer, chat_frame(tokenizer, template.system_text(dialect), messages, dialect.tools))
 
 
 def _find(model: str, override: str | None) -> Path:

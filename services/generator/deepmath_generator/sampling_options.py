@@ -1,11 +1,14 @@
 """Sampling parameters of a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_generator.config import GeneratorConfig
 
+_FALLBACK: Mapping[str, Any] = {"temperature": 0.6, "top_p": 0.95, "top_k": 20}  # as Qwen3 recommends for thinking
 _SEED_LIMIT = 1 << 63  # seeds are non-negative signed 64-bit integers
 
 
@@ -19,9 +22,10 @@ class SamplingOptions:
     seed: int | None = None
 
     @classmethod
-    def default(cls, config: GeneratorConfig) -> "SamplingOptions":
-        """Return the defaults of the service."""
-        return cls(config.temperature, config.top_p, config.top_k)
+    def default(cls, config: GeneratorConfig, recommended: Mapping[str, Any]) -> "SamplingOptions":
+        """Return the defaults of the service: as configured, or else as `recommended` by the model."""
+        configured = {name: value for name in _FALLBACK if (value := getattr(config, name)) is not None}
+        return cls(**{**_FALLBACK, **recommended, **configured})
 
     def override(self, message: pb.Sampling) -> "SamplingOptions":
         """Return these options with the fields that `message` sets.

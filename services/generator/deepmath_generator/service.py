@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import grpc
 
@@ -19,6 +19,7 @@ from deepmath_generator.answer_vote import AnswerVote
 from deepmath_generator.chat_prompt import check_chat, encode_chat
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.executor_reachability import ExecutorReachability
+from deepmath_generator.generation_config import recommended_sampling
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine
 from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.model_dialect import model_dialect
@@ -62,11 +63,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         metrics: GeneratorMetrics | None = None,
     ) -> None:
         self._engine, self._template = engine, template
-        self._dialect = dialect = model_dialect(engine.tokenizer, engine.model, config.dialect or template.dialect)
+        self._dialect = dialect = model_dialect(engine.tokenizer, engine.model, config.dialect, template.dialect)
+        for mode in get_args(Mode):
+            template.encode(engine.tokenizer, "1", mode, dialect)  # rejects the chat template now, and not at a request
         self._metrics = metrics or GeneratorMetrics()
         self._responsive = ResponsiveLoop()
         self._loop = AgentLoop(engine, client, config.tool_output_bytes, self._metrics, self._responsive, dialect)
-        self._sampling, self._budget = SamplingOptions.default(config), TrajectoryBudget.default(config)
+        self._sampling, self._budget = (
+            SamplingOptions.default(config, recommended_sampling(engine.generation_config)),
+            TrajectoryBudget.default(config),
+        )
         self._admission = TrajectoryAdmission(config.max_trajectories, config.max_waiting)
         self._updates = PolicyUpdates(config, engine)
         self._executors = ExecutorReachability(client)

@@ -19,6 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from deepmath.clients.model_files import model_name
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath_generator.config import GeneratorConfig
+from deepmath_generator.generation_config import end_of_turn_token
 from deepmath_generator.inference_engine import FinishReason, InferenceEngine, SampledTokens
 from deepmath_generator.parameter_shapes import ParameterShapes
 from deepmath_generator.policy_versions import Policy, PolicyVersions
@@ -51,6 +52,9 @@ class VllmEngine(InferenceEngine):
         self.model = model
         self.tokenizer = llm.get_tokenizer()
         self.context_length = llm.vllm_config.model_config.max_model_len
+        self.generation_config = llm.vllm_config.model_config.try_get_generation_config()
+        end = end_of_turn_token(self.tokenizer)
+        self._end_of_turn = [] if end is None else [end]  # vLLM adds the `eos_token_id`s itself
 
     @classmethod
     def start(cls, config: GeneratorConfig) -> "VllmEngine":
@@ -180,7 +184,7 @@ class VllmEngine(InferenceEngine):
     ) -> SampledTokens:
         """Sample tokens: see `InferenceEngine`."""
         turn = TurnText(self.tokenizer, prompt_ids, stop, on_text) if stop or on_text else None
-        stop_ids = [] if stop_token is None else [stop_token]
+        stop_ids = self._end_of_turn if stop_token is None else [stop_token, *self._end_of_turn]
         params = _sampling_params(sampling, max_tokens, seed, is_streamed=bool(on_tokens or turn), stop_ids=stop_ids)
         sampled: list[int] = []
         logprobs: list[float] = []
@@ -192,7 +196,7 @@ class VllmEngine(InferenceEngine):
                     token_ids = list(completion.token_ids)
                     sampled += token_ids
                     logprobs += sampled_logprobs(completion.logprobs)
-                    finish = _finish_reason(completion, stop_ids)
+                    finish = _finish_reason(completion, stop_token)
                     if on_tokens and token_ids and on_tokens(token_ids):
                         finish = FinishReason.TOOL_CALL
                         break
@@ -282,13 +286,14 @@ def _sampling_params(
     )
 
 
-def _finish_reason(completion: Any, stop_ids: list[int]) -> FinishReason:
+def _finish_reason(completion: Any, stop_token: int | None) -> FinishReason:
     match completion.finish_reason:
         case "length":
             return FinishReason.LENGTH
         case "abort":
             return FinishReason.DEADLINE
-    return FinishReason.TOOL_CALL if completion.stop_reason in stop_ids else FinishReason.END_OF_TURN
+    is_call = stop_token is not None and completion.stop_reason == stop_token
+    return FinishReason.TOOL_CALL if is_call else FinishReason.END_OF_TURN
 
 
 def _is_lora_enabled(config: GeneratorConfig) -> bool:

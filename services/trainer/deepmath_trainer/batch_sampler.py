@@ -129,7 +129,8 @@ class BatchSampler:
     def _request_key(self, problem: DatasetProblem, temperature: float) -> str:
         """Return what distinguishes requests in the journal of a run that was resumed with other settings or data."""
         budget = self._request["budget"].SerializeToString(deterministic=True)
-        request = (problem.text, temperature, int(self._request["mode"]), budget, self._config.prompt)
+        mode, config = int(self._request["mode"]), self._config
+        request = (problem.text, temperature, mode, budget, config.prompt, config.dialect)
         return hashlib.sha256(repr(request).encode()).hexdigest()[:_KEY_DIGITS]
 
     def _seed(self, batch: int, place_in_batch: str) -> int:

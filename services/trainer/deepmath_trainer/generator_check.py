@@ -20,6 +20,11 @@ def check_generator(config: TrainConfig, address: str, info: pb.GetInfoResponse)
             f"the generator at {address} serves {served}, but the run trains {config.model}; "
             f"start it with --model {trained}"
         )
+    if config.dialect and info.dialect != config.dialect:
+        raise InvalidRequest(
+            f"dialect is {config.dialect}, but that of the generator at {address} is {info.dialect or 'unknown'}; "
+            f"start it with --dialect {config.dialect}"
+        )
     if config.lora and config.lora.rank > info.max_lora_rank:
         raise InvalidRequest(
             f"lora.rank is {config.lora.rank}, but the generator at {address} accepts adapters up to rank "

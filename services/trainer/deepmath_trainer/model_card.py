@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from deepmath import __version__
+from deepmath.dialects import known_dialect
+from deepmath.dialects.dialect import TranscriptPart
 from deepmath.printable_text import markdown_text
 from deepmath_trainer.run_config import DataConfig, TrainConfig
 
@@ -19,16 +22,17 @@ _LABELS = (
 )
 
 
-def write_card(adapter: Path, config: TrainConfig, evaluation: Mapping[str, Any]) -> Path:
+def write_card(adapter: Path, config: TrainConfig, evaluation: Mapping[str, Any], dialect: str = "") -> Path:
     """Write the README.md of the model or LoRA adapter in the folder `adapter`, and the run's configuration beside it.
 
+    `dialect` is that of the trained trajectories, by default the configured one.
     The folder is meant to be published: no path or address of this machine remains in it.
     """
     (adapter / "training.yaml").write_text(_public_config(config))
     _name_base_model(adapter / "adapter_config.json", _base_model(config))
     metadata = _metadata(config, evaluation).to_yaml(line_break="\n")
     path = adapter / "README.md"
-    ModelCard(f"---\n{metadata}\n---\n\n{_text(config, evaluation)}").save(path)
+    ModelCard(f"---\n{metadata}\n---\n\n{_text(config, evaluation, dialect or config.dialect)}").save(path)
     return path
 
 
@@ -87,9 +91,10 @@ def _eval_results(config: TrainConfig, evaluation: Mapping[str, Any]) -> list[Ev
     return [EvalResult("text-generation", dataset, dataset, metric_type="accuracy", metric_value=accuracy)]
 
 
-def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
+def _text(config: TrainConfig, evaluation: Mapping[str, Any], dialect: str | None) -> str:
     kind = f"LoRA adapter of rank {config.lora.rank} for" if config.lora else "Fine-tuned weights of"
     serve = "deepmath solve --model BASE --adapter FOLDER" if config.lora else "deepmath solve --model FOLDER"
+    serve += f" --dialect {dialect}" if dialect and config.rollout.mode == "agent" else ""
     parts = [
         f"# {markdown_text(_title(config))}",
         f"{kind} {markdown_text(_base_model(config))}, fine-tuned with GRPO (TRL) by DeepMath services {__version__} "
@@ -98,8 +103,16 @@ def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
         f"## Training\n\n{_training(config)}\n\n`training.yaml` has all settings. To repeat the run:\n\n"
         "    deepmath train --config training.yaml",
         f'## Use\n\n    {serve} "What is 12 * 34?"',
+        _calls(dialect) if dialect and config.rollout.mode == "agent" else "",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _calls(dialect: str) -> str:
+    """Return how the model writes a call and reads its output."""
+    call = TranscriptPart("call", "print(12 * 34)")
+    text = known_dialect(dialect).write([call, TranscriptPart("output", "408")]).strip()
+    return f"It calls Python in the dialect {markdown_text(dialect)}, here with an output:\n\n{indent(text, ' ' * 4)}"
 
 
 def _results(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from deepmath.dialects import DIALECTS
+from deepmath.dialects.dialect_setting import DialectName
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 from deepmath.serving.path_settings import NameOrPath
@@ -170,6 +172,11 @@ class TrainConfig(_Section):
         600.0, gt=0, description="Time to wait for generators that are not ready before the run fails, in seconds."
     )
     prompt: NameOrPath | None = Field(None, description="Prompt template of a generator that `deepmath train` starts.")
+    dialect: DialectName | None = Field(
+        None,
+        description=f"Dialect, which every generator must have: {', '.join(DIALECTS)}, or one of another package. "
+        "Default: that of the prompt template or the model.",
+    )
     checkpoint_root: NameOrPath | None = Field(
         None,
         description="Without LoRA: the generators' `--checkpoint-root`, which has to contain the folder of the runs.",

@@ -143,6 +143,7 @@ def _needs(config: TrainConfig) -> pb.GeneratorNeeds:
         model=config.model_path,
         lora_rank=config.lora.rank if config.lora else 0,
         prompt=config.prompt or "",
+        dialect=config.dialect or "",
         checkpoint_root=config.checkpoint_root or "",
     )
 

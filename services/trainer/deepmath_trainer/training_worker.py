@@ -45,6 +45,7 @@ class TrainingWorker:
         self.folder, self.config, self.rank = folder, config, rank
         self.progress = RunProgress(folder, rank)
         self._trainer: GrpoTrainer | None = None
+        self._dialect = ""  # of the trajectories
 
     def run(self) -> None:
         """Train, evaluate before and after, and write the adapter with its card and plots.
@@ -140,6 +141,7 @@ class TrainingWorker:
         if self.rank:
             return
         self.folder.append_metrics(step, metrics)
+        self._dialect = batch.groups[0].samples[0].trajectory.dialect
         for group in batch.groups[: self.config.traces]:
             sample = group.samples[0]
             self.folder.append_trace(
@@ -150,6 +152,7 @@ class TrainingWorker:
                     "answer": sample.trajectory.answer,
                     "reward": sample.reward.total,
                     "text": sample.trajectory.text,
+                    "dialect": sample.trajectory.dialect,
                 }
             )
         self.progress.write(step=step, policy_version=step)
@@ -163,7 +166,7 @@ class TrainingWorker:
         self._evaluate("after", pipeline)
         trainer.save_policy(self.folder.adapter)
         if self.rank == 0:
-            write_card(self.folder.adapter, self.config, self.folder.read_evaluation())
+            write_card(self.folder.adapter, self.config, self.folder.read_evaluation(), self._dialect)
             draw_plots(self.folder)
 
     def _stop(self, *_: object) -> None:
