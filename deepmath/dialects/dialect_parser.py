@@ -6,8 +6,9 @@ It reads the model's text only, never an output, and in pieces that are cut anyw
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from deepmath.dialects.call_marks import CallMarks
+from deepmath.dialects.call_marks import MAX_MARK_CHARACTERS, CallMarks
 
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?think>")
 _START_OF_SPECIAL_TOKEN = re.compile(r"<[|/a-z_]*\Z")
@@ -24,15 +25,16 @@ class EndOfCall:
     text: str | None
     """The text between the marks. None: there is no call that could end here."""
     cut: int | None = None
-    """If the model began to write an output itself: the number of characters of the piece before the mark. It may be
-    negative, if the mark began in an earlier piece."""
+    """If the model began to write an output itself: the number of characters of the piece before it. It may be
+    negative, if the mark began in an earlier piece. Of an open call an output is only seen if it begins in this piece.
+    """
 
 
 class CallParser:
     """Divides the text that a model writes in one trajectory into prose and calls, wherever it is cut.
 
     The first end mark ends a call, whatever precedes it. A start mark within a call is part of its text, but a
-    duplicate, with only whitespace before it, is dropped.
+    duplicate, with only whitespace before it, is dropped. Where the text is cut changes only `EndOfCall.cut`.
     """
 
     def __init__(self, marks: CallMarks) -> None:
@@ -41,7 +43,6 @@ class CallParser:
         self._marks = marks
         self._prose: list[list[str]] = [[]]  # a list of pieces for each stretch between calls
         self._call: list[str] | None = None  # pieces of the open call
-        self._start = ""  # the mark that opened it
         self._is_blank = True  # the open call has only whitespace
         self._last = "\n"  # the character before the held text
         self._held = ""  # the end of the text so far, if it may be the start of a mark
@@ -84,13 +85,10 @@ class CallParser:
                 case "start":
                     self._open(mark[0])
                 case "end":
-                    call = self._close()
                     output = self._marks.in_prose.match(buffer, mark.start())
-                    cut = mark.start() - before if output and output.lastgroup == "output" else None
-                    yield EndOfCall(start - before, call, cut)
+                    yield EndOfCall(start - before, self._close(), _cut(output, before))
                 case _:
-                    self._prose.append([])
-                    yield EndOfCall(start - before, None, mark.start() - before)
+                    yield EndOfCall(start - before, self._close(), _cut(mark, before))
         certain = self._certain(buffer, start)
         self._add(buffer[start:certain])
         self._last, self._held = buffer[certain - 1], buffer[certain:]
@@ -108,6 +106,16 @@ class CallParser:
         if text.rstrip().endswith("<think>"):
             self._prose[-1].append("<think>")
 
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to forget all that is read from now on."""
+        call = None if self._call is None else [*self._call]
+        return vars(self) | {"_prose": [[*stretch] for stretch in self._prose], "_call": call}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state, which remains valid."""
+        vars(self).update(state)
+        vars(self).update(self.state())  # what is read from now on is no part of `state`
+
     def take_prose(self) -> str:
         """Return the prose since the last time that is certain not to be part of a mark, without newlines for calls."""
         taken, self._prose = "".join(map("".join, self._prose)), [[]]
@@ -116,7 +124,7 @@ class CallParser:
     def _certain(self, buffer: str, start: int) -> int:
         """Return where the end of `buffer` starts that may be the start of a mark."""
         partial = self._marks.partial_in_call if self.in_call else self._marks.partial_in_prose
-        tail = partial.search(buffer, max(start, len(buffer) - self._marks.longest))
+        tail = partial.search(buffer, max(start, len(buffer) - MAX_MARK_CHARACTERS))
         return tail.start() if tail else len(buffer)
 
     def _add(self, text: str) -> None:
@@ -136,6 +144,13 @@ class CallParser:
         call, self._call = self._call, None
         self._prose.append([])
         return None if call is None else "".join(call)
+
+
+def _cut(output: re.Match[str] | None, before: int) -> int | None:
+    if output is None or output.lastgroup != "output":
+        return None
+    indent = len(output[0]) - len(output[0].lstrip(" \t"))
+    return output.start() + indent - before
 
 
 class ProseStream:

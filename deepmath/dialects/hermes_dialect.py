@@ -1,15 +1,15 @@
 """Function calls as JSON in `<tool_call>`: the dialect of Hermes 2 Pro, and of Qwen2.5 and Qwen3 instruct models."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from deepmath.dialects.call_code import python_source
-from deepmath.dialects.call_marks import CallMarks
-from deepmath.dialects.dialect import Dialect, MalformedCall, Message, OutputPiece, Render, TranscriptPart
-from deepmath.dialects.output_fence import write_output
-from deepmath.dialects.tool_turn import ToolTurn, ToolTurnReader
+from deepmath.dialects.call_marks import CallMarks, Mark
+from deepmath.dialects.dialect import MalformedCall, Message, TranscriptPart
+from deepmath.dialects.turn_dialect import TurnDialect
 
 _TOOL = {
     "type": "function",
@@ -26,22 +26,33 @@ _TOOL = {
         },
     },
 }
+_JSON = re.compile(r"""\s*(?:```(?:json)?\s*)?(\{\s*["'}].*|\[\s*\{\s*"name".*)""", re.DOTALL)
+"""A call as JSON, maybe in a fence. A set or a comprehension is Python."""
 _FORM = '{"name": "python", "arguments": {"code": "..."}}'
 
 
+_START, _END = Mark.texts("<tool_call>"), Mark.texts("</tool_call>")
+_OUTPUT = Mark.texts("<tool_response>")
+
+
 @dataclass(frozen=True)
-class HermesDialect(Dialect):
+class HermesDialect(TurnDialect):
     """A call is a JSON object with `name` and `arguments`; its output is a turn of the chat template.
 
-    Models often write Python itself instead, and lines in JSON strings without escapes: both are read.
+    Models often write Python itself instead, and lines in JSON strings without escapes: both are read. A response that
+    the model writes itself is cut off.
     """
-
-    turn: ToolTurn | None = None
 
     name: ClassVar[str] = "hermes"
     start: ClassVar[str] = "<tool_call>"
     end: ClassVar[str] = "</tool_call>"
-    marks: ClassVar[CallMarks] = CallMarks.tags(start, end)
+    marks: ClassVar[CallMarks] = CallMarks.of(
+        {"start": _START, "end": _END, "output": _OUTPUT}, {"start": _START, "end": _END}
+    )
+    turn_start: ClassVar[str] = r"<tool_response>\n"
+    turn_end: ClassVar[str] = (
+        r"\n</tool_response>(?:\s{0,8}<\|im_end\|>)?\s{0,8}<\|im_start\|>assistant\n(?:<think>\n)?"
+    )
     examples: ClassVar[Literal["system", "turns"]] = "turns"
     tools: ClassVar[Sequence[dict[str, Any]]] = (_TOOL,)
     instructions: ClassVar[str] = (
@@ -50,29 +61,25 @@ class HermesDialect(Dialect):
         "yourself."
     )
 
-    def bind(self, render: Render) -> Self:
-        """Return the dialect with the tool turns of a chat template."""
-        return type(self)(ToolTurn.of(render, self.name))
-
     @property
     def form(self) -> str:
         """The form of a call, for a message to the model."""
         return f"as {self.start}{_FORM}{self.end}"
 
     def code(self, call: str) -> str:
-        """Return the code of a call of `python`, or of a call that is no JSON object.
+        """Return the code of a call of `python`, or of a call that is no JSON.
 
         Raises:
             MalformedCall: it is broken JSON, or calls something else.
         """
-        text = call.strip()
-        if not text.startswith("{"):
+        if not (found := _JSON.match(call)):
             return python_source(call)
         try:
-            parsed = json.loads(text, strict=False)  # lines in strings
+            parsed = json.loads(found[1].rstrip("` \t\r\n"), strict=False)  # lines in strings
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
-            raise MalformedCall(f"the call is not valid JSON ({reason}); write it {self.form}") from None
+            raise MalformedCall(f"the call is not valid JSON ({_reason(error)}); write it {self.form}") from None
+        if not isinstance(parsed, dict):
+            raise MalformedCall(f"there is one call at a time, without a list around it; write it {self.form}")
         name, arguments = parsed.get("name"), parsed.get("arguments", parsed.get("parameters"))
         if name != "python":
             raise MalformedCall(f"there is only the function python; call it {self.form}")
@@ -87,15 +94,6 @@ class HermesDialect(Dialect):
         """Return a call as the model writes it."""
         call = json.dumps({"name": "python", "arguments": {"code": code}}, ensure_ascii=False)
         return f"{self.start}\n{call}\n{self.end}"
-
-    def output(self, text: str, before: str) -> list[OutputPiece]:
-        """Return the output in a turn of the chat template; in a fence before the dialect is bound to one."""
-        return self.turn.pieces(text, before) if self.turn else [OutputPiece(write_output(text))]
-
-    def output_reader(self) -> ToolTurnReader:
-        """Return a reader of `<tool_response>`."""
-        start_of_turn = r"(?:\s*<\|im_end\|>)?\s*<\|im_start\|>assistant\n(?:<think>\n)?"
-        return ToolTurnReader(r"<tool_response>\n", rf"\n</tool_response>{start_of_turn}")
 
     def example_turns(self, question: str, parts: Sequence[TranscriptPart]) -> Iterator[Message]:
         """Yield a solved example, with its calls as the chat template writes them."""
@@ -114,7 +112,7 @@ class HermesDialect(Dialect):
                     }
                     said = ""
                 case "output":
-                    yield {"role": "tool", "content": part.text}
+                    yield {"role": "tool", "name": "python", "content": part.text}
         if said:
             yield {"role": "assistant", "content": said}
 
@@ -125,3 +123,13 @@ def _object(text: str) -> object:
         return json.loads(text, strict=False) if text.lstrip().startswith("{") else text
     except (ValueError, RecursionError):
         return text
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return error.msg
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return "it has a number that is too long"

@@ -9,6 +9,15 @@ The fence is longer than any run of backticks that starts a line of the output, 
 
 import re
 
+from deepmath.dialects.call_marks import Mark
+
+FENCE_INDENT = r"^[ \t]{0,8}"
+OUTPUT_FENCE = Mark(
+    rf"{FENCE_INDENT}`{{3,8}}[ \t]?(?i:output)[ \t]{{0,8}}\r?\n",
+    rf"{FENCE_INDENT}(?:`{{1,8}}|`{{3,8}}[ \t]?[A-Za-z]{{0,6}}[ \t]{{0,8}}\r?)?",
+)
+"""The start of an output as a model writes it."""
+
 _FENCE = "```"
 _BACKTICKS = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
 _OUTPUT = re.compile(r"\s{0,64}?\n(`{3,})output\n")  # whitespace: the call's last token may hold more than the mark

@@ -4,15 +4,15 @@ The dialect of ToRA (Gou et al. 2023, arXiv:2309.17452), Qwen2.5-Math, ToRL and 
 trained on code write unasked.
 """
 
-import re
-
-from deepmath.dialects.call_marks import CallMarks
+from deepmath.dialects.call_marks import CallMarks, Mark
 from deepmath.dialects.dialect import Dialect, OutputPiece
-from deepmath.dialects.output_fence import OutputFences, write_output
+from deepmath.dialects.output_fence import FENCE_INDENT, OUTPUT_FENCE, OutputFences, write_output
 
-_INDENT = r"^[ \t]{0,8}"
-_START = r"`{3,8}[ \t]?(?i:python3?|py3?|ipython3?)[ \t]{0,8}\r?\n"
-_OUTPUT = r"`{3,8}[ \t]?(?i:output)[ \t]{0,8}\r?\n"
+_START = Mark(
+    rf"{FENCE_INDENT}`{{3,8}}[ \t]?(?i:python3?|py3?|ipython3?)[ \t]{{0,8}}\r?\n",
+    rf"{FENCE_INDENT}(?:`{{1,8}}|`{{3,8}}[ \t]?[A-Za-z]{{0,7}}3?[ \t]{{0,8}}\r?)?",
+)
+_END = Mark(f"{FENCE_INDENT}```", f"{FENCE_INDENT}`{{0,2}}")
 
 
 class PythonFenceDialect(Dialect):
@@ -25,13 +25,7 @@ class PythonFenceDialect(Dialect):
     start, end = "```python\n", "```"
     stops_at_token = False
     examples = "turns"
-    marks = CallMarks(
-        in_prose=re.compile(f"{_INDENT}(?:(?P<start>{_START})|(?P<output>{_OUTPUT}))", re.MULTILINE),
-        in_call=re.compile(f"{_INDENT}(?P<end>```)", re.MULTILINE),
-        partial_in_prose=re.compile(rf"{_INDENT}(?:`{{1,8}}[ \t]?[A-Za-z0-9]{{0,8}}[ \t]{{0,8}}\r?)?\Z", re.MULTILINE),
-        partial_in_call=re.compile(rf"{_INDENT}`{{0,2}}\Z", re.MULTILINE),
-        longest=40,
-    )
+    marks = CallMarks.of({"start": _START, "output": OUTPUT_FENCE}, {"end": _END})
     instructions = (
         "- Write the code in a fence: a line ```python, the code, and a line ```.\n"
         "- After the fence the code is run, and what it printed, followed by the value of its last expression, is put "

@@ -8,7 +8,7 @@ from deepmath.dialects.dialect import OutputPiece, Render
 from deepmath.errors import InvalidRequest
 
 _CALL, _OUTPUT = "\u2063call\u2063", "\u2063output\u2063"  # stand for contents while the template is rendered
-_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
+_SPECIAL_TOKEN = re.compile(r"<\|[a-z0-9_]+\|>")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ToolTurn:
         messages = [
             {"role": "user", "content": "?"},
             {"role": "assistant", "content": _CALL},
-            {"role": "tool", "content": _OUTPUT},
+            {"role": "tool", "name": "python", "content": _OUTPUT},
         ]
         try:
             rendered = render(messages)
@@ -48,27 +48,24 @@ class ToolTurn:
             before, after = before[:-1], after[1:]
         return cls(before, after)
 
-    def pieces(self, text: str, context: str) -> list[OutputPiece]:
-        """Return the turn with the output `text`, after `context`, which may have ended the assistant's turn."""
+    def pieces(self, text: str, context: str, ends_of_turn: tuple[str, ...] = ()) -> list[OutputPiece]:
+        """Return the turn with the output `text`, after `context`.
+
+        The template's token that ends the assistant's turn is left out if the context ends with it, or with one of
+        `ends_of_turn`.
+        """
         before = self.before
-        if (end := _SPECIAL_TOKEN.match(before)) and _ends_with_special_token(context):
+        if (end := _SPECIAL_TOKEN.match(before)) and context.endswith((end[0], *ends_of_turn)):
             before = before[end.end() :]
         return [OutputPiece(before, True), OutputPiece(text), OutputPiece(self.after, True)]
 
 
-def _ends_with_special_token(context: str) -> bool:
-    mark = context.rfind("<|")
-    return mark >= 0 and _SPECIAL_TOKEN.fullmatch(context, mark) is not None
-
-
 class ToolTurnReader:
-    """Finds the turns of tools in a finished text, between the marks that a family's templates write around outputs.
-
-    An output that contains the second mark is shown up to there.
-    """
+    """Finds the turns of tools in a finished text, between the marks that a family's templates write around outputs."""
 
     def __init__(self, start: str, end: str) -> None:
-        self._start, self._end = re.compile(rf"(?:\s|<\|[a-z_]+\|>|[a-z]){{0,64}}?{start}"), re.compile(end)
+        frame = r"(?:\s|<\|[a-z0-9_]+\|>|[a-z]){0,64}?"  # the end of the assistant's turn, and a role
+        self._start, self._end = re.compile(frame + start), re.compile(end)
         self._is_last = False
 
     def read(self, text: str, start: int) -> tuple[str, int] | None:

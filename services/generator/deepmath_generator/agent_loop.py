@@ -179,14 +179,14 @@ class _TrajectoryRun:
         sample = await self.sample_step()
         if reader.calls:
             self.pending.extend(reader.calls)
-            self.end_of_call = self.dialect.close_call(reader.text) if reader.is_unclosed else ""
+            self.end_of_call = self.dialect.close_call(reader.calls[0] or "") if reader.is_unclosed else ""
             trajectory.append_sample(sample.first(reader.kept), reader.text, self.sampling.temperature)
             return LoopState.EXECUTE
         if sample.finish is FinishReason.END_OF_TURN and self.tools and trajectory.parser.in_call:
             return self.end_open_call(sample)
         trajectory.append_sample(sample, reader.text, self.sampling.temperature)
         match sample.finish:
-            case FinishReason.END_OF_TURN:
+            case FinishReason.END_OF_TURN | FinishReason.TOOL_CALL:  # the token that ends calls, without a call
                 return pb.STATUS_NO_ANSWER
             case FinishReason.DEADLINE:
                 return pb.STATUS_TIME_BUDGET
@@ -266,8 +266,11 @@ class _TrajectoryRun:
             return "", f"there is no call here, so nothing was run; write Python code {self.dialect.form}"
         try:
             code = self.dialect.code(call)
+            code.encode()
         except MalformedCall as error:
-            return "", str(error)
+            return "", str(error).encode(errors="replace").decode()
+        except UnicodeEncodeError:
+            return "", "the code has half of a surrogate pair, so nothing was run; write the character itself"
         return code, "" if code else f"the call is empty, so nothing was run; write Python code {self.dialect.form}"
 
     def encode_output(self, closing: str, pieces: Sequence[OutputPiece]) -> list[int]:

@@ -1,9 +1,10 @@
 """Reading of a model's tokens: their text, and the token at which a call is complete.
 
-An output that the model begins to write itself is cut off: the tokens before it are kept, as if a call ended there.
+An output that the model begins to write itself is cut off: a step ends with the last token before it, as if a call
+ended there. What the token that completes an output's mark holds before the mark is dropped with it.
 
 No rule depends on how a tokenizer divides the marks of a call: they are found in the decoded text, which continues from
-one step of a trajectory to the next.
+one step of a trajectory to the next. Nor on how many tokens are read at once: the kept tokens alone decide.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from deepmath.dialects import Dialect
-from deepmath.dialects.dialect_parser import CallParser, EndOfCall
+from deepmath.dialects.dialect_parser import CallParser
 from deepmath_generator.token_decoder import TokenDecoder
 
 _SLICE_TOKENS = 256
@@ -64,15 +65,18 @@ class CallReader:
     def start_step(self) -> None:
         """Start a step."""
         self._send_withheld()
-        self.kept = 0
-        """Number of tokens of the step, up to the one that completes its first call."""
+        self._start, self._parsed = self._decoder, self._parser.state()  # at the start of the step
         self._texts: list[str] = []
         self._token_ids: list[int] = []  # the kept ones
-        self._start = self._decoder
         self.is_unclosed = False
         """Whether the mark that ends the call is missing: an output that the model wrote itself was in its place."""
         self.calls: list[str | None] = []
         """Texts of the complete calls, as in `EndOfCall`: more than one if the last token completes several."""
+
+    @property
+    def kept(self) -> int:
+        """Number of tokens of the step, up to the one that completes its first call."""
+        return len(self._token_ids)
 
     @property
     def text(self) -> str:
@@ -99,43 +103,46 @@ class CallReader:
     def _feed(self, token_ids: Sequence[int]) -> None:
         text, decoder = self._decoder.decode(token_ids)
         ends = self._parser.ends(text)
-        if self._stops and (end := next(ends, None)):
-            if self._cut_output(end, token_ids, text):
-                return
-            whole, decode = len(token_ids), self._decoder.decode
-            count = 1 + bisect_left(range(1, whole), end.offset, key=lambda n: len(decode(token_ids[:n])[0]))
-            if count < whole:
-                text, decoder = decode(token_ids[:count])
+        end = next(ends, None) if self._stops else None
+        if end:
+            decode = self._decoder.decode
+            count = bisect_left(range(len(token_ids)), end.offset, key=lambda n: len(decode(token_ids[:n])[0]))
             token_ids = token_ids[:count]
-            self.calls = [end.text, *(other.text for other in self._parser.ends(text[end.offset :]))]
-        else:
-            for _ in ends:
-                pass
+            text, decoder = decode(token_ids)
+        for _ in ends:
+            pass
         self._decoder = decoder
-        self.kept += len(token_ids)
         self._token_ids += token_ids
         self._texts.append(text)
         self._withheld.append(text)
-        if self.calls or not self._parser.is_undecided:
+        if end:
+            self._complete_calls()
+        if end or not self._parser.is_undecided:
             self._send_withheld()
 
-    def _cut_output(self, end: EndOfCall, token_ids: Sequence[int], text: str) -> bool:
-        """Cut an output of the model's own off, if `end` says so; return whether it could be cut between two tokens."""
-        if end.cut is None:
-            return False
-        written, tokens = self.text + text, [*self._token_ids, *token_ids]
-        mark = max(0, len(self.text) + end.cut)
-        decode = self._start.decode
-        count = bisect_right(range(len(tokens) + 1), mark, key=lambda n: len(decode(tokens[:n])[0])) - 1
-        before, decoder = decode(tokens[:count])
-        if written[len(before) : mark].strip():
-            return False
-        unsent = len(before) - (len(self.text) - sum(map(len, self._withheld)))
-        self._withheld = [before[len(before) - unsent :]] if unsent > 0 else []
-        self._decoder, self.kept, self._token_ids, self._texts = decoder, count, tokens[:count], [before]
-        self.calls, self.is_unclosed = [end.text], end.text is not None
-        self._send_withheld()
-        return True
+    def _complete_calls(self) -> None:
+        """Read the kept tokens once more, as one text: how many were read at once must not matter."""
+        self._parser.restore(self._parsed)
+        ends = list(self._parser.ends(self.text))
+        cuts = [end.cut for end in ends if end.cut is not None]
+        if cuts:
+            self._cut_output(cuts[0])
+        else:
+            self.calls = [end.text for end in ends]
+
+    def _cut_output(self, position: int) -> None:
+        """End the step with the last token before `position` in its text."""
+        tokens, decode = self._token_ids, self._start.decode
+        counts = range(len(tokens) + 1)
+        count = bisect_right(counts, max(0, position), key=lambda n: len(decode(tokens[:n])[0])) - 1
+        sent = len(self.text) - sum(map(len, self._withheld))
+        text, self._decoder = decode(tokens[:count])
+        self._token_ids, self._texts, self._withheld = tokens[:count], [text], [text[sent:]]
+        self._parser.restore(self._parsed)
+        for _ in self._parser.ends(text):
+            pass
+        call = self._parser.end_call()
+        self.calls, self.is_unclosed = [call], call is not None
 
     def _send_withheld(self) -> None:
         text, self._withheld = "".join(self._withheld), []
