@@ -1,7 +1,8 @@
 r"""Classes of the answers to a problem: 1/2, 0.5 and \frac12 vote together.
 
 Correct answers form one class, by their verdicts. Incorrect answers form equivalence classes, as in the vote of Solve.
-If no sample is correct, incorrect answers are not compared symbolically, because no vote can be correct.
+If no sample is correct, incorrect answers are not compared symbolically, because no vote can be correct. Answers to a
+problem with its own scorer are words, lists or grids: incorrect ones are in one class if they are the same text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ class JudgedProblem:
     correct: tuple[bool, ...]
     classes: tuple[int | None, ...]
     """The class of each answer: `CORRECT_CLASS`, or another number per distinct answer; None for no answer."""
+    scores: tuple[float, ...] = ()
+    """By the problem's own scorer; empty if it has none."""
 
     def vote(self, k: int) -> MajorityVote:
         """Return the vote of the first `k` samples, or of all if there are fewer."""
@@ -54,11 +57,17 @@ def _by_problem(sample_set: SampleSet) -> dict[str, list[GradedSample]]:
 def _class_numbers(problems: Sequence[Sequence[GradedSample]], verifier: Verifier) -> list[dict[str, int]]:
     """Return for each problem the class number of each incorrect answer, from 0."""
     incorrect = [[sample.answer for sample in samples if not sample.correct] for samples in problems]
-    has_correct = [any(sample.correct for sample in samples) for samples in problems]
-    paired = list(zip(incorrect, has_correct, strict=True))
-    compared = iter(equivalence_classes([answers for answers, ok in paired if ok], verifier.verify))
-    merged = iter(equivalence_classes([answers for answers, ok in paired if not ok], None))
-    return [next(compared if ok else merged) for ok in has_correct]
+    scored = {at for at, samples in enumerate(problems) if any(one.score is not None for one in samples)}
+    can_win = {at for at, samples in enumerate(problems) if any(one.correct for one in samples)}
+    numbers = {at: _text_numbers(incorrect[at]) for at in scored}
+    for chosen, verify in ((can_win, verifier.verify), (set(range(len(problems))) - can_win, None)):
+        ordered = sorted(chosen - scored)
+        numbers |= zip(ordered, equivalence_classes([incorrect[at] for at in ordered], verify), strict=True)
+    return [numbers[at] for at in range(len(problems))]
+
+
+def _text_numbers(answers: Sequence[str]) -> dict[str, int]:
+    return {text: number for number, text in enumerate(dict.fromkeys(filter(None, answers)))}
 
 
 def _judged(samples: Sequence[GradedSample], numbers: Mapping[str, int]) -> JudgedProblem:
@@ -68,4 +77,5 @@ def _judged(samples: Sequence[GradedSample], numbers: Mapping[str, int]) -> Judg
         return numbers[sample.answer] + CORRECT_CLASS + 1 if sample.answer else None
 
     correct = tuple(sample.correct is True for sample in samples)
-    return JudgedProblem(samples[0].problem_id, samples[0].gold, correct, tuple(map(class_of, samples)))
+    scores = tuple(sample.score for sample in samples if sample.score is not None)
+    return JudgedProblem(samples[0].problem_id, samples[0].gold, correct, tuple(map(class_of, samples)), scores)

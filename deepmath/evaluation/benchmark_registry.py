@@ -8,12 +8,14 @@ from itertools import islice
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
+from deepmath.data.reasoning_gym.gym_problems import gym_problems
+from deepmath.data.reasoning_gym.gym_source import GymSource, is_gym_source
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.user_files import user_path
 
-_SYNTHETIC_PROBLEMS = 200
-_SYNTHETIC_SEED = 2025  # not a default seed of training or its evaluations
+_GENERATED_PROBLEMS = 200
+_GENERATED_SEED = 2025  # not a default seed of training or its evaluations
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class Benchmark:
         if self.splits == (_SYNTHETIC,):
             return [
                 DatasetProblem(one.id, one.problem, one.answer)
-                for one in generate(limit or _SYNTHETIC_PROBLEMS, "test", _SYNTHETIC_SEED)
+                for one in generate(limit or _GENERATED_PROBLEMS, "test", _GENERATED_SEED)
             ]
+        if is_gym_source(self.name):
+            return gym_problems(GymSource.parse(self.name), limit or _GENERATED_PROBLEMS, "test", _GENERATED_SEED)
         found = list(islice(_unique(self._all()), limit))
         if not found:
             raise InvalidRequest(f"{self.name} has no problems")
@@ -117,9 +121,13 @@ BENCHMARKS = {
 def find_benchmark(name: str) -> Benchmark:
     """Return the benchmark for `name`: `math500`, `math500=FOLDER` for a copy of it, a file, or a hub name.
 
+    `reasoning-gym:TASK` or a mix is a benchmark as well, see `GymSource`.
+
     Raises:
         InvalidRequest: there is no benchmark of that name.
     """
+    if is_gym_source(name):
+        return Benchmark(GymSource.parse(name).text, ())
     known, _, copy = name.partition("=")
     if known in BENCHMARKS:
         found = BENCHMARKS[known]

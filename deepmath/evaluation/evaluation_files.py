@@ -14,7 +14,7 @@ from deepmath.evaluation.graded_sample import GradedSample, SampleKey
 _OPTIONAL = {field.name for field in fields(GradedSample) if field.default is not MISSING}
 _TYPES: dict[str, Any] = {field.name: str for field in fields(GradedSample)} | {
     **{"sample": int, "model_tokens": int, "tool_tokens": int},
-    **{"correct": bool | None, "seconds": int | float, "snippets": list},
+    **{"correct": bool | None, "seconds": int | float, "snippets": list, "score": int | float | None},
 }
 
 SETTINGS_FILE = "settings.json"
@@ -47,6 +47,8 @@ def _parse_sample(line: bytes) -> GradedSample:
         value = getattr(sample, name)
         if not isinstance(value, types) or (isinstance(value, bool) and name != "correct"):
             raise TypeError(f"{name} is {value!r:.60}")
+    if sample.score is not None and not 0 <= sample.score <= 1:
+        raise ValueError(f"score is {sample.score!r}")
     if not all(isinstance(snippet[name], str) for snippet in sample.snippets for name in ("code", "outcome")):
         raise TypeError("the code or the outcome of a snippet is not a text")
     return sample

@@ -128,7 +128,7 @@ class EvaluationSampler:
         if trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED:
             self._run.add_failure(key, "; ".join(trajectory.notes))
             return
-        pair = (problem.answer, trajectory.answer)
+        pair = (problem.reference, trajectory.answer)
         (verdict,) = await asyncio.to_thread(self._verifier.verify, [pair])
         sample = GradedSample(
             *key,
@@ -144,6 +144,7 @@ class EvaluationSampler:
             seconds=round(trajectory.seconds, 3),
             reason=verdict.reason.value,
             dialect=trajectory.dialect,
+            score=verdict.score,
         )
         self._run.add(sample)
         self._on_sample(sample)

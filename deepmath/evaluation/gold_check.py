@@ -18,7 +18,7 @@ def check_gold_answers(problems: Mapping[str, Sequence[DatasetProblem]], verifie
     """
     warnings = []
     for benchmark, own in problems.items():
-        verdicts = verifier.check_golds([problem.answer for problem in own])
+        verdicts = verifier.check_golds([problem.reference for problem in own])
         bad = [problem for problem, verdict in zip(own, verdicts, strict=True) if verdict.correct is None]
         if not bad:
             continue

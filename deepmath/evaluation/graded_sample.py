@@ -41,6 +41,8 @@ class GradedSample:
     """Why the verdict is what it is: a `grading.verdict.Reason`; empty in evaluations by earlier versions."""
     dialect: str = "tool-call"
     """Name of the dialect in which `text` is written."""
+    score: float | None = None
+    """From 0 to 1, by the problem's own scorer (reasoning-gym); None if the answer was compared with `gold`."""
 
     @property
     def key(self) -> SampleKey:

@@ -31,14 +31,17 @@ def main_results(
 
 
 def accuracy(statistics: Sequence[SummaryStatistics], ks: VotesByBenchmark) -> TextTable:
-    """Return mean@k, pass@k and majority@k."""
-    rows = []
+    """Return mean@k, pass@k and majority@k, and mean scores if problems have their own scorers."""
+    rows, has_scores = [], any(one.score for one in statistics)
     for one in statistics:
         k = ks[one.benchmark]
         rates = (one.mean, one.pass_at[k - 1], one.majority_at[k - 1])
         cells = (str(k), *map(percent_with_interval, rates), str(one.tied), str(one.problems))
-        rows.append(TableRow((one.configuration, one.benchmark, *cells)))
+        scores = [percent_with_interval(one.score) if one.score else ""] * has_scores
+        rows.append(TableRow((one.configuration, one.benchmark, *cells, *scores)))
     headings = ("configuration", "benchmark", "k", "mean@k, %", "pass@k, %", "majority@k, %", "ties", "problems")
+    if has_scores:
+        return TextTable("Accuracy", (*headings, "mean score, %"), tuple(rows), name_columns=2)
     return TextTable("Accuracy", headings, tuple(rows), name_columns=2)
 
 
@@ -158,6 +161,8 @@ def _columns(one: SummaryStatistics, k: int) -> Iterator[tuple[str, str]]:
     yield from (("source", "ours"), ("configuration", one.configuration), ("benchmark", one.benchmark), ("k", str(k)))
     for name, rate in (("majority", one.majority_at[k - 1]), ("mean", one.mean), ("pass", one.pass_at[k - 1])):
         yield from _interval_columns(name, rate, 100)
+    if one.score:
+        yield from _interval_columns("score", one.score, 100)
     for name, lengths in (("tokens", one.tokens), ("model_tokens", one.model_tokens), ("tool_tokens", one.tool_tokens)):
         yield from _interval_columns(name, lengths.mean)
         yield from ((f"{name}_{at}", f"{getattr(lengths, at):.1f}") for at in ("p50", "p90", "p99"))

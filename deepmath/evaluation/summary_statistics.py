@@ -49,6 +49,8 @@ class SummaryStatistics:
     """Problems on which the correct answer ties for the most votes of all samples and gets partial credit."""
     mean: Estimate
     """Share of correct samples: mean@k, for every k."""
+    score: Estimate | None
+    """Mean score by the problems' own scorers (reasoning-gym), which give partial credit; None without them."""
     pass_at: tuple[Estimate, ...]
     """pass@1, pass@2, ... up to all samples."""
     majority_at: tuple[Estimate, ...]
@@ -105,6 +107,7 @@ def summarize(sample_set: SampleSet, problems: Sequence[JudgedProblem]) -> Summa
         verdict_counts=tuple(len(problem.correct) for problem in problems),
         tied=sum(0 < problem.vote(max_k).credit < 1 for problem in problems),
         mean=bootstrap_mean([sum(problem.correct) / len(problem.correct) for problem in problems]),
+        score=_mean_score(problems),
         pass_at=tuple(bootstrap_mean([_pass_at_k(problem, k) for problem in problems]) for k in every_k),
         majority_at=tuple(bootstrap_mean([curve[min(k, len(curve)) - 1] for curve in curves]) for k in every_k),
         tokens=_output_lengths(sample_set, totals),
@@ -116,6 +119,11 @@ def summarize(sample_set: SampleSet, problems: Sequence[JudgedProblem]) -> Summa
         statuses=_frequencies(sample.status for sample in samples),
         reasons=_frequencies(sample.reason for sample in samples if sample.reason),
     )
+
+
+def _mean_score(problems: Sequence[JudgedProblem]) -> Estimate | None:
+    means = [sum(problem.scores) / len(problem.scores) for problem in problems if problem.scores]
+    return bootstrap_mean(means) if means else None
 
 
 def _pass_at_k(problem: JudgedProblem, k: int) -> float:

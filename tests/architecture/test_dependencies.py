@@ -36,8 +36,8 @@ def loaded(libraries: set[str], *modules: str) -> str:
 
 
 def test_shared_code_is_light(tree: Tree) -> None:
-    # What runs in the sandbox of a comparison imports sympy, at the latest possible moment.
-    sandboxed = ("deepmath.grading.sympy_patches", "deepmath.grading.symbolic_comparison")
+    # What runs in the sandbox of a comparison or a scorer imports sympy, at the latest possible moment.
+    sandboxed = tuple(f"deepmath.grading.{name}" for name in ("sympy_patches", "symbolic_comparison", "code_refusal"))
     compared = {name for name in tree.importers(*HEAVY) if name.startswith(sandboxed)}
     lazy = {"deepmath.rpc.wire_values"}  # where an array comes
     inside = {name for name in tree.importers(*HEAVY) if name.startswith("deepmath.sandbox.inside")}

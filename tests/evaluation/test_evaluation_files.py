@@ -40,8 +40,18 @@ def test_sample_with_a_wrong_type_is_refused_with_its_line(folder: Path, field: 
         assert "line 1, is not a sample" in str(error)  # noqa: PT017
     else:
         assert {name: type(one) for name, one in read.__dict__.items()} == {
-            name: type(one) for name, one in sample(correct=read.correct, seconds=read.seconds).__dict__.items()
+            name: type(one) for name, one in sample(correct=read.correct, seconds=read.seconds, score=read.score).__dict__.items()
         }
+
+
+@pytest.mark.parametrize("score", [-1, 1.5, float("nan"), float("inf"), True])
+def test_score_is_a_share(folder: Path, score: float) -> None:
+    changed = {**sample().__dict__, "snippets": [dict(OK)]}
+    (folder / "samples.jsonl").write_text(json.dumps(changed | {"score": 0.5}) + "\n")
+    assert [one.score for one in read_samples(folder)] == [0.5]
+    (folder / "samples.jsonl").write_text(json.dumps(changed | {"score": score}) + "\n")
+    with pytest.raises(InvalidRequest, match="line 1, is not a sample.*score is"):
+        list(read_samples(folder))
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "1", "{", '{"benchmark": "b"}', "\x00"])
