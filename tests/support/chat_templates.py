@@ -40,7 +40,8 @@ QWEN3_CODER = (
     "{% if tools %}{{ '<|im_start|>system\\n<tool_call>\\n<function=example_function_name>\\n</function>\\n</tool_call>"
     "<|im_end|>\\n' }}{% endif %}{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
     "{{ message.content }}{% for call in message.tool_calls or [] %}"
-    "{{ '<tool_call>\\n<function=' + call.function.name + '>\\n<parameter=code>\\n' + call.function.arguments.code + '\\n</parameter>\\n</function>\\n</tool_call>' }}"
+    "{{ '<tool_call>\\n<function=' + call.function.name + '>\\n"
+    "<parameter=code>\\n' + call.function.arguments.code + '\\n</parameter>\\n</function>\\n</tool_call>' }}"
     "{% endfor %}{{ '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
