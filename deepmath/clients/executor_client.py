@@ -66,16 +66,22 @@ class ExecutorClient(BaseClient):
         return ExecutorSession(new_stream, self.patience_s, opening, on_note or (lambda _: None))
 
     async def execute(
-        self, code: str, limits: pb.Limits | None = None, seed: int = 0, deadline_s: float | None = None
+        self,
+        code: str,
+        limits: pb.Limits | None = None,
+        seed: int = 0,
+        deadline_s: float | None = None,
+        *,
+        stdin: str = "",
     ) -> pb.SnippetResult:
-        """Run one snippet in a fresh sandbox and return its result.
+        """Run one snippet in a fresh sandbox, with `stdin` as its standard input, and return its result.
 
         Raises:
-            InvalidRequest: The executor rejected the code or the limits.
+            InvalidRequest: The executor rejected the code, the standard input or the limits.
             Unavailable: No executor had capacity within `patience_s`, or there was no result within `deadline_s`.
         """
         async with self.session(seed) as session:
-            return await session.run(code, limits, deadline_s)
+            return await session.run(code, limits, deadline_s, stdin=stdin)
 
     async def get_info(self, deadline_s: float = _INFO_DEADLINE_S) -> pb.GetInfoResponse:
         """Return the isolation, limits, versions and load of one executor.

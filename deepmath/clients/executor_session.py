@@ -59,6 +59,7 @@ class ExecutorSession:
         limits: pb.Limits | None = None,
         deadline_s: float | None = None,
         *,
+        stdin: str = "",
         host_functions: Mapping[str, HostFunction] | None = None,
         host_call_s: float = 0.0,
         host_calls: int = 0,
@@ -70,17 +71,22 @@ class ExecutorSession:
         search for an executor, and the limits bound the run. After an error or a cancellation the session is in the
         state before the snippet and remains usable.
 
+        `stdin` is the snippet's standard input; a later snippet does not see what this one leaves unread.
+
         `host_functions` are the functions of this process that the snippet may call, by name; `host_call_s` is the time
         to answer each call, and `host_calls` the maximum number of calls (0: the executor's default). `value_format` is
         the encoding of the result's value.
 
         Raises:
-            InvalidRequest: The code is not valid text, or the executor rejected it, the limits or the host functions.
+            InvalidRequest: The code or the standard input is not valid text, or the executor rejected one of them, the
+                limits or the host functions.
             ReplayDiverged: The session or the snippet was replayed and made different host calls.
             Unavailable: No executor ran the snippet within the client's patience or `deadline_s`.
         """
         host = HostCallReplayer(host_functions or {}, host_call_s, host_calls)
-        snippet = _snippet(code, limits, host, value_format)
+        _check_text("code", code)
+        _check_text("stdin", stdin)
+        snippet = pb.RunSnippet(code=code, limits=limits, host=host.offer, value_format=value_format, stdin=stdin)
         self._last_failure = ""
         try:
             async with asyncio.timeout(deadline_s):
@@ -171,15 +177,12 @@ class ExecutorSession:
         await self.close()
 
 
-def _snippet(
-    code: str, limits: pb.Limits | None, host: HostCallReplayer, value_format: pb.ValueFormat.ValueType
-) -> pb.RunSnippet:
+def _check_text(name: str, text: str) -> None:
     try:
-        return pb.RunSnippet(code=code, limits=limits, host=host.offer, value_format=value_format)
+        text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequest(
-            f"code has a lone surrogate, U+{ord(code[error.start]):04X}, at character {error.start}: not valid Unicode"
-        ) from None
+        character = f"U+{ord(text[error.start]):04X}, at character {error.start}"
+        raise InvalidRequest(f"{name} has a lone surrogate, {character}: not valid Unicode") from None
 
 
 def _name(outcome: pb.Outcome.ValueType) -> str:

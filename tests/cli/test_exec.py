@@ -49,6 +49,19 @@ async def test_wall_clock_limit_of_a_cell_is_enforced(deepmath, executor_address
     assert json.loads(ended.out)["outcome"] == "WALL_TIMEOUT"
 
 
+async def test_every_cell_reads_the_standard_input_that_is_given(deepmath, executor_address, tmp_path) -> None:
+    cells, text = tmp_path / "cells.py", tmp_path / "input.txt"
+    cells.write_text("print(int(input()) + 1)\n# %%\nimport sys\nsys.stdin.read()")
+    text.write_text("41\né")
+    ended = await deepmath("exec", str(cells), "--stdin", str(text), "--executor", executor_address)
+    assert (ended.status, ended.out) == (0, "42\n'41\\né'\n")
+    ended = await deepmath("exec", str(cells), "--stdin", "-", "--executor", executor_address, stdin="1\n")
+    assert (ended.status, ended.out) == (0, "2\n'1\\n'\n")
+    ended = await deepmath("exec", "-", "--stdin", "-", stdin="1")
+    assert ended.status == 2
+    assert "cannot both be read from the standard input" in ended.err
+
+
 async def test_missing_file_has_exit_status_2(deepmath) -> None:
     ended = await deepmath("exec", "no-such-file.py")
     assert ended.status == 2

@@ -37,10 +37,18 @@ async def test_session_continues_after_a_cancelled_run(client):
         assert (await session.run("x")).value == "1"
 
 
+async def test_standard_input_is_checked_and_read(client):
+    with pytest.raises(InvalidRequest, match=r"stdin has a lone surrogate, U\+D800, at character 2"):
+        await client.execute("1", stdin="12\ud800")
+    with pytest.raises(InvalidRequest, match="stdin is over 524288 bytes"):
+        await client.execute("1", stdin="1" * (512 << 10) + "1")
+    assert (await client.execute("input()", stdin="a")).value == "'a'"
+
+
 @pytest.mark.parametrize(
     ("code", "limits", "message"),
     [
-        ("'\ud800'", {}, r"lone surrogate, U\+D800, at character 1"),
+        ("'\ud800'", {}, r"code has a lone surrogate, U\+D800, at character 1"),
         ("x\0", {}, "NUL"),
         ("#" * (256 << 10) + "#", {}, "over 262144 bytes"),
         ("#" * (5 << 20), {}, "larger than max"),

@@ -23,14 +23,14 @@ SLEEP = "import random\nclock = random._os.sys.modules['time'].monotonic\nend = 
 
 @asynccontextmanager
 async def moved(
-    folder: Path, *snippets: str | tuple[str, pb.Limits], then: tuple[str, ...] = ()
+    folder: Path, *snippets: str | tuple[str, pb.Limits], then: tuple[str, ...] = (), stdin: str = ""
 ) -> AsyncIterator[tuple[ExecutorSession, list[str], list[pb.SnippetResult], Executor]]:
     """Run `snippets`, kill the executor, start one with the options `then`; yield session, notes, results, executor."""
     notes: list[str] = []
     async with running(folder, "--waiting-sandboxes=1") as first:
         client = client_of(first, patience_s=20)
         session = client.session(seed=7, on_note=notes.append)
-        results = [await session.run(*((step,) if isinstance(step, str) else step)) for step in snippets]
+        results = [await session.run(*((step,) if isinstance(step, str) else step), stdin=stdin) for step in snippets]
         first.process.kill()
     async with running(folder, "--waiting-sandboxes=1", *then) as second, client, session:
         yield session, notes, results, second
@@ -55,6 +55,11 @@ async def test_session_is_replayed_in_order_with_its_seed_and_limits(tmp_path):
     assert len(notes) == 1
     assert "executor lost" in notes[0]
     assert "replaying 2 snippets" in notes[0]
+
+
+async def test_replayed_snippet_reads_its_standard_input_again(tmp_path):
+    async with moved(tmp_path, "x = input()", stdin="a\nb") as (session, _, _, _):
+        assert (await session.run("x, input()", stdin="c")).value == "('a', 'c')"
 
 
 async def test_snippets_whose_variables_were_lost_are_not_replayed(tmp_path):

@@ -16,6 +16,7 @@ from support.executor_process import Executor, run_module, running
 from deepmath.errors import Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.snippet import Snippet
 
 NEEDS_MATHS = False
 CALLER = Caller("10.0.0.1", "trainer")
@@ -31,7 +32,8 @@ def record(
     outcome: "pb.Outcome.ValueType" = pb.OUTCOME_OK,
     sampled: bool = True,
 ) -> None:
-    audit.record(CALLER, session, code, LIMITS, pb.SnippetResult(sequence=sequence, outcome=outcome), sampled)
+    snippet = Snippet(sequence, code, LIMITS, stdin="é")
+    audit.record(CALLER, session, snippet, pb.SnippetResult(sequence=sequence, outcome=outcome), sampled)
     audit.flush()
 
 

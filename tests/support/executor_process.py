@@ -46,13 +46,13 @@ class Session:
         assert isinstance(response, pb.SessionResponse), "the stream ended"
         return response
 
-    async def send(self, code: str, sequence: int, **limits: int) -> None:
-        snippet = pb.RunSnippet(sequence=sequence, code=code, limits=pb.Limits(**limits))
+    async def send(self, code: str, sequence: int, stdin: str = "", **limits: int) -> None:
+        snippet = pb.RunSnippet(sequence=sequence, code=code, limits=pb.Limits(**limits), stdin=stdin)
         await self.stream.write(pb.SessionRequest(run=snippet))
 
-    async def run(self, code: str, **limits: int) -> pb.SnippetResult:
+    async def run(self, code: str, stdin: str = "", **limits: int) -> pb.SnippetResult:
         self.sequence += 1
-        await self.send(code, self.sequence, **limits)
+        await self.send(code, self.sequence, stdin, **limits)
         return (await self.read()).result
 
 
@@ -72,8 +72,10 @@ class Executor:
     def stub(self) -> rpc.ExecutorServiceStub:
         return rpc.ExecutorServiceStub(self.channel)
 
-    async def execute(self, code: str, seed: int = 0, client: str = "", **limits: int) -> pb.SnippetResult:
-        request = pb.ExecuteRequest(code=code, seed=seed, limits=pb.Limits(**limits))
+    async def execute(
+        self, code: str, seed: int = 0, client: str = "", stdin: str = "", **limits: int
+    ) -> pb.SnippetResult:
+        request = pb.ExecuteRequest(code=code, seed=seed, limits=pb.Limits(**limits), stdin=stdin)
         return (await self.stub.Execute(request, metadata=((CLIENT_NAME, client),))).result
 
     @asynccontextmanager

@@ -227,6 +227,7 @@ class RunSnippet(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     VALUE_FORMAT_FIELD_NUMBER: _builtins.int
+    STDIN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of the snippet in its session, from 1. Repeating the last number returns the recorded result without running
     the snippet again. Any other number is FAILED_PRECONDITION.
@@ -237,6 +238,10 @@ class RunSnippet(_message.Message):
     """The caller's span for this snippet as a W3C `traceparent`. Default: the one in the call's metadata."""
     value_format: Global___ValueFormat.ValueType
     """Encoding of the last expression's value."""
+    stdin: _builtins.str
+    """Standard input of this snippet, read by `input()` and `sys.stdin`: at most GetInfoResponse.maximum_stdin_bytes of
+    UTF-8. What the snippet does not read is discarded. Empty: every read raises EOFError.
+    """
     @_builtins.property
     def limits(self) -> Global___Limits:
         """Resource limits of the snippet."""
@@ -254,10 +259,11 @@ class RunSnippet(_message.Message):
         traceparent: _builtins.str = ...,
         host: Global___HostFunctions | None = ...,
         value_format: Global___ValueFormat.ValueType = ...,
+        stdin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "host", b"host", "limits", b"limits", "sequence", b"sequence", "traceparent", b"traceparent", "value_format", b"value_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "host", b"host", "limits", b"limits", "sequence", b"sequence", "stdin", b"stdin", "traceparent", b"traceparent", "value_format", b"value_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,10 +524,13 @@ class ExecuteRequest(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    STDIN_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Python source: at most 256 KiB of UTF-8 without NUL."""
     seed: _builtins.int
     """As in OpenSession."""
+    stdin: _builtins.str
+    """As in RunSnippet."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """Resource limits of the snippet."""
@@ -532,10 +541,11 @@ class ExecuteRequest(_message.Message):
         code: _builtins.str = ...,
         limits: Global___Limits | None = ...,
         seed: _builtins.int = ...,
+        stdin: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "limits", b"limits", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "limits", b"limits", "seed", b"seed", "stdin", b"stdin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -580,6 +590,8 @@ class SnippetResult(_message.Message):
     DROPPED_BYTES_FIELD_NUMBER: _builtins.int
     STATE_LOST_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    RICH_OUTPUTS_FIELD_NUMBER: _builtins.int
+    DROPPED_RICH_OUTPUTS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The number of the snippet in its session; 1 from Execute."""
     outcome: Global___Outcome.ValueType
@@ -596,6 +608,8 @@ class SnippetResult(_message.Message):
     """Whether the sandbox was killed or crashed, so that the session's variables are lost. The next snippet of the
     session runs in a fresh sandbox.
     """
+    dropped_rich_outputs: _builtins.int
+    """Number of figures above these limits, which were left out."""
     @_builtins.property
     def exception(self) -> Global___SnippetException:
         """The exception it raised: always with OUTCOME_EXCEPTION, and possibly with the outcomes of limits and
@@ -610,6 +624,12 @@ class SnippetResult(_message.Message):
     def usage(self) -> Global___Usage:
         """Resources it used."""
 
+    @_builtins.property
+    def rich_outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RichOutput]:
+        """Figures that it drew, in order, where the service preloads matplotlib (`plots` in its settings): all that were shown
+        by `plt.show()` or were open at its end. At most 8, and at most 1 MiB together.
+        """
+
     def __init__(
         self,
         *,
@@ -622,16 +642,47 @@ class SnippetResult(_message.Message):
         dropped_bytes: Global___DroppedBytes | None = ...,
         state_lost: _builtins.bool = ...,
         usage: Global___Usage | None = ...,
+        rich_outputs: _abc.Iterable[Global___RichOutput] | None = ...,
+        dropped_rich_outputs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "dropped_bytes", b"dropped_bytes", "exception", b"exception", "usage", b"usage", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "dropped_bytes", b"dropped_bytes", "exception", b"exception", "outcome", b"outcome", "sequence", b"sequence", "state_lost", b"state_lost", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "dropped_bytes", b"dropped_bytes", "dropped_rich_outputs", b"dropped_rich_outputs", "exception", b"exception", "outcome", b"outcome", "rich_outputs", b"rich_outputs", "sequence", b"sequence", "state_lost", b"state_lost", "stderr", b"stderr", "stdout", b"stdout", "usage", b"usage", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___SnippetResult: _TypeAlias = SnippetResult  # noqa: Y015
+
+@_typing.final
+class RichOutput(_message.Message):
+    """An output for display, as one entry of a MIME bundle in Jupyter's `display_data`. The snippet is hostile, and the
+    service does not decode the data: it checks size and signature, and that a PNG's header declares at most 4 194 304
+    pixels.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """`image/png`."""
+    data: _builtins.bytes
+    """The encoded image."""
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "mime_type", b"mime_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RichOutput: _TypeAlias = RichOutput  # noqa: Y015
 
 @_typing.final
 class SnippetException(_message.Message):
@@ -789,12 +840,15 @@ class GetInfoResponse(_message.Message):
     VERSIONS_DIGEST_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    MAXIMUM_STDIN_BYTES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     versions_digest: _builtins.str
     """SHA-256 of the versions in hexadecimal: services with the same digest give the same results."""
     backend: _builtins.str
     """Origin of sandboxes: `native` (forked by the service) or `docker` (a container for each session)."""
+    maximum_stdin_bytes: _builtins.int
+    """Maximum size of a snippet's standard input in bytes of UTF-8."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___IsolationLayer]:
         """The layers of isolation between a snippet and the host, each probed at start-up."""
@@ -831,10 +885,11 @@ class GetInfoResponse(_message.Message):
         versions_digest: _builtins.str = ...,
         load: Global___Load | None = ...,
         backend: _builtins.str = ...,
+        maximum_stdin_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_limits", b"default_limits", "load", b"load", "maximum_limits", b"maximum_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_modules", b"allowed_modules", "backend", b"backend", "default_limits", b"default_limits", "layers", b"layers", "load", b"load", "maximum_limits", b"maximum_limits", "version", b"version", "versions", b"versions", "versions_digest", b"versions_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_modules", b"allowed_modules", "backend", b"backend", "default_limits", b"default_limits", "layers", b"layers", "load", b"load", "maximum_limits", b"maximum_limits", "maximum_stdin_bytes", b"maximum_stdin_bytes", "version", b"version", "versions", b"versions", "versions_digest", b"versions_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

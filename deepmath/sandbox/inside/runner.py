@@ -62,6 +62,7 @@ class Runner:
             if isinstance(error, MemoryError):
                 self._free_reserve()
             self.recursion.explain(error)
+            snippet_streams.explain(error)
             outcome = self._outcome(error)
             description = describe(error, limit)
             return {"outcome": outcome, "exception": description.pop("type"), **description}
@@ -88,7 +89,7 @@ class Runner:
         self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
         self._streams = (snippet_streams.text_stream(1), snippet_streams.text_stream(2))
-        snippet_streams.install(*self._streams)
+        snippet_streams.install(snippet_streams.text_input(request.get("stdin", b"")), *self._streams)
         register_source(filename, code)
         if self._reserve is None:
             self._reserve = _reserve_memory()
@@ -175,13 +176,14 @@ def _receive() -> frames.Message | None:
 
 def _read_exactly(count: int) -> bytes:
     """Return `count` bytes from CONTROL, or no bytes if the supervisor has closed its end."""
-    data = b""
-    while len(data) < count:
-        piece = _os_read(CONTROL, count - len(data))
+    pieces = []
+    while count:
+        piece = _os_read(CONTROL, count)
         if not piece:
             return b""
-        data += piece
-    return data
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 def _reserve_memory() -> mmap.mmap | None:

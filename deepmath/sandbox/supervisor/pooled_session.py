@@ -27,8 +27,10 @@ class PooledSession:
         self._sandbox: Sandbox | None = None
         self._sequence = 0
 
-    async def run(self, code: str, limits: Limits | None = None) -> pb.SnippetResult:
-        """Run `code` and return its result. `limits` replaces the pool's default limits for this snippet.
+    async def run(self, code: str, limits: Limits | None = None, stdin: str = "") -> pb.SnippetResult:
+        """Run `code` with `stdin` as its standard input, and return its result.
+
+        `limits` replaces the pool's default limits for this snippet.
 
         Whatever the snippet does is an outcome in the result, never an exception.
 
@@ -39,7 +41,7 @@ class PooledSession:
         if self._sandbox is None:
             self._sandbox, seed = await self._acquire(), self._seed
         self._sequence += 1
-        result = await self._sandbox.run(Snippet(self._sequence, code, limits or self._limits, seed))
+        result = await self._sandbox.run(Snippet(self._sequence, code, limits or self._limits, seed, stdin=stdin))
         if result.state_lost:
             self.close()
         return result

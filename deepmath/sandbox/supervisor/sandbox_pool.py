@@ -96,14 +96,14 @@ class SandboxPool:
         finally:
             session.close()
 
-    async def run(self, code: str, limits: Limits | None = None, seed: int = 0) -> pb.SnippetResult:
-        """Run one snippet in a sandbox of its own.
+    async def run(self, code: str, limits: Limits | None = None, seed: int = 0, stdin: str = "") -> pb.SnippetResult:
+        """Run one snippet in a sandbox of its own, as `PooledSession.run` does.
 
         Raises:
             Unavailable: No sandbox could be started.
         """
         async with self.session(seed) as session:
-            return await session.run(code, limits)
+            return await session.run(code, limits, stdin)
 
     async def start(self) -> None:
         """Start the backend, probe the isolation layers from inside a sandbox and start filling the pool.

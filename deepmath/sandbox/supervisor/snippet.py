@@ -44,6 +44,7 @@ class Snippet:
         seed: Seed of the random number generators; only with the first snippet of a sandbox.
         as_json: Return the value as JSON (`deepmath.rpc.wire_values`), not as its `repr`.
         offer: Functions of the client that the snippet may call.
+        stdin: Standard input.
     """
 
     sequence: int
@@ -52,6 +53,7 @@ class Snippet:
     seed: int | None = None
     as_json: bool = False
     offer: HostFunctionOffer | None = None
+    stdin: str = ""
 
     def to_request(self) -> frames.Fields:
         """Return the request that the runner reads."""
@@ -66,4 +68,6 @@ class Snippet:
             request["json"] = 1
         if self.offer is not None:
             request["host"] = self.offer.to_request()
+        if self.stdin:
+            request["stdin"] = self.stdin
         return request

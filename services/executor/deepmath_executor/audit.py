@@ -16,6 +16,7 @@ from deepmath.observability.line_writer import LineWriter
 from deepmath.observability.log_line import timestamp
 from deepmath.observability.standard_streams import descriptor_of
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.snippet import Snippet
 from deepmath_executor.caller import Caller
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class AuditLog:
         return _random() < self._sample
 
     def record(
-        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult, sampled: bool = True
+        self, caller: Caller, session: str, snippet: Snippet, result: pb.SnippetResult, sampled: bool = True
     ) -> None:
         """Queue the line of one snippet, unless it was successful and its session is not among the `sampled` ones.
 
@@ -83,9 +84,10 @@ class AuditLog:
             "session": session,
             "request_id": request_id.current.get(),
             "sequence": result.sequence,
-            "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
+            "code_sha256": hashlib.sha256(snippet.code.encode()).hexdigest(),
             "outcome": pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_"),
-            "limits": {name: getattr(limits, name) for name in _LIMITS},
+            "limits": {name: getattr(snippet.limits, name) for name in _LIMITS},
+            "stdin_bytes": len(snippet.stdin.encode()),
             "queue_ms": round(usage.queue_ms, 3),
             "wall_ms": round(usage.wall_ms, 3),
             "cpu_ms": round(usage.cpu_ms, 3),
@@ -96,7 +98,7 @@ class AuditLog:
         if self._sample < 1:
             line["sample"] = self._sample if result.outcome == pb.OUTCOME_OK else 1.0
         if self._with_code:
-            line["code"] = code
+            line["code"] = snippet.code
         self._writer.write(_line(line))
 
     def _warn(self, reason: str) -> None:

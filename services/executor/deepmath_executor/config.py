@@ -89,6 +89,9 @@ class ExecutorConfig(ServiceConfig):
     maximum_output_bytes: int = Field(
         256 << 10, gt=0, description="Highest output limit a snippet may request, in bytes of each text."
     )
+    maximum_stdin_bytes: int = Field(
+        512 << 10, ge=0, description="Maximum size of a snippet's standard input, in bytes; 0: none."
+    )
 
     host_call_ms: int = Field(60_000, gt=0, description="Default timeout of one host call, in ms.")
     maximum_host_call_ms: int = Field(
@@ -113,7 +116,8 @@ class ExecutorConfig(ServiceConfig):
     max_message_bytes: int = Field(
         wire_values.RESULT_BYTES + _ENVELOPE_BYTES,
         gt=0,
-        description="Maximum size of a message from a client, in bytes: the longest result of a host call.",
+        description="Maximum size of a message from a client, in bytes: the longest result of a host call, or code and "
+        "standard input.",
     )
     max_unread_bytes: int = Field(
         16 << 20, gt=0, description="Memory for requests of unary calls that are being received, in bytes."
@@ -190,4 +194,13 @@ class ExecutorConfig(ServiceConfig):
         for name in ("wall_ms", "cpu_ms", "memory_bytes", "output_bytes", "host_call_ms", "host_calls"):
             if getattr(self, name) > getattr(self, f"maximum_{name}"):
                 raise ValueError(f"{name} is over maximum_{name}; lower {name} or raise maximum_{name}")
+        return self
+
+    @model_validator(mode="after")
+    def _stdin_fits_in_a_message(self) -> "ExecutorConfig":
+        is_set = "maximum_stdin_bytes" in self.model_fields_set
+        if is_set and (least := self.maximum_stdin_bytes + _ENVELOPE_BYTES) > self.max_message_bytes:
+            raise ValueError(
+                f"maximum_stdin_bytes does not fit in a message; raise max_message_bytes to {least} or more"
+            )
         return self

@@ -89,7 +89,7 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
         """Run one snippet in a session of its own."""
         caller, opening = Caller.of(context), pb.OpenSession(seed=request.seed)
         with self._admission.session(caller), self._new_session(caller, opening) as session:
-            snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits)
+            snippet = pb.RunSnippet(sequence=1, code=request.code, limits=request.limits, stdin=request.stdin)
             return pb.ExecuteResponse(result=await session.run(snippet))
 
     async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:
@@ -112,4 +112,5 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
                 waiting_sandboxes=self._pool.waiting,
             ),
             backend=self._config.backend,
+            maximum_stdin_bytes=self._config.maximum_stdin_bytes,
         )

@@ -79,7 +79,7 @@ class SandboxSession:
             call_client: Forwards a host call to the client; None if the snippet may make none.
 
         Raises:
-            InvalidRequest: Code, limits or host functions are out of bounds.
+            InvalidRequest: Code, standard input, limits or host functions are out of bounds.
             WrongOrder: The sequence number is neither the last one nor the next.
         """
         arrived = time.monotonic()
@@ -88,12 +88,14 @@ class SandboxSession:
         if request.sequence != self._last.sequence + 1:
             raise WrongOrder(f"run.sequence is {request.sequence}, and {self._last.sequence + 1} is next")
         _check_code(request.code)
+        _check_stdin(request.stdin, self._config.maximum_stdin_bytes)
         snippet = Snippet(
             sequence=request.sequence,
             code=request.code,
             limits=resolve_limits(request.limits, self._config.default_limits, self._config.maximum_limits),
             as_json=request.value_format == pb.VALUE_FORMAT_JSON,
             offer=resolve_offer(request.host, self._config) if call_client else None,
+            stdin=request.stdin,
         )
         self._call_client = call_client
         with tracing.span("snippet", parent=request.traceparent) as span:
@@ -108,7 +110,7 @@ class SandboxSession:
             try:
                 result = await self._run_in_sandbox(snippet, arrived, slot)
             finally:  # also when the client disconnects: no code runs unrecorded
-                self._records.snippet_ran(self._caller, self._name, snippet.code, snippet.limits, result, self._sampled)
+                self._records.snippet_ran(self._caller, self._name, snippet, result, self._sampled)
         return result
 
     async def _run_in_sandbox(self, snippet: Snippet, arrived: float, slot: SnippetSlot) -> pb.SnippetResult:
@@ -169,3 +171,10 @@ def _check_code(code: str) -> None:
         raise InvalidRequest(f"code is over {MAX_CODE_BYTES} bytes; split it into several snippets")
     if "\0" in code:
         raise InvalidRequest("code contains a NUL character; send Python source text")
+
+
+def _check_stdin(stdin: str, maximum: int) -> None:
+    if len(stdin) > maximum or len(stdin.encode()) > maximum:
+        raise InvalidRequest(
+            f"stdin is over {maximum} bytes; shorten it, or raise --maximum-stdin-bytes of the executor"
+        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.snippet import Snippet
 from deepmath_executor.audit import AuditLog
 from deepmath_executor.caller import Caller
 from deepmath_executor.metrics import ExecutorMetrics
@@ -17,8 +17,8 @@ class SnippetRecords:
     metrics: ExecutorMetrics
 
     def snippet_ran(
-        self, caller: Caller, session: str, code: str, limits: Limits, result: pb.SnippetResult, sampled: bool
+        self, caller: Caller, session: str, snippet: Snippet, result: pb.SnippetResult, sampled: bool
     ) -> None:
         """Record a snippet that ran, or whose client disconnected while it ran; `sampled` as in `AuditLog.record`."""
-        self.audit.record(caller, session, code, limits, result, sampled)
+        self.audit.record(caller, session, snippet, result, sampled)
         self.metrics.snippet_ran(result)
