@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.grading.comparison_sandbox import ComparisonSandbox
 from deepmath.grading.gym_entry import GymEntry, GymTask
-from deepmath.grading.sandbox_finding import Finding, FindingSource
+from deepmath.grading.sandbox_finding import FindingSource, SandboxFinding
 from deepmath.grading.verdict import Reason, Verdict
 from deepmath.sandbox.isolation.layers import Level
 from deepmath.sandbox.preload_set import PreloadSet
@@ -115,7 +115,7 @@ class GymScorer:
             self._controls[entry] = reason
         return self._controls[entry]
 
-    async def _score(self, entry: GymEntry, answer: str | None) -> Finding:
+    async def _score(self, entry: GymEntry, answer: str | None) -> SandboxFinding:
         return await self._findings.find(lambda: self._sandbox.score(entry, answer))
 
 

@@ -9,7 +9,7 @@ tried again. If it is killed again while the gold answer passes, the answer is t
 """
 
 from deepmath.grading.comparison_sandbox import ComparisonSandbox
-from deepmath.grading.sandbox_finding import Finding, FindingSource
+from deepmath.grading.sandbox_finding import FindingSource, SandboxFinding
 from deepmath.grading.verdict import Reason, Verdict
 
 # The words that a sandbox may return as the `repr` of its value. Whatever else it returns is not a verdict.
@@ -52,5 +52,5 @@ class PairJudge:
             self._controls[gold] = reason
         return Verdict.of(reason, found.seconds)
 
-    async def _compare(self, *texts: str) -> Finding:
+    async def _compare(self, *texts: str) -> SandboxFinding:
         return await self._findings.find(lambda: self._sandbox.compare(*texts))

@@ -16,7 +16,7 @@ ReadValue = Callable[[str], tuple[Reason, float | None]]
 """Reads the `repr` of the value that a sandbox returned, which is hostile: its reason and score."""
 
 
-class Finding(NamedTuple):
+class SandboxFinding(NamedTuple):
     """The end of a run in the sandbox, as if the answer were its cause."""
 
     reason: Reason
@@ -42,7 +42,7 @@ class FindingSource:
     def __init__(self, workers: int, read: ReadValue) -> None:
         self._slots, self._read = Semaphore(workers), read
 
-    async def find(self, run: Callable[[], Awaitable[pb.SnippetResult]]) -> Finding:
+    async def find(self, run: Callable[[], Awaitable[pb.SnippetResult]]) -> SandboxFinding:
         """Return how `run`, which may be called twice, ends."""
         for _ in range(_ATTEMPTS):
             finding = await self._find_once(run)
@@ -50,16 +50,16 @@ class FindingSource:
                 break
         return finding
 
-    async def _find_once(self, run: Callable[[], Awaitable[pb.SnippetResult]]) -> Finding:
+    async def _find_once(self, run: Callable[[], Awaitable[pb.SnippetResult]]) -> SandboxFinding:
         async with self._slots:
             try:
                 result = await run()
             except Unavailable:  # the log says why
-                return Finding(Reason.FAILED, 0.0)
+                return SandboxFinding(Reason.FAILED, 0.0)
         seconds = result.usage.wall_ms / 1e3
         if result.outcome in (pb.OUTCOME_WALL_TIMEOUT, pb.OUTCOME_SANDBOX_FAILED):
-            return Finding(Reason.FAILED, seconds, killed=result.outcome == pb.OUTCOME_SANDBOX_FAILED)
+            return SandboxFinding(Reason.FAILED, seconds, killed=result.outcome == pb.OUTCOME_SANDBOX_FAILED)
         if result.outcome == pb.OUTCOME_OK:
             reason, score = self._read(result.value)
-            return Finding(reason, seconds, score)
-        return Finding(_OUTCOMES.get(result.outcome, Reason.ANSWER_CRASHED), seconds)
+            return SandboxFinding(reason, seconds, score)
+        return SandboxFinding(_OUTCOMES.get(result.outcome, Reason.ANSWER_CRASHED), seconds)

@@ -146,7 +146,7 @@ def _text(options: dict[str, Any]) -> str:
 
 
 def _write(lines: TextIO, line: dict[str, str]) -> None:
-    print(json.dumps(line), file=lines, flush=True)
+    lines.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

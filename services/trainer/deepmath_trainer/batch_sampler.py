@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from deepmath.data.dataset_problem import DatasetProblem
+from deepmath.data.reasoning_gym.gym_source import tasks_of
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath.observability.busy_clock import BusyClock
@@ -42,7 +43,8 @@ class BatchSampler:
         self._order = ProblemOrder(len(problems), config.seed)
         self._groups = config.rollout.groups // config.launch.processes
         self._first_group = rank * self._groups
-        self.verifier = Verifier(config.reward.verify_workers, config.reward.verify_seconds)
+        tasks = tasks_of(config.data.dataset) | tasks_of(config.evaluation.data.dataset)
+        self.verifier = Verifier(config.reward.verify_workers, config.reward.verify_seconds, tasks=tasks)
         self._reward_thread = ThreadPoolExecutor(1, "rewards")
         self.busy = BusyClock()
         self._request = config.rollout.request
@@ -116,9 +118,10 @@ class BatchSampler:
         return await loop.run_in_executor(self._reward_thread, self._with_rewards, problem, trajectories)
 
     def _with_rewards(self, problem: DatasetProblem, trajectories: list[pb.Trajectory]) -> list[TrainingSample]:
-        verdicts = self.verifier.verify([(problem.answer, trajectory.answer) for trajectory in trajectories])
+        verdicts = self.verifier.verify([(problem.reference, trajectory.answer) for trajectory in trajectories])
         outcomes = [
-            outcome(trajectory, verdict.correct) for trajectory, verdict in zip(trajectories, verdicts, strict=True)
+            outcome(trajectory, verdict.correct, verdict.score)
+            for trajectory, verdict in zip(trajectories, verdicts, strict=True)
         ]
         rewards = [reward(one, self._config.reward, self._config.rollout.max_tokens) for one in outcomes]
         reasons = [verdict.reason for verdict in verdicts]

@@ -23,7 +23,8 @@ async def evaluate_policy(
 
     `accuracy`, `code_rate` and `code_executed_rate` are shares and `model_tokens` a mean, over the problems without an
     infrastructure failure; `failed` counts the others. `accuracy` is over those with a verdict; `no_verdict` counts
-    the others. Problem i is always sampled with the same seed.
+    the others. `score` is the mean over the problems with their own scorers, if there are any. Problem i is always
+    sampled with the same seed.
 
     Raises:
         Unavailable: no generator can be reached.
@@ -44,15 +45,17 @@ async def evaluate_policy(
                     failures[response.id] += 1
                 else:
                     trajectories[response.id] = response.trajectory
-    pairs = [(problems[int(name)].answer, trajectory.answer) for name, trajectory in trajectories.items()]
+    pairs = [(problems[int(name)].reference, trajectory.answer) for name, trajectory in trajectories.items()]
     verdicts = await asyncio.to_thread(verifier.verify, pairs)
     outcomes = [
-        outcome(trajectory, verdict.correct)
+        outcome(trajectory, verdict.correct, verdict.score)
         for trajectory, verdict in zip(trajectories.values(), verdicts, strict=True)
     ]
+    scores = [one.score for one in outcomes if one.score is not None]
     return {
         "problems": len(problems),
         "accuracy": _mean([one.correct for one in outcomes if one.correct is not None]),
+        **({"score": _mean(scores)} if scores else {}),
         "code_rate": _mean([one.called for one in outcomes]),
         "code_executed_rate": _mean([one.executed for one in outcomes]),
         "model_tokens": _mean([trajectory.model_tokens for trajectory in trajectories.values()]),

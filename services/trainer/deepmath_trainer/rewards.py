@@ -35,6 +35,13 @@ class Outcome:
     """Tokens that the model sampled."""
     truncated: bool
     """It hit its token budget."""
+    score: float | None = None
+    """From 0 to 1, by the problem's own scorer (reasoning-gym); None if the answer was compared with a gold answer."""
+
+    @property
+    def credit(self) -> float:
+        """The score if there is one, which may be partial credit; otherwise 1 if it is correct."""
+        return float(bool(self.correct)) if self.score is None else self.score
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class Reward:
     length: float = 0.0
 
 
-def outcome(trajectory: pb.Trajectory, correct: bool | None) -> Outcome:
-    """Return what the reward of `trajectory` depends on; `correct` is the verifier's verdict on its answer.
+def outcome(trajectory: pb.Trajectory, correct: bool | None, score: float | None = None) -> Outcome:
+    """Return what the reward of `trajectory` depends on, for the verifier's verdict on its answer and its score.
 
     An output is used if it recurs, with the same value or as a text of its own (1 is not found in 213, 1.5 or -1), in
     the answer, or in prose or code that the model wrote after it. An output of one character counts in the answer only:
@@ -64,6 +71,7 @@ def outcome(trajectory: pb.Trajectory, correct: bool | None) -> Outcome:
         used=_uses_an_output(trajectory),
         model_tokens=trajectory.model_tokens,
         truncated=trajectory.status == pb.STATUS_TOKEN_BUDGET,
+        score=None if failed else score,
     )
 
 
@@ -77,7 +85,7 @@ def reward(outcome: Outcome, config: RewardConfig, max_tokens: int) -> Reward:
         return Reward(None)
     if outcome.truncated and config.overlong == "zero":
         return Reward(0.0)
-    accuracy = config.accuracy * outcome.correct
+    accuracy = config.accuracy * (outcome.credit if config.partial_credit else outcome.correct)
     code = config.code * bool(getattr(outcome, config.code_use))
     penalized = max(max_tokens - config.length_free, 1)
     length = -config.length * min(max(outcome.model_tokens - config.length_free, 0) / penalized, 1.0)

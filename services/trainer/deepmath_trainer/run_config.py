@@ -20,7 +20,8 @@ class DataConfig(_Section):
     """Problems with their gold answers. Solutions are never read."""
 
     dataset: NameOrPath = Field(
-        "synthetic", description="`synthetic`, a file or folder, or a name on the Hugging Face hub."
+        "synthetic",
+        description="`synthetic`, a file or folder, a name on the Hugging Face hub, or `reasoning-gym:TASK` or a mix.",
     )
     subset: str | None = Field(None, description="Configuration of a hub dataset.")
     split: str = Field("train", description="Split of the dataset.")
@@ -30,7 +31,9 @@ class DataConfig(_Section):
     )
     where: dict[str, str | int | float | bool] = Field({}, description="Use only rows whose columns have these values.")
     max_problem_chars: int | None = Field(None, gt=0, description="Exclude questions longer than this, in characters.")
-    limit: int | None = Field(None, gt=0, description="Maximum number of problems. Default for `synthetic`: 4096.")
+    limit: int | None = Field(
+        None, gt=0, description="Maximum number of problems. Default for `synthetic`: 4096, for reasoning-gym: 1000."
+    )
     most_unparseable: float = Field(0.2, ge=0, le=1, description="Largest tolerated share of unparseable gold answers.")
 
 
@@ -69,6 +72,9 @@ class RewardConfig(_Section):
     """Weights of the rewards. The sum of all parts is a trajectory's reward."""
 
     accuracy: float = Field(1.0, ge=0, description="Reward of a correct answer.")
+    partial_credit: bool = Field(
+        True, description="Multiply `accuracy` by the score of a problem's own scorer (reasoning-gym), if it has one."
+    )
     code: float = Field(0.1, ge=0, description="Reward of code use.")
     code_use: Literal["called", "executed", "used"] = Field(
         "executed", description="What counts as code use: any call, a call that succeeded, or an output that was used."

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from deepmath.errors import Unavailable, WrongOrder
+from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath_trainer.run_log import RunLogReader, append, truncate_after
 from deepmath_trainer.run_state import RunState
 
@@ -36,6 +36,7 @@ class RunFolder:
         self.worker_log = path / "worker.log"
         self._state = path / "state.json"
         self._evaluation = path / "evaluation.json"
+        self._sources = path / "sources.json"
 
     def write_config(self, text: str) -> None:
         """Write the complete configuration, as YAML."""
@@ -71,6 +72,22 @@ class RunFolder:
     def read_evaluation(self) -> dict[str, Any]:
         """Return the figures of `write_evaluation`; empty before the first evaluation."""
         return _read_object(self._evaluation)
+
+    def check_sources(self, versions: Mapping[str, str], resumed: bool) -> None:
+        """Record the versions of the packages that generate the problems, or compare them if the run is resumed.
+
+        Raises:
+            InvalidRequest: a resumed run began with another version, which generates other problems.
+        """
+        known = _read_object(self._sources) if resumed else {}
+        for package, version in versions.items():
+            if known.get(package, version) != version:
+                raise InvalidRequest(
+                    f"the run {self.name} began with {package} {known[package]}, but {version} is installed, which may "
+                    f"generate other problems; `pip install {package}=={known[package]}`, or start another run"
+                )
+        if versions:
+            _replace(self._sources, json.dumps(dict(versions)))
 
     def rewind(self, step: int, complete: bool) -> None:
         """Remove all that a killed worker wrote after its last checkpoint, of `step`, from which the run resumes.

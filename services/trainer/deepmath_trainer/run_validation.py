@@ -31,7 +31,7 @@ async def validate_run(config: TrainConfig) -> list[str]:
             f"data has {problems} problems, but a batch needs rollout.groups = {config.rollout.groups} different ones"
         )
     if config.evaluation.problems:
-        await asyncio.to_thread(_count, config.evaluation.data, config.seed)
+        await asyncio.to_thread(_count, config.evaluation.data, config.seed, config.evaluation.problems)
     return [
         f"{problems} problems; {config.rollout.groups} problems x {config.rollout.samples} samples per batch, "
         f"{config.batch // config.optimizer.updates} trajectories per update, "
@@ -44,10 +44,10 @@ def _problems_seen(config: TrainConfig) -> int:
     return config.rollout.groups * -(-config.optimizer.steps // config.optimizer.updates)
 
 
-def _count(config: DataConfig, seed: int) -> int:
+def _count(config: DataConfig, seed: int, most: int | None = None) -> int:
     from deepmath_trainer.training_data import load_problems  # may import `datasets`, which takes seconds
 
-    return len(load_problems(config, seed))
+    return len(load_problems(config, seed, most))
 
 
 async def _check_generator(config: TrainConfig, address: str) -> list[str]:

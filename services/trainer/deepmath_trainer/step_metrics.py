@@ -12,13 +12,16 @@ from deepmath_trainer.rollout_batch import RolloutBatch
 def batch_metrics(batch: RolloutBatch) -> dict[str, float]:
     """Return the metrics of a batch; rates and means are over the samples without an infrastructure failure.
 
-    `accuracy` is over those with a verdict. `verdict_*` counts the verdicts by the name of their reason.
+    `accuracy` is over those with a verdict, and `score` over those of problems with their own scorers, if any.
+    `verdict_*` counts the verdicts by the name of their reason.
     """
     valid = [sample for sample in batch.samples if not sample.failed]
     outcomes = [sample.outcome for sample in valid]
+    scores = [one.score for one in outcomes if one.score is not None]
     return {
         "temperature": batch.temperature,
         "accuracy": _mean(one.correct for one in outcomes if one.correct is not None),
+        **({"score": _mean(scores)} if scores else {}),
         "code_rate": _mean(one.called for one in outcomes),
         "code_executed_rate": _mean(one.executed for one in outcomes),
         "code_used_rate": _mean(one.used for one in outcomes),

@@ -13,6 +13,8 @@ from typing import cast
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
+from deepmath.data.reasoning_gym.gym_problems import gym_problems
+from deepmath.data.reasoning_gym.gym_source import GymSource, is_gym_source
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
 from deepmath.errors import InvalidRequest
 from deepmath.grading.answer_normalization import canonical_form
@@ -22,6 +24,8 @@ from deepmath_trainer.run_config import DataConfig
 
 SYNTHETIC_PROBLEMS = 4096
 """Number of `synthetic` problems without a limit."""
+GYM_PROBLEMS = 1000
+"""Number of problems of reasoning-gym without a limit: some of its generators take 0.2 s for each."""
 
 _MOST_NAMED = 20  # excluded problems that the log names
 
@@ -54,8 +58,8 @@ _LAYOUTS = {
 }
 
 
-def load_problems(config: DataConfig, seed: int) -> list[DatasetProblem]:
-    """Return the problems that `config` describes, each question once.
+def load_problems(config: DataConfig, seed: int, most: int | None = None) -> list[DatasetProblem]:
+    """Return the problems that `config` describes, or the first `most` of them, each question once.
 
     With a `limit` they are a sample drawn by `seed`. Problems whose answer cannot be parsed as mathematics are
     excluded, with a warning that names them. Local files and cached hub datasets are read without a network.
@@ -65,6 +69,8 @@ def load_problems(config: DataConfig, seed: int) -> list[DatasetProblem]:
             of the answers cannot be parsed. The message names what exists.
         Unavailable: the hub cannot be reached, or math-verify cannot be started.
     """
+    if is_gym_source(config.dataset):
+        return _gym(config, seed, most)
     layout = _layout(config)
     columns, rows = _synthetic(config, seed) if config.dataset == "synthetic" else _read(config, layout)
     wanted = [layout.problem, layout.answer, *layout.where]
@@ -78,7 +84,19 @@ def load_problems(config: DataConfig, seed: int) -> list[DatasetProblem]:
         raise InvalidRequest(f"no problem of {config.dataset} matches; check data.where and data.max_problem_chars")
     if config.limit is not None and config.limit < len(problems):
         problems = Random(f"limit:{seed}").sample(problems, config.limit)
-    return _with_parseable_answers(problems, config, seed)
+    return _with_parseable_answers(problems, config, seed)[:most]
+
+
+def _gym(config: DataConfig, seed: int, most: int | None) -> list[DatasetProblem]:
+    """Return problems with their own scorers; settings that describe a file do not apply."""
+    if unused := [name for name in ("subset", "problem", "answer", "where") if getattr(config, name)]:
+        raise InvalidRequest(f"data.{unused[0]} does not apply to {config.dataset}; remove it")
+    count = min(filter(None, (config.limit or GYM_PROBLEMS, most)))
+    problems = gym_problems(GymSource.parse(config.dataset), count, config.split, seed)
+    most_characters = config.max_problem_chars or sys.maxsize
+    if not (short := [problem for problem in problems if len(problem.text) <= most_characters]):
+        raise InvalidRequest(f"every question of {config.dataset} is longer than data.max_problem_chars")
+    return short
 
 
 def _layout(config: DataConfig) -> _Layout:

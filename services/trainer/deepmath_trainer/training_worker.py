@@ -60,6 +60,7 @@ class TrainingWorker:
         pipeline = trainer = None
         try:
             checkpoint = self._rewind()
+            self._check_sources(resumed=checkpoint is not None)
             pipeline = self.make_pipeline()
             pipeline.sampler.verifier.start()  # refuses now, and not at the first answer that needs a sandbox
             pipeline.start(checkpoint.first_published if checkpoint else 0)
@@ -93,6 +94,14 @@ class TrainingWorker:
             self.folder.rewind(step, complete=step >= steps)
             self.progress.write(status="starting", step=step, pid=os.getpid(), steps=steps)
         return checkpoint
+
+    def _check_sources(self, resumed: bool) -> None:
+        from deepmath.data.reasoning_gym.gym_problems import gym_version
+        from deepmath.data.reasoning_gym.gym_source import is_gym_source
+
+        used = map(is_gym_source, (self.config.data.dataset, self.config.evaluation.data.dataset))
+        if self.rank == 0:
+            self.folder.check_sources({"reasoning-gym": gym_version()} if any(used) else {}, resumed)
 
     def make_pipeline(self) -> "SamplingPipeline":
         """Return the source of the trainer's batches."""
@@ -132,7 +141,7 @@ class TrainingWorker:
         if self.rank or not self.config.evaluation.problems or when in known:
             return
         # The same problems for every seed, so that runs can be compared.
-        problems = load_problems(self.config.evaluation.data, seed=0)[: self.config.evaluation.problems]
+        problems = load_problems(self.config.evaluation.data, seed=0, most=self.config.evaluation.problems)
         figures = pipeline.run(evaluate_policy(self.config, problems, pipeline.replicas, pipeline.sampler.verifier))
         self.folder.write_evaluation(known | {when: figures})
 
