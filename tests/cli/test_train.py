@@ -26,6 +26,7 @@ SMALL = (
     [
         (["--config", "tiny-mth"], "did you mean `tiny-math`"),
         (["optimizer.stps=3"], "did you mean `optimizer.steps`"),
+        (["dialect=hermse"], "did you mean hermes?"),
         (["--resume"], "--name NAME"),
         (["--go-on"], "--go-on --name NAME"),
         (["data.dataset=./none.jsonl"], "none.jsonl"),

@@ -107,3 +107,21 @@ def test_corrupt_line_is_reported_with_its_number(folder: Path, line: bytes) -> 
         file.write(line + b"\n")
     with pytest.raises(InvalidRequest, match="line 2"):
         list(read_samples(folder))
+
+
+def test_samples_in_another_dialect_than_the_generators_are_rejected(folder: Path) -> None:
+    plain = replace(SAMPLE, problem_id="p2", mode="plain", dialect="hermes")
+    add(folder, replace(SAMPLE, dialect="python-fence"), plain)
+    with EvaluationRun(folder, SETTINGS) as run:
+        run.check_dialect("python-fence")
+        with pytest.raises(InvalidRequest, match=r"python-fence, but that of the generator is hermes"):
+            run.check_dialect("hermes")
+
+
+def test_samples_of_earlier_versions_are_in_tool_call(folder: Path) -> None:
+    add(folder, SAMPLE)
+    with EvaluationRun(folder, SETTINGS) as run:
+        run.check_dialect("tool-call")
+        run.check_dialect("")  # a generator of an earlier version
+        with pytest.raises(InvalidRequest, match="tool-call"):
+            run.check_dialect("python-tag")

@@ -21,6 +21,9 @@ class HostileGenerator(generator_pb2_grpc.GeneratorServiceServicer):
     def __init__(self, text: str) -> None:
         self.text = text
 
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Any) -> pb.GetInfoResponse:  # noqa: N802
+        return pb.GetInfoResponse(dialect=self.text, prompt_template=self.text)
+
     async def Solve(self, request: pb.SolveRequest, context: Any) -> AsyncIterator[pb.SolveResponse]:  # noqa: N802
         text = self.text
         if request.question == "fail":

@@ -74,3 +74,19 @@ def test_published_folder_names_no_path_or_address_of_this_machine(folder, confi
     assert config.model_path not in published
     assert "10.0.0.1" not in published
     assert json.loads((folder.adapter / "adapter_config.json").read_text())["r"] == 32
+
+
+def test_card_names_the_dialect_and_shows_a_call(folder, config) -> None:
+    card = write_card(folder.adapter, config, {}, "python-fence").read_text()
+    assert "--dialect python-fence" in card
+    assert "    ```python\n    print(12 * 34)\n    ```\n    ```output\n    408" in card
+
+
+def test_card_of_a_model_without_tools_names_no_dialect(folder) -> None:
+    config = parse_config(read_recipe("tiny-math"), ["rollout.mode=plain", "reward.code=0"])
+    assert "dialect" not in write_card(folder.adapter, config, {}, "tool-call").read_text()
+
+
+def test_configured_dialect_is_that_of_the_card(folder) -> None:
+    config = parse_config(read_recipe("tiny-math"), ["dialect=hermes"])
+    assert "--dialect hermes" in write_card(folder.adapter, config, {}).read_text()

@@ -303,3 +303,11 @@ async def test_waiting_run_stops_at_sigterm_and_a_misconfigured_one_has_its_own_
     assert (run.process.returncode, state.misconfigured) == (EXIT_USAGE, True)
     assert "serves other, but the run trains tiny-math" in state.error
     assert "Traceback" not in run.folder.worker_log.read_text()
+
+
+def test_generator_with_another_dialect_is_rejected() -> None:
+    config, info = small("localhost:1", "dialect=python-fence"), pb.GetInfoResponse(model="tiny-math", max_lora_rank=64)
+    with pytest.raises(InvalidRequest, match="start it with --dialect python-fence"):
+        check_generator(config, "localhost:1", info)
+    info.dialect = "python-fence"
+    check_generator(config, "localhost:1", info)
