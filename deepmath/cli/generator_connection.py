@@ -1,4 +1,4 @@
-"""Connection of a command to its generator: a running one, or one on a local stack started for the command."""
+"""Connection of a command to its services: given ones, those of the detached stack, or new ones for the command."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -6,7 +6,35 @@ from contextlib import asynccontextmanager
 
 from deepmath.cli.shared_options import STARTING_STACK
 from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.local_stack.detached_stack import find_detached
 from deepmath.local_stack.stack import LocalStack
+from deepmath.local_stack.stack_record import StackRecord, StackSettings
+from deepmath.printable_text import print_error
+
+
+def detached_stack(wanted: StackSettings | None = None) -> StackRecord | None:
+    """Return the detached stack if it serves `wanted`, or with None whatever it serves.
+
+    Prints on stderr why an existing one is not used.
+    """
+    found = find_detached(wanted)
+    if found.reason:
+        print_error("deepmath", f"{found.reason}; not using it")
+    return found.stack
+
+
+def find_generator(
+    generator: str | None, executor: str | None, served: tuple[str, list[str]], *chosen: str | None
+) -> str | None:
+    """Return the address of a running generator for a command, or None: start one.
+
+    It is the `generator` of the command, or that of the detached stack, if it serves the model and options `served` or
+    the command has none of its own: no option in `chosen`.
+    """
+    if generator or executor:
+        return generator
+    stack = detached_stack(StackSettings.of(*served) if any(chosen) else None)
+    return stack.generator or None if stack else None
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ class SolveMode(StrEnum):
 
 
 Mode = Annotated[SolveMode, typer.Option(help="Solve with Python (agent) or without (plain).")]
-Generator = Annotated[str | None, typer.Option(help="Generator address. Default: start a local stack.")]
+Generator = Annotated[str | None, typer.Option(help="Generator address. Default: the detached stack, or start one.")]
 Executor = Annotated[str | None, typer.Option(help="Executor address for a generator that is started here.")]
 Model = Annotated[
     str | None,

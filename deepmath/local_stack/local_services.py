@@ -29,11 +29,13 @@ _LAST_LINES_S = 1.0  # for the relay of a log to write them
 class LocalServices:
     """Starts services, and stops them when the block ends. An asynchronous context manager.
 
-    Their logs are files of bounded size in `folder`, or go to this process's stderr with `show_logs`.
+    Their logs are files of bounded size in the folder `logs`, by default `folder`, or go to this process's stderr with
+    `show_logs`.
     """
 
-    def __init__(self, show_logs: bool = False) -> None:
+    def __init__(self, show_logs: bool = False, logs: Path | None = None) -> None:
         self._show_logs = show_logs
+        self._logs = logs
         self._folder: OwnedFolder | None = None
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._outputs: list[asyncio.StreamWriter] = []
@@ -93,7 +95,7 @@ class LocalServices:
             Unavailable: The service is not installed, or exits before it serves; the message has its reason.
         """
         check_installed(name)
-        log = self.folder / f"{name}.log"
+        log = (self._logs or self.folder) / f"{name}.log"
         options = ("--listen", listen or self.socket(name), *service_options(), *options)
         parent_end, child_end = socket.socketpair()
         lines, output = await asyncio.open_connection(sock=parent_end)

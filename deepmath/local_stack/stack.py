@@ -32,8 +32,9 @@ class LocalStack(LocalServices):
         listen: dict[str, str] | None = None,
         arguments: Mapping[str, Sequence[str]] | None = None,
         show_logs: bool = False,
+        logs: Path | None = None,
     ) -> None:
-        super().__init__(show_logs)
+        super().__init__(show_logs, logs)
         self._model = model
         self._starts_executor = executor is None
         listen = listen or {}

@@ -1,9 +1,12 @@
-"""The client's name in gRPC metadata, and the check of names that end up in metadata and logs."""
+"""Keys of gRPC metadata, and the check of names that end up in metadata and logs."""
 
 from deepmath.errors import InvalidRequest
 
 CLIENT_NAME = "deepmath-client"
 """Metadata key of the name that a client gives itself."""
+
+IDLE_MS = "deepmath-idle-ms"
+"""Key of the trailing metadata of GetInfo: milliseconds since the last call ended; 0 while one is in flight."""
 
 _MAX_BYTES = 128
 

@@ -23,6 +23,7 @@ from deepmath.rpc.addresses import is_local, is_unix_socket
 from deepmath.serving.connection_limits import connection_options, health_connection_options
 from deepmath.serving.error_interceptor import ErrorInterceptor
 from deepmath.serving.health_service import HealthService
+from deepmath.serving.idle_interceptor import IdleInterceptor
 from deepmath.serving.request_interceptor import RequestInterceptor
 from deepmath.serving.service_config import ServiceConfig
 
@@ -67,8 +68,9 @@ class GrpcServer:
             config.max_calls,
             config.max_message_fields,
         )
+        access = AccessInterceptor(config.tokens)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(metrics), ErrorInterceptor(), AccessInterceptor(config.tokens), requests],
+            interceptors=[CallInterceptor(metrics), ErrorInterceptor(), access, IdleInterceptor(), requests],
             options=connection_options(config),
         )
         for register in services.values():

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from deepmath.cli.eval_progress import EvalProgress, show_plan
-from deepmath.cli.generator_connection import connect_generator
+from deepmath.cli.generator_connection import connect_generator, find_generator
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.report_view import show_tables
 from deepmath.cli.shared_options import (
@@ -115,6 +115,8 @@ def eval_(
     served, arguments = generator_options(model, None, prompt, dialect)  # the sampler uploads the adapter itself
     if adapter:
         check_adapter(adapter)
+    else:  # not on the detached stack, whose other callers would get the adapter
+        generator = find_generator(generator, executor, (served, arguments), model, prompt, dialect)
     evaluated, is_tuned = model_name(served), bool(adapter)
     if generator:
         evaluated, is_tuned = asyncio.run(_served_model(generator))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deepmath.cli.generator_connection import connect_generator
+from deepmath.cli.generator_connection import connect_generator, find_generator
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.question_file import Question, load_questions
 from deepmath.cli.question_solver import solve_all, solve_live
@@ -91,6 +91,7 @@ def solve(
         ),
     }
     served, arguments = generator_options(model, adapter, prompt, dialect)
+    generator = find_generator(generator, executor, (served, arguments), model, adapter, prompt, dialect)
 
     async def run() -> list[SolveResult]:
         async with connect_generator(generator, executor, served, arguments, quiet=as_json) as client:

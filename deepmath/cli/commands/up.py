@@ -1,16 +1,25 @@
-"""`deepmath up`: the local stack in the foreground."""
+"""`deepmath up`: the local stack in the foreground, or detached."""
 
 import asyncio
 import signal
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.shared_options import STARTING_STACK, Adapter, Dialect, Model, Prompt
+from deepmath.cli.stack_status import show_stack, show_status
+from deepmath.errors import InvalidRequest
+from deepmath.exit_codes import EXIT_FAILURE
+from deepmath.local_stack.detached_stack import DEFAULT_IDLE_S, start_detached
 from deepmath.local_stack.stack import LocalStack, generator_options
+from deepmath.local_stack.stack_record import StackSettings
+from deepmath.printable_text import print_error
 
 app = command_app()
+
+EXECUTOR, GENERATOR = "127.0.0.1:50051", "127.0.0.1:50052"
 
 
 @app.command()
@@ -19,19 +28,53 @@ def up(
     adapter: Adapter = None,
     prompt: Prompt = None,
     dialect: Dialect = None,
-    executor: Annotated[str, typer.Option(help="Listen address of the executor.")] = "127.0.0.1:50051",
-    generator: Annotated[str, typer.Option(help="Listen address of the generator.")] = "127.0.0.1:50052",
+    executor: Annotated[
+        str | None, typer.Option(help=f"Listen address of the executor. Default: {EXECUTOR}.", show_default=False)
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option(help=f"Listen address of the generator. Default: {GENERATOR}.", show_default=False)
+    ] = None,
+    executor_only: Annotated[
+        bool, typer.Option("--executor-only", help="No generator: for `deepmath exec` and the sandbox from Python.")
+    ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", help="Keep the stack running on unix sockets: later commands use it until `deepmath down`."
+        ),
+    ] = False,
+    idle_seconds: Annotated[
+        float,
+        typer.Option(min=0, help="With --detach: stop after this time without calls, in seconds; 0: never."),
+    ] = DEFAULT_IDLE_S,
+    status: Annotated[
+        bool, typer.Option("--status", help="Show the detached stack and exit; exit status 1 if none runs.")
+    ] = False,
 ) -> None:
     """Run an executor and a generator on this machine until Ctrl-C. Prints their addresses."""
-    listen = {"executor": executor, "generator": generator}
-    asyncio.run(_run_stack(listen, *generator_options(model, adapter, prompt, dialect)))
+    if status:
+        raise typer.Exit(0 if show_status() else EXIT_FAILURE)
+    if detach and (executor or generator):
+        raise InvalidRequest("a detached stack serves on unix sockets of its own; leave out --executor and --generator")
+    if executor_only and (generator or model or adapter or prompt or dialect):
+        raise InvalidRequest("--executor-only starts no generator; leave out the generator's options")
+    served, options = ("", []) if executor_only else generator_options(model, adapter, prompt, dialect)
+    if detach:
+        settings = StackSettings.of(served, options) if served else StackSettings()
+        show_stack(start_detached(settings, idle_seconds, partial(print_error, "deepmath")))
+        return
+    listen = {"executor": executor or EXECUTOR} | ({} if executor_only else {"generator": generator or GENERATOR})
+    asyncio.run(_run_stack(listen, served, options))
 
 
 async def _run_stack(listen: dict[str, str], model: str, options: list[str]) -> None:
-    print(STARTING_STACK, flush=True)
-    async with LocalStack(model, listen=listen, arguments={"generator": options}, show_logs=True) as stack:
-        print(f"executor   {stack.executor}\ngenerator  {stack.generator}", flush=True)
-        print(f'try: deepmath solve --generator {stack.generator} "What is 12 * 34?"', flush=True)
+    if model:
+        print(STARTING_STACK, flush=True)
+    async with LocalStack(model or None, listen=listen, arguments={"generator": options}, show_logs=True) as stack:
+        print(f"executor   {stack.executor}", flush=True)
+        if model:
+            print(f"generator  {stack.generator}", flush=True)
+            print(f'try: deepmath solve --generator {stack.generator} "What is 12 * 34?"', flush=True)
         await _wait_for_signal_or_failure(stack)
 
 
