@@ -18,7 +18,6 @@ _SYMBOLS = {
     r"\backslash": "\\",
 }
 _SYMBOL = re.compile(r"\\(?:times|cdot|div|left|rightarrow|right|to|backslash)(?![A-Za-z])")
-_LINE = re.compile(r"[ \t]*\\\\[ \t]*\n?")
 _ESCAPED = re.compile(r"\\([{}$%&#_])")
 
 
@@ -31,7 +30,7 @@ def plain_text(boxed: str) -> str:
     if "\\" not in text:
         return text
     text = _without_wrappers(text)
-    text = _LINE.sub("\n", text)
+    text = "\n".join(line.strip(" \t").removeprefix("\n") for line in text.split(r"\\"))
     text = _SYMBOL.sub(lambda found: _SYMBOLS[found[0]], _SPACES.sub(" ", _FRACTION.sub(r"\1/\2", text)))
     return _ESCAPED.sub(r"\1", text).strip()
 

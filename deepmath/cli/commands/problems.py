@@ -1,18 +1,25 @@
-"""`deepmath problems`: synthetic problems as JSON lines."""
+"""`deepmath problems`: generated problems as JSON lines."""
 
+import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from deepmath.cli.lazy_group import command_app
+from deepmath.data.reasoning_gym.gym_problems import gym_problems
+from deepmath.data.reasoning_gym.gym_source import PREFIX, GymSource, is_gym_source
 from deepmath.data.synthetic import generate
+from deepmath.errors import InvalidRequest
+from deepmath.printable_text import print_error
 
 app = command_app()
 
+_SYNTHETIC = "synthetic"
+
 
 class ProblemSplit(StrEnum):
-    """The two splits of the synthetic problems."""
+    """The two splits of generated problems."""
 
     TRAIN = "train"
     TEST = "test"
@@ -23,7 +30,30 @@ def problems(
     count: Annotated[int, typer.Option(min=1, help="Number of problems.")] = 10,
     split: Annotated[ProblemSplit, typer.Option(help="Split. The two share no instance.")] = ProblemSplit.TRAIN,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same problems.")] = 0,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="synthetic, or tasks of reasoning-gym with options and weights: reasoning-gym:gcd, "
+            "'reasoning-gym:chain_sum(min_terms=3)*2 + gcd', or reasoning-gym:MIX.yaml.",
+            metavar="SOURCE",
+        ),
+    ] = _SYNTHETIC,
 ) -> None:
-    """Print synthetic problems with exact answers as JSON lines. Fields: id, family, problem, answer."""
-    for problem in generate(count, split.value, seed):
-        print(problem.to_json())
+    """Print generated problems with their answers as JSON lines. Fields: id, family, problem, answer.
+
+    The family of a problem of reasoning-gym is its task. Several answers may be correct; one is printed, or none if the
+    task gives none.
+    """
+    if source == _SYNTHETIC:
+        for problem in generate(count, split.value, seed):
+            print(problem.to_json())
+        return
+    if not is_gym_source(source):
+        raise InvalidRequest(f"{source[:100]!r} is no source of problems; choose synthetic or {PREFIX}TASK")
+    found = gym_problems(GymSource.parse(source), count, split.value, seed)
+    for one in found:
+        family = one.entry.task.name if one.entry else ""
+        line = {"id": one.id, "family": family, "problem": one.text, "answer": one.answer}
+        print(json.dumps(line, ensure_ascii=False))
+    if len(found) < count:
+        print_error("deepmath", f"{source} has no more than {len(found)} different {split.value} problems")
