@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from deepmath.errors import InvalidRequest
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.vllm_environment import set_vllm_environment
 from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
@@ -37,3 +38,13 @@ def test_logging_that_the_user_configures_for_vllm_is_kept(unset, monkeypatch) -
     monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", "logging.json")
     set_vllm_environment(GeneratorConfig(model="x"))
     assert "VLLM_CONFIGURE_LOGGING" not in os.environ
+
+
+def test_threads_are_bound_to_the_first_cores_of_this_process(monkeypatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {6, 3, 5})
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    set_vllm_environment(GeneratorConfig(model="x", cpu_threads=2))
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "3,5"
+    with pytest.raises(InvalidRequest, match="cpu_threads is 4, but this process may use 3 cores"):
+        set_vllm_environment(GeneratorConfig(model="x", cpu_threads=4))
