@@ -3,10 +3,11 @@
 import os
 
 import pytest
-from deepmath.errors import InvalidRequest
 from deepmath_generator.config import GeneratorConfig
 from deepmath_generator.vllm_environment import set_vllm_environment
 from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
+
+from deepmath.errors import InvalidRequest
 
 NAMES = (
     *("VLLM_LOGGING_LEVEL", "VLLM_CPU_KVCACHE_SPACE", "VLLM_NO_USAGE_STATS", "VLLM_WORKER_MULTIPROC_METHOD"),
