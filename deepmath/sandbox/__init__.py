@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepmath.executor.v1.executor_pb2 import Outcome, SnippetResult
-    from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+    from deepmath.sandbox.allowed_modules import ALLOWED_MODULES, PLOT_LIBRARIES
     from deepmath.sandbox.limits import Limits
-    from deepmath.sandbox.preload_set import MATHS, NOTHING, PreloadSet
+    from deepmath.sandbox.preload_set import MATHS, NOTHING, PLOTS, PreloadSet
     from deepmath.sandbox.supervisor.fork_server import PreloadFailed
     from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
     from deepmath.sandbox.supervisor.native_backend import NativeBackend
@@ -25,6 +25,8 @@ _MODULES = {
     "Limits": "deepmath.sandbox.limits",
     "MATHS": "deepmath.sandbox.preload_set",
     "NOTHING": "deepmath.sandbox.preload_set",
+    "PLOTS": "deepmath.sandbox.preload_set",
+    "PLOT_LIBRARIES": "deepmath.sandbox.allowed_modules",
     "PreloadSet": "deepmath.sandbox.preload_set",
     "PreloadFailed": "deepmath.sandbox.supervisor.fork_server",
     "MemoryBudget": "deepmath.sandbox.supervisor.memory_budget",
@@ -36,6 +38,8 @@ __all__ = [
     "ALLOWED_MODULES",
     "MATHS",
     "NOTHING",
+    "PLOTS",
+    "PLOT_LIBRARIES",
     "Limits",
     "MemoryBudget",
     "NativeBackend",

@@ -5,6 +5,8 @@
 """
 
 LIBRARIES = ("mpmath", "networkx", "numpy", "scipy", "sympy")
+PLOT_LIBRARIES = ("matplotlib", "mpl_toolkits")
+"""Allowed too where matplotlib is preloaded."""
 
 # A module that can also read a file, such as `json`, is here if most of its uses compute with values in memory.
 STANDARD_MODULES = tuple(

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 _LENGTH = struct.Struct("!I")
 HEADER_BYTES = _LENGTH.size
-MOST_FIELDS = 8
+MOST_FIELDS = 24
 
-Fields = Mapping[str, str | int]
-"""A message to send."""
+Fields = Mapping[str, str | int | bytes]
+"""A message to send: texts, numbers and images."""
 Message = dict[str, bytes]
-"""A message received: texts of unchecked UTF-8, by name."""
+"""A message received: texts of unchecked UTF-8, and images, by name."""
 
 
 class MalformedFrame(Exception):
@@ -27,7 +27,7 @@ def encode(message: Fields) -> bytes:
     """Return `message` as one frame, with lone surrogates escaped."""
     parts = [b""]
     for name, value in message.items():
-        text = str.encode(str(value), "utf-8", "backslashreplace")
+        text = value if isinstance(value, bytes) else str.encode(str(value), "utf-8", "backslashreplace")
         parts += (len(name).to_bytes(1, "big"), name.encode("ascii"), _LENGTH.pack(len(text)), text)
     parts[0] = _LENGTH.pack(sum(map(len, parts)))
     return b"".join(parts)

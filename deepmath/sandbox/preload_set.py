@@ -11,22 +11,24 @@ from deepmath.sandbox.allowed_modules import STANDARD_MODULES
 
 @dataclass(frozen=True, slots=True)
 class PreloadSet:
-    """Modules to import, and code that then fills their caches.
+    """Modules to import, and code that then fills their caches. `set_up` is code that runs before the imports.
 
-    Both run before the sandbox locks itself down, so both are trusted.
+    All run before the sandbox locks itself down, so all are trusted.
     """
 
     modules: tuple[str, ...]
     warm_up: str = ""
+    set_up: str = ""
 
     def load(self) -> dict[str, str]:
-        """Import the modules into this process, run the warm-up code and return the versions by name.
+        """Import the modules into this process, between `set_up` and `warm_up`, and return the versions by name.
 
         Raises:
-            Exception: Whatever a module or the warm-up code raises.
+            Exception: Whatever a module or the code raises.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            exec(self.set_up, {})
             for name in self.modules:
                 importlib.import_module(name)
             exec(self.warm_up, {})
@@ -71,3 +73,18 @@ sympify("x**2 + 1"), Rational(1, 3) + sqrt(2), series(exp(x), x, 0, 4), latex(x*
 """,
 )
 """The standard modules that snippets may import, and the maths libraries: mpmath, networkx, numpy, scipy, sympy."""
+
+PLOTS = PreloadSet(
+    modules=(*MATHS.modules, "matplotlib.pyplot", "matplotlib.backends.backend_agg"),
+    warm_up=f"""
+{MATHS.warm_up}
+import mpl_toolkits.mplot3d
+from deepmath.sandbox.inside import figure_manager
+figure_manager.install()
+""",
+    set_up="""
+from deepmath.sandbox.inside.matplotlib_patches import user_folders
+user_folders.import_without_user_folders()
+""",
+)
+"""MATHS and matplotlib, whose figures become rich outputs. Allow PLOT_LIBRARIES with it."""

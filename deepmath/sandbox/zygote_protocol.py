@@ -27,5 +27,5 @@ class ZygoteSettings:
     def from_argument(cls, argument: str) -> Self:
         """Return the settings in the argument that `to_argument` made."""
         fields = json.loads(argument)
-        preload = PreloadSet(tuple(fields["preload"]["modules"]), fields["preload"]["warm_up"])
-        return cls(preload, tuple(fields["allowed_modules"]))
+        preload = fields["preload"] | {"modules": tuple(fields["preload"]["modules"])}
+        return cls(PreloadSet(**preload), tuple(fields["allowed_modules"]))

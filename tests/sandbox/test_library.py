@@ -13,6 +13,8 @@ from deepmath.sandbox import (
     ALLOWED_MODULES,
     MATHS,
     NOTHING,
+    PLOT_LIBRARIES,
+    PLOTS,
     Limits,
     NativeBackend,
     Outcome,
@@ -186,7 +188,7 @@ async def test_pool_starts_where_no_module_may_be_imported() -> None:
 
 
 async def test_missing_module_of_the_preload_set_is_reported(capfd) -> None:
-    with pytest.raises(PreloadFailed, match="no_such_module"):
+    with pytest.raises(PreloadFailed, match=r"no_such_module.*; install it for the sandboxes"):
         async with SandboxPool(NativeBackend(preload=PreloadSet(("no_such_module",)))):
             pass
 
@@ -205,6 +207,8 @@ async def test_level_pod_meets_its_own_requirement() -> None:
 def test_default_preload_set_may_be_imported_by_snippets() -> None:
     packages = {name.partition(".")[0] for name in MATHS.modules} - sys.stdlib_module_names
     assert packages == set(LIBRARIES) <= set(ALLOWED_MODULES)
+    packages = {name.partition(".")[0] for name in PLOTS.modules} - sys.stdlib_module_names
+    assert packages <= {*LIBRARIES, *PLOT_LIBRARIES}
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -626,8 +626,8 @@ class SnippetResult(_message.Message):
 
     @_builtins.property
     def rich_outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RichOutput]:
-        """Figures that it drew, in order, where the service preloads matplotlib (`plots` in its settings): all that were shown
-        by `plt.show()` or were open at its end. At most 8, and at most 1 MiB together.
+        """Figures that it drew, in order, where the service preloads matplotlib: all that `plt.show()` showed or that were
+        open at its end, also if it raised an exception. At most 8, and at most 1 MiB together.
         """
 
     def __init__(

@@ -23,6 +23,7 @@ from deepmath.sandbox.import_policy import ImportPolicy
 from deepmath.sandbox.inside import snippet_streams
 from deepmath.sandbox.inside.host_function_proxies import HostFunctionProxies
 from deepmath.sandbox.inside.recursion_limit import RecursionLimit
+from deepmath.sandbox.inside.rich_outputs import RichOutputs
 from deepmath.sandbox.inside.soft_timeout import SoftTimeout
 from deepmath.sandbox.isolation.lockdown import CONTROL
 from deepmath.sandbox.tracebacks import SNIPPET_FILE_PREFIX, describe, register_source, snippet_filename
@@ -48,8 +49,11 @@ class Runner:
         self._host = HostFunctionProxies()
         self.recursion = RecursionLimit()
 
-    def run(self, request: frames.Message) -> dict[str, str | int]:
+    def run(self, request: frames.Message) -> frames.Fields:
         """Run one snippet and return its result as the message that the supervisor expects."""
+        return {**self._run(request), **RichOutputs.to_fields()}
+
+    def _run(self, request: frames.Message) -> frames.Fields:
         limit, code = int(request["output_bytes"]), request["code"].decode()
         filename = snippet_filename(int(request["sequence"]))
         self._prepare(request, code, filename)
@@ -88,6 +92,7 @@ class Runner:
         self._host.replace(int(request["sequence"]), json.loads(request.get("host", b"[]")))
         self._variables["__builtins__"] |= self._host.builtins
         self._policy.refusal = None
+        RichOutputs.reset()
         self._streams = (snippet_streams.text_stream(1), snippet_streams.text_stream(2))
         snippet_streams.install(snippet_streams.text_input(request.get("stdin", b"")), *self._streams)
         register_source(filename, code)
@@ -95,14 +100,26 @@ class Runner:
             self._reserve = _reserve_memory()
 
     def _execute_with_timeout(self, code: str, filename: str, json_bytes: int) -> str | None:
-        # CPython handles signals at calls and backward jumps only. There is none between the return of `_execute` and
+        # CPython handles signals at calls and backward jumps only. There is none between the return of the call and
         # `armed = False`.
         SoftTimeout.fired = False
         try:
             SoftTimeout.armed = True
-            return self._execute(code, filename, json_bytes)
+            return self._execute_and_draw(code, filename, json_bytes)
         finally:
             SoftTimeout.armed = False
+
+    def _execute_and_draw(self, code: str, filename: str, json_bytes: int) -> str | None:
+        """Run `code` as `_execute` does, and add its open figures to its outputs, unless time or memory is used up."""
+        try:
+            value = self._execute(code, filename, json_bytes)
+        except BaseException as error:
+            if not (SoftTimeout.fired or isinstance(error, MemoryError)):
+                with contextlib.suppress(Exception):
+                    RichOutputs.finish()
+            raise
+        RichOutputs.finish()
+        return value
 
     def _execute(self, code: str, filename: str, json_bytes: int) -> str | None:
         """Run `code` and return the value of its last expression: its `repr`, or JSON of at most `json_bytes` bytes.

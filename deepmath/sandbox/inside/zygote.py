@@ -154,6 +154,8 @@ def _load(settings: ZygoteSettings, control: socket.socket, huge_pages: bool) ->
         versions = settings.preload.load()
     except Exception as error:
         reason = f"the preload set could not be loaded: {type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        if isinstance(error, ModuleNotFoundError):
+            reason += "; install it for the sandboxes"
         control.send(json.dumps({"preload_failed": reason}).encode())
         raise
     if missing := _missing_modules(settings.allowed_modules):

@@ -30,6 +30,7 @@ from typing import Self
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox import frames
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.png_image import MOST_FIGURE_BYTES
 from deepmath.sandbox.supervisor.call_parser import HostCall, longest_call, to_call
 from deepmath.sandbox.supervisor.fork_server import ForkFailed, ForkServer, ProcessExit
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
@@ -90,6 +91,7 @@ class Sandbox:
         self._response: asyncio.Future[frames.Message | None] = self._loop.create_future()
         self._killed_by: pb.Outcome.ValueType | None = None
         self.on_kill: Callable[[float], None] | None = None
+        self._figure_bytes = 0
         self._disconnected = self._closed = self._paused = False
         self._pidfd = -1
         self._meter: ProcessMeter | None = None
@@ -127,6 +129,7 @@ class Sandbox:
             os.close(stdout_end)
             raise
         sandbox = cls(control, stdout, stderr, grace_s, memory, shares)
+        sandbox._figure_bytes = MOST_FIGURE_BYTES if "matplotlib" in server.versions else 0
         try:
             try:
                 child = server.fork(control_end.fileno(), stdout_end, stderr_end)
@@ -215,7 +218,9 @@ class Sandbox:
                     self._calls += 1
                     self._paused = True
                     return to_call(response, snippet.sequence, self._calls)
-                result = to_result(response, snippet.sequence, snippet.limits.output_bytes, self._timer.expired)
+                result = to_result(
+                    response, snippet.sequence, snippet.limits.output_bytes, self._timer.expired, self._figure_bytes
+                )
             except frames.MalformedFrame:
                 self._kill(pb.OUTCOME_CRASHED)
         if not self.alive:
@@ -237,7 +242,7 @@ class Sandbox:
     async def _exchange(self, snippet: Snippet, start: float, reply: frames.Fields | None) -> frames.Message | None:
         """Send the snippet, or the reply to its call; return the response, or None if the process is dead."""
         self._response = self._loop.create_future()
-        self._frame_limit = longest_frame(snippet.limits.output_bytes)
+        self._frame_limit = longest_frame(snippet.limits.output_bytes, self._figure_bytes)
         if snippet.offer is not None:
             self._frame_limit = max(self._frame_limit, longest_call())
         try:

@@ -16,7 +16,7 @@ from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.observability.logs import report_error, set_up_logging, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
 from deepmath.sandbox.isolation.cgroup import Cgroup
-from deepmath.sandbox.preload_set import MATHS, NOTHING
+from deepmath.sandbox.preload_set import MATHS, NOTHING, PLOTS
 from deepmath.sandbox.supervisor.backend import Backend
 from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
@@ -33,6 +33,7 @@ from deepmath_executor.metrics import ExecutorMetrics
 from deepmath_executor.service import SERVICE_NAME, ExecutorServicer
 from deepmath_executor.snippet_records import SnippetRecords
 
+_PRELOAD_SETS = {"maths": MATHS, "plots": PLOTS, "none": NOTHING}
 _SUPPORT_PROCESSES = 8  # besides the sandboxes: launcher, reaper and zygote, and those of a zygote being replaced
 
 # Container objects between collections of the youngest, and collections of one generation between those of the next.
@@ -72,7 +73,7 @@ async def _run(config: ExecutorConfig) -> None:
 def _backend(config: ExecutorConfig) -> Backend:
     memory = MemoryBudget(config.max_total_memory_bytes, None, config.max_running_snippets, config.memory_bytes)
     grace_s = config.grace_ms / 1e3
-    settings = ZygoteSettings(MATHS if config.preload == "maths" else NOTHING, config.allowed_modules)
+    settings = ZygoteSettings(_PRELOAD_SETS[config.preload], config.allowed_modules)
     if config.backend == "docker":
         return DockerBackend(config.image, config.runtime, grace_s, config.maximum_memory_bytes, memory, settings)
     processes = _SUPPORT_PROCESSES + config.max_sessions + config.waiting_sandboxes

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from deepmath.rpc import wire_values
-from deepmath.sandbox.allowed_modules import ALLOWED_MODULES
+from deepmath.sandbox.allowed_modules import ALLOWED_MODULES, PLOT_LIBRARIES
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
 from deepmath.serving.path_settings import NameOrPath
@@ -64,8 +64,10 @@ class ExecutorConfig(ServiceConfig):
     runtime: str = Field(
         "", description="Container runtime, such as runc (docker backend; empty: the engine's default)."
     )
-    preload: Literal["maths", "none"] = Field(
-        "maths", description="Modules that sandboxes start with: the maths libraries, or none for a fast start."
+    preload: Literal["maths", "plots", "none"] = Field(
+        "maths",
+        description="Modules that sandboxes start with: maths (the maths libraries), plots (also matplotlib, whose "
+        "figures are returned as images), or none for a fast start.",
     )
     allow_module: ModuleNames = Field(
         (), description="Let snippets import this top-level module too. Repeat the option, or separate names by commas."
@@ -175,7 +177,8 @@ class ExecutorConfig(ServiceConfig):
     @property
     def allowed_modules(self) -> tuple[str, ...]:
         """Top-level modules that a snippet may import."""
-        return tuple(sorted({*ALLOWED_MODULES, *self.allow_module} - {*self.deny_module}))
+        plots = PLOT_LIBRARIES if self.preload == "plots" else ()
+        return tuple(sorted({*ALLOWED_MODULES, *plots, *self.allow_module} - {*self.deny_module}))
 
     @model_validator(mode="before")
     @classmethod
@@ -185,7 +188,7 @@ class ExecutorConfig(ServiceConfig):
     @model_validator(mode="after")
     def _denied_modules_are_allowed_ones(self) -> "ExecutorConfig":
         for name in self.deny_module:
-            if name not in (*ALLOWED_MODULES, *self.allow_module):
+            if name not in (*ALLOWED_MODULES, *PLOT_LIBRARIES, *self.allow_module):
                 raise ValueError(f"deny_module: module {name!r} is not allowed anyway; leave it out")
         return self
 

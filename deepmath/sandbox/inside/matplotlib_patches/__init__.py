@@ -1,0 +1,1 @@
+"""Changes to matplotlib, each with its reason. Loaded only where it is preloaded."""
