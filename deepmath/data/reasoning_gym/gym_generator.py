@@ -31,7 +31,7 @@ _MOST_REPEATS = 300  # draws without a new problem, after which a task counts as
 _MOST_QUESTION_CHARACTERS = 100_000
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A task, option or split that the library does not have."""
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     try:
         for line in problems(request["parts"], request["split"], request["seed"], request["count"]):
             _write(lines, line)
-    except _Refused as refusal:
+    except Refused as refusal:
         _write(lines, {"error": str(refusal)})
 
 
@@ -95,7 +95,7 @@ def _entry(dataset: Any, name: str, index: int, seed: int) -> dict[str, Any]:
     random.seed(f"{name}:{seed}:{index}")
     entry: dict[str, Any] = _within(name, lambda: dataset[index])
     if len(str(entry["question"])) > _MOST_QUESTION_CHARACTERS:
-        raise _Refused(
+        raise Refused(
             f"a question of {name} is longer than {_MOST_QUESTION_CHARACTERS} characters; choose other options"
         )
     return entry
@@ -107,12 +107,12 @@ def _maker(name: str, options: dict[str, Any]) -> Callable[[int], Any]:
 
     tasks = DATASETS.keys() - {"composite"}
     if name not in tasks:
-        raise _Refused(f"reasoning-gym has no task {name}{_hint(name, tasks)}")
+        raise Refused(f"reasoning-gym has no task {name}{_hint(name, tasks)}")
     dataset_class, config_class = DATASETS[name]
     known = {field.name for field in fields(config_class)} - {"seed", "size"}
     for option in options:
         if option not in known:
-            raise _Refused(f"{name} has no option {option}{_hint(option, known)}")
+            raise Refused(f"{name} has no option {option}{_hint(option, known)}")
 
     def make(seed: int) -> Any:
         return _within(name, lambda: dataset_class(config_class(seed=seed, size=_CHUNK, **options)))
@@ -127,7 +127,7 @@ def _within(name: str, work: Callable[[], Any]) -> Any:
         return work()
     except Exception as error:
         reason = " ".join(str(error).split())[:500] or type(error).__name__
-        raise _Refused(f"{name} rejects its options: {reason}") from None
+        raise Refused(f"{name} rejects its options: {reason}") from None
     finally:
         signal.alarm(0)
 
