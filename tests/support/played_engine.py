@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from deepmath_generator.agent_loop import AgentLoop
 from deepmath_generator.engine_statistics import EngineStatistics
 from deepmath_generator.inference_engine import FinishReason, SampledTokens
-from deepmath_generator.literal_encoding import encode_literally
+from deepmath_generator.metrics import GeneratorMetrics
 from deepmath_generator.policy_versions import PolicyVersions
 from deepmath_generator.prompt_template import Mode
 from deepmath_generator.sampling_options import SamplingOptions
+from deepmath_generator.trajectory import Trajectory
 from deepmath_generator.trajectory_budget import TrajectoryBudget
 
+from deepmath.dialects import DIALECTS, Dialect
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 
@@ -22,13 +26,17 @@ OUTPUT = r"\boxed{7}"
 
 
 class AnyTokenizer:
-    """Its tokens are any bytes. Text that is encoded becomes one token per byte, distinct from those of the model."""
+    """Its tokens are any bytes. Text that is encoded becomes one token per byte, distinct from those of the model.
 
-    def __init__(self) -> None:
+    The end of the turn is an added token: text that spells it is encoded as it.
+    """
+
+    def __init__(self, end_of_turn: str = END_OF_TURN) -> None:
         self._ids: dict[tuple[bytes, bool], int] = {}
         self._contents: list[bytes] = []
-        self.eos_token_id = self.token(END_OF_TURN.encode())
-        self.added_tokens_decoder: dict[int, Any] = {self.eos_token_id: _AddedToken()}
+        self._end_of_turn = end_of_turn
+        self.eos_token_id = self.token(end_of_turn.encode())
+        self.added_tokens_decoder: dict[int, Any] = {self.eos_token_id: _AddedToken(end_of_turn)}
 
     def token(self, content: bytes, by_model: bool = True) -> int:
         """Return the id of the token with this content."""
@@ -38,18 +46,30 @@ class AnyTokenizer:
         return self._ids[content, by_model]
 
     def encode(self, text: str, **_: Any) -> list[int]:
+        first, *others = text.split(self._end_of_turn)
+        ids = self._bytes(first)
+        for other in others:
+            ids += [self.eos_token_id, *self._bytes(other)]
+        return ids
+
+    def _bytes(self, text: str) -> list[int]:
         return [self.token(bytes([byte]), by_model=False) for byte in text.encode()]
 
     def decode(self, token_ids: Sequence[int], **_: Any) -> str:
         return b"".join(self._contents[token] for token in token_ids).decode(errors="replace")
 
 
+@dataclass(frozen=True)
 class _AddedToken:
-    content, special = END_OF_TURN, True
+    content: str
+    special: bool = True
 
 
 class PlayedEngine:
-    """Samples `tokens`, whatever its context is, and from then on ends its turn."""
+    """Samples `tokens`, whatever its context is, and from then on ends its turn.
+
+    It samples again what the loop has not kept, except for a token in whose place the loop has kept none at all.
+    """
 
     model = "played"
     context_length = 10_000_000
@@ -60,9 +80,13 @@ class PlayedEngine:
         self.statistics = EngineStatistics()
         self.policies = PolicyVersions(self._unload, 3)
         self.sampled: list[list[int]] = []  # by each step
+        self.skipped = 0
+        """Number of the tokens that were never kept."""
+        self.trajectory: Trajectory | None = None  # of the loop that samples
         self._left = list(tokens)
         self._chunk = chunk  # number of tokens that `on_tokens` receives at once
         self._context: list[int] = []  # of the last step
+        self._segments = 0  # number of the trajectory's segments in it
 
     async def _unload(self, policy: object) -> None:
         pass
@@ -90,20 +114,32 @@ class PlayedEngine:
                 ids, finish = ids[: start + self._chunk], FinishReason.TOOL_CALL
                 break
         self.sampled.append(ids)
-        self._context = list(prompt_ids)
         return SampledTokens(ids, [-0.5] * len(ids), finish, 0)
 
     def _forget_kept(self, prompt_ids: list[int]) -> None:
         """Remove from the tokens to sample those of the last step that are in the context now."""
+        assert self.trajectory is not None
+        kept, context = 0, self._context or list(self.trajectory.prompt_ids)
+        for segment in self.trajectory.segments[self._segments :]:
+            self._segments += 1
+            context += segment.token_ids
+            kept += len(segment.token_ids) if segment.source == pb.Segment.SOURCE_MODEL else 0
+        assert prompt_ids == context
+        self._context = context
         if not self.sampled:
             return
-        last, kept = self.sampled[-1], 0
-        assert prompt_ids[: len(self._context)] == self._context
-        added, output = prompt_ids[len(self._context) :], encode_literally(self.tokenizer, "\n```output\n")[:-1]
-        while added[kept : kept + 1] == last[kept : kept + 1] != [] and added[kept : kept + len(output)] != output:
-            kept += 1
+        last = self.sampled[-1]
         ended = kept == len(last) - 1 and last[-1] == self.tokenizer.eos_token_id
-        self._left = self._left[kept + ended :]
+        skipped = kept == 0 and not ended
+        self.skipped += skipped
+        self._left = self._left[kept + ended + skipped :]
+
+
+class _PlayedLoop(AgentLoop):
+    def _start(self, *arguments: Any) -> Any:
+        run = super()._start(*arguments)
+        run.engine.trajectory = run.trajectory  # type: ignore[attr-defined]
+        return run
 
 
 class RecordingExecutor:
@@ -126,6 +162,11 @@ class RecordingExecutor:
         pass
 
 
+@cache
+def _metrics() -> GeneratorMetrics:
+    return GeneratorMetrics()
+
+
 async def play(
     engine: PlayedEngine,
     *,
@@ -133,6 +174,7 @@ async def play(
     prompt: str = "?",
     emit: Any = None,
     output: str = OUTPUT,
+    dialect: Dialect = DIALECTS["tool-call"],
     **budget: int,
 ) -> tuple[pb.Trajectory, list[str]]:
     """Run one trajectory. Return it, and the snippets that the executor received."""
@@ -145,7 +187,7 @@ async def play(
         "executor_ms": 1_000_000,
         "wall_ms": 1_000_000,
     }
-    loop = AgentLoop(engine, client, 4096)  # type: ignore[arg-type]
+    loop = _PlayedLoop(engine, client, 4096, _metrics(), dialect=dialect)  # type: ignore[arg-type]
     prompt_ids = engine.tokenizer.encode(prompt, add_special_tokens=False)
     budgets = TrajectoryBudget(**limits | budget)
     return await loop.run(prompt_ids, mode, SamplingOptions(1.0, 1.0, 0, 1), budgets, emit), client.codes
