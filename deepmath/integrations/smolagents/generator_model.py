@@ -40,6 +40,7 @@ class DeepMathModel(Model):
         token_file: File with a token of the scope `generate`. Default: DEEPMATH_TOKEN_FILE.
         model: Model directory or hub name for the local stack. Default: the embedded model.
         adapter: Directory of a LoRA adapter for the local stack.
+        dialect: Name of the dialect in which `MathAgent` has the local stack's model call Python. Default: the model's.
         parameters: temperature, top_p, top_k, seed, and max_tokens of one answer. As in smolagents, those given here
             take precedence over those of a call. Default: the generator's.
 
@@ -56,29 +57,35 @@ class DeepMathModel(Model):
         token_file: str | Path | None = None,
         model: str | None = None,
         adapter: str | None = None,
+        dialect: str | None = None,
         **parameters: Any,
     ) -> None:
-        if address and (model or adapter):
+        if address and (model or adapter or dialect):
             raise InvalidRequest(
-                "model and adapter apply to a generator that is started here; leave them out, or the address"
+                "model, adapter and dialect apply to a generator that is started here; leave them out, or the address"
             )
         _sampling(parameters)
         self.address = address
         self._loop = BackgroundLoop()
         self.cleanup: Callable[[], None] = weakref.finalize(self, self._loop.close)
         try:
-            self._client, info = self._loop.run(self._connect(_path(tls), _path(token_file), model, adapter))
+            self._client, info = self._loop.run(self._connect(_path(tls), _path(token_file), model, adapter, dialect))
         except BaseException:
             self.cleanup()
             raise
         super().__init__(flatten_messages_as_text=True, model_id=info.model, **parameters)
 
     async def _connect(
-        self, tls: Path | None, token_file: Path | None, model: str | None, adapter: str | None
+        self,
+        tls: Path | None,
+        token_file: Path | None,
+        model: str | None,
+        adapter: str | None,
+        dialect: str | None,
     ) -> tuple[GeneratorClient, pb.GetInfoResponse]:
         address = self.address
         if address is None:
-            served, options = generator_options(model, adapter)
+            served, options = generator_options(model, adapter, dialect=dialect)
             log.warning(
                 "starting an executor and a generator on this machine; loading a model takes half a minute or more"
             )
@@ -145,7 +152,7 @@ class DeepMathModel(Model):
         return self._loop.iterate(self._client.solve(question, sampling=_sampling(self.kwargs), budget=budget), self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the arguments for `from_dict`, except `tls`, `token_file`, `model` and `adapter`."""
+        """Return the arguments for `from_dict`, except `tls`, `token_file`, `model`, `adapter` and `dialect`."""
         return {"model_id": self.model_id, "address": self.address, **self.kwargs}
 
     @classmethod
