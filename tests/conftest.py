@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Read when vLLM is imported.
+# Read when vLLM is imported, and by commands.
 os.environ |= {
+    "DEEPMATH_STATE": f"{os.devnull}/deepmath",  # a detached stack of the developer's is not found
     "HF_HUB_OFFLINE": "1",
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -8,7 +8,6 @@ the lock, and its services get SIGTERM (`parent_death_signal`); what is left is 
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -137,26 +136,26 @@ def _start(settings: KeeperSettings) -> StackRecord:
     own, its = socket.socketpair()
     with own:
         with its:
-            keeper = subprocess.Popen(
-                settings.command(its.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(settings.lock, its.fileno()),
-                start_new_session=True,  # signals of this terminal do not reach it
-                cwd="/",
-            )
+            keeper = _spawn(settings.command(its.fileno()), settings.lock, its.fileno())
         try:
             answer = own.recv(_ANSWER_BYTES).decode()
         except BaseException:
             own.close()
-            keeper.wait()
+            os.waitpid(keeper, 0)
             raise
     if answer == "ready" and (record := read_detached()):
         return record
-    keeper.wait()
+    os.waitpid(keeper, 0)
     logs = StateFolder().logs
     raise Unavailable(f"{answer or 'the detached stack did not start'}; its logs are in {logs}")
+
+
+def _spawn(command: list[str], *inherited: int) -> int:
+    """Start a process that outlives this one and its terminal, and return its number. `subprocess` would warn of it."""
+    for descriptor in inherited:
+        os.set_inheritable(descriptor, True)
+    nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=nowhere, setsid=True)
 
 
 def _end_services(record: StackRecord) -> None:

@@ -159,6 +159,7 @@ def main() -> None:
     """Keep the stack with the settings in the first argument."""
     silence_core_logging()
     settings, answer = KeeperSettings.loads(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    os.chdir("/")
     for descriptor in (settings.lock, answer.fileno()):
         os.set_inheritable(descriptor, False)  # the services do not hold them
     keeper = StackKeeper(settings, answer)

@@ -111,8 +111,8 @@ class StateFolder:
 def _default_path() -> Path:
     if named := os.environ.get(STATE_VARIABLE):
         return user_path(named).absolute()
-    runtime = Path(os.environ.get(_RUNTIME_VARIABLE) or "/nonexistent")
-    with suppress(OSError):
-        if runtime.stat().st_uid == os.geteuid():  # `sudo` and `su` keep another user's
-            return runtime / "deepmath"
+    if runtime := os.environ.get(_RUNTIME_VARIABLE):
+        with suppress(OSError):
+            if Path(runtime).stat().st_uid == os.geteuid():  # `sudo` and `su` keep another user's
+                return Path(runtime, "deepmath")
     return Path(tempfile.gettempdir(), f"deepmath-{os.geteuid()}")

@@ -1,17 +1,17 @@
 """Python interface: solve problems and run code on given services, the detached stack, or one started here."""
 
-from deepmath.sdk.async_connection import AsyncConnection, AsyncSandbox
-from deepmath.sdk.connection import Connection, Sandbox
+from deepmath.sdk.async_connection import AsyncCodeSession, AsyncConnection
+from deepmath.sdk.connection import CodeSession, Connection
 from deepmath.sdk.results import CodeError, CodeResult, SampledAnswer, Solution
 
 __all__ = [
+    "AsyncCodeSession",
     "AsyncConnection",
-    "AsyncSandbox",
     "CodeError",
     "CodeResult",
+    "CodeSession",
     "Connection",
     "SampledAnswer",
-    "Sandbox",
     "Solution",
     "connect",
     "connect_async",

@@ -13,14 +13,14 @@ from deepmath.sdk.service_access import ServiceAccess, ServiceChoice
 
 
 class RunOptions(TypedDict, total=False):
-    """The keyword arguments of `AsyncSandbox.run`."""
+    """The keyword arguments of `AsyncCodeSession.run`."""
 
     wall_seconds: float | None
     memory_mib: int | None
     functions: Mapping[str, HostFunction] | None
 
 
-class AsyncSandbox:
+class AsyncCodeSession:
     """A sandbox whose variables live between runs. An asynchronous context manager; one run at a time.
 
     If its executor dies, the code so far is replayed on another.
@@ -154,16 +154,16 @@ class AsyncConnection:
             return Solution.of(question, [event async for event in events])
 
     async def run(self, code: str, *, seed: int = 0, **options: Unpack[RunOptions]) -> CodeResult:
-        """Run Python code in a fresh sandbox; arguments, result and errors are those of `AsyncSandbox.run`."""
+        """Run Python code in a fresh sandbox; arguments, result and errors are those of `AsyncCodeSession.run`."""
         async with self.session(seed) as sandbox:
             return await sandbox.run(code, **options)
 
-    def session(self, seed: int = 0) -> AsyncSandbox:
+    def session(self, seed: int = 0) -> AsyncCodeSession:
         """Return a sandbox whose variables live between runs; it opens with its first run.
 
         `seed` is that of `random` and `numpy.random` in the sandbox.
         """
-        return AsyncSandbox(self._access, seed)
+        return AsyncCodeSession(self._access, seed)
 
     async def close(self) -> None:
         """End calls in flight, and stop the services that were started here. Idempotent."""

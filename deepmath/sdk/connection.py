@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
 from deepmath.sandbox.background_loop import BackgroundLoop
-from deepmath.sdk.async_connection import AsyncConnection, AsyncSandbox, RunOptions
+from deepmath.sdk.async_connection import AsyncCodeSession, AsyncConnection, RunOptions
 from deepmath.sdk.results import CodeResult, Solution
 
 
@@ -35,14 +35,14 @@ class ConnectOptions(TypedDict, total=False):
     token_file: str | Path | None
 
 
-class Sandbox:
-    """A sandbox whose variables live between runs. A context manager; see `AsyncSandbox`."""
+class CodeSession:
+    """A sandbox whose variables live between runs. A context manager; see `AsyncCodeSession`."""
 
-    def __init__(self, loop: BackgroundLoop, sandbox: AsyncSandbox) -> None:
+    def __init__(self, loop: BackgroundLoop, sandbox: AsyncCodeSession) -> None:
         self._loop, self._sandbox = loop, sandbox
 
     def run(self, code: str, **options: Unpack[RunOptions]) -> CodeResult:
-        """Run Python code and return its result; arguments and errors are those of `AsyncSandbox.run`."""
+        """Run Python code and return its result; arguments and errors are those of `AsyncCodeSession.run`."""
         return self._loop.run(self._sandbox.run(code, **options))
 
     def close(self) -> None:
@@ -78,15 +78,15 @@ class Connection:
         return self._loop.run(self._connection.solve(question, **options))
 
     def run(self, code: str, *, seed: int = 0, **options: Unpack[RunOptions]) -> CodeResult:
-        """Run Python code in a fresh sandbox; arguments, result and errors are those of `AsyncSandbox.run`."""
+        """Run Python code in a fresh sandbox; arguments, result and errors are those of `AsyncCodeSession.run`."""
         return self._loop.run(self._connection.run(code, seed=seed, **options))
 
-    def session(self, seed: int = 0) -> Sandbox:
+    def session(self, seed: int = 0) -> CodeSession:
         """Return a sandbox whose variables live between runs; it opens with its first run.
 
         `seed` is that of `random` and `numpy.random` in the sandbox.
         """
-        return Sandbox(self._loop, self._connection.session(seed))
+        return CodeSession(self._loop, self._connection.session(seed))
 
     def close(self) -> None:
         """Cancel calls in flight, and stop the services that were started here. Idempotent."""
