@@ -32,10 +32,12 @@ SMALL_EVALUATION = "--samples 1 --limit 2"
 SMALL_RUN = (
     "rollout.groups=2 rollout.samples=4 optimizer.micro_batch=8 optimizer.steps=1 evaluation.problems=2 --name NAME"
 )
+CONNECT = 'connect("GENERATOR", executor="EXECUTOR")'
 # By page: what stands for something of the reader's, and what it is here. GENERATOR and EXECUTOR are addresses.
 SUBSTITUTIONS: dict[str, list[tuple[str, str]]] = {
     "README.md": [
         ("127.0.0.1:50051", "EXECUTOR"),
+        ("connect()", CONNECT),
         ('--samples 8 "…"', '--samples 2 "What is 12 * 34?"'),
         ("deepmath solve", "deepmath solve --generator GENERATOR"),
         ("deepmath exec", "deepmath exec --executor EXECUTOR"),
@@ -59,6 +61,7 @@ SUBSTITUTIONS: dict[str, list[tuple[str, str]]] = {
         ("FOLDER…", "evaluation"),
     ],
     "executor.md": [("127.0.0.1:7301", "127.0.0.1:PORT1")],
+    "python.md": [("connect()", CONNECT), ("connect_async()", CONNECT.replace("connect", "connect_async"))],
     "observability.md": [("0.0.0.0:9301", "127.0.0.1:PORT1"), ("http://collector:4317", "http://127.0.0.1:PORT2")],
     # A configuration is read, checked and completed; training is README.md's.
     "trainer.md": [
@@ -259,14 +262,19 @@ async def test_commands_of_a_page_run_against_the_shared_stack(
 PROGRAMS = [block for page in PARTS.values() for block in page if block.language == "python" and not block.marks]
 
 
-@pytest.mark.parametrize("block", [block for block in PROGRAMS if block.page.name not in PRELUDES], ids=str)
+def uses_a_generator(block: Block) -> bool:
+    return block.page.name in PRELUDES or ".solve(" in block.text
+
+
+@pytest.mark.parametrize("block", [block for block in PROGRAMS if not uses_a_generator(block)], ids=str)
 async def test_program_runs(block: Block, tmp_path, executor_address) -> None:
     await run_program(block, Reader(tmp_path, block.page.name, {"EXECUTOR": executor_address}))
 
 
-@pytest.mark.parametrize("block", [block for block in PROGRAMS if block.page.name in PRELUDES], ids=str)
-async def test_program_runs_with_the_generator(block: Block, tmp_path, fresh_generator) -> None:
-    await run_program(block, Reader(tmp_path, block.page.name, {"GENERATOR": fresh_generator}))
+@pytest.mark.parametrize("block", [block for block in PROGRAMS if uses_a_generator(block)], ids=str)
+async def test_program_runs_with_the_generator(block: Block, tmp_path, fresh_generator, executor_address) -> None:
+    values = {"GENERATOR": fresh_generator, "EXECUTOR": executor_address}
+    await run_program(block, Reader(tmp_path, block.page.name, values))
 
 
 async def run_program(block: Block, reader: Reader) -> None:
