@@ -28,7 +28,13 @@ class Mark:
 
     @classmethod
     def texts(cls, *texts: str) -> "Mark":
-        """Return the mark that is any of `texts`."""
+        """Return the mark that is any of `texts`.
+
+        Raises:
+            ValueError: there is none, or one is empty or too long.
+        """
+        if not texts or not all(0 < len(text) <= MAX_MARK_CHARACTERS for text in texts):
+            raise ValueError(f"marks {texts}: they need 1 to {MAX_MARK_CHARACTERS} characters each")
         prefixes = {text[:length] for text in texts for length in range(1, len(text))}
         longest_first = sorted(prefixes, key=lambda text: (-len(text), text))
         return cls("|".join(map(re.escape, texts)), "|".join(map(re.escape, longest_first)) or r"(?!)")

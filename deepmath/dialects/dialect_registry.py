@@ -19,6 +19,7 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 """The dialects of this package."""
 
+_ATTRIBUTES = ("name", "marks", "start", "end", "instructions")
 _MOST_SHOWN = 100  # characters of an unknown name
 
 
@@ -46,6 +47,10 @@ def find_dialect(name: str) -> Dialect:
             raise InvalidRequest(f"cannot load the dialect {name} from {point.value}: {error}") from error
         if not isinstance(made, Dialect):
             raise InvalidRequest(f"the dialect {name}, {point.value}, is not a subclass of deepmath.dialects.Dialect")
+        if missing := [attribute for attribute in _ATTRIBUTES if not hasattr(made, attribute)]:
+            raise InvalidRequest(f"the dialect {name}, {point.value}, has no `{'`, `'.join(missing)}`")
+        if made.name != name:  # transcripts name their dialect
+            raise InvalidRequest(f"the dialect {name}, {point.value}, has the name {made.name!r}; set it to {name!r}")
         return made
     known = [*DIALECTS, *offered]
     close = get_close_matches(name[:_MOST_SHOWN], known, 1)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.played_engine import END_OF_TURN, OUTPUT, AnyTokenizer, PlayedEngine, play
 
 from deepmath.dialects import DIALECTS, find_dialect, known_dialect
 from deepmath.errors import InvalidRequest
@@ -16,6 +17,21 @@ class CodeTagDialect(ToolCallDialect):
     name = "code-tag"
     start, end = "<code>", "</code>"
     marks = CallMarks.tags(start, end)
+
+class Misnamed(CodeTagDialect):
+    name = "other-name"
+
+def incomplete():
+    from deepmath.dialects import Dialect
+
+    class Incomplete(Dialect):
+        name = "incomplete"
+        write_call = output = output_reader = None
+
+    return Incomplete()
+
+def endless():
+    return CallMarks.tags("<code>", "")
 
 def fails():
     raise RuntimeError("no")
@@ -36,6 +52,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "missing = their_dialects:Nothing\n"
         "failing = their_dialects:fails\n"
         "other = builtins:dict\n"
+        "misnamed = their_dialects:Misnamed\n"
+        "incomplete = their_dialects:incomplete\n"
+        "endless = their_dialects:endless\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "their_dialects", raising=False)
@@ -46,6 +65,15 @@ def test_another_package_offers_a_dialect() -> None:
     dialect = find_dialect("code-tag")
     assert dialect.write_call("6 * 7") == "<code>\n6 * 7\n</code>"
     assert known_dialect("code-tag").name == "code-tag"
+
+
+@pytest.mark.usefixtures("package")
+async def test_loop_speaks_a_dialect_of_another_package() -> None:
+    tokenizer = AnyTokenizer()
+    tokens = [tokenizer.token(piece) for piece in (b"A <co", b"de>\n6 * 7\n</cod", b"e>", b" so \\boxed{42}")]
+    run, codes = await play(PlayedEngine(tokenizer, tokens), dialect=find_dialect("code-tag"))
+    assert (codes, run.answer, run.dialect) == (["6 * 7"], "42", "code-tag")
+    assert run.text == f"A <code>\n6 * 7\n</code>\n```output\n{OUTPUT}\n```\n so \\boxed{{42}}{END_OF_TURN}"
 
 
 @pytest.mark.usefixtures("package")
@@ -60,6 +88,9 @@ def test_another_package_does_not_replace_a_dialect() -> None:
         ("missing", "cannot load the dialect missing"),
         ("failing", "no"),
         ("other", "is not a subclass"),
+        ("misnamed", "set it to 'misnamed'"),
+        ("incomplete", "has no `marks`, `start`, `end`, `instructions`"),
+        ("endless", "they need 1 to 64 characters"),
         ("code-tg", "code-tag"),
     ],
 )
