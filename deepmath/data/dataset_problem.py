@@ -1,7 +1,7 @@
 """A question and its gold answer, from any dataset."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from deepmath.data.gold_answer import gold_text
@@ -11,6 +11,7 @@ from deepmath.grading.gym_entry import GymEntry
 from deepmath.grading.unescaped_latex import find_unescaped
 
 _ID_CHARACTERS = 16
+_MOST_OWN_CHARACTERS = 200  # of an id that a dataset gives
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,21 @@ class DatasetProblem:
     """A question with its gold answer."""
 
     id: str
-    """The dataset's own id, or else a digest of the question, which is the same in every file."""
+    """The dataset's own id if it is a short text or an integer, or else `digest`."""
     text: str
     answer: str
     r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs. See `gold_text`."""
     entry: GymEntry | None = None
     """Of a problem of reasoning-gym, which has its own scorer. `answer` is then one correct answer, or empty."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the question, 16 hexadecimal digits, which is the same in every file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:_ID_CHARACTERS]
+
+    def with_digest(self) -> Self:
+        """Return the problem with the digest as its id."""
+        return replace(self, id=self.digest)
 
     @property
     def reference(self) -> str | GymEntry:
@@ -42,7 +52,6 @@ class DatasetProblem:
             text = question_text(question)
         except InvalidRequest as error:
             raise InvalidRequest(f"{where}: {error}" if where else str(error)) from None
-        digest = hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARACTERS]
         try:
             gold = gold_text(answer)
         except InvalidRequest as error:
@@ -50,7 +59,18 @@ class DatasetProblem:
         if where:
             check_escapes(question if isinstance(question, str) else text, f"{where}: the question", prose=True)
             check_escapes(answer, f"{where}: the answer")
-        return cls(digest if own_id is None else str(own_id), text, gold)
+        problem = cls(_own_id(own_id), text, gold)
+        return problem if problem.id else problem.with_digest()
+
+
+def _own_id(cell: object) -> str:
+    """Return the id in `cell`; empty if it is none. A column of integers with a gap holds 7 as 7.0."""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    if not isinstance(cell, str | int) or isinstance(cell, bool):
+        return ""
+    text = cell.strip() if isinstance(cell, str) else str(cell)
+    return text if len(text) <= _MOST_OWN_CHARACTERS and text.isprintable() else ""
 
 
 def check_escapes(cell: object, where: str, prose: bool = False) -> None:

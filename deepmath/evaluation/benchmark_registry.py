@@ -1,96 +1,30 @@
 """Registry of benchmarks: well-known ones by name, and any dataset by its columns."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import islice
 
-from deepmath.data.dataset_problem import DatasetProblem
-from deepmath.data.dataset_reader import DatasetSplit
-from deepmath.data.json_rows import DatasetRow
-from deepmath.data.reasoning_gym.gym_problems import gym_problems
 from deepmath.data.reasoning_gym.gym_source import GymSource, is_gym_source
-from deepmath.data.synthetic import generate
-from deepmath.errors import InvalidRequest, Unavailable
+from deepmath.errors import InvalidRequest
+from deepmath.evaluation.benchmark import SYNTHETIC, Benchmark, BenchmarkSplit
 from deepmath.user_files import user_path
 
-_GENERATED_PROBLEMS = 200
-_GENERATED_SEED = 2025  # not a default seed of training or its evaluations
+_MOST_SUGGESTED = 3
 
-
-@dataclass(frozen=True)
-class BenchmarkSplit:
-    """One split of a dataset: a hub name with what the hub calls a configuration, or a file or folder."""
-
-    dataset: str
-    subset: str | None = None
-    split: str = "test"
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A named set of problems. A row is included if its columns have the values of `filters`."""
-
-    name: str
-    splits: tuple[BenchmarkSplit, ...]
-    problem: str = "problem"
-    answer: str = "answer"
-    id: str | None = None
-    """Column of the id. By default the id is the digest of the question."""
-    filters: Mapping[str, str] = field(default_factory=dict)
-
-    def problems(self, limit: int | None = None) -> list[DatasetProblem]:
-        """Return the first `limit` problems, without duplicates.
-
-        Raises:
-            InvalidRequest: there is no such dataset, split or column, or no problem; the message lists alternatives.
-            Unavailable: the dataset is neither local nor in the hub's cache, and the hub cannot be reached.
-        """
-        if self.splits == (_SYNTHETIC,):
-            return [
-                DatasetProblem(one.id, one.problem, one.answer)
-                for one in generate(limit or _GENERATED_PROBLEMS, "test", _GENERATED_SEED)
-            ]
-        if is_gym_source(self.name):
-            return gym_problems(GymSource.parse(self.name), limit or _GENERATED_PROBLEMS, "test", _GENERATED_SEED)
-        found = list(islice(_unique(self._all()), limit))
-        if not found:
-            raise InvalidRequest(f"{self.name} has no problems")
-        return found
-
-    def _all(self) -> Iterator[DatasetProblem]:
-        for split in self.splits:
-            try:
-                dataset = DatasetSplit(split.dataset, split.subset, split.split)
-            except Unavailable as error:
-                raise Unavailable(
-                    f"{error}. To download {self.name}: `hf download --repo-type dataset {split.dataset}`. To evaluate "
-                    f"a copy in a folder: `--benchmark {self.name}=FOLDER`"
-                ) from None
-            problem = self.problem
-            if problem not in dataset.columns and "question" in dataset.columns:
-                problem = "question"
-            wanted = [problem, self.answer, *([self.id] if self.id else []), *self.filters]
-            if missing := [column for column in wanted if column not in dataset.columns]:
-                raise InvalidRequest(
-                    f"{split.dataset} has no column {', '.join(missing)}; it has {', '.join(dataset.columns)}"
-                )
-            yield from self._matching(dataset.rows(wanted), problem)
-
-    def _matching(self, rows: Iterable[DatasetRow], column: str) -> Iterator[DatasetProblem]:
-        for row in rows:
-            problem = DatasetProblem.of(row[column], row[self.answer], row[self.id] if self.id else None, row.where)
-            if problem.text and all(str(row[column] or "") == value for column, value in self.filters.items()):
-                yield problem
-
-
-_SYNTHETIC = BenchmarkSplit("synthetic")
-
-# Columns as in the datasets' cards and files in November 2026. hle-math is filtered to mathematics without images.
+# Columns and splits as in the datasets' cards, read in November 2026 at these revisions where a card names one:
+# openai/gsm8k e53f048, HuggingFaceH4/aime_2024 2fe88a2, MathArena/aime_2026 2548a41, MathArena/hmmt_feb_2025 caf7304,
+# MathArena/hmmt_feb_2026 afb530a, MathArena/hmmt_nov_2025 (as hmmt_feb_2025), math-ai/amc23 80815d3,
+# Hothan/OlympiadBench 91184b5 and github.com/OpenBMB/OlympiadBench 1289b12, and OpenEvals/IMO-AnswerBench with the
+# columns of github.com/google-deepmind/superhuman a02069e, imobench/answerbench_v2.csv.
+#
+# hle-math is filtered to mathematics without images. OlympiadBench's subset is open-ended, text only, mathematics, in
+# English, competitions. Its prompt for mathematics has no `context`, and its gold answers have no `unit`
+# (inference/code/evaluators/evaluator.py).
 BENCHMARKS = {
     one.name: one
     for one in (
+        Benchmark("gsm8k", (BenchmarkSplit("openai/gsm8k", "main"),), problem="question"),
+        Benchmark("gsm8k-train", (BenchmarkSplit("openai/gsm8k", "main", "train"),), problem="question"),
         Benchmark("math500", (BenchmarkSplit("HuggingFaceH4/MATH-500"),), id="unique_id"),
+        Benchmark("aime2024", (BenchmarkSplit("HuggingFaceH4/aime_2024", split="train"),), id="id"),
         Benchmark(
             "aime2025",
             (
@@ -99,7 +33,25 @@ BENCHMARKS = {
             ),
             problem="question",
         ),
+        Benchmark("aime2026", (BenchmarkSplit("MathArena/aime_2026", split="train"),), id="problem_idx"),
         Benchmark("hmmt-feb-2025", (BenchmarkSplit("MathArena/hmmt_feb_2025", split="train"),), id="problem_idx"),
+        Benchmark("hmmt-nov-2025", (BenchmarkSplit("MathArena/hmmt_nov_2025", split="train"),), id="problem_idx"),
+        Benchmark("hmmt-feb-2026", (BenchmarkSplit("MathArena/hmmt_feb_2026", split="train"),), id="problem_idx"),
+        Benchmark("amc2023", (BenchmarkSplit("math-ai/amc23"),), problem="question", id="id"),
+        Benchmark(
+            "olympiadbench",
+            (BenchmarkSplit("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train"),),
+            problem="question",
+            answer="final_answer",
+            id="id",
+        ),
+        Benchmark(
+            "imo-answerbench",
+            (BenchmarkSplit("OpenEvals/IMO-AnswerBench", split="train"),),
+            problem="Problem",
+            answer="Short Answer",
+            id="Problem ID",
+        ),
         Benchmark(
             "hle-math",
             (BenchmarkSplit("cais/hle"),),
@@ -113,15 +65,16 @@ BENCHMARKS = {
             answer="expected_answer",
             filters={"problem_type": "has_answer_extracted"},
         ),
-        Benchmark("synthetic", (_SYNTHETIC,)),
+        Benchmark("synthetic", (SYNTHETIC,)),
     )
 }
 
 
-def find_benchmark(name: str) -> Benchmark:
+def find_benchmark(name: str, split: str = "test") -> Benchmark:
     """Return the benchmark for `name`: `math500`, `math500=FOLDER` for a copy of it, a file, or a hub name.
 
-    `reasoning-gym:TASK` or a mix is a benchmark as well, see `GymSource`.
+    `reasoning-gym:TASK` or a mix is a benchmark as well, see `GymSource`. `split` is that of a dataset which is not in
+    the registry.
 
     Raises:
         InvalidRequest: there is no benchmark of that name.
@@ -130,19 +83,17 @@ def find_benchmark(name: str) -> Benchmark:
         return Benchmark(GymSource.parse(name).text, ())
     known, _, copy = name.partition("=")
     if known in BENCHMARKS:
-        found = BENCHMARKS[known]
-        return replace(found, splits=tuple(replace(split, dataset=copy) for split in found.splits)) if copy else found
+        return BENCHMARKS[known].copy_at(copy) if copy else BENCHMARKS[known]
     path = user_path(name)
-    if not path.exists() and "/" not in name:
-        near = get_close_matches(known, BENCHMARKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(BENCHMARKS)}"
-        raise InvalidRequest(f"{name!r} is neither a benchmark nor a file; {hint}")
-    return Benchmark(path.stem if path.exists() else name, (BenchmarkSplit(name),))
+    if not path.exists() and "/" not in known:
+        raise InvalidRequest(f"{known!r} is neither a benchmark nor a file; {_hint(known)}")
+    return Benchmark(path.stem if path.exists() else name, (BenchmarkSplit(name, split=split),))
 
 
-def _unique(problems: Iterable[DatasetProblem]) -> Iterator[DatasetProblem]:
-    seen: set[str] = set()
-    for problem in problems:
-        if problem.id not in seen:
-            seen.add(problem.id)
-            yield problem
+def _hint(name: str) -> str:
+    """Return the benchmarks whose names are close, whatever the case and the separators of `name`."""
+    plain = {one.replace("-", ""): one for one in BENCHMARKS}
+    written = "".join(character for character in name[:100].lower() if character.isalnum())
+    if near := get_close_matches(written, plain, _MOST_SUGGESTED):
+        return f"did you mean {' or '.join(plain[one] for one in near)}?"
+    return f"choose one of {', '.join(BENCHMARKS)}"
