@@ -74,7 +74,8 @@ class GeneratorConfig(ServiceConfig):
     context_length: int | None = Field(
         None,
         gt=0,
-        description="Maximum tokens of prompt and trajectory together (default: the model's).",
+        description="Maximum tokens of prompt and trajectory together (default: the model's, or as many as the KV "
+        "cache has room for).",
     )
     max_batch: int = Field(256, gt=0, description="Maximum number of sequences in one vLLM batch.")
     tensor_parallel: int = Field(1, gt=0, description="Number of GPUs for tensor parallelism.")

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import math
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import cached_property
@@ -37,6 +38,7 @@ _adapter_ids = itertools.count(1)  # unique per process: keys of vLLM's adapter 
 _WATCH_INTERVAL_S = 1.0
 _BEFORE_ALL_OTHERS = -1  # a policy update does not wait for the requests that are queued
 _TRIAL_PROMPT = "1 + 2 = 3"
+_FITTING_CONTEXT = re.compile(r"KV cache.*estimated maximum model length is (\d+)", re.DOTALL)  # vLLM's message
 
 
 class VllmEngine(InferenceEngine):
@@ -70,7 +72,9 @@ class VllmEngine(InferenceEngine):
                 llm = AsyncLLM.from_engine_args(_engine_arguments(config), stat_loggers=[StatisticsLogger])
             except Exception as error:
                 report.raise_failure()
-                raise InvalidRequest(f"vLLM cannot serve {config.model}: {_first_line(error)}") from error
+                raise InvalidRequest(
+                    f"vLLM cannot serve {config.model}: {start_failure(report.cause(), error)}"
+                ) from error
             try:
                 report.check_success()
             except BaseException:
@@ -262,8 +266,8 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         scheduling_policy="priority",  # equal priorities: first come, first served
         disable_log_stats=True,  # of vLLM's own loggers; see StatisticsLogger
     )
-    if config.context_length:
-        arguments.max_model_len = config.context_length
+    # -1: the model's, or as much of it as the KV cache has room for (vllm/v1/core/kv_cache_utils.py).
+    arguments.max_model_len = config.context_length or -1
     if current_platform.is_cpu():
         cpu_arguments.patch_arguments(arguments)
     return arguments
@@ -298,6 +302,16 @@ def _finish_reason(completion: Any, stop_token: int | None) -> FinishReason:
 
 def _is_lora_enabled(config: GeneratorConfig) -> bool:
     return config.adapters or config.adapter is not None
+
+
+def start_failure(cause: str | None, error: Exception) -> str:
+    """Return why the engine did not start: the exception that vLLM logged, or else the one that it raised."""
+    if cause and (fits := _FITTING_CONTEXT.search(cause)):
+        return (
+            f"the KV cache has room for a context of {fits[1]} tokens; set --context-length to at most that, or raise "
+            "--gpu-memory (on a CPU --cpu-cache-gib)"
+        )
+    return cause.strip().splitlines()[0] if cause and cause.strip() else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

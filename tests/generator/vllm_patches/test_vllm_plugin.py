@@ -1,12 +1,13 @@
 """The plugin in vLLM's processes: logging, patches, and failures that the generator reports."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
-from deepmath_generator.vllm_patches.startup_report import StartupReport, report_outcome
+from deepmath_generator.vllm_patches.startup_report import LoggedExceptions, StartupReport, report_outcome
 from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
 from support.secured import serving
@@ -84,6 +85,45 @@ def test_reported_failure_is_raised_with_its_patch_and_process() -> None:
         report_outcome(VllmPatchError("cpu.sleeping_condition", "it has changed"))
         with pytest.raises(VllmPatchError, match=r"`cpu.sleeping_condition` .*it has changed \(in vLLM's process Main"):
             report.check_success()
+
+
+def test_first_exception_that_vllm_logs_is_the_cause() -> None:
+    logger = logging.Logger("vllm.v1.worker")
+    logger.addHandler(LoggedExceptions(logging.ERROR))
+    with StartupReport() as report:
+        report_outcome()
+        logger.error("without an exception")
+        assert report.cause() is None
+        for text in ("no room", "Engine core initialization failed", "x" * 10_000):
+            try:
+                raise RuntimeError(text)
+            except RuntimeError:
+                logger.exception("WorkerProc failed to start.")
+        assert report.cause() == "no room"
+        report.raise_failure()  # the plugin has not failed
+    logger.exception("later", exc_info=RuntimeError("ignored"))
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        ("No room.\nSee the log.", "No room."),
+        (None, "Engine core initialization failed."),
+        (" ", "Engine core initialization failed."),
+        (
+            "To serve at least one request with the model's max seq len (40960), (5.62 GiB KV cache is needed, which "
+            "is larger than the available KV cache memory (1.0 GiB). Based on the available memory, the estimated "
+            "maximum model length is 7264. Try increasing `gpu_memory_utilization`",
+            "the KV cache has room for a context of 7264 tokens; set --context-length to at most that, or raise "
+            "--gpu-memory (on a CPU --cpu-cache-gib)",
+        ),
+    ],
+)
+def test_failure_to_start_is_reported_with_its_cause(cause: str | None, message: str) -> None:
+    from deepmath_generator.vllm_engine import start_failure
+
+    assert start_failure(cause, RuntimeError("Engine core initialization failed.\nSee root cause above.")) == message
 
 
 def test_process_that_starts_after_the_report_was_read_reports_nothing() -> None:

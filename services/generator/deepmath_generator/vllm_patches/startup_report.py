@@ -1,14 +1,18 @@
-"""Report of the plugin's outcome in each of vLLM's processes, read by the generator when vLLM has started.
+"""Report of the outcome in each of vLLM's processes, read by the generator when vLLM has started.
 
-Reason: vLLM logs and ignores a plugin that cannot be imported, skips plugins that VLLM_PLUGINS does not list or that
-the parent of a forked process has loaded, and hides an exception of a plugin behind "Engine core initialization failed.
-See root cause above". The generator must not serve without its patches, and should name the one that failed.
+Reason: the generator gets the exception "Engine core initialization failed. See root cause above", whatever the cause;
+the process that failed only logs it. The plugin may fail unseen, too: vLLM logs and ignores one that cannot be
+imported, and skips those that VLLM_PLUGINS does not list or that the parent of a forked process has loaded. The
+generator must not serve without its patches, and should name the one that failed.
 
 Source: vllm/plugins/__init__.py, `load_plugins_by_group`; issue vllm-project/vllm#48277 for platform plugins. The
-engine's process is named "EngineCore" (vllm/v1/engine/utils.py, `CoreEngineProcManager`).
+engine's process is named "EngineCore" (vllm/v1/engine/utils.py, `CoreEngineProcManager`). Exceptions at the start are
+logged by `EngineCoreProc.run_engine_core` (vllm/v1/engine/core.py) and `WorkerProc.worker_main`
+(vllm/v1/executor/multiproc_executor.py).
 """
 
 import json
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -19,6 +23,7 @@ from deepmath_generator.vllm_patches.vllm_patch_error import VllmPatchError
 
 _VARIABLE = "DEEPMATH_GENERATOR_STARTUP_REPORT"  # path of the report, inherited by vLLM's processes
 _ENGINE_PROCESS = "EngineCore"
+_MAX_CHARACTERS = 2000
 
 
 class StartupReport:
@@ -45,6 +50,10 @@ class StartupReport:
             if line["patch"]:
                 raise VllmPatchError(line["patch"], f"{line['reason']} (in vLLM's process {line['process']})")
 
+    def cause(self) -> str | None:
+        """Return the first exception that one of vLLM's processes logged, if any."""
+        return next((line["logged"] for line in self._lines() if line["logged"]), None)
+
     def check_success(self) -> None:
         """Check that the plugin ran in vLLM's processes and did not fail.
 
@@ -66,10 +75,22 @@ class StartupReport:
 
 def report_outcome(failure: VllmPatchError | None = None) -> None:
     """Append the outcome of the plugin in this process to the report, if the generator waits for one."""
+    _report(failure.patch, failure.reason) if failure else _report()
+
+
+class LoggedExceptions(logging.Handler):
+    """Appends the exceptions that vLLM logs in this process to the report, while the generator waits for one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Report the exception of a log line."""
+        if record.exc_info and (error := record.exc_info[1]):
+            _report(logged=str(error) or type(error).__name__)
+
+
+def _report(patch: str = "", reason: str = "", logged: str = "") -> None:
     if path := os.environ.get(_VARIABLE):
         process = multiprocessing.current_process().name
-        patch, reason = (failure.patch, failure.reason) if failure else ("", "")
-        line = {"process": process, "patch": patch, "reason": reason}
+        line = {"process": process, "patch": patch, "reason": reason, "logged": logged[:_MAX_CHARACTERS]}
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:  # the generator has read it

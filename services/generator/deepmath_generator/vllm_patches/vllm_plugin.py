@@ -51,6 +51,16 @@ def prepare_process() -> None:
         report_outcome(error)
         raise
     report_outcome()
+    _report_exceptions()
+
+
+def _report_exceptions() -> None:
+    """Report the exceptions that vLLM logs; only once, since vLLM may load plugins several times in a process."""
+    from deepmath_generator.vllm_patches.startup_report import LoggedExceptions
+
+    logger = logging.getLogger("vllm")
+    if not any(isinstance(handler, LoggedExceptions) for handler in logger.handlers):
+        logger.addHandler(LoggedExceptions(logging.ERROR))
 
 
 def _die_with_generator() -> None:
