@@ -26,6 +26,7 @@ DEVELOPMENT = ((SERVICES, EXECUTOR, GENERATOR, TRAINER), (*USER_EXTRAS, "docker"
 CPU_FILES = {
     "services": ((SERVICES,), USER_EXTRAS),
     "executor": ((SERVICES, EXECUTOR), ("tracing",)),
+    "executor-plots": ((SERVICES, EXECUTOR), ("tracing", "plots")),
     "generator-cpu": ((SERVICES, GENERATOR), ("tracing", "cpu")),
     "trainer-cpu": ((SERVICES, TRAINER), ("tracing",)),
 }

@@ -1,12 +1,16 @@
 """`deepmath exec`."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from deepmath.cli.commands.exec import _show
+from deepmath.executor.v1 import executor_pb2 as pb
+
 FIELDS = {
     *("outcome", "stdout", "stderr", "value", "exception", "state_lost", "queue_ms", "wall_ms", "cpu_ms"),
-    *("peak_memory_bytes", "dropped_bytes"),
+    *("peak_memory_bytes", "dropped_bytes", "rich_outputs", "dropped_rich_outputs"),
 }
 
 
@@ -32,6 +36,27 @@ async def test_embedded_executor_is_started_and_stopped(deepmath, tmp_path) -> N
     file.write_text("from sympy import *\nx = symbols('x')\nsolve(x**2 - 5*x + 6)")
     ended = await deepmath("exec", str(file))
     assert (ended.status, ended.out) == (0, "[2, 3]\n")
+
+
+async def test_figures_are_written_to_a_folder(deepmath, tmp_path) -> None:
+    folder, file = tmp_path / "plots" / "new", tmp_path / "cells.py"
+    file.write_text("import matplotlib.pyplot as plt\nfor _ in range(2): plt.figure()\n# %%\nplt.plot([1])\nplt.show()")
+    ended = await deepmath("exec", str(file), "--figures", str(folder), "--json")
+    assert ended.status == 0, ended
+    written = [output["file"] for line in ended.out.splitlines() for output in json.loads(line)["rich_outputs"]]
+    assert written == [str(folder / f"figure-{number}.png") for number in (1, 2, 3)]
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in written)
+    ended = await deepmath("exec", str(file), "--figures", str(file))
+    assert ended.status == 2
+    assert f"--figures: cannot create the folder {file}" in ended.err
+
+
+def test_figures_are_announced_where_they_are_not_written(capsys) -> None:
+    result = pb.SnippetResult(outcome=pb.OUTCOME_OK, rich_outputs=[pb.RichOutput()], dropped_rich_outputs=2)
+    _show(result, [])
+    assert capsys.readouterr().err == "[3 figures not shown: --figures FOLDER writes them to files]\n"
+    _show(result, [Path("figure-1.png")])
+    assert capsys.readouterr().err == "[figure-1.png]\n[2 figures not shown: over the executor's limits]\n"
 
 
 async def test_allowed_module_is_an_option_of_the_embedded_executor(deepmath) -> None:

@@ -15,6 +15,11 @@ from deepmath.executor.v1 import executor_pb2 as pb
             pb.SnippetResult(outcome=pb.OUTCOME_OK, stdout="19", dropped_bytes=pb.DroppedBytes(stdout=7)),
             "19\n(7 bytes were cut out of the middle)",
         ),
+        (pb.SnippetResult(outcome=pb.OUTCOME_OK, value="4", rich_outputs=[pb.RichOutput(data=b"x")]), "4\n(1 figure)"),
+        (
+            pb.SnippetResult(outcome=pb.OUTCOME_OK, rich_outputs=[pb.RichOutput()] * 8, dropped_rich_outputs=3),
+            "(11 figures)",
+        ),
         (
             pb.SnippetResult(
                 outcome=pb.OUTCOME_EXCEPTION,

@@ -3,13 +3,17 @@
 import asyncio
 import re
 import sys
+from itertools import zip_longest
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from deepmath.cli.figure_folder import FigureFolder
 from deepmath.cli.generator_connection import detached_stack
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.output_streams import print_json, write_data
+from deepmath.cli.shared_options import PATH
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -37,6 +41,14 @@ def exec_(
     stdin: Annotated[
         str, typer.Option(metavar="FILE", help="Standard input of every cell: a text file, or - for stdin.")
     ] = "",
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the figures that cells draw with matplotlib, as PNG files. An --executor needs --preload "
+            "plots.",
+            **PATH,
+        ),
+    ] = None,
     allow_module: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Let cells import this module too. Repeat for more. Not with --executor."),
@@ -49,10 +61,13 @@ def exec_(
         raise InvalidRequest("--allow-module is an option of the executor; give it to the one that runs there")
     limits = {"wall_ms": int(1000 * (wall_seconds or 0)), "memory_bytes": (memory_mib or 0) << 20}
     options = {"executor": [f"--allow-module={name}" for name in allow_module or ()]}
-    if not (executor or allow_module) and (detached := detached_stack()):
+    if figures:
+        options["executor"].append("--preload=plots")
+    if not (executor or allow_module or figures) and (detached := detached_stack()):
         executor = detached.executor
     stack = LocalStack(executor=executor, arguments=options)
-    cells = _run_cells(_read_cells(file), stack, as_json, seed, limits, read_text(stdin) if stdin else "")
+    printer = _ResultPrinter(as_json, FigureFolder(figures) if figures else None)
+    cells = _run_cells(_read_cells(file), stack, printer, seed, limits, read_text(stdin) if stdin else "")
     failed = asyncio.run(cells)
     raise typer.Exit(EXIT_FAILURE if failed else 0)
 
@@ -63,7 +78,7 @@ def _read_cells(file: str) -> list[str]:
 
 
 async def _run_cells(
-    cells: list[str], stack: LocalStack, as_json: bool, seed: int, limits: dict[str, int], stdin: str
+    cells: list[str], stack: LocalStack, printer: "_ResultPrinter", seed: int, limits: dict[str, int], stdin: str
 ) -> bool:
     """Run the cells in one session, print their results, and return whether any failed."""
     failed = False
@@ -75,12 +90,24 @@ async def _run_cells(
         for cell in cells:
             result = await session.run(cell, pb.Limits(**limits), stdin=stdin)
             failed |= result.outcome != pb.OUTCOME_OK
-            print_json(_to_dict(result)) if as_json else _show(result)
+            printer.print(result)
     return failed
 
 
-def _to_dict(result: pb.SnippetResult) -> dict[str, object]:
-    """Return a result for JSON, with the contract's field names."""
+class _ResultPrinter:
+    """Prints results, and writes their figures to the folder `figures` if there is one."""
+
+    def __init__(self, as_json: bool, figures: FigureFolder | None) -> None:
+        self._as_json = as_json
+        self._figures = figures
+
+    def print(self, result: pb.SnippetResult) -> None:
+        files = self._figures.write(result) if self._figures else []
+        print_json(_to_dict(result, files)) if self._as_json else _show(result, files)
+
+
+def _to_dict(result: pb.SnippetResult, files: list[Path]) -> dict[str, object]:
+    """Return a result and the files of its figures for JSON, with the contract's field names."""
     exception, usage, dropped = result.exception, result.usage, result.dropped_bytes
     return {
         "outcome": _outcome(result),
@@ -94,13 +121,23 @@ def _to_dict(result: pb.SnippetResult) -> dict[str, object]:
         "cpu_ms": round(usage.cpu_ms, 3),
         "peak_memory_bytes": usage.peak_memory_bytes,
         "dropped_bytes": {"stdout": dropped.stdout, "stderr": dropped.stderr, "value": dropped.value},
+        "rich_outputs": [
+            {"mime_type": output.mime_type, "bytes": len(output.data), "file": str(file) if file else None}
+            for output, file in zip_longest(result.rich_outputs, files)
+        ],
+        "dropped_rich_outputs": result.dropped_rich_outputs,
     }
 
 
-def _show(result: pb.SnippetResult) -> None:
+def _show(result: pb.SnippetResult, files: list[Path]) -> None:
     value = f"{result.value}\n" if result.HasField("value") else ""
     write_data(result.stdout + value, sys.stdout)
     write_data(result.stderr, sys.stderr)
+    for file in files:
+        print(f"[{file}]", file=sys.stderr)
+    if unseen := len(result.rich_outputs) + result.dropped_rich_outputs - len(files):
+        reason = "over the executor's limits" if files else "--figures FOLDER writes them to files"
+        print(f"[{unseen} {'figures' if unseen > 1 else 'figure'} not shown: {reason}]", file=sys.stderr)
     if result.outcome != pb.OUTCOME_OK:
         lost = "; the session's variables are lost" if result.state_lost else ""
         print(f"{result.exception.traceback}[{_outcome(result)}{lost}]", file=sys.stderr)

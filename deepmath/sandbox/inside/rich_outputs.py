@@ -34,5 +34,7 @@ class RichOutputs:
     @classmethod
     def to_fields(cls) -> dict[str, bytes | int]:
         """Return the fields of the result's frame."""
-        figures = {f"figure{number}": image for number, image in enumerate(cls.images)}
-        return {**figures, "dropped_figures": cls.dropped} if cls.dropped else figures
+        fields: dict[str, bytes | int] = {f"figure{number}": image for number, image in enumerate(cls.images)}
+        if cls.dropped:
+            fields["dropped_figures"] = cls.dropped
+        return fields

@@ -19,12 +19,14 @@ def encode_tool_output(tokenizer: Any, pieces: Sequence[OutputPiece]) -> list[in
 
 
 def render_result(result: executor.SnippetResult) -> str:
-    """Return the text of a result: stdout, the value, then one line each for truncation and failure."""
+    """Return the text of a result: stdout, the value, then one line each for truncation, figures and failure."""
     parts = [result.stdout.rstrip("\n")]
     if result.HasField("value"):
         parts.append(result.value)
     if cut := result.dropped_bytes.stdout + result.dropped_bytes.value:
         parts.append(f"({cut} bytes were cut out of the middle)")
+    if figures := len(result.rich_outputs) + result.dropped_rich_outputs:
+        parts.append("(1 figure)" if figures == 1 else f"({figures} figures)")
     parts.append(_failure(result))
     return "\n".join(part for part in parts if part) or "(no output)"
 
