@@ -96,3 +96,37 @@ async def test_folder_of_another_evaluation_is_rejected(deepmath, generator_addr
     assert ended.status == 2
     assert "another evaluation" in ended.err
     assert "temperature" in ended.err
+
+
+async def test_problems_of_reasoning_gym_are_scored_by_their_scorer(deepmath, generator_address, tmp_path) -> None:
+    run, source = tmp_path / "run", "reasoning-gym:gcd+number_sorting(max_numbers=4)"
+    command = ("eval", "--generator", generator_address, "--benchmark", source, *SMALL, "--output", str(run))
+    ended = await deepmath(*command)
+    assert ended.status == 0
+    samples = list(read_samples(run))
+    assert len(samples) == 12
+    assert all(one.benchmark == source and one.score is not None for one in samples)
+    settings = json.loads((run / "settings.json").read_text())
+    assert settings["reasoning_gym"]
+    before = (run / "samples.jsonl").read_bytes()
+    assert (await deepmath(*command)).status == 0  # the same problems: nothing is drawn
+    assert (run / "samples.jsonl").read_bytes() == before
+    (run / "settings.json").write_text(json.dumps(settings | {"reasoning_gym": "0.0.1"}))
+    refused = await deepmath(*command)
+    assert refused.status == 2
+    assert "reasoning_gym '0.0.1'" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("gcm", "did you mean gcd"),
+        ("gcd(x=1)", "no option x"),
+        ("gcd+", "is not a source"),
+        ("no.yaml", "no such file"),
+    ],
+)
+async def test_unknown_tasks_of_reasoning_gym_are_named(deepmath, source: str, message: str) -> None:
+    ended = await deepmath("eval", "--plan", "--benchmark", f"reasoning-gym:{source}")
+    assert ended.status == 2
+    assert message in ended.err

@@ -95,3 +95,12 @@ def test_sample_sets_of_a_folder_are_judged_separately(verifier: Verifier, tmp_p
         [(False,) * 2],
         [(True, False)],
     ]
+
+
+def test_answers_with_a_scorer_vote_by_their_text(verifier: Verifier) -> None:
+    answers = ("[1, 2]", "[1,2]", "1/2", "0.5", "", "[1, 2]")
+    samples = [sample(number=at, answer=text, correct=False, score=0.1) for at, text in enumerate(answers)]
+    right = [sample(number=at, answer=text, correct=True, score=1.0) for at, text in ((6, "a b"), (7, "b a"))]
+    (problem,) = judged(verifier, *samples, *right)
+    assert problem.classes == (1, 2, 3, 4, None, 1, CORRECT_CLASS, CORRECT_CLASS)
+    assert problem.scores == (0.1,) * 6 + (1.0,) * 2

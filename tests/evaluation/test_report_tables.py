@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from support.evaluation_runs import FAILED, OK, of_answers, write
@@ -86,3 +87,18 @@ def test_curves_have_a_row_for_every_k(report: EvaluationReport) -> None:
 def test_every_row_has_a_cell_for_each_heading(report: EvaluationReport) -> None:
     for table in report.tables:
         assert all(len(row.cells) == len(table.headings) for row in table.rows)
+
+
+def test_mean_score_is_shown_where_problems_have_scorers(tmp_path: Path) -> None:
+    samples = [
+        *of_answers("42", "7", score=0.25, correct=False, benchmark="reasoning-gym:gcd"),
+        *of_answers("42", "7"),
+    ]
+    with Verifier(1, 10.0) as verifier:
+        report = EvaluationReport.of([write(tmp_path / "run", *samples)], verifier, PUBLISHED)
+    found = {row["benchmark"]: row for row in rows(report_tables.accuracy(report.statistics, report.ks))}
+    assert found["reasoning-gym:gcd"]["mean score, %"] == "25.0 [25.0, 25.0]"
+    assert found["reasoning-gym:gcd"]["mean@k, %"] == "0.0 [0.0, 0.0]"
+    assert found["synthetic"]["mean score, %"] == ""
+    every = rows(report_tables.all_statistics(report.statistics, report.ks, PublishedResults()))
+    assert [row["score"] for row in every] == ["", "25.0"]

@@ -54,9 +54,9 @@ def correct_answer(entry: dict[str, Any]) -> str:
 
 def answers(entries: list[dict[str, Any]], number: int, draw: random.Random) -> list[str]:
     correct = correct_answer(entries[number])
-    found = [correct, correct_answer(entries[1 - number]), *(changed(correct, draw) for _ in range(3))]
+    found = [correct, correct_answer(entries[1 - number]), *(changed(correct, draw) for _ in range(2))]
     if number == 0:
-        found += draw.sample(HOSTILE, 6)
+        found += draw.sample(HOSTILE, 3)
     return [answer for answer in found if answer.strip()]
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
 
@@ -56,7 +56,7 @@ def gym_problems(source: GymSource, count: int, split: str = "train", seed: int 
     return found
 
 
-def _generated(request: dict[str, Any], name: str) -> Iterator[DatasetProblem]:
+def _generated(request: dict[str, Any], name: str) -> Generator[DatasetProblem]:
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-W", "ignore", "-m", _PROGRAM]
     with tempfile.TemporaryFile() as errors:
