@@ -1,5 +1,7 @@
 """Time since a service had something to do."""
 
+from typing import Any
+
 import grpc
 
 from deepmath.clients.executor_client import ExecutorClient
@@ -19,6 +21,7 @@ async def idle_seconds(client: ExecutorClient | GeneratorClient) -> float:
     Raises:
         DeepMathError: The service did not answer.
     """
+    call: grpc.aio.UnaryUnaryCall[Any, Any]
     if isinstance(client, ExecutorClient):
         call = client.stub.GetInfo(executor_pb2.GetInfoRequest(), timeout=_DEADLINE_S)
     else:

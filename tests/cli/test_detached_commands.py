@@ -46,7 +46,9 @@ async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp
     with connect() as math:
         solution = await asyncio.to_thread(math.solve, QUESTION, samples=3, seed=1)
         assert len(solution.samples) == sum(solution.votes.values()) == 3
-        assert math.run("1 / 0").error.type == "ZeroDivisionError"
+        failed = math.run("1 / 0")
+        assert failed.error
+        assert failed.error.type == "ZeroDivisionError"
     async with connect_async() as math:
         many = asyncio.gather(*(math.solve(QUESTION, samples=64) for _ in range(4)))
         await asyncio.sleep(0.5)

@@ -6,6 +6,7 @@ COMMANDS = [
     "solve",
     "exec",
     "up",
+    "down",
     "serve",
     "problems",
     "doctor",
