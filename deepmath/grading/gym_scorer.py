@@ -81,7 +81,7 @@ class GymScorer:
             Unavailable: as for `start`.
         """
         if entry.task not in self._tasks:
-            raise ValueError(f"there is no scorer of {entry.task}")
+            raise ValueError(f"the verifier has no scorer of {entry.task}")
         if len(answer) > MAX_ANSWER_CHARACTERS:
             return Verdict.of(Reason.ANSWER_TOO_LONG, score=0.0)
         if not answer.strip():

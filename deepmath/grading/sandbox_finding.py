@@ -1,4 +1,4 @@
-"""How a run in a grading sandbox ended, as if the answer were the cause of it."""
+"""The end of a run in a grading sandbox, as if the answer were its cause."""
 
 from asyncio import Semaphore
 from collections.abc import Awaitable, Callable

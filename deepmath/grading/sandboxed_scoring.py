@@ -17,7 +17,7 @@ from deepmath.grading.boxed_text import plain_text
 from deepmath.grading.code_refusal import formula_names, refuse_code
 
 NO_SCORE = "no score"
-"""What `reply` returns if the scorer raises an exception for the answer."""
+"""Returned by `reply` if the scorer raises an exception for the answer."""
 _INT_DIGITS = 4300  # Python's own limit, which the sandbox lifts for snippets
 _FULL = 1.0
 _REHEARSED = 2  # entries per task

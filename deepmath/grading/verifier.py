@@ -33,7 +33,7 @@ from deepmath.sandbox.isolation.layers import Level
 _log = logging.getLogger(__name__)
 
 Reference = str | GymEntry
-"""What answers are graded by: a gold answer, or an entry of reasoning-gym, which has its own scorer."""
+"""A gold answer, or an entry of reasoning-gym, which has its own scorer."""
 
 _Texts = tuple[str, ...]  # (gold, answer), or (gold,) to check it
 _Case = tuple[Reference, str] | tuple[Reference]

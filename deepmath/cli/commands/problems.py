@@ -49,7 +49,7 @@ def problems(
             print(problem.to_json())
         return
     if not is_gym_source(source):
-        raise InvalidRequest(f"{source[:100]!r} is no source of problems; choose synthetic or {PREFIX}TASK")
+        raise InvalidRequest(f"{source[:100]!r} is not a source of problems; choose synthetic or {PREFIX}TASK")
     found = gym_problems(GymSource.parse(source), count, split.value, seed)
     for one in found:
         family = one.entry.task.name if one.entry else ""

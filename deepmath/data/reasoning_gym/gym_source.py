@@ -67,7 +67,7 @@ def is_gym_source(name: str) -> bool:
 
 
 def tasks_of(name: str) -> frozenset[GymTask]:
-    """Return the tasks of a dataset or benchmark; none if it is no source of reasoning-gym's."""
+    """Return the tasks of a dataset or benchmark; none if it is another one."""
     return GymSource.parse(name).tasks if is_gym_source(name) else frozenset()
 
 
