@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.chat_templates import chat_template, render
 
 from deepmath.dialects import choose_dialect
 from deepmath.dialects.dialect import Message
 from deepmath.errors import InvalidRequest
-from tests.support.chat_templates import chat_template, render
 
 QWEN = frozenset({"<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"})
 LLAMA = frozenset({"<|python_tag|>", "<|eom_id|>", "<|eot_id|>"})

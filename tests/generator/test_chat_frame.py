@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from deepmath_generator.model_dialect import model_dialect
 from deepmath_generator.prompt_template import PromptTemplate
+from support.chat_templates import chat_template
 
 from deepmath.dialects import DIALECTS
 from deepmath.errors import InvalidRequest
-from tests.support.chat_templates import chat_template
 
 FENCE = DIALECTS["python-fence"]
 QWEN_TEXT = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."

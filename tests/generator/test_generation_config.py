@@ -11,10 +11,10 @@ from deepmath_generator.inference_engine import FinishReason
 from deepmath_generator.prompt_template import PromptTemplate
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.service import GeneratorServicer
+from support.chat_templates import chat_template
+from support.scripted_engine import ScriptedEngine
 
 from deepmath.generator.v1 import generator_pb2 as pb
-from tests.support.chat_templates import chat_template
-from tests.support.scripted_engine import ScriptedEngine
 
 
 @pytest.mark.parametrize(
