@@ -3,8 +3,9 @@
 import os
 
 import pytest
+from deepmath_generator import vllm_environment
 from deepmath_generator.config import GeneratorConfig
-from deepmath_generator.vllm_environment import set_vllm_environment
+from deepmath_generator.vllm_environment import is_eager, set_vllm_environment
 from deepmath_generator.vllm_patches.vllm_plugin import PROCESS_LOG
 
 from deepmath.errors import InvalidRequest
@@ -31,7 +32,6 @@ def test_variables_of_the_user_are_kept(unset, monkeypatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
     set_vllm_environment(GeneratorConfig(model="x"))
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
-    assert "TORCH_COMPILE_DISABLE" not in os.environ
 
 
 def test_logging_that_the_user_configures_for_vllm_is_kept(unset, monkeypatch) -> None:
@@ -49,3 +49,28 @@ def test_threads_are_bound_to_the_first_cores_of_this_process(monkeypatch) -> No
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "3,5"
     with pytest.raises(InvalidRequest, match="cpu_threads is 4, but this process may use 3 cores"):
         set_vllm_environment(GeneratorConfig(model="x", cpu_threads=4))
+
+
+@pytest.mark.vllm
+def test_graphs_are_compiled_by_default_where_vllm_has_no_cpu_build(monkeypatch) -> None:
+    from vllm.platforms import current_platform
+
+    for configured, expected in ((None, current_platform.is_cpu()), (True, True), (False, False)):
+        monkeypatch.setattr(os, "environ", {})
+        config = GeneratorConfig(model="x", eager=configured)
+        set_vllm_environment(config)
+        assert is_eager(config) is expected
+        assert ("TORCH_COMPILE_DISABLE" in os.environ) is expected
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [({"vllm": "0.32.0"}, False), ({"vllm": "0.32.0+cpu"}, True), ({"vllm-cpu": "0.32.0"}, True)],
+)
+def test_build_for_a_cpu_is_known_by_its_name_or_version(monkeypatch, installed, expected) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(
+        vllm_environment.Distribution, "discover", lambda name: iter([name] if name in installed else [])
+    )
+    monkeypatch.setattr(vllm_environment, "version", installed.__getitem__)
+    assert is_eager(GeneratorConfig(model="x")) is expected

