@@ -50,9 +50,7 @@ class Scale:
 
 
 SCALES = {
-    "cpu": Scale(
-        120, 50, 1, 400, 2000, 10, ("--eager", "--dtype=bfloat16", "--context-length=4096", "--cpu-threads=2")
-    ),
+    "cpu": Scale(120, 50, 1, 400, 2000, 10, ("--dtype=bfloat16", "--context-length=4096", "--cpu-threads=2")),
     "gpu": Scale(1319, 500, 4, 2048, 7473, 110, ("--dtype=bfloat16", "--context-length=8192", "--gpu-memory=0.4")),
 }
 
