@@ -130,15 +130,22 @@ class Experiment:
         while not self.deepmath.is_done("training"):
             with self.deepmath.serve("trainer", f"--runs={self.run_folder.parent}") as trainer:
                 command = self.deepmath.start("train", f"--trainer={trainer.address}", *self._run_options(generator))
-                while command.poll() is None:
-                    if self._last_step() >= self.scale.kill_at and not self.deepmath.is_done("kill -9"):
-                        trainer.kill()
-                        self.deepmath.record("kill -9", step=self._last_step())
-                    time.sleep(1)
-            if command.returncode == 0:
+                killed = self._kill_once(trainer, command)
+                status = command.wait()
+            if status == 0:
                 self.deepmath.record("training")
-            elif not self.deepmath.is_done("kill -9"):
-                sys.exit(f"the training failed with status {command.returncode}; see {self.folder}/train.log")
+            elif not killed:
+                raise subprocess.CalledProcessError(status, ["deepmath", "train"])
+
+    def _kill_once(self, trainer: Served, command: subprocess.Popen[bytes]) -> bool:
+        """Kill the trainer at a step of the run unless that has happened before; return whether it was killed."""
+        while command.poll() is None and not self.deepmath.is_done("kill -9"):
+            if self._last_step() >= self.scale.kill_at:
+                trainer.kill()
+                self.deepmath.record("kill -9", step=self._last_step())
+                return True
+            time.sleep(1)
+        return False
 
     def _run_options(self, generator: Served) -> list[str]:
         if (self.run_folder / "config.yaml").exists():

@@ -13,6 +13,7 @@ import yaml
 
 from deepmath.evaluation.estimators import Estimate, bootstrap_mean, mcnemar_p_value
 
+SERVICES = ("executor", "generator", "trainer")
 ROWS = ("Baseline", "+GRPO", "+Agent", "DeepMath")
 """In the order of the paper's table."""
 PAIRS = (("DeepMath", "+Agent"), ("+GRPO", "Baseline"), ("+Agent", "Baseline"), ("DeepMath", "Baseline"))
@@ -40,15 +41,15 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The samples of one row."""
+    """The verdicts of one row."""
 
     name: str
-    samples: Sequence[Sample]
+    verdicts: Sequence[Sample]
 
     def of(self, benchmark: str, value: Callable[[Sample], float]) -> dict[str, float]:
-        """Return the mean of `value` over the samples with a verdict of each problem."""
+        """Return for each problem the mean of `value` over its samples with a verdict."""
         values: dict[str, list[float]] = {}
-        for sample in self.samples:
+        for sample in self.verdicts:
             if sample["benchmark"] == benchmark and sample["correct"] is not None:
                 values.setdefault(sample["problem_id"], []).append(value(sample))
         return {problem: sum(own) / len(own) for problem, own in sorted(values.items())}
@@ -58,50 +59,55 @@ def write_results(folder: Path, results: Path) -> None:
     """Write the results of the experiment in `folder` that are there so far."""
     results.mkdir(parents=True, exist_ok=True)
     run = folder / "runs" / "grpo"
-    rows = [
-        Evaluated(name, read(file))
-        for name in ROWS
-        if (file := folder / "evaluation" / name / "samples.jsonl").exists()
-    ]
+    files = [folder / "evaluation" / name / "samples.jsonl" for name in ROWS]
+    samples = [read(file) for file in files if file.exists()]
     settings = json.loads((folder / "experiment.json").read_text())
     metrics = read(run / "metrics.jsonl") if (run / "metrics.jsonl").exists() else []
-    events = read(folder / "events.jsonl")
-    parts = [
-        _INTRODUCTION.format(
-            **settings, samples=max((one["sample"] for row in rows for one in row.samples), default=0) + 1
-        ),
-        *(
-            f"## {benchmark}\n\n{accuracy_table(rows, benchmark)}\n\n{pair_table(rows, benchmark)}"
-            for benchmark in names(rows)
-        ),
-        f"## Training\n\n{step_table(metrics)}",
-        f"## Services\n\n{service_table(events)}",
-        f"## Hardware\n\n{hardware()}",
-    ]
-    (results / "table.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    events = [event for event in read(folder / "events.jsonl") if "memory" not in event["event"]]
+    events += peaks(read(folder / "events.jsonl"))
+    write_lines(results / "verdicts.jsonl", (verdict(sample) for row in samples for sample in ordered(row)))
+    write_lines(results / "samples.jsonl", (trace(sample) for row in samples for sample in some(row)))
+    write_lines(results / "events.jsonl", events)
+    (results / "experiment.json").write_text(json.dumps(settings | {"hardware": hardware()}, indent=2) + "\n")
     write_steps(metrics, results / "steps.csv")
-    write_lines(results / "verdicts.jsonl", (verdict(sample) for row in rows for sample in row.samples))
-    write_lines(results / "samples.jsonl", (trace(sample) for row in rows for sample in some(row)))
-    write_lines(results / "events.jsonl", (event for event in events if not event["event"].startswith("memory")))
     if (run / "config.yaml").exists():
-        shutil.copy(run / "config.yaml", results / "config.yaml")
-        config = yaml.safe_load((results / "config.yaml").read_text())
-        config |= {"model": settings["model"], "generators": []}
-        config["data"] |= {"dataset": "gsm8k_train.jsonl"}
-        (results / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (results / "config.yaml").write_text(portable(run / "config.yaml", settings["model"]))
     if (plot := run / "plots" / "overview.png").exists():
         shutil.copy(plot, results / "curves.png")
+    (results / "table.md").write_text(tables(results))
+
+
+def tables(results: Path) -> str:
+    """Return the tables of the results in a folder."""
+    settings = json.loads((results / "experiment.json").read_text())
+    verdicts = read(results / "verdicts.jsonl")
+    rows = [Evaluated(name, [one for one in verdicts if one["configuration"] == name]) for name in ROWS]
+    benchmarks = sorted({one["benchmark"] for one in verdicts})
+    events = read(results / "events.jsonl")
+    with (results / "steps.csv").open(newline="") as file:
+        steps = list(csv.DictReader(file))
+    parts = [
+        _INTRODUCTION.format(**settings, samples=max(one["sample"] for one in verdicts) + 1),
+        *(
+            f"## {benchmark}\n\n{accuracy_table(rows, benchmark)}\n\n{pair_table(rows, benchmark)}"
+            for benchmark in benchmarks
+        ),
+        f"## Training\n\n{step_table(steps)}",
+        f"## Services\n\n{service_table(events)}",
+        f"## Hardware\n\n{settings['hardware']}",
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def accuracy_table(rows: Sequence[Evaluated], benchmark: str) -> str:
     """Return accuracy, call rate and tokens of each row."""
     lines = ["| | problems | accuracy, % | call rate, % | call succeeded, % | tokens |", "|---|--:|--:|--:|--:|--:|"]
     for row in rows:
-        correct = row.of(benchmark, lambda sample: bool(sample["correct"]))
+        correct = row.of(benchmark, lambda one: bool(one["correct"]))
         if correct:
-            called = row.of(benchmark, lambda sample: bool(sample["snippets"]))
-            succeeded = row.of(benchmark, lambda sample: any(one["outcome"] == "OK" for one in sample["snippets"]))
-            tokens = row.of(benchmark, lambda sample: sample["model_tokens"] + sample["tool_tokens"])
+            called = row.of(benchmark, lambda one: bool(one["calls"]))
+            succeeded = row.of(benchmark, lambda one: "OK" in one["calls"])
+            tokens = row.of(benchmark, lambda one: one["tokens"])
             shares = " | ".join(percent(bootstrap_mean(list(one.values()))) for one in (correct, called, succeeded))
             lines.append(f"| {row.name} | {len(correct)} | {shares} | {count(bootstrap_mean(list(tokens.values())))} |")
     return "\n".join(lines)
@@ -109,7 +115,7 @@ def accuracy_table(rows: Sequence[Evaluated], benchmark: str) -> str:
 
 def pair_table(rows: Sequence[Evaluated], benchmark: str) -> str:
     """Return the paired differences of accuracy between rows."""
-    correct = {row.name: row.of(benchmark, lambda sample: bool(sample["correct"])) for row in rows}
+    correct = {row.name: row.of(benchmark, lambda one: bool(one["correct"])) for row in rows}
     lines = ["| difference | accuracy, points | wins | losses | McNemar's p |", "|---|--:|--:|--:|--:|"]
     for first, second in PAIRS:
         if correct.get(first) and correct.get(second):
@@ -122,25 +128,37 @@ def pair_table(rows: Sequence[Evaluated], benchmark: str) -> str:
     return "\n".join(lines)
 
 
-def step_table(metrics: Sequence[dict[str, Any]]) -> str:
+def step_table(steps: Sequence[dict[str, str]]) -> str:
     """Return the metrics of each optimizer step."""
     lines = [f"| step | {' | '.join(STEP_METRICS.values())} |", "|--:|" + "--:|" * len(STEP_METRICS)]
-    for line in metrics:
-        values = (f"{line['metrics'].get(name, float('nan')):.4g}" for name in STEP_METRICS)
-        lines.append(f"| {line['step']} | {' | '.join(values)} |")
+    for step in steps:
+        values = (f"{float(step[name]):.3g}" for name in STEP_METRICS)
+        lines.append(f"| {step['step']} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
-def service_table(events: Iterable[dict[str, Any]]) -> str:
-    """Return the time to start and the peak memory of each service."""
+def service_table(events: Sequence[dict[str, Any]]) -> str:
+    """Return the longest start of each service, and the most memory that it had for itself."""
     lines = ["| service | start, s | peak memory, GiB |", "|---|--:|--:|"]
-    events = list(events)
-    for name in ("executor", "generator", "trainer"):
+    for name in SERVICES:
         starts = [event["seconds"] for event in events if event["event"] == f"{name} started"]
-        peaks = [event["gib"] for event in events if event["event"] == f"memory of {name}"]
-        if starts:
-            lines.append(f"| {name} | {max(starts):.0f} | {max(peaks, default=0):.1f} |")
+        memory = [event["gib"] for event in events if event["event"] == f"memory of {name}"]
+        lines.append(f"| {name} | {max(starts, default=0):.0f} | {max(memory, default=0):.1f} |")
     return "\n".join(lines)
+
+
+def peaks(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the event with the most memory of each service."""
+    memory = [[event for event in events if event["event"] == f"memory of {name}"] for name in SERVICES]
+    return [max(one, key=lambda event: float(event["gib"])) for one in memory if one]
+
+
+def portable(config: Path, model: str) -> str:
+    """Return a run's configuration without the paths of this machine."""
+    settings = yaml.safe_load(config.read_text())
+    settings |= {"model": model, "generators": [], "data": settings["data"] | {"dataset": "gsm8k_train.jsonl"}}
+    text: str = yaml.safe_dump(settings, sort_keys=False)
+    return text
 
 
 def hardware() -> str:
@@ -156,11 +174,6 @@ def hardware() -> str:
         platform.processor(),
     )
     return f"{model}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB"
-
-
-def names(rows: Iterable[Evaluated]) -> list[str]:
-    """Return the names of the problem sets."""
-    return list(dict.fromkeys(sample["benchmark"] for row in rows for sample in row.samples))
 
 
 def percent(estimate: Estimate) -> str:
@@ -187,14 +200,17 @@ def trace(sample: Sample) -> Sample:
     return verdict(sample) | {"text": sample["text"]}
 
 
-def some(row: Evaluated) -> list[Sample]:
+def some(samples: Sequence[Sample]) -> list[Sample]:
     """Return a few samples of each problem set: those of the first problems."""
-    ordered = sorted(row.samples, key=lambda sample: (sample["problem_id"], sample["sample"]))
-    return [
-        sample
-        for benchmark in names([row])
-        for sample in [one for one in ordered if one["benchmark"] == benchmark][:TRACES]
-    ]
+    sets: dict[str, list[Sample]] = {}
+    for sample in ordered(samples):
+        sets.setdefault(sample["benchmark"], []).append(sample)
+    return [sample for own in sets.values() for sample in own[:TRACES]]
+
+
+def ordered(samples: Sequence[Sample]) -> list[Sample]:
+    """Return samples by problem, not by the time at which they ended."""
+    return sorted(samples, key=lambda sample: (sample["benchmark"], sample["problem_id"], sample["sample"]))
 
 
 def read(file: Path) -> list[dict[str, Any]]:

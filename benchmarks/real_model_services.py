@@ -44,7 +44,7 @@ class Deepmath:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._events = folder / "events.jsonl"
-        self._sockets = Path(tempfile.mkdtemp(prefix="real-"))  # a socket's path is short
+        self._sockets = tempfile.TemporaryDirectory(prefix="real-")  # a socket's path is short
 
     def record(self, event: str, **values: Any) -> None:
         """Record that `event` has happened."""
@@ -80,7 +80,7 @@ class Deepmath:
         Raises:
             CalledProcessError: It did not start.
         """
-        address = f"unix:{self._sockets}/{name}.sock"
+        address = f"unix:{self._sockets.name}/{name}.sock"
         command = ("serve", name, f"--listen={address}", *options)
         print(shlex.join(("deepmath", *command)), flush=True)
         started = time.monotonic()
