@@ -17,6 +17,7 @@ from deepmath.errors import InvalidRequest
 # Where the optional libraries of a command come from.
 _SOURCES = {
     "certs": "the extra `certs` of deepmath-services",
+    "contamination": "the extra `evaluation` of deepmath-services",
     "eval": "the extra `evaluation` of deepmath-services",
     "report": "the extra `evaluation` of deepmath-services",
     "push": "deepmath-trainer",

@@ -8,6 +8,7 @@ COMMANDS = [
     "up",
     "down",
     "serve",
+    "contamination",
     "problems",
     "doctor",
     "train",

@@ -33,7 +33,7 @@ from deepmath.cli.shared_options import (
 from deepmath.clients import GeneratorClient
 from deepmath.clients.model_files import check_adapter, model_name
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation.benchmark_registry import find_benchmark
+from deepmath.evaluation.benchmark_registry import BENCHMARKS, find_benchmark
 from deepmath.evaluation.evaluation_plan import CONFIGURATION_NAMES, EvaluationConfiguration, EvaluationPlan, four_way
 from deepmath.evaluation.evaluation_report import EvaluationReport
 from deepmath.evaluation.evaluation_run import EvaluationRun
@@ -62,9 +62,8 @@ def eval_(
     benchmark: Annotated[
         list[str] | None,
         typer.Option(
-            help="math500, aime2025, hmmt-feb-2025, hle-math, openmathreasoning-tir or synthetic; NAME=FOLDER for a "
-            "local copy; reasoning-gym:TASK or a mix of its tasks; a file with columns problem and answer; or a "
-            "dataset on the hub. Repeatable. Default: synthetic.",
+            help=f"{', '.join(BENCHMARKS)}; NAME=FOLDER for a local copy; reasoning-gym:TASK or a mix of its tasks; a "
+            "file with columns problem and answer; or a dataset on the hub. Repeatable. Default: synthetic.",
             metavar="NAME|FILE",
             show_default=False,
         ),
