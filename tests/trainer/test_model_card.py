@@ -78,6 +78,7 @@ def test_published_folder_names_no_path_or_address_of_this_machine(folder, confi
 
 def test_card_names_the_dialect_and_shows_a_call(folder, config) -> None:
     card = write_card(folder.adapter, config, {}, "python-fence").read_text()
+    assert yaml.safe_load((folder.adapter / "training.yaml").read_text())["dialect"] == "python-fence"
     assert "--dialect python-fence" in card
     assert "    ```python\n    print(12 * 34)\n    ```\n    ```output\n    408" in card
 

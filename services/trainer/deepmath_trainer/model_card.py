@@ -28,11 +28,12 @@ def write_card(adapter: Path, config: TrainConfig, evaluation: Mapping[str, Any]
     `dialect` is that of the trained trajectories, by default the configured one.
     The folder is meant to be published: no path or address of this machine remains in it.
     """
+    config = config.model_copy(update={"dialect": dialect or config.dialect})
     (adapter / "training.yaml").write_text(_public_config(config))
     _name_base_model(adapter / "adapter_config.json", _base_model(config))
     metadata = _metadata(config, evaluation).to_yaml(line_break="\n")
     path = adapter / "README.md"
-    ModelCard(f"---\n{metadata}\n---\n\n{_text(config, evaluation, dialect or config.dialect)}").save(path)
+    ModelCard(f"---\n{metadata}\n---\n\n{_text(config, evaluation)}").save(path)
     return path
 
 
@@ -91,10 +92,11 @@ def _eval_results(config: TrainConfig, evaluation: Mapping[str, Any]) -> list[Ev
     return [EvalResult("text-generation", dataset, dataset, metric_type="accuracy", metric_value=accuracy)]
 
 
-def _text(config: TrainConfig, evaluation: Mapping[str, Any], dialect: str | None) -> str:
+def _text(config: TrainConfig, evaluation: Mapping[str, Any]) -> str:
     kind = f"LoRA adapter of rank {config.lora.rank} for" if config.lora else "Fine-tuned weights of"
     serve = "deepmath solve --model BASE --adapter FOLDER" if config.lora else "deepmath solve --model FOLDER"
-    serve += f" --dialect {dialect}" if dialect and config.rollout.mode == "agent" else ""
+    dialect = config.dialect if config.rollout.mode == "agent" else None
+    serve += f" --dialect {dialect}" if dialect else ""
     parts = [
         f"# {markdown_text(_title(config))}",
         f"{kind} {markdown_text(_base_model(config))}, fine-tuned with GRPO (TRL) by DeepMath services {__version__} "
@@ -103,7 +105,7 @@ def _text(config: TrainConfig, evaluation: Mapping[str, Any], dialect: str | Non
         f"## Training\n\n{_training(config)}\n\n`training.yaml` has all settings. To repeat the run:\n\n"
         "    deepmath train --config training.yaml",
         f'## Use\n\n    {serve} "What is 12 * 34?"',
-        _calls(dialect) if dialect and config.rollout.mode == "agent" else "",
+        _calls(dialect) if dialect else "",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
