@@ -234,6 +234,6 @@ async def play(session: Session, use: str, size: int, limit_bytes: int) -> "pb.O
     code = f"{PRELUDE}{FORGE}size = {size}\n{USES[use].replace('SEQUENCE', str(session.sequence + 1))}\n"
     limits = {"memory_bytes": limit_bytes} if limit_bytes else {}
     try:
-        return (await session.run(code, **limits)).outcome
+        return (await session.run(code, "", **limits)).outcome
     except grpc.aio.AioRpcError as error:
         raise AssertionError(f"{use} of {size}: {error.details()}") from error

@@ -70,9 +70,9 @@ class Attacker:
         Each attack has its own sandbox, except where sandboxes are containers.
         """
         if self.executor.sandboxes_are_cheap:
-            result = await self.executor.execute(prelude + code, seed=0, client="", **limits)
+            result = await self.executor.execute(prelude + code, seed=0, client="", stdin="", **limits)
         else:
-            result = await self._session.run(prelude + code, **limits)
+            result = await self._session.run(prelude + code, "", **limits)
             await self._session.run("globals().clear()")  # retained memory would fail the next attack
         await self.bystander.is_unharmed()
         return result
