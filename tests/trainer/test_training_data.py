@@ -189,7 +189,7 @@ def test_only_unparseable_gold_answers_are_an_error_whatever_the_share(jsonl_of:
 
 def test_only_a_sample_of_very_many_gold_answers_is_parsed(jsonl_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_data, "_MOST_PARSED", 3)
-    file = jsonl_of(*((f"{n}?", "?" * n) for n in range(1, 13)), *((f"{n}.", n) for n in range(36)))
+    file = jsonl_of(*((f"{n}?", "?" * n) for n in range(1, 13)), *((f"{n} and 1?", n) for n in range(36)))
     # A quarter of all is bad, although only 3 of the 12 bad ones were parsed.
     with pytest.raises(InvalidRequest, match="3 of 48 answers"):
         load_problems(DataConfig(dataset=file, most_unparseable=0.2), 0)

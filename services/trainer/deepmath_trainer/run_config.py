@@ -160,6 +160,7 @@ class EvaluationConfig(_Section):
 
     problems: int = Field(0, ge=0, description="Test problems. 0: no evaluation.")
     data: DataConfig = DataConfig(split="test")
+    decontaminate: bool = Field(True, description="Exclude training problems that repeat a test problem.")
     temperature: float = Field(1.0, ge=0, le=2, description="Sampling temperature.")
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +36,7 @@ class RunFolder:
         self.worker_log = path / "worker.log"
         self._state = path / "state.json"
         self._evaluation = path / "evaluation.json"
+        self._data = path / "data.json"
         self._sources = path / "sources.json"
 
     def write_config(self, text: str) -> None:
@@ -72,6 +73,11 @@ class RunFolder:
     def read_evaluation(self) -> dict[str, Any]:
         """Return the figures of `write_evaluation`; empty before the first evaluation."""
         return _read_object(self._evaluation)
+
+    def write_data_record(self, problems: int, contaminated: Sequence[Any]) -> None:
+        """Write the number of training problems, and the excluded ones: dataclasses that say why."""
+        record = {"problems": problems, "contaminated": [asdict(one) for one in contaminated]}
+        _replace(self._data, json.dumps(record, indent=2))
 
     def check_sources(self, versions: Mapping[str, str], resumed: bool) -> None:
         """Record the versions of the packages that generate the problems, or compare them if the run is resumed.

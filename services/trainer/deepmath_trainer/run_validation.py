@@ -8,7 +8,7 @@ from deepmath.clients import GeneratorClient
 from deepmath.clients.model_files import check_model
 from deepmath.errors import Forbidden, InvalidRequest, Overloaded, TlsMismatch, Unauthenticated, Unavailable
 from deepmath_trainer.generator_check import check_generator
-from deepmath_trainer.run_config import DataConfig, TrainConfig
+from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.worker_launch import worker_command
 
 
@@ -25,15 +25,15 @@ async def validate_run(config: TrainConfig) -> list[str]:
         if find_spec(tracker) is None:
             raise InvalidRequest(f"report_to: {tracker} is not installed; run `pip install {tracker}` or remove it")
     generators = await asyncio.gather(*(_check_generator(config, address) for address in config.generators))
-    problems = await asyncio.to_thread(_count, config.data, config.seed)
+    problems, contaminated = await asyncio.to_thread(_count, config)
     if problems < config.rollout.groups:
         raise InvalidRequest(
             f"data has {problems} problems, but a batch needs rollout.groups = {config.rollout.groups} different ones"
         )
-    if config.evaluation.problems:
-        await asyncio.to_thread(_count, config.evaluation.data, config.seed, config.evaluation.problems)
+    excluded = f" ({contaminated} excluded, which repeat a test problem)" if contaminated else ""
     return [
-        f"{problems} problems; {config.rollout.groups} problems x {config.rollout.samples} samples per batch, "
+        f"{problems} problems{excluded}; "
+        f"{config.rollout.groups} problems x {config.rollout.samples} samples per batch, "
         f"{config.batch // config.optimizer.updates} trajectories per update, "
         f"{_problems_seen(config)} problems in {config.optimizer.steps} updates",
         *(note for notes in generators for note in notes),
@@ -44,10 +44,15 @@ def _problems_seen(config: TrainConfig) -> int:
     return config.rollout.groups * -(-config.optimizer.steps // config.optimizer.updates)
 
 
-def _count(config: DataConfig, seed: int, most: int | None = None) -> int:
-    from deepmath_trainer.training_data import load_problems  # may import `datasets`, which takes seconds
+def _count(config: TrainConfig) -> tuple[int, int]:
+    """Return the number of training problems, and of those that are excluded. Loads the test problems too."""
+    from deepmath_trainer.decontamination import load_training_set  # may import `datasets`, which takes seconds
+    from deepmath_trainer.training_data import load_problems
 
-    return len(load_problems(config, seed, most))
+    found = load_training_set(config)
+    if config.evaluation.problems and not config.evaluation.decontaminate:
+        load_problems(config.evaluation.data, seed=0, most=config.evaluation.problems)
+    return len(found.problems), len(found.contaminated)
 
 
 async def _check_generator(config: TrainConfig, address: str) -> list[str]:

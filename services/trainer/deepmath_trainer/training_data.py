@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+from deepmath.data.contamination_index import SeenQuestions
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
@@ -124,14 +125,13 @@ def _read(config: DataConfig, layout: _Layout) -> tuple[list[str], _Rows]:
 
 
 def _problems(rows: Iterable[DatasetRow], layout: _Layout, most_characters: int) -> Iterator[DatasetProblem]:
-    """Yield the problems that match `layout`; of several with the same question, the first."""
-    seen: set[str] = set()
+    """Yield the problems that match `layout`; of several with the same question in any spelling, the first."""
+    seen = SeenQuestions()
     for row in rows:
         if not all(_equals(row[name], value) for name, value in layout.where.items()):
             continue
         problem = DatasetProblem.of(row[layout.problem], row[layout.answer], where=row.where)
-        if 0 < len(problem.text) <= most_characters and problem.id not in seen:
-            seen.add(problem.id)
+        if 0 < len(problem.text) <= most_characters and seen.add(problem.text) is None:
             yield problem
 
 

@@ -106,15 +106,17 @@ class TrainingWorker:
     def make_pipeline(self) -> "SamplingPipeline":
         """Return the source of the trainer's batches."""
         from deepmath_trainer.batch_sampler import BatchSampler
+        from deepmath_trainer.decontamination import load_training_set
         from deepmath_trainer.generator_check import check_generator
         from deepmath_trainer.generator_replicas import GeneratorReplicas
         from deepmath_trainer.sampling_pipeline import SamplingPipeline
         from deepmath_trainer.temperature_schedule import TemperatureSchedule
-        from deepmath_trainer.training_data import load_problems
         from deepmath_trainer.trajectory_journal import TrajectoryJournal
 
         config = self.config
-        problems = load_problems(config.data, config.seed)
+        found = load_training_set(config)
+        if self.rank == 0:
+            self.folder.write_data_record(len(found.problems), found.contaminated)
         replicas = GeneratorReplicas(
             config.generators,
             run=f"{self.folder.name}-{secrets.token_hex(4)}",  # of this process: see `GeneratorReplicas`
@@ -126,7 +128,7 @@ class TrainingWorker:
         journal = TrajectoryJournal(self.folder.path / "journal" / str(self.rank))
         schedule = TemperatureSchedule(**config.rollout.temperature.model_dump())
         return SamplingPipeline(
-            BatchSampler(config, problems, replicas, journal, self.rank),
+            BatchSampler(config, found.problems, replicas, journal, self.rank),
             replicas,
             batches=config.optimizer.steps // config.optimizer.updates,
             staleness=config.rollout.staleness,
