@@ -95,6 +95,7 @@ def test_service_of_the_trainer_loads_no_torch() -> None:
         "deepmath.sandbox",
         "deepmath.serving.grpc_server",
         "deepmath.local_stack.stack",
+        "deepmath.sdk",
     ],
 )
 def test_light_module_loads_nothing_heavy(module: str) -> None:

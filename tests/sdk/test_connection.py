@@ -121,7 +121,7 @@ async def test_cancelled_run_ends_in_the_executor(executor_address, executor) ->
 def test_mistake_is_refused_at_once(arguments: dict[str, str], message: str) -> None:
     for connect in (deepmath.connect, deepmath.connect_async):
         with pytest.raises(InvalidRequest, match=message):
-            connect(**arguments)  # type: ignore[arg-type]
+            connect(**arguments)
 
 
 def test_mistake_in_a_call_is_refused(connection) -> None:
