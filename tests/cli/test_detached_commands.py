@@ -24,7 +24,7 @@ async def state(deepmath, tmp_path, monkeypatch) -> AsyncIterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp_path, caplog) -> None:
     started = await deepmath("up", "--detach", "--idle-seconds", "600")
     assert started.status == 0
