@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from deepmath_generator.literal_encoding import encode_literally
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.bound_dialects import BOUND, end_of_turn
 from support.played_engine import END_OF_TURN, OUTPUT, AnyTokenizer, PlayedEngine, play
 
+from deepmath.dialects import Dialect
 from deepmath.generator.v1 import generator_pb2 as pb
 
 MODEL, TOOL = pb.Segment.SOURCE_MODEL, pb.Segment.SOURCE_TOOL
@@ -24,6 +26,7 @@ class Script:
     codes: tuple[str, ...]
     answer: str
     prompt: str = "?"
+    dialect: Dialect = BOUND["tool-call"]
 
 
 CALL = "<tool_call>\nx = r'\\boxed{3}' + 'é🙂'\nprint(x < 4 > 2)\n</tool_call>"
@@ -47,6 +50,39 @@ SCRIPTS = [
 ]
 
 
+def dialect_scripts(dialect: Dialect) -> list[Script]:
+    call, start = "\n" + dialect.write_call(CODE), "\n" + dialect.start
+
+    def script(text: str, codes: tuple[str, ...], answer: str, prompt: str = "?") -> Script:
+        return Script(text, codes, answer, prompt, dialect)
+
+    return [
+        script(f"A é{call} B {call}\nso \\boxed{{5}}", (CODE,) * 2, "5"),
+        script(f"\\boxed{{1}} {call}\n</think> so \\boxed{{2}}", (CODE,), "2", prompt="?<think>"),
+        script(f"Unclosed: {start}\nprint('\\boxed{{8}}')\n", ("print('\\boxed{8}')",), ""),
+    ]
+
+
+FENCE, HERMES, PYTHON_TAG = BOUND["python-fence"], BOUND["hermes"], BOUND["python-tag"]
+SCRIPTS += [
+    *dialect_scripts(FENCE),
+    *dialect_scripts(HERMES),
+    *dialect_scripts(PYTHON_TAG),
+    Script(
+        "`` x ```python\n``python\n```pythonic\n1\n```\n ``` Py \r\n  f(1)\r\n  '``'\n  ``` \\boxed{6}",
+        ("f(1)\n'``'",),
+        "6",
+        dialect=FENCE,
+    ),
+    Script("```python3\n1\n```\n```text\n2\n```\nIs it ```output?", ("1",), "", dialect=FENCE),
+    Script("<tool_call>f(1)</tool_call> a < b <tool_respons>", ("f(1)",), "", dialect=HERMES),
+    Script('<tool_call>{"name": "python", "arguments": {"code": "1\n2"}}</tool_call>', ("1\n2",), "", dialect=HERMES),
+    Script("<|python_tag|><|python_tag|>1 <|eo|> 2<|eom_id|> \\boxed{1} ", ("1 <|eo|> 2",), "1", dialect=PYTHON_TAG),
+    Script("a <|python_ta|> <|start_header_id|>user b", (), "", dialect=PYTHON_TAG),
+]
+EVERY_BYTE = [*SCRIPTS[:11], *(script for script in SCRIPTS[11:] if len(script.text) < 100)]
+
+
 def byte_tokens(tokenizer: AnyTokenizer, text: str) -> list[int]:
     return [tokenizer.token(bytes([byte])) for byte in text.encode()]
 
@@ -56,14 +92,14 @@ def check(script: Script, run: pb.Trajectory, codes: list[str], engine: PlayedEn
     assert tuple(snippet.code for snippet in run.snippets) == script.codes
     assert run.answer == script.answer
     assert run.status == (ANSWERED if script.answer else NO_ANSWER)
-    own = [segment for segment in run.segments if segment.source == MODEL]
+    own, end = [segment for segment in run.segments if segment.source == MODEL], engine.tokenizer.eos_token_id
     sampled = [token for segment in own for token in segment.token_ids]
-    ended = [token for token in sampled if token != engine.tokenizer.eos_token_id]
+    ended = [token for token in sampled if token != end]
     assert ended == tokens[: len(ended)], "not the tokens that were sampled"
     outputs = [segment.text for segment in run.segments if segment.source == TOOL]
     assert len(outputs) == len(script.codes)
     assert all(OUTPUT in output for output in outputs)
-    written = "".join(segment.text for segment in own).removesuffix(END_OF_TURN)
+    written = "".join(segment.text for segment in own).replace(engine.tokenizer.decode([end]), "")
     assert script.text.startswith(written)
     assert written == script.text or script.answer
     assert run.text == "".join(segment.text for segment in run.segments)
@@ -71,22 +107,22 @@ def check(script: Script, run: pb.Trajectory, codes: list[str], engine: PlayedEn
 
 async def run_script(script: Script, tokenizer: Any, tokens: list[int], chunk: int = 1, **budget: Any) -> pb.Trajectory:
     engine = PlayedEngine(tokenizer, tokens, chunk)
-    run, codes = await play(engine, prompt=script.prompt, **budget)
+    run, codes = await play(engine, prompt=script.prompt, dialect=script.dialect, **budget)
     check(script, run, codes, engine, tokens)
     return run
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", EVERY_BYTE)
 async def test_step_may_end_at_every_byte(script: Script) -> None:
-    tokenizer = AnyTokenizer()
+    tokenizer = AnyTokenizer(end_of_turn(script.dialect))
     tokens = byte_tokens(tokenizer, script.text)
     for size in range(1, len(tokens) + 2):
         await run_script(script, tokenizer, tokens, max_step_tokens=size)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", EVERY_BYTE)
 async def test_token_may_end_at_every_byte(script: Script) -> None:
-    tokenizer = AnyTokenizer()
+    tokenizer = AnyTokenizer(end_of_turn(script.dialect))
     data = script.text.encode()
     for cut in range(1, len(data)):
         tokens = [tokenizer.token(data[:cut]), *(tokenizer.token(data[n : n + 1]) for n in range(cut, len(data)))]
@@ -94,9 +130,11 @@ async def test_token_may_end_at_every_byte(script: Script) -> None:
         await run_script(script, tokenizer, tokens, max_step_tokens=len(tokens) - 1 or 1)
 
 
+@settings(max_examples=200, deadline=None)
 @given(script=st.sampled_from(SCRIPTS), data=st.data())
 async def test_any_tokens_and_steps(script: Script, data: st.DataObject) -> None:
-    tokenizer, content = AnyTokenizer(), script.text.encode()
+    end = end_of_turn(script.dialect)
+    tokenizer, content = AnyTokenizer(end), script.text.encode()
     cuts = sorted(data.draw(st.sets(st.integers(1, len(content) - 1), max_size=12)))
     pieces = [content[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True)]
     tokens = [tokenizer.token(piece) for piece in pieces]
@@ -105,9 +143,9 @@ async def test_any_tokens_and_steps(script: Script, data: st.DataObject) -> None
     size, chunk = data.draw(st.integers(1, len(tokens) + 1)), data.draw(st.integers(1, 5))
     run = await run_script(script, tokenizer, tokens, chunk, max_step_tokens=size, emit=emit)
     if emit:
-        streamed = "".join(event.text.text for event in events).replace(END_OF_TURN, "")
+        streamed = "".join(event.text.text for event in events).replace(end, "")
         own = "".join(segment.text for segment in run.segments if segment.source == MODEL)
-        assert streamed == own.replace(END_OF_TURN, "")
+        assert streamed == own.replace(end, "")
 
 
 def byte_level(added: Sequence[str] = ()) -> Any:
@@ -126,6 +164,7 @@ def byte_level(added: Sequence[str] = ()) -> Any:
 def joined_marks() -> Any:
     """Return a tokenizer whose tokens join the marks to what is before and after them."""
     pieces = ["</tool_call>\n", "</tool_call> ", "\n</tool_", ">f", ">\nx", "</tool_call><tool_call>", "call> B", "><"]
+    pieces += [")\n```", "```\n", "```\n```", "``", "`\n", ")<|eom", "_id|> B", "|><|"]
     return byte_level(pieces)
 
 

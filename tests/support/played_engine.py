@@ -16,6 +16,7 @@ from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.trajectory import Trajectory
 from deepmath_generator.trajectory_budget import TrajectoryBudget
 
+from deepmath.clients import ExecutorClient
 from deepmath.dialects import DIALECTS, Dialect
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
@@ -175,10 +176,12 @@ async def play(
     emit: Any = None,
     output: str = OUTPUT,
     dialect: Dialect = DIALECTS["tool-call"],
+    client: ExecutorClient | None = None,
+    prompt_ids: Sequence[int] | None = None,
     **budget: int,
 ) -> tuple[pb.Trajectory, list[str]]:
-    """Run one trajectory. Return it, and the snippets that the executor received."""
-    client: Any = RecordingExecutor(output)
+    """Run one trajectory. Return it, and the snippets that the executor received, unless it is a real `client`."""
+    recording: Any = RecordingExecutor(output)
     limits = {
         "max_steps": 10_000,
         "max_step_tokens": 1_000_000,
@@ -187,7 +190,7 @@ async def play(
         "executor_ms": 1_000_000,
         "wall_ms": 1_000_000,
     }
-    loop = _PlayedLoop(engine, client, 4096, _metrics(), dialect=dialect)  # type: ignore[arg-type]
-    prompt_ids = engine.tokenizer.encode(prompt, add_special_tokens=False)
+    loop = _PlayedLoop(engine, client or recording, 4096, _metrics(), dialect=dialect)  # type: ignore[arg-type]
+    ids = list(prompt_ids or engine.tokenizer.encode(prompt, add_special_tokens=False))
     budgets = TrajectoryBudget(**limits | budget)
-    return await loop.run(prompt_ids, mode, SamplingOptions(1.0, 1.0, 0, 1), budgets, emit), client.codes
+    return await loop.run(ids, mode, SamplingOptions(1.0, 1.0, 0, 1), budgets, emit), recording.codes
