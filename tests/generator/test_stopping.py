@@ -20,7 +20,7 @@ class NeverStops:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    async def generate(self, *arguments: Any, tools: bool, **options: Any) -> Any:
+    async def generate(self, *arguments: Any, stop_token: int | None, **options: Any) -> Any:
         sample = await self._engine.generate(*arguments, **options)
         self.sampled += len(sample.token_ids)
         return sample
@@ -44,7 +44,7 @@ async def test_tokens_sampled_after_a_call_are_left_out(solve, engine, two_step,
 
 
 async def test_marks_of_several_tokens_stop_a_step(solve, engine, two_step, monkeypatch) -> None:
-    monkeypatch.setattr(call_reader, "end_of_call_token", lambda tokenizer: None)
+    monkeypatch.setattr(call_reader, "_single_token", lambda tokenizer, text: None)
     never_stops = NeverStops(engine)
     run = await solve(two_step[0], temperature=0.0, seed=4, engine=never_stops)
     assert token_ids(run) == token_ids(await solve(two_step[0], temperature=0.0, seed=4))
