@@ -114,7 +114,7 @@ class CallParser:
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state, which remains valid."""
         vars(self).update(state)
-        vars(self).update(self.state())  # what is read from now on is no part of `state`
+        vars(self).update(self.state())  # `state` is not changed by further reading
 
     def take_prose(self) -> str:
         """Return the prose since the last time that is certain not to be part of a mark, without newlines for calls."""
