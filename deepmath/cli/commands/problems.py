@@ -1,6 +1,5 @@
 """`deepmath problems`: generated problems as JSON lines."""
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from deepmath.data.reasoning_gym.gym_problems import gym_problems
 from deepmath.data.reasoning_gym.gym_source import PREFIX, GymSource, is_gym_source
 from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest
-from deepmath.printable_text import print_error
+from deepmath.printable_text import json_line, print_error
 
 app = command_app()
 
@@ -54,6 +53,6 @@ def problems(
     for one in found:
         family = one.entry.task.name if one.entry else ""
         line = {"id": one.id, "family": family, "problem": one.text, "answer": one.answer}
-        print(json.dumps(line, ensure_ascii=False))
+        print(json_line(line))
     if len(found) < count:
         print_error("deepmath", f"{source} has no more than {len(found)} different {split.value} problems")

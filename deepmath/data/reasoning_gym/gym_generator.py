@@ -28,6 +28,7 @@ _MOST_MEMORY = 8 << 30  # bytes of address space, which libraries reserve genero
 _TEST_SHARE = 5  # one in this many instances is a test instance, as of the synthetic problems
 _CHUNK = 100  # instances of one seed; some tasks vary over the indices of a data set
 _MOST_REPEATS = 300  # draws without a new problem, after which a task counts as exhausted
+_EXAMPLES = ("possible_answer", "example_answer", "example_correct_answer")
 _MOST_QUESTION_CHARACTERS = 100_000
 
 
@@ -87,8 +88,22 @@ def _stream(name: str, options: dict[str, Any], split: str, seed: int) -> Iterat
             repeats = 0
             drawn.add(digest)
             pickled = base64.b85encode(pickle.dumps(entry)).decode()
-            answer = "" if entry["answer"] is None else str(entry["answer"])
-            yield {"question": question, "answer": answer, "entry": pickled, "name": name, "options": _text(options)}
+            yield {
+                "question": question,
+                "answer": _answer(entry),
+                "entry": pickled,
+                "name": name,
+                "options": _text(options),
+            }
+
+
+def _answer(entry: dict[str, Any]) -> str:
+    """Return one correct answer; empty if the entry has none. Puzzles with many have one in their metadata, or none."""
+    if entry["answer"] is not None:
+        return str(entry["answer"])
+    metadata = entry.get("metadata", {})
+    found = next((metadata[name] for name in _EXAMPLES if metadata.get(name)), "")
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def _entry(dataset: Any, name: str, index: int, seed: int) -> dict[str, Any]:
