@@ -13,7 +13,7 @@ _SPECIAL_TOKEN = re.compile(r"<\|[a-z0-9_]+\|>")
 
 @dataclass(frozen=True)
 class ToolTurn:
-    """The text that a template writes around an output, from the end of the assistant's turn to the start of its next."""
+    """The text that a template writes around an output, from the end of the assistant's turn to the next start."""
 
     before: str
     after: str
