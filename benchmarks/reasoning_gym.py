@@ -39,7 +39,7 @@ def evaluate(folder: Path, problems: int, model: str | None) -> None:
     benchmarks = [option for task in TASKS for option in ("--benchmark", PREFIX + task)]
     command = [str(Path(sys.executable).with_name("deepmath")), "eval", *benchmarks, "--output", str(folder)]
     chosen = ["--model", model] if model else []
-    subprocess.run([*command, *chosen, "--limit", str(problems), "--samples", "1", "--max-tokens", "400"], check=True)
+    subprocess.run([*command, *chosen, "--limit", str(problems), "--samples", "1", "--max-tokens", "200"], check=True)
 
 
 def direct_score(problem: DatasetProblem, answer: str) -> float:
