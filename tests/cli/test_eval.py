@@ -120,7 +120,7 @@ async def test_problems_of_reasoning_gym_are_scored_by_their_scorer(deepmath, ge
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("gcm", "did you mean gcd"),
+        ("gcm", "did you mean lcm or gcd"),
         ("gcd(x=1)", "no option x"),
         ("gcd+", "is not a source"),
         ("no.yaml", "no such file"),
