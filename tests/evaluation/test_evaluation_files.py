@@ -40,7 +40,8 @@ def test_sample_with_a_wrong_type_is_refused_with_its_line(folder: Path, field: 
         assert "line 1, is not a sample" in str(error)  # noqa: PT017
     else:
         assert {name: type(one) for name, one in read.__dict__.items()} == {
-            name: type(one) for name, one in sample(correct=read.correct, seconds=read.seconds, score=read.score).__dict__.items()
+            name: type(one)
+            for name, one in sample(correct=read.correct, seconds=read.seconds, score=read.score).__dict__.items()
         }
 
 
@@ -50,7 +51,7 @@ def test_score_is_a_share(folder: Path, score: float) -> None:
     (folder / "samples.jsonl").write_text(json.dumps(changed | {"score": 0.5}) + "\n")
     assert [one.score for one in read_samples(folder)] == [0.5]
     (folder / "samples.jsonl").write_text(json.dumps(changed | {"score": score}) + "\n")
-    with pytest.raises(InvalidRequest, match="line 1, is not a sample.*score is"):
+    with pytest.raises(InvalidRequest, match=r"line 1, is not a sample.*score is"):
         list(read_samples(folder))
 
 
