@@ -1,9 +1,11 @@
 """Figures of snippets: PNG images of what they draw with matplotlib, within limits that hold whatever they do."""
 
+import inspect
 from collections.abc import AsyncIterator
 
 import pytest
 from support.executor_process import GRACE_MS, Executor, running
+from support.png_files import chunk, png
 
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.png_image import MOST_FIGURE_BYTES, MOST_FIGURES, MOST_PIXELS, is_png
@@ -37,28 +39,25 @@ OUTPUTS = """
 import random
 outputs = random._os.sys.modules["deepmath.sandbox.inside.rich_outputs"].RichOutputs
 """
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0" + b"\0\0\0\0IEND\xaeB`\x82"
+MAKE_PNG = "import zlib\n" + inspect.getsource(chunk) + inspect.getsource(png)
 FORGERY = f"""
 import random
-png = {PNG!r}
+{MAKE_PNG}
 frames = random._os.sys.modules["deepmath.sandbox.frames"]
 frame = frames.encode({{"sequence": 1, "outcome": "OK", **FIELDS}})
 while frame:
     frame = frame[random._os.write(3, frame):]
 while True: pass
 """
+# tests/sandbox/test_png_image.py has more files that are no image.
 FORGED = {
-    "no_image": "{'figure0': b'x' * 100}",
     "html": "{'figure0': '<script>alert(1)</script>'}",
-    "signature_only": "{'figure0': png[:8]}",
-    "no_end": "{'figure0': png[:-1]}",
-    "too_many_pixels": "{'figure0': png[:16] + bytes([127, 255, 255, 255]) * 2 + png[24:]}",
-    "no_pixels": "{'figure0': png[:16] + bytes(8) + png[24:]}",
-    "too_large": f"{{'figure0': png[:-12] + bytes({MOST_FIGURE_BYTES}) + png[-12:]}}",
+    "compressed_text": "{'figure0': png(more=chunk(b'zTXt', zlib.compress(bytes(1 << 20))))}",
+    "too_large": f"{{'figure0': png(more=chunk(b'tEXt', bytes({MOST_FIGURE_BYTES})))}}",
     "too_large_together": (
-        f"{{f'figure{{at}}': png[:-12] + bytes({MOST_FIGURE_BYTES >> 2}) + png[-12:] for at in range(4)}}"
+        f"{{f'figure{{at}}': png(more=chunk(b'tEXt', bytes({MOST_FIGURE_BYTES >> 2}))) for at in range(4)}}"
     ),
-    "second_is_none": "{'figure0': png, 'figure7': ''}",
+    "second_is_none": "{'figure0': png(), 'figure7': ''}",
     "negative_count": "{'dropped_figures': -1}",
 }
 
@@ -152,10 +151,10 @@ async def test_drawing_is_within_the_time_limit(executor):
 
 
 async def test_tampered_outputs_end_the_sandbox_or_are_cut(executor):
-    for code in ("outputs.images.append(b'no image')", f"outputs.images[:] = [{PNG!r}] * 200"):
-        result = await executor.execute(OUTPUTS + code)
+    for code in ("outputs.images.append(b'no image')", "outputs.images[:] = [png()] * 200"):
+        result = await executor.execute(OUTPUTS + MAKE_PNG + code)
         assert (result.outcome, result.state_lost, sizes(result)) == (pb.OUTCOME_CRASHED, True, []), code
-    kept = await executor.execute(OUTPUTS + f"outputs.images.append({PNG!r})\noutputs.dropped = 10 ** 15")
+    kept = await executor.execute(OUTPUTS + MAKE_PNG + "outputs.images.append(png())\noutputs.dropped = 10 ** 15")
     assert (sizes(kept), kept.dropped_rich_outputs) == ([(1, 1)], 2**31 - 1)
 
 
@@ -163,7 +162,7 @@ async def test_forged_frame_with_a_bad_figure_crashes_its_sender(executor):
     for name, fields in FORGED.items():
         result = await executor.execute(FORGERY.replace("FIELDS", fields))
         assert (name, result.outcome, sizes(result)) == (name, pb.OUTCOME_CRASHED, [])
-    honest = await executor.execute(FORGERY.replace("FIELDS", "{'figure0': png, 'figure7': png}"))
+    honest = await executor.execute(FORGERY.replace("FIELDS", "{'figure0': png(), 'figure7': png()}"))
     assert sizes(honest) == [(1, 1)] * 2
 
 
@@ -198,5 +197,5 @@ async def test_module_is_refused_where_it_is_not_preloaded(tmp_path):
         result = await executor.execute("import matplotlib.pyplot")
         assert result.outcome == pb.OUTCOME_POLICY_VIOLATION
         assert "module 'matplotlib' may not be imported here: there is no display" in result.exception.message
-        forged = await executor.execute(FORGERY.replace("FIELDS", "{'figure0': png}"))
+        forged = await executor.execute(FORGERY.replace("FIELDS", "{'figure0': png()}"))
         assert len(forged.rich_outputs) == 0
