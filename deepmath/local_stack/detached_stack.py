@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
 from deepmath.local_stack.service_distributions import check_installed
-from deepmath.local_stack.stack_keeper import KeeperSettings
+from deepmath.local_stack.stack_keeper import READY, KeeperSettings
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
 from deepmath.local_stack.state_folder import STATE_VARIABLE, StateFolder
 
@@ -68,7 +68,7 @@ def start_detached(
     Raises:
         WrongOrder: A stack with other settings runs.
         Unavailable: It does not start.
-        InvalidRequest: The state folder is not usable.
+        InvalidRequest: The state folder is not usable, or a running stack has a damaged record.
     """
     for service in ("executor", "generator") if settings.model else ("executor",):
         check_installed(service)
@@ -76,7 +76,7 @@ def start_detached(
     folder.create()
     waits = False
     while (lock := folder.lock()) is None:
-        record = _read_any()
+        record = read_detached()
         if record and record.is_ready and record.keeper.is_running:
             if not record.has_this_code:
                 notify("replacing the detached stack, which runs other code")
@@ -110,11 +110,20 @@ def stop_detached() -> StackRecord | None:
     """Stop the detached stack, also one that starts, and return its record; None if there is none.
 
     Raises:
-        InvalidRequest: The state folder is not trusted.
+        InvalidRequest: The state folder is not trusted, or a running stack has a damaged record.
         Unavailable: It does not stop.
     """
     folder = StateFolder()
-    if not folder.check() or (record := _read_any()) is None:
+    if not folder.check():
+        return None
+    if (lock := folder.lock()) is not None:  # no keeper runs
+        record = _read_any()
+        if record:
+            _end_services(record)
+        folder.remove_record()
+        os.close(lock)
+        return record
+    if (record := read_detached()) is None:
         return None
     record.keeper.send_signal(signal.SIGTERM)
     if not _wait(lambda: not record.keeper.is_running, _STOP_S):
@@ -143,8 +152,10 @@ def _start(settings: KeeperSettings) -> StackRecord:
             own.close()
             os.waitpid(keeper, 0)
             raise
-    if answer == "ready" and (record := read_detached()):
-        return record
+    if answer == READY:
+        if record := read_detached():
+            return record
+        answer = "the detached stack was stopped"
     os.waitpid(keeper, 0)
     logs = StateFolder().logs
     raise Unavailable(f"{answer or 'the detached stack did not start'}; its logs are in {logs}")
@@ -155,7 +166,8 @@ def _spawn(command: list[str], *inherited: int) -> int:
     for descriptor in inherited:
         os.set_inheritable(descriptor, True)
     nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
-    return os.posix_spawn(command[0], command, os.environ, file_actions=nowhere, setsid=True)
+    environment = os.environ | {STATE_VARIABLE: str(StateFolder().path)}  # its place is decided once
+    return os.posix_spawn(command[0], command, environment, file_actions=nowhere, setsid=True)
 
 
 def _end_services(record: StackRecord) -> None:

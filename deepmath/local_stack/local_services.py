@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from deepmath.clients.credentials import service_options
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.local_stack.service_distributions import check_installed
 from deepmath.observability.log_line import message_of
 from deepmath.observability.output_relay import RelaySettings
@@ -22,6 +22,7 @@ _READY = "serving on "
 _STOP_TIMEOUT_S = {"trainer": 130.0, "generator": 30.0}
 _DEFAULT_STOP_TIMEOUT_S = 10.0
 _PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
+_MOST_SOCKET_BYTES = 107  # unix(7)
 _LOG_TAIL_CHARACTERS = 4000  # of a service's log, for an error message
 _LAST_LINES_S = 1.0  # for the relay of a log to write them
 
@@ -77,16 +78,25 @@ class LocalServices:
     def folder(self) -> Path:
         """A temporary folder of this block for sockets and logs.
 
-        Its path is short, since a socket's path may have 107 bytes (unix(7)), and private, since whoever reaches the
-        executor's socket can run code in its sandboxes.
+        It is private, since whoever reaches the executor's socket can run code in its sandboxes.
         """
         if self._folder is None:
             self._folder = _private_folder()
         return self._folder.path
 
     def socket(self, name: str) -> str:
-        """Return the default address of the service `name`."""
-        return f"unix:{self.folder}/{name}.sock"
+        """Return the default address of the service `name`.
+
+        Raises:
+            InvalidRequest: The temporary folder's path is too long for a socket.
+        """
+        path = self.folder / f"{name}.sock"
+        if len(os.fsencode(path)) > _MOST_SOCKET_BYTES:
+            raise InvalidRequest(
+                f"{path} is over {_MOST_SOCKET_BYTES} bytes, the maximum of a socket's path; set TMPDIR to a folder "
+                "with a shorter one"
+            )
+        return f"unix:{path}"
 
     async def start(self, name: str, *options: str, listen: str | None = None) -> str:
         """Start a service, by default on a unix socket of this block, and return the address that it serves on.

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from logging.handlers import RotatingFileHandler
 from typing import Any, Self
 
-from deepmath.errors import DeepMathError, Unavailable
+from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.local_stack.code_fingerprint import code_fingerprint
 from deepmath.local_stack.stack import LocalStack
 from deepmath.local_stack.stack_idle_time import Clients, stack_clients, stack_idle_seconds
@@ -29,6 +29,9 @@ from deepmath.process_identity import ProcessIdentity
 from deepmath.rpc.core_logging import silence_core_logging
 
 log = logging.getLogger("deepmath.stack_keeper")
+
+READY = "ready"
+"""The answer of a keeper whose stack serves."""
 
 _MAX_LOG_BYTES = 1 << 20
 _LEAST_WAIT_S, _UNKNOWN_S = 0.2, 5.0
@@ -94,7 +97,7 @@ class StackKeeper:
             self._record, executor=stack.executor, generator=stack.generator, services=services, started=time.time()
         )
         self._folder.write_record(self._record.dumps())
-        self._reply("ready")
+        self._reply(READY)
         log.warning("serving %s", self._settings.stack.title)
         ends = [asyncio.create_task(stack.wait())]
         if self._settings.idle_s:
@@ -150,7 +153,7 @@ async def _idle_seconds(clients: Clients) -> float:
     """Return for how long all services have been idle; 0 if one does not answer, which a busy one may not."""
     try:
         return await stack_idle_seconds(clients)
-    except Unavailable:
+    except (Unavailable, Overloaded):
         await asyncio.sleep(_UNKNOWN_S)
         return 0.0
 
@@ -159,7 +162,6 @@ def main() -> None:
     """Keep the stack with the settings in the first argument."""
     silence_core_logging()
     settings, answer = KeeperSettings.loads(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
-    os.chdir("/")
     for descriptor in (settings.lock, answer.fileno()):
         os.set_inheritable(descriptor, False)  # the services do not hold them
     keeper = StackKeeper(settings, answer)

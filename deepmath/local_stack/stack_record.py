@@ -81,14 +81,30 @@ class StackRecord:
             record = cls(
                 **fields
                 | {
-                    "keeper": ProcessIdentity(*fields["keeper"]),
-                    "services": tuple(ProcessIdentity(*service) for service in fields["services"]),
+                    "keeper": _identity(fields["keeper"]),
+                    "services": tuple(map(_identity, fields["services"])),
                     "settings": StackSettings(**settings),
                 }
             )
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise InvalidRequest("the record of the detached stack is damaged, or of another version") from None
+            raise InvalidRequest(
+                "the record of the detached stack is damaged, or of another version; if its process "
+                "deepmath.local_stack.stack_keeper still runs, end it with `kill`"
+            ) from None
         return record
+
+
+def _identity(fields: list[Any]) -> ProcessIdentity:
+    """Return the process in a record.
+
+    Raises:
+        ValueError, TypeError: It is not one.
+    """
+    boot, *numbers = fields
+    identity = ProcessIdentity(boot, *numbers)
+    if not isinstance(boot, str) or not all(type(one) is int and one >= 0 for one in numbers) or not identity.pid:
+        raise ValueError("not a process")
+    return identity
 
 
 def _absolute(name: str) -> str:

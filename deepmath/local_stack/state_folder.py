@@ -41,7 +41,7 @@ class StateFolder:
             for folder in (self.path, self.logs):
                 with suppress(FileExistsError):
                     folder.mkdir(mode=0o700)
-                self.check()
+                _check_private(folder)
         except OSError as error:
             raise InvalidRequest(f"cannot create {error.filename}: {error.strerror}; set {STATE_VARIABLE}") from None
 
@@ -52,22 +52,21 @@ class StateFolder:
             InvalidRequest: It is not a private folder of this user.
         """
         try:
-            status = self.path.lstat()
+            _check_private(self.path)
         except OSError:
             return False
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise InvalidRequest(
-                f"{self.path} is not trusted: it must be a folder of this user with mode 0700; correct or remove it, "
-                f"or set {STATE_VARIABLE} to another folder"
-            )
         return True
 
     def lock(self) -> int | None:
         """Return a descriptor that locks the folder while it, or a copy that a child inherits, is open.
 
         None if the folder is locked.
+
+        Raises:
+            InvalidRequest: The lock is not a file of this user.
         """
-        descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = _open(self.path / _LOCK, flags)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,15 +83,10 @@ class StateFolder:
         if not self.check():
             return None
         try:
-            descriptor = os.open(self.path / _RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = _open(self.path / _RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise InvalidRequest(f"cannot read {self.path / _RECORD}: {error.strerror}; remove it") from None
         with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                raise InvalidRequest(f"{self.path / _RECORD} is not trusted: another user can write it; remove it")
             return file.read(_MAX_RECORD_BYTES)
 
     def write_record(self, content: bytes) -> None:
@@ -106,6 +100,41 @@ class StateFolder:
     def remove_record(self) -> None:
         """Remove the record. Only the holder of the lock may."""
         (self.path / _RECORD).unlink(missing_ok=True)
+
+
+def _check_private(folder: Path) -> None:
+    """Check that `folder` is one of this user, without access for others.
+
+    Raises:
+        InvalidRequest: It is not.
+        OSError: It does not exist.
+    """
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise InvalidRequest(
+            f"{folder} is not trusted: it must be a folder of this user with mode 0700; correct or remove it, "
+            f"or set {STATE_VARIABLE} to another folder"
+        )
+
+
+def _open(path: Path, flags: int) -> int:
+    """Return a descriptor of a file that only this user can write.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        InvalidRequest: It is not such a file.
+    """
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InvalidRequest(f"cannot open {path}: {error.strerror}; remove it") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(descriptor)
+        raise InvalidRequest(f"{path} is not trusted: it must be a file that only this user can write; remove it")
+    return descriptor
 
 
 def _default_path() -> Path:

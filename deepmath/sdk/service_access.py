@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.errors import InvalidRequest, WrongOrder
@@ -12,6 +13,8 @@ from deepmath.local_stack.detached_stack import find_detached
 from deepmath.local_stack.stack import LocalStack, generator_options
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
 from deepmath.user_files import user_path
+
+_Held = TypeVar("_Held")
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +91,7 @@ class ServiceAccess:
             if self._generator is None:
                 address = self._choice.generator or self._detached_generator() or await self._start_generator()
                 client = GeneratorClient(address, tls=self._tls, token_file=self._token_file)
-                self._generator = client
-                await self._held.enter_async_context(client)
+                self._generator = await self._hold(client)
             return self._generator
 
     async def executor(self) -> ExecutorClient:
@@ -104,14 +106,21 @@ class ServiceAccess:
             self._check_open()
             if self._executor is None:
                 client = ExecutorClient(await self._executor_address(), tls=self._tls, token_file=self._token_file)
-                self._executor = client
-                await self._held.enter_async_context(client)
+                self._executor = await self._hold(client)
             return self._executor
 
     async def close(self) -> None:
         """End calls in flight, and stop what was started here. Idempotent."""
         self._closed = True
         await self._held.aclose()
+
+    async def _hold(self, block: AbstractAsyncContextManager[_Held]) -> _Held:
+        """Enter a block that ends with the connection, which may be closed meanwhile."""
+        held = await self._held.enter_async_context(block)
+        if self._closed:
+            await self._held.aclose()
+            self._check_open()
+        return held
 
     def _check_open(self) -> None:
         if self._closed:
@@ -136,14 +145,13 @@ class ServiceAccess:
 
     async def _start_executor(self) -> str:
         if not self._own_executor:
-            self._own_executor = (await self._held.enter_async_context(LocalStack())).executor
+            self._own_executor = (await self._hold(LocalStack())).executor
         return self._own_executor
 
     async def _start_generator(self) -> str:
         model, options = self._choice.stack_settings()
         log.warning("starting a generator on this machine; loading a model takes half a minute or more")
         executor = self._choice.executor or self._own_executor or None
-        stack = LocalStack(model, executor=executor, arguments={"generator": options})
-        started = await self._held.enter_async_context(stack)
+        started = await self._hold(LocalStack(model, executor=executor, arguments={"generator": options}))
         self._own_executor = self._own_executor or ("" if executor else started.executor)
         return started.generator

@@ -4,6 +4,7 @@ With an executor alone, which starts in a second; tests/cli/test_detached_comman
 """
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -131,12 +132,17 @@ def test_stack_ends_after_its_idle_time_but_not_during_a_call() -> None:
         async with ExecutorClient(record.executor) as client, client.session() as session:
             await session.run("x = 1")
             for _ in range(8):  # GetInfo is no call, and a session is one although nothing runs in it
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(record.idle_s / 4)
                 assert await idle_seconds(client) == 0.0
             assert (await session.run("x")).value == "1"
 
     record = start_detached(EXECUTOR, idle_s=1.0)
-    asyncio.run(hold(record))
+    try:
+        asyncio.run(hold(record))
+    except Unavailable:  # a busy machine took longer than that to connect
+        wait_until(lambda: not record.keeper.is_running)
+        record = start_detached(EXECUTOR, idle_s=20.0)
+        asyncio.run(hold(record))
     assert record.keeper.is_running
     wait_until(lambda: not record.keeper.is_running)
     assert find_detached() == (None, "")
@@ -230,7 +236,14 @@ def make_pipe(folder: Path) -> None:
     os.mkfifo(folder / "stack.json", 0o600)
 
 
-@pytest.mark.parametrize("spoil", [make_readable, make_record_writable, link_record, link_folder, make_pipe])
+def make_folder(folder: Path) -> None:
+    (folder / "stack.json").unlink()
+    (folder / "stack.json").mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [make_readable, make_record_writable, link_record, link_folder, make_pipe, make_folder]
+)
 def test_state_that_another_user_could_have_written_is_not_trusted(spoil, state, monkeypatch, tmp_path) -> None:
     write_record()
     assert find_detached().stack
@@ -243,8 +256,20 @@ def test_state_that_another_user_could_have_written_is_not_trusted(spoil, state,
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "unused"))
     if state.is_symlink():
         state.unlink()
+    elif (state / "stack.json").is_dir():
+        (state / "stack.json").rmdir()
     elif (state / "stack.json").exists():
         (state / "stack.json").unlink()
+
+
+@pytest.mark.parametrize("name", ["lock", "logs"])
+@pytest.mark.parametrize("place", [lambda path: path.symlink_to("/nonexistent"), os.mkfifo])
+def test_lock_and_logs_of_another_kind_are_refused_before_a_start(name: str, place, state) -> None:
+    state.mkdir(mode=0o700)
+    place(state / name)
+    with pytest.raises(InvalidRequest, match=f"{name}.* remove it"):
+        start_detached(EXECUTOR)
+    (state / name).unlink()
 
 
 @given(st.binary(max_size=200) | st.builds(lambda text: text.encode(errors="replace"), st.text()))
@@ -259,7 +284,32 @@ def test_damaged_record_does_not_stop_a_start_or_an_end(damage: bytes) -> None:
     folder.create()
     folder.write_record(damage)
     assert "damaged" in find_detached().reason
+    lock = folder.lock()  # as of a running keeper
+    assert lock is not None
+    for command in (stop_detached, lambda: start_detached(EXECUTOR)):
+        with pytest.raises(InvalidRequest, match="damaged, or of another version; if its process"):
+            command()
+    os.close(lock)
     assert stop_detached() is None
+
+
+@pytest.mark.parametrize(
+    "process", ["abcd", [1, 2, 3, 4], ["boot", 1, 0, 1], ["boot", 1, 2, "3"], ["boot", 1, 2, -3], []]
+)
+def test_process_that_cannot_be_one_is_damage(process: object) -> None:
+    content = json.loads(write_record().dumps())
+    for change in ({"keeper": process}, {"services": [process]}):
+        with pytest.raises(InvalidRequest, match="damaged"):
+            StackRecord.loads(json.dumps(content | change).encode())
+
+
+def test_relative_state_folder_is_that_of_the_command(state, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(STATE_VARIABLE, state.name)
+    record = start_detached(EXECUTOR)
+    assert find_detached().stack == record
+    monkeypatch.setenv(STATE_VARIABLE, str(state))
+    assert stop_detached() == record
 
 
 def test_settings_are_those_of_the_files(tmp_path) -> None:

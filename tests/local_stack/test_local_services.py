@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unavailable
 from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.local_stack.local_services import LocalServices
+from deepmath.local_stack.stack import LocalStack
 from deepmath.observability.output_relay import MAX_FILE_BYTES
 
 _STACK = """
@@ -53,6 +56,16 @@ async def test_services_start_from_a_process_with_busy_grpc_threads(executor, mo
                 await services.start("executor")
         for one in calling:
             one.cancel()
+
+
+def test_temporary_folder_with_a_too_long_path_is_refused(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(InvalidRequest, match="is over 107 bytes, the maximum of a socket's path; set TMPDIR"):
+        LocalStack()
+    gc.collect()
+    assert list(folder.iterdir()) == []
 
 
 def _print_in(pid: int) -> None:

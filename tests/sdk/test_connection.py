@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 import deepmath
@@ -106,6 +107,18 @@ async def test_cancelled_run_ends_in_the_executor(executor_address, executor) ->
         async with asyncio.timeout(10):
             while (await executor.get_info()).load.live_sessions:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+
+
+async def test_connection_closed_during_a_start_leaves_nothing() -> None:
+    before = {process.pid for process in psutil.Process().children()}
+    async with deepmath.connect_async() as connection:
+        running = asyncio.create_task(connection.run("1"))
+        await asyncio.sleep(0)
+        while {process.pid for process in psutil.Process().children()} == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(WrongOrder, match="the connection is closed; connect again"):
+        await running
+    assert {process.pid for process in psutil.Process().children()} <= before
 
 
 @pytest.mark.parametrize(
