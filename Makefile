@@ -1,6 +1,8 @@
 # Everything is installed in .venv at the repository's root.
 SHELL := bash
 .DEFAULT_GOAL := help
+# Commands of a target do not find the developer's own detached stack, which may serve another model.
+export DEEPMATH_STATE := /dev/null/deepmath
 python := .venv/bin/python
 # The four distributions, installed in editable mode.
 DISTRIBUTIONS ?= .[sandbox,evaluation,reasoning-gym,smolagents,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer
