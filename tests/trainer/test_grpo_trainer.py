@@ -190,21 +190,15 @@ def scored_before(trainer: Any, loss: dict[str, Any]) -> dict[str, Any]:
     return loss | {"old_per_token_logps": scores, "importance_sampling_ratio": difference.exp().clamp(max=3)}
 
 
-@pytest.mark.parametrize("least_saved", [1, 10**9], ids=["prompts are read once", "prompts are read with each row"])
 @pytest.mark.parametrize("flat", [0, 5, 8])
-async def test_loss_and_gradients_are_those_of_trl_which_pads_and_scores_twice(
-    trainer, loss, monkeypatch, flat: int, least_saved: int
-) -> None:
+async def test_loss_and_gradients_are_those_of_trl_which_pads_and_scores_twice(trainer, loss, flat: int) -> None:
     import torch
-    from deepmath_trainer import logprob_scoring
     from deepmath_trainer.grpo_trainer import GrpoTrainer
     from trl import GRPOTrainer
 
     loss["advantages"] = torch.linspace(-1.5, 2.0, len(loss["advantages"]))
     loss["advantages"][:flat] = 0  # these rows are scored without a gradient
     loss["sampling_per_token_logps"] += torch.linspace(-2, 2, loss["completion_ids"].shape[1])  # another policy
-    monkeypatch.setattr(logprob_scoring, "_LEAST_SAVED", least_saved)
-    assert trainer._shares_prompts
     found = loss_and_gradients(trainer, loss, GrpoTrainer)
     expected = loss_and_gradients(trainer, scored_before(trainer, loss), GRPOTrainer)
     torch.testing.assert_close(found[0], expected[0])

@@ -167,16 +167,3 @@ def test_fused_head_reads_the_sizes_of_its_tiles_and_the_selection_of_positions_
     function = inspect.getsource(chunked_logprob.ChunkedLogProbFunction)
     assert function.count("range(0, N, TOKEN_CHUNK_SIZE)") == 2
     assert function.count("range(0, vocab, chunk_size)") == 2
-
-
-def test_rows_are_shuffled_by_the_patched_function(trl_trainer) -> None:
-    source = inspect.getsource(inspect.unwrap(trl_trainer._prepare_inputs))
-    assert "generation_batch = shuffle_sequence_dict(generation_batch)" in source
-
-
-def test_fused_head_passes_a_cache_on_and_takes_shifted_labels() -> None:
-    from trl.trainer.utils import add_fused_lm_head
-
-    source = inspect.getsource(add_fused_lm_head)
-    assert "backbone_outputs = getattr(self, backbone_attr)(*args, **kwargs)" in source
-    assert "labels = shift_labels" in source

@@ -31,9 +31,8 @@ from deepmath.errors import Unavailable
 from deepmath.grading.verdict import Reason
 from deepmath_trainer.checkpoint_store import CheckpointStore, TrainingCheckpoint
 from deepmath_trainer.finite_policy import TrainingDiverged, first_non_finite
-from deepmath_trainer.logprob_scoring import LogprobScoring
+from deepmath_trainer.logprob_scoring import score_rows
 from deepmath_trainer.loss_row import LossRow
-from deepmath_trainer.padded_rows import PaddedRows
 from deepmath_trainer.policy_publisher import PolicyPublisher, PolicyWriter
 from deepmath_trainer.reference_adapter import update_reference
 from deepmath_trainer.rollout_batch import RolloutBatch
@@ -49,8 +48,6 @@ from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer, Token
 from deepmath_trainer.trl_patches.importance_correction import CorrectionInLoss, enable_importance_correction
 from deepmath_trainer.trl_patches.log_keys import optimizer_metrics
 from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
-from deepmath_trainer.trl_patches.row_order import keep_groups_together
-from deepmath_trainer.trl_patches.shared_prompt import can_share_prompts, score_completions
 from deepmath_trainer.write_failure import explain_write_failure
 
 
@@ -87,9 +84,6 @@ class GrpoTrainer(HookedGrpoTrainer):
         )
         if self.accelerator.device.type == "cpu":
             use_cpu_tiles()
-        self._shares_prompts = _rows_are_interchangeable(config) and can_share_prompts(self)
-        if self._shares_prompts:
-            keep_groups_together()
         if config.lora:
             check_adapter(self._unwrapped_model())
         if config.loss.importance_correction:
@@ -154,23 +148,15 @@ class GrpoTrainer(HookedGrpoTrainer):
         yield
         self._gradient_rows = None
 
-    def score_tokens(self, score: Callable[..., TokenScores], model: Any, *batch: Any, **options: Any) -> TokenScores:
-        """Score without padding, at most `optimizer.micro_batch` rows at a time, and a prompt of several rows once."""
+    def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
+        """Score without padding, at most `optimizer.micro_batch` rows at a time."""
         # Several processes have to call the model equally often; a load-balancing loss is over all rows.
         if self._distributed or len(batch) > 3 or options.get("compute_aux_loss"):
-            return score(model, *batch, **options)
-        options.pop("batch_size", None)
-
-        def score_group(*group: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-            with self.accelerator.autocast():
-                return score_completions(model, *group)
-
-        scoring = LogprobScoring(
-            partial(score, model, **options),
-            score_group if self._shares_prompts else None,
-            self._config.optimizer.micro_batch,
-        )
-        return *scoring(PaddedRows(*batch), self._gradient_rows), None
+            return score(*batch, **options)
+        options["batch_size"] = self._config.optimizer.micro_batch
+        input_ids, attention_mask, scored = batch
+        options["gradient_rows"] = self._gradient_rows
+        return *score_rows(score, input_ids, attention_mask, scored, **options), None
 
     def checkpoint_root(self) -> Path:
         """Write checkpoints to the staging folder."""
@@ -290,8 +276,3 @@ def _load_model(config: TrainConfig) -> Any:
         return model
     torch.manual_seed(config.seed)  # the adapter's initial weights are random
     return get_peft_model(model, LoraConfig(**lora_arguments(config.lora)))
-
-
-def _rows_are_interchangeable(config: TrainConfig) -> bool:
-    """Return whether the loss does not depend on which rows of a batch share a backward pass, and their order."""
-    return config.optimizer.updates == 1 and config.loss.type != "bnpo"

@@ -26,12 +26,12 @@ class HookedGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
         """Return a context in which the loss of rows with these advantages, (rows,), is computed."""
         return nullcontext()
 
-    def score_tokens(self, score: Callable[..., TokenScores], model: Any, *batch: Any, **options: Any) -> TokenScores:
-        """Score the completions of a batch with `score`, TRL's function, under `model`.
+    def score_tokens(self, score: Callable[..., TokenScores], *batch: Any, **options: Any) -> TokenScores:
+        """Score the completions of a batch with `score`, TRL's function, bound to the model.
 
         `batch` is input_ids and attention_mask, each (rows, tokens), and the number of tokens at the end to score.
         """
-        return score(model, *batch, **options)
+        return score(*batch, **options)
 
     def checkpoint_root(self) -> Path:
         """Return the folder in which `checkpoint-STEP` is written."""
@@ -75,8 +75,8 @@ class HookedGrpoTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         if self.correction and self._loss_inputs is None:
             return self.correction.skip_scores(input_ids, tokens), None, None
-        score = super()._get_per_token_logps_and_entropies
-        scores = self.score_tokens(score, model, input_ids, attention_mask, tokens, *extra, **options)
+        score = partial(super()._get_per_token_logps_and_entropies, model)
+        scores = self.score_tokens(score, input_ids, attention_mask, tokens, *extra, **options)
         if self.correction and self._loss_inputs is not None:
             self.correction.correct(self._loss_inputs, scores[0])
         return scores
