@@ -34,8 +34,9 @@ async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp
     again = await deepmath("up", "--detach")
     assert again.out == started.out
 
-    solved = await deepmath("solve", QUESTION)
+    solved = await deepmath("solve", "--json", "--temperature", "0", QUESTION)
     assert (solved.status, solved.err) == (0, "")
+    assert json.loads(solved.out)["trajectories"][0]["status"] != "INFRASTRUCTURE_FAILED"
     executed = await deepmath("exec", "-", stdin="6 * 7")
     assert (executed.out, executed.err) == ("42\n", "")
     folder = tmp_path / "evaluation"

@@ -91,13 +91,6 @@ async def test_unreachable_generator_has_exit_status_1(deepmath) -> None:
     assert "127.0.0.1:1 cannot be reached" in ended.err
 
 
-@pytest.mark.slow
-async def test_embedded_stack_is_started_and_stopped(deepmath) -> None:
-    ended = await deepmath("solve", "--json", "--temperature", "0", QUESTION)
-    assert ended.status == 0
-    assert json.loads(ended.out)["trajectories"][0]["status"] != "INFRASTRUCTURE_FAILED"
-
-
 async def test_unreachable_executor_has_exit_status_1_before_a_model_is_loaded(deepmath) -> None:
     ended = await deepmath("solve", "--executor", "127.0.0.1:1", QUESTION)
     assert ended.status == 1
