@@ -104,7 +104,7 @@ def machine(device: str) -> str:
 
 
 def names(text: str) -> list[str]:
-    return text.split(",")
+    return text.split(",") if text else []
 
 
 if __name__ == "__main__":
@@ -113,7 +113,12 @@ if __name__ == "__main__":
     parser.add_argument("--layers", type=lambda text: [*map(int, names(text))], default=[2], help="Numbers of layers.")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="Device of the trainer.")
     parser.add_argument("--trainer-only", action="store_true", help="Without generator and executor.")
-    parser.add_argument("--forms", type=names, default=FORMS, help="Forms of the output layer, separated by commas.")
+    parser.add_argument(
+        "--forms",
+        type=names,
+        default=FORMS,
+        help="Forms of the output layer, separated by commas; empty: only the services.",
+    )
     parser.add_argument("--prompt", type=int, default=PROMPT, help="Tokens of a prompt.")
     parser.add_argument("--tokenizer", type=Path, help="Folder with a tokenizer. Default: build one.")
     parser.add_argument("--set", action="append", default=[], help="Override a setting of the recipes: KEY=VALUE.")

@@ -19,7 +19,8 @@ METRICS = "generate_seconds", "train_seconds", "step_seconds", "code_rate", "mod
 async def through_services(config: TrainConfig, folder: Path) -> dict[str, Any]:
     """Train in `folder` on a generator of the same model; return memory, times, and the adapter that was sent."""
     run = RunFolder(folder)
-    async with LocalStack(config.model, arguments={"generator": GENERATOR}, logs=folder) as stack:
+    dialect = ("--dialect", config.dialect) if config.dialect else ()
+    async with LocalStack(config.model, arguments={"generator": [*GENERATOR, *dialect]}, logs=folder) as stack:
         run.write_config(config.model_copy(update={"generators": [stack.generator]}).to_yaml())
         memory = {"generator_loaded_gib": peak_gib("deepmath_generator", "VLLM")}
         with run.worker_log.open("wb") as log:
