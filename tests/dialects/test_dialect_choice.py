@@ -55,7 +55,11 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "template", "tokens", "dialect"), FAMILIES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("model", "template", "tokens", "dialect"),
+    FAMILIES,
+    ids=[f"{model}-{template}" for model, template, *_ in FAMILIES],
+)
 def test_family_has_its_dialect(model: str, template: str, tokens: frozenset[str], dialect: str) -> None:
     source = chat_template(template)
     choice = choose_dialect(model, tokens, source, partial(render, source))
