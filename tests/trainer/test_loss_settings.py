@@ -81,7 +81,7 @@ def trained(folder: Path, settings: tuple[str, ...], *hooks: Any) -> Trained:
     from transformers import TrainerCallback
     from trl import GRPOTrainer
 
-    class Gradients(TrainerCallback):  # type: ignore[misc]
+    class Gradients(TrainerCallback):
         def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
             found.gradients.append(torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None]))
 
