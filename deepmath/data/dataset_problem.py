@@ -37,7 +37,7 @@ class DatasetProblem:
 
     @property
     def reference(self) -> str | GymEntry:
-        """What the verifier grades answers by: the entry if there is one, otherwise the gold answer."""
+        """The reference of the verifier: the entry if there is one, otherwise the gold answer."""
         return self.entry or self.answer
 
     @classmethod
