@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from deepmath.dialects.call_code import python_source
 from deepmath.dialects.call_marks import CallMarks, Mark
-from deepmath.dialects.dialect import MalformedCall, Message, TranscriptPart
+from deepmath.dialects.dialect import MalformedCall, Message
 from deepmath.dialects.turn_dialect import TurnDialect
 
 _TOOL = {
@@ -95,26 +95,10 @@ class HermesDialect(TurnDialect):
         call = json.dumps({"name": "python", "arguments": {"code": code}}, ensure_ascii=False)
         return f"{self.start}\n{call}\n{self.end}"
 
-    def example_turns(self, question: str, parts: Sequence[TranscriptPart]) -> Iterator[Message]:
-        """Yield a solved example, with its calls as the chat template writes them."""
-        yield {"role": "user", "content": question}
-        said = ""
-        for part in parts:
-            match part.kind:
-                case "prose":
-                    said = part.text.strip()
-                case "call":
-                    function = {"name": "python", "arguments": {"code": part.text}}
-                    yield {
-                        "role": "assistant",
-                        "content": said,
-                        "tool_calls": [{"type": "function", "function": function}],
-                    }
-                    said = ""
-                case "output":
-                    yield {"role": "tool", "name": "python", "content": part.text}
-        if said:
-            yield {"role": "assistant", "content": said}
+    def call_message(self, said: str, code: str) -> Message:
+        """Return a call as the chat template writes it."""
+        function = {"name": "python", "arguments": {"code": code}}
+        return {"role": "assistant", "content": said, "tool_calls": [{"type": "function", "function": function}]}
 
 
 def _object(text: str) -> object:

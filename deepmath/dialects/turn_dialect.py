@@ -1,11 +1,11 @@
 """Base of the dialects whose outputs are turns of the chat template."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deepmath.dialects.dialect import Dialect, OutputPiece, Render, TranscriptPart
+from deepmath.dialects.dialect import Dialect, Message, OutputPiece, Render, TranscriptPart
 from deepmath.dialects.output_fence import write_output
 from deepmath.dialects.tool_turn import ToolTurn, ToolTurnReader
 
@@ -42,3 +42,23 @@ class TurnDialect(Dialect):
     def write(self, parts: Sequence[TranscriptPart]) -> str:
         """Return a solution as text, its outputs in fences: there are no turns within a text."""
         return Dialect.write(type(self)(), parts)
+
+    def example_turns(self, question: str, parts: Sequence[TranscriptPart]) -> Iterator[Message]:
+        """Yield a solved example, with a turn for each call and each output."""
+        yield {"role": "user", "content": question}
+        said = ""
+        for part in parts:
+            match part.kind:
+                case "prose":
+                    said = part.text.strip()
+                case "call":
+                    yield self.call_message(said, part.text)
+                    said = ""
+                case "output":
+                    yield {"role": "tool", "name": "python", "content": part.text}
+        if said:
+            yield {"role": "assistant", "content": said}
+
+    def call_message(self, said: str, code: str) -> Message:
+        """Return a turn with a call. The chat template writes its end."""
+        return {"role": "assistant", "content": f"{said}\n{self.start}{code}".lstrip("\n")}

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import random
+import re
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -20,6 +21,8 @@ NO_SCORE = "no score"
 """Returned by `reply` if the scorer raises an exception for the answer."""
 _INT_DIGITS = 4300  # Python's own limit, which the sandbox lifts for snippets
 _FULL = 1.0
+# A distance to nan is nan, and min(1.0, nan) is a full score: in complex_arithmetic for every problem.
+_NOT_A_NUMBER = re.compile(r"(?<![a-z])nanj?(?![a-z])", re.IGNORECASE)
 _REHEARSED = 2  # entries per task
 
 _tasks: dict[tuple[str, str], Any] = {}
@@ -43,7 +46,8 @@ def prepare(tasks: Sequence[Sequence[str]]) -> None:
 def reply(name: str, options: str, pickled: bytes, answer: str | None) -> float | str:
     r"""Return the score of `answer`, from 0 to 1, or `NO_SCORE`. Without an answer the entry's own is scored.
 
-    Both readings of the content of a box are scored, as it is written and without LaTeX; the higher score counts.
+    Both readings of the content of a box are scored, as it is written and without LaTeX; the higher score counts. A nan
+    has no full score, unless the entry's own answer has one.
     """
     entry = pickle.loads(pickled)  # noqa: S301 - our own process made it, and this one is locked down
     task = _tasks[name, options]
@@ -62,4 +66,6 @@ def _score(task: Any, answer: str, entry: dict[str, Any]) -> float | None:
         raise
     except Exception:
         return None
+    if score >= _FULL and _NOT_A_NUMBER.search(answer) and not _NOT_A_NUMBER.search(entry["answer"] or ""):
+        return 0.0
     return None if math.isnan(score) else min(max(score, 0.0), _FULL)

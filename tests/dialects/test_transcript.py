@@ -298,3 +298,18 @@ def test_prose_stream_does_not_depend_on_where_text_is_cut(pieces: list[str], da
     whole, cut = ProseStream(TOOL_CALL), ProseStream(TOOL_CALL)
     deltas = [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert "".join(map(cut.feed, deltas)) == whole.feed(text)
+
+
+def test_each_output_of_an_example_is_a_turn_where_the_loop_shows_it_as_one() -> None:
+    parts = [TranscriptPart("prose", "Add."), TranscriptPart("call", "1+1"), TranscriptPart("output", "2")]
+    parts.append(TranscriptPart("prose", "It is 2."))
+    for name, roles in {
+        "tool-call": ["user", "assistant"],
+        "python-fence": ["user", "assistant"],
+        "hermes": ["user", "assistant", "tool", "assistant"],
+        "python-tag": ["user", "assistant", "tool", "assistant"],
+    }.items():
+        turns = list(DIALECTS[name].example_turns("1+1?", parts))
+        assert [turn["role"] for turn in turns] == roles
+        assert "1+1" in str(turns[1])
+        assert ("```output" in str(turns)) == (len(roles) == 2)

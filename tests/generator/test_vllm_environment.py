@@ -1,6 +1,7 @@
 """Environment variables of vLLM and torch: set from the configuration unless the user has set them."""
 
 import os
+from importlib.metadata import Distribution
 
 import pytest
 from deepmath_generator import vllm_environment
@@ -69,8 +70,6 @@ def test_graphs_are_compiled_by_default_where_vllm_has_no_cpu_build(monkeypatch)
 )
 def test_build_for_a_cpu_is_known_by_its_name_or_version(monkeypatch, installed, expected) -> None:
     monkeypatch.setattr(os, "environ", {})
-    monkeypatch.setattr(
-        vllm_environment.Distribution, "discover", lambda name: iter([name] if name in installed else [])
-    )
+    monkeypatch.setattr(Distribution, "discover", lambda name: iter([name] if name in installed else []))
     monkeypatch.setattr(vllm_environment, "version", installed.__getitem__)
     assert is_eager(GeneratorConfig(model="x")) is expected

@@ -229,11 +229,14 @@ async def test_metrics_of_the_ratios_are_over_all_losses_of_a_batch(trainer, los
 async def test_a_step_scores_its_batch_once(trainer, loss, monkeypatch) -> None:
     import torch
 
-    calls = []
+    calls: list[int] = []
     forward = trainer._unwrapped_model().forward
-    monkeypatch.setattr(
-        trainer._unwrapped_model(), "forward", lambda **batch: calls.append(len(batch["input_ids"])) or forward(**batch)
-    )
+
+    def counted(**batch):
+        calls.append(len(batch["input_ids"]))
+        return forward(**batch)
+
+    monkeypatch.setattr(trainer._unwrapped_model(), "forward", counted)
     ids = torch.cat([loss["prompt_ids"], loss["completion_ids"]], dim=1)
     trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), 1)
     assert calls == []

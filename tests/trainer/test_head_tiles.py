@@ -85,7 +85,7 @@ def heads() -> dict[str, Any]:
     from transformers import Gemma2Config, Gemma2ForCausalLM, PhiConfig, PhiForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 5000, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    sizes: dict[str, Any] = {"vocab_size": 5000, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     sizes |= {"num_attention_heads": 2, "initializer_range": 0.3}
     grouped = {"head_dim": 8, "num_key_value_heads": 1}
     return {

@@ -52,7 +52,13 @@ def test_trajectory_without_a_call_uses_no_code() -> None:
     assert uses(trajectory(r"It is \boxed{5}.", answer="5")) == (False, False, False)
 
 
-@pytest.mark.parametrize("code", ["", "\n", "pass", "# 5"])
+def test_mark_without_a_call_is_not_called() -> None:
+    # The end of a call without its start, or an output that the model writes itself: the loop records the rejection.
+    rejected = ran("", outcome=executor.OUTCOME_EXCEPTION)
+    assert uses(trajectory(rejected, r"\boxed{5}", answer="5")) == (False, False, False)
+
+
+@pytest.mark.parametrize("code", ["\n", "pass", "# 5"])
 def test_call_without_effect_is_called_and_not_executed(code: str) -> None:
     assert uses(trajectory(ran(code), r"\boxed{5}", answer="5")) == (True, False, False)
 
@@ -159,7 +165,7 @@ def test_stray_end_of_a_call_shifts_no_later_output() -> None:
 @pytest.mark.parametrize(("code_use", "paid"), [("called", (1, 1, 1)), ("executed", (0, 1, 1)), ("used", (0, 0, 1))])
 def test_each_kind_of_use_is_rewarded_as_configured(code_use: str, paid: tuple[int, ...]) -> None:
     runs = [
-        trajectory(ran(""), answer="5"),
+        trajectory(ran("pass"), answer="5"),
         trajectory(ran("1", "1"), answer="5"),
         trajectory(ran("2+3", "5"), answer="5"),
     ]

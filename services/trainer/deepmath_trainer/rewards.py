@@ -26,7 +26,7 @@ class Outcome:
     correct: bool | None
     """None: unknown, because there is no verdict or the trajectory ended by an infrastructure failure."""
     called: bool
-    """There was a tool call, whatever its result."""
+    """There was a tool call with code, whatever its result. A call that was rejected unread has none."""
     executed: bool
     """A snippet succeeded and had output: an empty call succeeds too, without any."""
     used: bool
@@ -66,7 +66,7 @@ def outcome(trajectory: pb.Trajectory, correct: bool | None, score: float | None
     failed = trajectory.status == pb.STATUS_INFRASTRUCTURE_FAILED
     return Outcome(
         correct=None if failed else correct,
-        called=bool(trajectory.snippets),
+        called=any(run.code for run in trajectory.snippets),
         executed=any(map(_succeeded, trajectory.snippets)),
         used=_uses_an_output(trajectory),
         model_tokens=trajectory.model_tokens,

@@ -40,6 +40,23 @@ def test_kept_tokens_are_those_of_vllm(with_k: bool, with_p: bool, seed: int) ->
     assert different.float().mean() < 0.4
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.95, 1.0])
+def test_logits_that_equal_the_last_of_top_k_count_in_top_p(share: float) -> None:
+    import torch
+    from deepmath_generator.vllm_patches.cpu.truncated_sampling import truncate
+    from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p_pytorch
+
+    torch.manual_seed(1)
+    logits = torch.randn(50, VOCABULARY).bfloat16().float()  # a model in bfloat16 has many equal ones
+    logits[0, :4] = torch.tensor([9.0, 8.0, 8.0, 8.0])
+    k, p = torch.full((50,), 20), torch.full((50,), share)
+    k[0] = 2
+    expected, truncated = apply_top_k_top_p_pytorch(logits.clone(), k, p), truncate(logits.clone(), k, p)
+    # vLLM keeps some of the logits that equal the smallest it keeps; here all of these are kept.
+    least = expected.masked_fill(expected.isinf(), torch.inf).amin(-1, keepdim=True)
+    assert torch.equal(truncated.isfinite(), logits >= least)
+
+
 def test_equal_logits_are_kept_or_excluded_together() -> None:
     import torch
     from deepmath_generator.vllm_patches.cpu.truncated_sampling import truncate

@@ -50,8 +50,12 @@ def _least_kept(logits: torch.Tensor, count: int, shares: torch.Tensor) -> torch
     """Return the smallest logit that is kept of the `count` largest. Shapes: [rows, 1]."""
     vocabulary = logits.shape[1]
     if count < vocabulary:
-        largest = logits.topk(count).values.float()
-        return _nucleus(largest, largest.logsumexp(-1, keepdim=True), shares)[0].to(logits.dtype)
+        chosen = logits.topk(count).values
+        least = chosen[:, -1:]
+        others = (logits >= least).sum(-1, keepdim=True) - count  # equal to the smallest, and kept with it
+        largest = chosen.float()
+        total = largest.logsumexp(-1, keepdim=True).logaddexp(least.float() + others.log())
+        return _nucleus(largest, total, shares)[0].to(logits.dtype)
     total = logits.float().logsumexp(-1, keepdim=True)
     least, is_complete = _nucleus(logits.topk(min(_CANDIDATES, vocabulary)).values.float(), total, shares)
     if not is_complete.all():
