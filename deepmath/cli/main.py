@@ -25,7 +25,7 @@ COMMANDS = {
     "down": "Stop the detached stack of `deepmath up --detach`, and nothing else.",
     "serve": "Run one service in the foreground.",
     "contamination": "Find training problems that repeat each other or a test problem.",
-    "problems": "Print generated problems (synthetic, or of reasoning-gym) as JSON lines.",
+    "problems": "Print generated problems with their answers as JSON lines.",
     "doctor": "Check isolation layers, services and libraries on this machine.",
     "token": "Create an access token for a client.",
     "certs": "Create a development CA and certificates for mutual TLS.",

@@ -69,7 +69,7 @@ def whole_lines(file: Path) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--benchmark", "math50"], "did you mean math500?"),
+        (["--benchmark", "math50"], "did you mean math500"),
         (["--benchmark", "math500"], "hf download --repo-type dataset HuggingFaceH4/MATH-500"),
         (["--benchmark", "{file}"], "has no column answer; it has problem, solution"),
         (["--table", "four-way"], "give --adapter"),
