@@ -29,7 +29,7 @@ FORGERIES = {
     "outcome_of_our_fault": "forge({'sequence': 1, 'outcome': 'SANDBOX_FAILED'})",
     "outcome_of_a_timeout": "forge({'sequence': 1, 'outcome': 'WALL_TIMEOUT'})",
     "outcome_of_an_interruption_that_was_none": "forge({'sequence': 1, 'outcome': 'INTERRUPTED'})",
-    "very_many_fields": "forge({'sequence': 1, 'outcome': 'OK'} | {str(n): '' for n in range(7)})",
+    "very_many_fields": "forge({'sequence': 1, 'outcome': 'OK'} | {str(n): '' for n in range(23)})",
     "very_many_short_fields": "forge({'sequence': 1, 'outcome': 'OK'} | {str(n): '' for n in range(5000)})",
     "sequence_of_another_snippet": "forge({'sequence': 7, 'outcome': 'OK'})",
     "sequence_of_words": "forge({'sequence': 'one', 'outcome': 'OK'})",

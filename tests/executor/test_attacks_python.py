@@ -70,7 +70,7 @@ SABOTAGE = {
     "line_cache_is_hostile": ("l = sys.modules['linecache']\nl.cache = None\n1 / 0", EXCEPTION, CRASHED),
     "line_cache_lies": ("l = sys.modules['linecache']\nl.getline = lambda *a: 5\n1 / 0", EXCEPTION, OK),
     "traceback_is_patched": ("sys.modules['traceback'].format_exception = lambda *a: [5]\n1 / 0", EXCEPTION, OK),
-    "trace_function_raises": ("sys.settrace(lambda *_: 1 / 0)", CRASHED, OK),
+    "trace_function_raises": ("sys.settrace(lambda *_: 1 / 0)", EXCEPTION, OK),
     "profile_function_raises": ("sys.setprofile(lambda *_: 1 / 0)", EXCEPTION, OK),
     "profile_function_exits": ("sys.setprofile(lambda *_: os._exit(0))", CRASHED, OK),
     "audit_hook_raises": ("def h(*a): raise RuntimeError\nsys.addaudithook(h)", OK, CRASHED),
