@@ -110,7 +110,7 @@ def encode(trace: TrainingTrace, tokenizer: Any, prompt: PromptTemplate) -> Trai
             piece = tokenizer.encode(segment.text, add_special_tokens=False)
             labels += piece
         else:
-            piece = encode_tool_output(tokenizer, segment.text)
+            piece = encode_tool_output(tokenizer, DIALECTS["tool-call"].output(segment.text, ""))
             labels += [IGNORED] * len(piece)
         ids += piece
     return TrainingExample(ids, labels, len(trace.segments) > 1)
