@@ -3,8 +3,10 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deepmath.errors import Unavailable
@@ -112,8 +114,13 @@ OTHERS: list[int] = []
 
 
 def processes() -> list[int]:
-    """Return the processes of the verifier."""
-    return [pid for pid in descendants() if pid not in OTHERS]
+    """Return the processes of the verifier. Those of others may have started further ones."""
+    found = []
+    for pid in descendants():
+        with suppress(psutil.NoSuchProcess):
+            if set(OTHERS).isdisjoint([pid, *(parent.pid for parent in psutil.Process(pid).parents())]):
+                found.append(pid)
+    return found
 
 
 @pytest.fixture(scope="module", params=["full", "pod"])
