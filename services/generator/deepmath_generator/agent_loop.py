@@ -24,7 +24,6 @@ it aborts the engine's request and closes the session, and with it the sandbox.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from enum import Enum
 from typing import TypeAlias
 
@@ -250,11 +249,12 @@ class _TrajectoryRun:
         trajectory.append_snippet(code, result)
         text = render_result(result)
         self.events.snippet_ended(text, result)
-        closing, pieces = self.end_of_call, self.dialect.output(text, (trajectory.last_text + self.end_of_call)[-64:])
-        token_ids = await self.responsive.process(lambda: self.encode_output(closing, pieces), len(text))
+        pieces = [OutputPiece(self.end_of_call, is_control=True)] if self.end_of_call else []
+        pieces += self.dialect.output(text, (trajectory.last_text + self.end_of_call)[-64:])
+        token_ids = await self.responsive.process(lambda: encode_tool_output(self.engine.tokenizer, pieces), len(text))
         if trajectory.tokens + len(token_ids) > self.max_tokens:
             return pb.STATUS_TOKEN_BUDGET
-        trajectory.append_tool_output(token_ids, closing + "".join(piece.text for piece in pieces))
+        trajectory.append_tool_output(token_ids, "".join(piece.text for piece in pieces))
         self.end_of_call = ""
         self.reader.follow(trajectory.token_ids)
         self.metrics.record_tool_tokens(len(token_ids))
@@ -272,10 +272,6 @@ class _TrajectoryRun:
         except UnicodeEncodeError:
             return "", "the code has half of a surrogate pair, so nothing was run; write the character itself"
         return code, "" if code else f"the call is empty, so nothing was run; write Python code {self.dialect.form}"
-
-    def encode_output(self, closing: str, pieces: Sequence[OutputPiece]) -> list[int]:
-        closing_piece = [OutputPiece(closing, is_control=True)] if closing else []
-        return encode_tool_output(self.engine.tokenizer, [*closing_piece, *pieces])
 
     def remaining_wall_ms(self) -> float:
         return (self.deadline - asyncio.get_running_loop().time()) * 1000

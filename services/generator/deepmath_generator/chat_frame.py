@@ -16,6 +16,15 @@ QUESTION = "\u2063question\u2063"
 _SYSTEM = "\u2063system\u2063"
 
 
+def render_chat(tokenizer: Any, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None = None) -> str:
+    """Return a chat as the model's template writes it, up to the start of the assistant's next turn.
+
+    Raises whatever the template raises.
+    """
+    rendered: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+    return rendered
+
+
 def chat_frame(
     tokenizer: Any, system: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None
 ) -> tuple[str, str]:
@@ -77,9 +86,6 @@ class _Frame:
 
     def _render(self, messages: list[Message]) -> str:
         try:
-            rendered: str = self._tokenizer.apply_chat_template(
-                messages, tools=self._tools, tokenize=False, add_generation_prompt=True
-            )
+            return render_chat(self._tokenizer, messages, self._tools)
         except Exception as error:  # templates are programs, and reject messages by raising any exception
             raise InvalidRequest(f"the model's chat template rejects the prompt: {error}") from error
-        return rendered

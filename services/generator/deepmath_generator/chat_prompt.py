@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from deepmath.errors import InvalidRequest
 from deepmath.generator.v1 import generator_pb2 as pb
+from deepmath_generator.chat_frame import render_chat
 from deepmath_generator.literal_encoding import added_tokens, encode_pieces, special_tokens, split_tokens
 
 _ROLES = {
@@ -33,7 +34,7 @@ def encode_chat(tokenizer: Any, messages: Sequence[pb.ChatMessage]) -> list[int]
     cut = f"\u2063{uuid4().hex}\u2063"  # marks, in the rendered text, where to encode the pieces separately
     chat = [{"role": _ROLES[message.role], "content": _cut_content(tokenizer, message, cut)} for message in messages]
     try:
-        rendered = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        rendered = render_chat(tokenizer, chat)
     except Exception as error:  # templates are programs, and reject messages by raising any exception
         raise InvalidRequest(f"messages: the model's chat template rejects them: {error}") from error
     return [token for ids in encode_pieces(tokenizer, rendered.split(cut)) for token in ids]

@@ -1,11 +1,11 @@
 """Dialect of the model that is served."""
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from deepmath.dialects import Dialect, DialectChoice, choose_dialect, find_dialect
-from deepmath.dialects.dialect import Message
+from deepmath_generator.chat_frame import render_chat
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +18,6 @@ def model_dialect(tokenizer: Any, model: str, option: str | None = None, templat
     Raises:
         InvalidRequest: there is no such dialect, or the chat template lacks what it needs.
     """
-
-    def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None) -> str:
-        rendered: str = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
-        return rendered
-
     if option:
         choice = DialectChoice(find_dialect(option), "set by --dialect")
     elif template:
@@ -30,6 +25,6 @@ def model_dialect(tokenizer: Any, model: str, option: str | None = None, templat
     else:
         tokens = {token.content for token in tokenizer.added_tokens_decoder.values()}
         source = str(getattr(tokenizer, "chat_template", None) or "")
-        choice = choose_dialect(model, tokens, source, render)
+        choice = choose_dialect(model, tokens, source, partial(render_chat, tokenizer))
     log.info("dialect %s: %s", choice.dialect.name, choice.reason)
-    return choice.dialect.bind(lambda messages: render(messages, choice.dialect.tools))
+    return choice.dialect.bind(partial(render_chat, tokenizer, tools=choice.dialect.tools))
