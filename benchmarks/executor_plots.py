@@ -1,4 +1,4 @@
-"""What matplotlib costs when it is preloaded: `python -m benchmarks.executor_plots`. Ratios of PLOTS to MATHS.
+"""Cost of matplotlib when it is preloaded: `python -m benchmarks.executor_plots`. Ratios of PLOTS to MATHS.
 
 Memory is what each sandbox is charged for, beyond the pages that it shares with its zygote.
 """

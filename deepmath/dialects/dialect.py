@@ -49,20 +49,20 @@ class OutputReader(Protocol):
 
 
 class Dialect(ABC):
-    """How a family of models writes calls and reads outputs. Subclasses are the dialects."""
+    """Form in which a family of models writes calls and reads outputs. Subclasses are the dialects."""
 
     name: ClassVar[str]
     marks: ClassVar[CallMarks]
     start: ClassVar[str]
-    """What the model writes before the code."""
+    """The text that the model writes before the code."""
     end: ClassVar[str]
-    """What the model writes after the code."""
+    """The text that the model writes after the code."""
     stops_at_token: ClassVar[bool] = True
     """Whether sampling stops at `end`, where the vocabulary has it as one token."""
     examples: ClassVar[Literal["system", "turns"]] = "system"
-    """Where solved examples are shown: in the system text, or as turns of the chat."""
+    """Place of solved examples: in the system text, or as turns of the chat."""
     instructions: ClassVar[str]
-    """How to write a call, as lines of a Markdown list for the system text."""
+    """Instructions for writing a call, as lines of a Markdown list for the system text."""
     tools: ClassVar[Sequence[dict[str, Any]] | None] = None
     """Tools that the chat template is to describe."""
 

@@ -23,7 +23,7 @@ class EndOfCall:
     offset: int
     """Number of characters of the piece up to and including the mark that ends the call."""
     text: str | None
-    """The text between the marks. None: there is no call that could end here."""
+    """The text between the marks. None: no call is open."""
     cut: int | None = None
     """If the model began to write an output itself: the number of characters of the piece before it. It may be
     negative, if the mark began in an earlier piece. Of an open call an output is only seen if it begins in this piece.

@@ -62,7 +62,7 @@ def _sample(random: Random, version: int, row: int) -> TrainingSample:
 
 @dataclass
 class Trained:
-    """What a training was like."""
+    """A training and its metrics."""
 
     trainer: Any
     pipeline: RandomBatches

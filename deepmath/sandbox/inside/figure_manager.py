@@ -63,7 +63,7 @@ def _to_png(figure: Figure) -> bytes:
     """Return `figure` as a PNG file, at a lower resolution if it would have over MOST_PIXELS.
 
     Raises:
-        ValueError: There is no image of it within the limits.
+        ValueError: Its image exceeds the limits.
     """
     width, height = figure.get_size_inches()
     resolution = min(figure.dpi, math.sqrt(MOST_PIXELS / (width * height or 1)))

@@ -61,7 +61,7 @@ class PromptTemplate:
     dialect: str | None = None
     """Name of the dialect. None: that of the model."""
     show_examples: Literal["system", "turns"] | None = None
-    """Where the examples are shown. None: where the dialect shows them."""
+    """Place of the examples. None: that of the dialect."""
 
     @classmethod
     def load(cls, model: str, override: str | None = None) -> "PromptTemplate":
