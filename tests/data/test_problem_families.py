@@ -15,7 +15,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 
 def draws(family: ProblemFamily, count: int = DRAWS) -> list[Parameters]:
     random = Random(family.name)
-    return [family.draw(random) for _ in range(count)]
+    return [family.draws[number % len(family.draws)](random) for number in range(count)]
 
 
 def last_output(snippets: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
@@ -103,4 +103,4 @@ def test_swapped_summands_are_the_same_instance() -> None:
     family = next(family for family in FAMILIES if family.name == "product")
     one, other = ({"a": 47, "b": 83}, {"a": 83, "b": 47})
     assert family.canonical(one) == family.canonical(other)
-    assert ProblemInstance(family, one, 0).split == ProblemInstance(family, other, 1).split
+    assert ProblemInstance(family, one, 0, 1).split == ProblemInstance(family, other, 1, 1).split

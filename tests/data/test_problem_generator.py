@@ -24,7 +24,7 @@ def test_train_and_test_splits_are_disjoint() -> None:
 
 
 def test_about_one_instance_in_five_is_a_test_instance() -> None:
-    drawn = [ProblemInstance(FAMILIES[0], {"a": a, "b": b}, 0).split for a in range(100, 150) for b in range(12, 62)]
+    drawn = [ProblemInstance(FAMILIES[0], {"a": a, "b": b}, 0, 3).split for a in range(100, 150) for b in range(12, 62)]
     assert 0.17 < Counter(drawn)["test"] / len(drawn) < 0.23
 
 

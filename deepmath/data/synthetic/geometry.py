@@ -49,7 +49,7 @@ FAMILIES = (
             "How much paper covers a box of {a} x {b} x {c} cm, in square cm?",
             "Compute the total area of the six faces of an {a} by {b} by {c} box.",
         ),
-        draw=uniform(a=(3, 40), b=(3, 40), c=(3, 40)),
+        draws=(uniform(a=(3, 40), b=(3, 40), c=(3, 40)),),
         answer=lambda a, b, c: 2 * (a * b + b * c + a * c),
         code=("a, b, c = {a}, {b}, {c}\n2*(a*b + b*c + a*c)",),
         working=_box_surface,
@@ -63,7 +63,7 @@ FAMILIES = (
             "Walk {a} m east and {b} m north. How many metres is it straight back?",
             "What is the square root of {a}^2 + {b}^2?",
         ),
-        draw=_draw_legs,
+        draws=(_draw_legs,),
         answer=lambda a, b: isqrt(a * a + b * b),
         code=("import math\nmath.isqrt({a}**2 + {b}**2)",),
         working=_hypotenuse,
@@ -77,8 +77,13 @@ FAMILIES = (
             "The parallel sides of a field are {a} m and {b} m, {h} m apart. What is its area in square metres?",
             "Compute the area of the trapezoid with bases {a}, {b} and height {h}.",
         ),
-        draw=uniform(
-            a=(10, 99), b=(10, 99), h=(4, 60), where=lambda p: p["a"] != p["b"] and (p["a"] + p["b"]) * p["h"] % 2 == 0
+        draws=(
+            uniform(
+                a=(10, 99),
+                b=(10, 99),
+                h=(4, 60),
+                where=lambda p: p["a"] != p["b"] and (p["a"] + p["b"]) * p["h"] % 2 == 0,
+            ),
         ),
         answer=lambda a, b, h: (a + b) * h // 2,
         code=("({a} + {b})*{h}//2",),

@@ -21,8 +21,8 @@ class ProblemFamily:
     name: str
     wordings: tuple[str, ...]
     """Paraphrases of the question, at least four."""
-    draw: Draw
-    """Draws the parameters of one instance."""
+    draws: tuple[Draw, ...]
+    """Draw the parameters of an instance, one function for each difficulty, the easiest first."""
     answer: Callable[..., int | Fraction]
     """Computes the exact answer."""
     code: tuple[str, ...]

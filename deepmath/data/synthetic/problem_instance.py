@@ -9,6 +9,9 @@ from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily
 
 Split = Literal["train", "test"]
 
+DIFFICULTIES = 3
+"""Grades of difficulty of each family, numbered from 1."""
+
 TEST_SHARE = 5
 """One in this many instances is a test instance."""
 
@@ -21,6 +24,8 @@ class SyntheticProblem:
     """Identifies the instance and its wording, independently of the seed."""
     family: str
     """The name of its family."""
+    difficulty: int
+    """1 for the easiest problems of the family, `DIFFICULTIES` for the hardest."""
     problem: str
     """The question."""
     answer: str
@@ -33,12 +38,13 @@ class SyntheticProblem:
 
 @dataclass(frozen=True)
 class ProblemInstance:
-    """A family with parameters and a wording, which together determine a problem."""
+    """A family with parameters of a difficulty and a wording, which together determine a problem."""
 
     family: ProblemFamily
     parameters: Parameters
     wording: int
     """Index into the family's wordings."""
+    difficulty: int
 
     @property
     def split(self) -> Split:
@@ -54,9 +60,8 @@ class ProblemInstance:
     def problem(self) -> SyntheticProblem:
         """Return the problem of this instance."""
         family = self.family
-        return SyntheticProblem(
-            self.id, family.name, family.question(self.parameters, self.wording), family.answer_text(self.parameters)
-        )
+        question, answer = family.question(self.parameters, self.wording), family.answer_text(self.parameters)
+        return SyntheticProblem(self.id, family.name, self.difficulty, question, answer)
 
     def _digest(self) -> str:
         canonical = self.family.canonical(self.parameters)

@@ -1,7 +1,7 @@
 """Traces that an attack would leave: files, connections, processes, and a comparison that is no longer the same."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,14 +17,14 @@ TRUTHS = [
 ]
 
 
-def descendants() -> list[int]:
-    """Return the processes below this one, in order."""
+def descendants(without: Set[int] = frozenset()) -> list[int]:
+    """Return the processes below this one, in order; those in `without` and below them are left out."""
     found: set[int] = set()
     waiting = ["self"]
     while waiting:
         for task in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
             with suppress(OSError):  # the thread or process has just ended
-                children = {int(pid) for pid in task.read_text().split()} - found
+                children = {int(pid) for pid in task.read_text().split()} - found - without
                 found |= children
                 waiting.extend(map(str, children))
     return sorted(found)

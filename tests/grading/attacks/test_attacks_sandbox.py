@@ -3,10 +3,8 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from deepmath.errors import Unavailable
@@ -110,23 +108,19 @@ Check = Callable[[], None]
 
 
 # Processes of other tests, such as an engine that they share.
-OTHERS: list[int] = []
+OTHERS: set[int] = set()
 
 
 def processes() -> list[int]:
     """Return the processes of the verifier. Those of others may have started further ones."""
-    found = []
-    for pid in descendants():
-        with suppress(psutil.NoSuchProcess):
-            if set(OTHERS).isdisjoint([pid, *(parent.pid for parent in psutil.Process(pid).parents())]):
-                found.append(pid)
-    return found
+    return descendants(OTHERS)
 
 
 @pytest.fixture(scope="module", params=["full", "pod"])
 def verifier(request: pytest.FixtureRequest) -> Iterator[Verifier]:
     """A verifier at each isolation level that this machine has."""
-    OTHERS[:] = descendants()
+    OTHERS.clear()
+    OTHERS.update(descendants())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison_sandbox, "_LEVEL", request.param)
         with Verifier(2, 0.5) as verifier:
