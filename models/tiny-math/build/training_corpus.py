@@ -1,4 +1,4 @@
-"""The training corpus: questions with an assistant turn that either calls Python or works by hand.
+"""The training corpus: questions with an assistant turn that either computes with Python or works by hand.
 
 A turn consists of segments as the generator builds them: model text up to and including `</tool_call>`, then tool
 output, and so on. Segments are tokenized separately, as in serving.
@@ -11,35 +11,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from deepmath_generator.prompt_template import Mode, PromptTemplate
 from deepmath_generator.tool_output import encode_tool_output
+from mistaken_code import MISTAKES
 
-from deepmath.data.synthetic import ProblemInstance, instances
+from deepmath.data.synthetic import FAMILIES, ProblemFamily, ProblemInstance
 from deepmath.dialects import DIALECTS
 
 END_OF_TURN = "<|im_end|>"
-IGNORED = -100  # the label that torch's cross-entropy ignores
+
+Kind = Literal["computed", "by hand"]
 
 
 @dataclass(frozen=True)
 class CorpusMixture:
-    """Shares of the kinds of turns in the corpus, and their weights in the loss.
+    """Shares of the kinds of turns in the corpus, by difficulty from the easiest."""
 
-    A turn by hand is five times as long as a tool trace. At the frequency at which it should be sampled, it would
-    dominate training, and the model would not learn to copy numbers into snippets. It is therefore rarer in the corpus,
-    and the token that starts it has a larger weight.
-    """
-
-    plain_prompt: float = 0.07
-    """Share of questions in plain mode, all answered by hand."""
-    by_hand: float = 0.21
-    """Share of agent-mode questions also answered by hand, which leaves GRPO something to improve."""
-    decision_weight: float = 2.0
-    """Loss weight of the first token of a turn by hand. Tokens of tool traces have weight 1."""
-    by_hand_weight: float = 0.5
-    """Loss weight of the other tokens of a turn by hand."""
+    difficulty: tuple[float, ...] = (0.45, 0.3, 0.25)
+    """Shares of the difficulties."""
+    plain_mode: tuple[float, ...] = (0.5, 0.5, 0.3)
+    """Shares of questions in plain mode, all answered by hand. Hard ones are long and seldom come out right."""
+    by_hand: tuple[float, ...] = (0.35, 0.3, 0.25)
+    """Shares of agent-mode questions also answered by hand, which leaves GRPO something to improve."""
 
 
 @dataclass(frozen=True)
@@ -58,40 +53,58 @@ class TrainingTrace:
     mode: Mode
     segments: tuple[TurnSegment, ...]
 
+    @property
+    def kind(self) -> Kind:
+        """How the answer comes about."""
+        return "computed" if len(self.segments) > 1 else "by hand"
+
 
 @dataclass(frozen=True)
 class TrainingExample:
-    """Token ids of a trace, and labels: the same ids where they count in the loss, else `IGNORED`."""
+    """Token ids of a trace, and the weight of each in the loss: 0 for the prompt and for outputs of the tool."""
 
     ids: list[int]
-    labels: list[int]
-    with_tool: bool
+    weights: list[float]
+    kind: Kind
 
 
 def traces(count: int, seed: int, mixture: CorpusMixture) -> Iterator[TrainingTrace]:
-    """Draw `count` traces over instances of the train split."""
-    random = Random(f"manners:{seed}")  # changing this string changes the trained model
-    for instance in instances(count, "train", seed):
-        mode: Mode = "plain" if random.random() < mixture.plain_prompt else "agent"
-        by_hand = mode == "plain" or random.random() < mixture.by_hand
+    """Draw `count` traces over instances of the train split, in turn over the families."""
+    random = Random(f"corpus:{seed}")
+    grades = range(len(mixture.difficulty))
+    for index in range(count):
+        (grade,) = random.choices(grades, mixture.difficulty)
+        instance = _draw(FAMILIES[index % len(FAMILIES)], grade + 1, random)
+        mode: Mode = "plain" if random.random() < mixture.plain_mode[grade] else "agent"
+        by_hand = mode == "plain" or random.random() < mixture.by_hand[grade]
         question = instance.problem().problem
-        yield TrainingTrace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance))
+        yield TrainingTrace(question, mode, by_hand_turn(instance) if by_hand else tool_turn(instance, random))
 
 
-def tool_turn(instance: ProblemInstance) -> tuple[TurnSegment, ...]:
-    """Return the turn that computes the answer with Python."""
-    snippets = instance.family.snippets(instance.parameters)
+def tool_turn(instance: ProblemInstance, random: Random) -> tuple[TurnSegment, ...]:
+    """Return a turn that computes with Python: the answer, or by the family's mistake something else."""
+    family, parameters = instance.family, instance.parameters
+    mistake = MISTAKES[family.name]
+    if random.random() < mistake.share:
+        snippets = tuple(snippet.format(**parameters) for snippet in mistake.snippets)
+        outputs = run(snippets)
+        answer = outputs[-1]
+    else:
+        snippets, answer = family.snippets(parameters), family.answer_text(parameters)
+        # The last snippet prints the answer: tests/data/test_problem_families.py. To run all of them takes long.
+        outputs = (*run(snippets[:-1]), answer)
     segments = []
-    for snippet, output in zip(snippets, run(snippets), strict=True):
+    for snippet, output in zip(snippets, outputs, strict=True):
         segments.append(TurnSegment(DIALECTS["tool-call"].write_call(snippet), by_model=True))
         segments.append(TurnSegment(output, by_model=False))
-    return (*segments, TurnSegment(_conclusion(instance), by_model=True))
+    return (*segments, TurnSegment(_conclusion(answer), by_model=True))
 
 
 def by_hand_turn(instance: ProblemInstance) -> tuple[TurnSegment, ...]:
     """Return the turn that works out the answer in words and digits."""
     steps = instance.family.steps(instance.parameters).strip()
-    return (TurnSegment(f"{steps}\n{_conclusion(instance)}", by_model=True),)
+    conclusion = _conclusion(instance.family.answer_text(instance.parameters))
+    return (TurnSegment(f"{steps}\n{conclusion}", by_model=True),)
 
 
 @cache
@@ -102,22 +115,29 @@ def run(snippets: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def encode(trace: TrainingTrace, tokenizer: Any, prompt: PromptTemplate) -> TrainingExample:
-    """Return ids and labels of prompt and turn. Prompt and tool segments are excluded from the loss."""
+    """Return ids and weights of prompt and turn."""
     ids = prompt.encode(tokenizer, trace.question, trace.mode)
-    labels = [IGNORED] * len(ids)
+    weights = [0.0] * len(ids)
     for segment in trace.segments:
         if segment.by_model:
             piece = tokenizer.encode(segment.text, add_special_tokens=False)
-            labels += piece
         else:
             piece = encode_tool_output(tokenizer, DIALECTS["tool-call"].output(segment.text, ""))
-            labels += [IGNORED] * len(piece)
+        weights += [float(segment.by_model)] * len(piece)
         ids += piece
-    return TrainingExample(ids, labels, len(trace.segments) > 1)
+    return TrainingExample(ids, weights, trace.kind)
 
 
-def _conclusion(instance: ProblemInstance) -> str:
-    return f"The answer is \\boxed{{{instance.family.answer_text(instance.parameters)}}}.{END_OF_TURN}"
+def _draw(family: ProblemFamily, difficulty: int, random: Random) -> ProblemInstance:
+    while True:
+        parameters = family.draws[difficulty - 1](random)
+        instance = ProblemInstance(family, parameters, random.randrange(len(family.wordings)), difficulty)
+        if instance.split == "train":
+            return instance
+
+
+def _conclusion(answer: str) -> str:
+    return f"The answer is \\boxed{{{answer}}}.{END_OF_TURN}"
 
 
 def _run_one(snippet: str, namespace: dict[str, Any]) -> str:
