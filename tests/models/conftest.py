@@ -1,8 +1,7 @@
 """The embedded model's files, and the modules that build it."""
 
-import importlib.util
-import sys
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,19 +28,11 @@ def tokenizer(model_directory: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def build_module() -> Callable[[str], ModuleType]:
+def build_module() -> Iterator[Callable[[str], ModuleType]]:
     """Imports a module of the build program by name."""
-
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"tiny_math_{name}", BUILD / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BUILD))
+        yield importlib.import_module
 
 
 @pytest.fixture(scope="session")
