@@ -2,9 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from deepmath.data.gold_answer import gold_text
+from deepmath.data.problem_family_columns import difficulty_of, family_of
 from deepmath.data.question_text import question_text
 from deepmath.errors import InvalidRequest
 from deepmath.grading.gym_entry import GymEntry
@@ -25,6 +26,10 @@ class DatasetProblem:
     r"""As the dataset writes it: `42`, `\frac{3}{4}`, with or without dollar signs. See `gold_text`."""
     entry: GymEntry | None = None
     """Of a problem of reasoning-gym, which has its own scorer. `answer` is then one correct answer, or empty."""
+    family: str = ""
+    """Family, subject or task, a short printable text; empty if the dataset has none."""
+    difficulty: int | None = None
+    """From 0 to `MOST_DIFFICULTY`, as the dataset counts; None if it has none."""
 
     @property
     def digest(self) -> str:
@@ -40,8 +45,21 @@ class DatasetProblem:
         """The reference of the verifier: the entry if there is one, otherwise the gold answer."""
         return self.entry or self.answer
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the problem as a row of a JSON Lines file, from which `of` makes an equal one if it has no entry."""
+        row = {"id": self.id, "family": self.family, "difficulty": self.difficulty}
+        return row | {"problem": self.text, "answer": self.answer}
+
     @classmethod
-    def of(cls, question: object, answer: object, own_id: object = None, where: str = "") -> Self:
+    def of(
+        cls,
+        question: object,
+        answer: object,
+        own_id: object = None,
+        where: str = "",
+        family: object = None,
+        difficulty: object = None,
+    ) -> Self:
         """Return the problem of a row with these cells. `where` is the row's place in a JSON file.
 
         Raises:
@@ -59,7 +77,7 @@ class DatasetProblem:
         if where:
             check_escapes(question if isinstance(question, str) else text, f"{where}: the question", prose=True)
             check_escapes(answer, f"{where}: the answer")
-        problem = cls(_own_id(own_id), text, gold)
+        problem = cls(_own_id(own_id), text, gold, None, family_of(family), difficulty_of(difficulty))
         return problem if problem.id else problem.with_digest()
 
 

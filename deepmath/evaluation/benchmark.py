@@ -7,6 +7,7 @@ from itertools import islice
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
+from deepmath.data.problem_family_columns import FamilyColumns
 from deepmath.data.reasoning_gym.gym_problems import gym_problems
 from deepmath.data.reasoning_gym.gym_source import GymSource, is_gym_source
 from deepmath.data.synthetic import generate
@@ -60,7 +61,7 @@ class Benchmark:
         """
         if self.splits == (SYNTHETIC,):
             return [
-                DatasetProblem(one.id, one.problem, one.answer)
+                DatasetProblem(one.id, one.problem, one.answer, None, one.family, one.difficulty)
                 for one in generate(limit or _GENERATED_PROBLEMS, "test", _GENERATED_SEED)
             ]
         if is_gym_source(self.name):
@@ -86,8 +87,11 @@ class Benchmark:
             if missing := [column for column in (problem, answer, *self.filters) if column not in columns]:
                 raise InvalidRequest(f"{split.dataset} has no column {', '.join(missing)}; it has {', '.join(columns)}")
             own_id = self.id if self.id in columns else None
-            for row in dataset.rows(list(dict.fromkeys([problem, answer, *filter(None, [own_id]), *self.filters]))):
-                found = DatasetProblem.of(row[problem], row[answer], row[own_id] if own_id else None, row.where)
+            families = FamilyColumns.among(columns)
+            wanted = [problem, answer, *filter(None, [own_id]), *self.filters, *families.names]
+            for row in dataset.rows(list(dict.fromkeys(wanted))):
+                cells = (row[problem], row[answer], row[own_id] if own_id else None, row.where)
+                found = DatasetProblem.of(*cells, **families.cells(row))
                 if found.text and self._includes(row):
                     yield found
 

@@ -76,7 +76,7 @@ def test_problem_has_the_same_id_in_every_file(jsonl: Path, tmp_path: Path) -> N
     other = tmp_path / "other.csv"
     other.write_text(f"final,question\n2,{ROWS[0]['problem']}\n")
     (one,) = load_problems(DataConfig(dataset=str(other), problem="question", answer="final"), 0)
-    assert one == load_problems(DataConfig(dataset=str(jsonl)), 0)[0]
+    assert one.id == load_problems(DataConfig(dataset=str(jsonl)), 0)[0].id
 
 
 def test_solutions_are_never_read(jsonl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,9 +262,20 @@ def test_synthetic_problems_depend_on_split_and_seed() -> None:
     assert not {*train} & {*test}
 
 
+def test_family_and_difficulty_reach_the_problems(jsonl: Path) -> None:
+    assert [one.difficulty for one in load_problems(DataConfig(dataset=str(jsonl)), 0)] == [1, 2, 2]
+    made = load_problems(DataConfig(limit=96), 0)
+    assert {one.difficulty for one in made} == {1, 2, 3}
+    assert all(one.family for one in made)
+
+
+def test_synthetic_problems_can_be_restricted_to_one_difficulty() -> None:
+    assert {one.difficulty for one in load_problems(DataConfig(limit=96, where={"difficulty": 3}), 0)} == {3}
+
+
 def test_synthetic_problems_can_be_restricted_to_one_family() -> None:
     assert load_problems(DataConfig(limit=60, where={"family": "gcd"}), 0)
-    with pytest.raises(InvalidRequest, match="id, family, problem, answer"):
+    with pytest.raises(InvalidRequest, match="id, family, difficulty, problem, answer"):
         load_problems(DataConfig(limit=60, where={"kind": "gcd"}), 0)
 
 

@@ -58,7 +58,7 @@ def contamination(
                 found = {"test": name, "test_id": test.id, "test_question": test.text, "overlap": match.overlap}
                 _show({"kind": "contaminated", **_place(number, problem), **found}, as_json)
             elif file:
-                file.write(json.dumps({"id": problem.id, "problem": problem.text, "answer": problem.answer}) + "\n")
+                file.write(json.dumps(problem.to_row()) + "\n")
     finally:
         if file:
             file.close()

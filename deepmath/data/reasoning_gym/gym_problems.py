@@ -83,7 +83,7 @@ def _problem(line: dict[str, str]) -> DatasetProblem:
         raise InvalidRequest(error)
     entry = GymEntry(GymTask(line["name"], line["options"]), base64.b85decode(line["entry"]))
     problem = DatasetProblem.of(f"{line['question']}\n\n{_INSTRUCTION}", "")
-    return DatasetProblem(problem.id, problem.text, line["answer"], entry)
+    return DatasetProblem(problem.id, problem.text, line["answer"], entry, entry.task.name)
 
 
 def _failure(status: int, errors: IO[bytes]) -> str:

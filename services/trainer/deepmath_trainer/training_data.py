@@ -14,6 +14,7 @@ from deepmath.data.contamination_index import SeenQuestions
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.data.dataset_reader import DatasetSplit
 from deepmath.data.json_rows import DatasetRow
+from deepmath.data.problem_family_columns import FamilyColumns
 from deepmath.data.reasoning_gym.gym_problems import gym_problems
 from deepmath.data.reasoning_gym.gym_source import GymSource, is_gym_source
 from deepmath.data.synthetic import Split, SyntheticProblem, generate
@@ -80,7 +81,9 @@ def load_problems(config: DataConfig, seed: int, most: int | None = None) -> lis
             f"{config.dataset} has no column {', '.join(missing)}; its columns are {', '.join(columns)}; set "
             "data.problem, data.answer and data.where"
         )
-    problems = list(_problems(rows(wanted), layout, config.max_problem_chars or sys.maxsize))
+    families = FamilyColumns.among(columns)
+    used = rows(list(dict.fromkeys([*wanted, *families.names])))
+    problems = list(_problems(used, layout, families, config.max_problem_chars or sys.maxsize))
     if not problems:
         raise InvalidRequest(f"no problem of {config.dataset} matches; check data.where and data.max_problem_chars")
     if config.limit is not None and config.limit < len(problems):
@@ -124,13 +127,16 @@ def _read(config: DataConfig, layout: _Layout) -> tuple[list[str], _Rows]:
     return dataset.columns, dataset.rows
 
 
-def _problems(rows: Iterable[DatasetRow], layout: _Layout, most_characters: int) -> Iterator[DatasetProblem]:
+def _problems(
+    rows: Iterable[DatasetRow], layout: _Layout, families: FamilyColumns, most_characters: int
+) -> Iterator[DatasetProblem]:
     """Yield the problems that match `layout`; of several with the same question in any spelling, the first."""
     seen = SeenQuestions()
     for row in rows:
         if not all(_equals(row[name], value) for name, value in layout.where.items()):
             continue
-        problem = DatasetProblem.of(row[layout.problem], row[layout.answer], where=row.where)
+        cells = (row[layout.problem], row[layout.answer])
+        problem = DatasetProblem.of(*cells, where=row.where, **families.cells(row))
         if 0 < len(problem.text) <= most_characters and seen.add(problem.text) is None:
             yield problem
 
