@@ -4,15 +4,34 @@ from fractions import Fraction
 from math import gcd, lcm
 from random import Random
 
-from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
-from deepmath.data.synthetic.worked_steps import add, column_add, divide, long_multiply, subtract
+from deepmath.data.synthetic.problem_family import Draw, Parameters, ProblemFamily, uniform, unordered
+from deepmath.data.synthetic.worked_steps import (
+    listed,
+    short_difference,
+    short_gcd,
+    short_product,
+    short_quotient,
+    short_sum,
+    short_total,
+)
 
 
 def _brackets(a: int, b: int, c: int, d: int) -> str:
-    inner = c - d
-    return (
-        f"The brackets come first. {subtract(c, d)}Then the product. {long_multiply(b, inner)}"
-        f"Last the sum. {column_add(a, b * inner)}"
+    return f"{short_difference(c, d)}{short_product(b, c - d)}{short_sum(a, b * (c - d))}"
+
+
+def _are_proper_fractions(p: Parameters) -> bool:
+    return p["a"] < p["b"] and p["c"] < p["d"] and gcd(p["a"], p["b"]) == gcd(p["c"], p["d"]) == 1
+
+
+def _draw_fractions(lowest: int, highest: int) -> Draw:
+    """Return a function that draws two proper fractions, the larger denominator within the given bounds."""
+    return uniform(
+        a=(1, highest - 1),
+        b=(2, highest),
+        c=(1, highest - 1),
+        d=(2, highest),
+        where=lambda p: _are_proper_fractions(p) and max(p["b"], p["d"]) >= lowest,
     )
 
 
@@ -20,36 +39,51 @@ def _fraction_sum(a: int, b: int, c: int, d: int) -> str:
     common = lcm(b, d)
     left, right = a * common // b, c * common // d
     divisor = gcd(left + right, common)
-    multiples = ", ".join(f"{b}*{k}={b * k}" for k in range(1, common // b + 1))
-    return (
-        f"Find a common denominator. Multiples of {b}: {multiples}. {divide(common, d)}So take {common}. "
-        f"{common}={common // b}*{b} and {a}*{common // b}={left}, so {a}/{b}={left}/{common}. "
-        f"{common}={common // d}*{d} and {c}*{common // d}={right}, so {c}/{d}={right}/{common}. "
-        f"{add(left, right)}The sum is {left + right}/{common}. Divide both by {divisor}: "
-        f"{left + right}={(left + right) // divisor}*{divisor} and {common}={common // divisor}*{divisor}. "
-        f"So the sum is {Fraction(left + right, common)}. "
+    text = f"The common denominator is {common}. "
+    if common > 30:
+        small, large = sorted((b, d))
+        multiples = range(large, common + 1, large)
+        text = f"{listed(f'{m}={m // small}*{small}+{m % small}' for m in multiples)}. {text}"
+    text += (
+        f"{common}/{b}={common // b}, {short_product(a, common // b)}"
+        f"{common}/{d}={common // d}, {short_product(c, common // d)}{short_sum(left, right)}"
     )
+    if common > 30:
+        text += short_gcd(left + right, common)
+    if divisor > 1:
+        text += (
+            f"Divide both by {divisor}: {left + right}/{divisor}={(left + right) // divisor}, "
+            f"{common}/{divisor}={common // divisor}. "
+        )
+    return text + f"The sum is {Fraction(left + right, common)}. "
+
+
+def _is_round(p: Parameters) -> bool:
+    return p["n"] % 100 == 0 or p["p"] % 10 == p["n"] % 10 == 0
 
 
 def _percentage(p: int, n: int) -> str:
-    return f"{p} percent is {p} of 100 parts. {long_multiply(n, p)}One part in 100. {divide(n * p, 100)}"
+    if n % 100 == 0:
+        return f"1% of {n} is {n // 100}. {short_product(n // 100, p)}"
+    if n % 10 == p % 10 == 0:
+        return f"10% of {n} is {n // 10}. {short_product(n // 10, p // 10)}"
+    return f"{short_product(n, p)}1% of {n * p} is {n * p // 100}. "
 
 
-def _draw_mean(random: Random) -> Parameters:
-    numbers = [random.randint(10, 99) for _ in range(4)]
-    # The fifth number makes the sum a multiple of 5.
-    last = random.randint(10, 95)
-    last += -(sum(numbers) + last) % 5
-    return dict(zip("abcde", [*numbers, last], strict=True))
+def _draw_mean(lowest: int, highest: int) -> Draw:
+    """Return a function that draws five numbers within the given bounds, the sum a multiple of 5."""
+
+    def draw(random: Random) -> Parameters:
+        numbers = [random.randint(lowest, highest) for _ in range(4)]
+        last = random.randint(lowest, highest - 4)
+        last += -(sum(numbers) + last) % 5
+        return dict(zip("abcde", [*numbers, last], strict=True))
+
+    return draw
 
 
 def _mean(a: int, b: int, c: int, d: int, e: int) -> str:
-    numbers = [a, b, c, d, e]
-    by_hand, running = "", a
-    for number in numbers[1:]:
-        by_hand += column_add(running, number)
-        running += number
-    return f"There are 5 numbers. {by_hand}{divide(sum(numbers), 5)}"
+    return f"{short_total((a, b, c, d, e))}{short_quotient(a + b + c + d + e, 5)}"
 
 
 FAMILIES = (
@@ -62,10 +96,14 @@ FAMILIES = (
             "Multiply {a} by {b}.",
             "A hall has {a} rows of {b} seats. How many seats are there?",
         ),
-        draws=(uniform(a=(12, 999), b=(12, 99)),),
+        draws=(
+            uniform(a=(11, 99), b=(3, 9)),
+            uniform(a=(12, 99), b=(12, 49)),
+            uniform(a=(100, 999), b=(100, 999)),
+        ),
         answer=lambda a, b: a * b,
         code=("{a}*{b}",),
-        working=long_multiply,
+        working=short_product,
         canonical=unordered("a", "b"),
     ),
     ProblemFamily(
@@ -76,7 +114,11 @@ FAMILIES = (
             "Find the value of {a} + {b}*({c} - {d}).",
             "Work out the expression {a} + {b}*({c} - {d}).",
         ),
-        draws=(uniform(a=(10, 99), b=(3, 29), c=(40, 99), d=(11, 29)),),
+        draws=(
+            uniform(a=(2, 30), b=(2, 9), c=(11, 20), d=(2, 19), where=lambda p: 2 <= p["c"] - p["d"] <= 9),
+            uniform(a=(10, 99), b=(3, 9), c=(40, 99), d=(11, 29)),
+            uniform(a=(100, 999), b=(101, 299), c=(40, 99), d=(11, 29)),
+        ),
         answer=lambda a, b, c, d: a + b * (c - d),
         code=("print({a} + {b}*({c} - {d}))",),
         working=_brackets,
@@ -89,15 +131,7 @@ FAMILIES = (
             "Compute {a}/{b} + {c}/{d} exactly.",
             "Find the sum of the fractions {a}/{b} and {c}/{d}.",
         ),
-        draws=(
-            uniform(
-                a=(1, 11),
-                b=(2, 12),
-                c=(1, 11),
-                d=(2, 12),
-                where=lambda p: p["a"] < p["b"] and p["c"] < p["d"] and gcd(p["a"], p["b"]) == gcd(p["c"], p["d"]) == 1,
-            ),
-        ),
+        draws=(_draw_fractions(2, 6), _draw_fractions(7, 8), _draw_fractions(9, 12)),
         answer=lambda a, b, c, d: Fraction(a, b) + Fraction(c, d),
         code=("from fractions import Fraction\nprint(Fraction({a}, {b}) + Fraction({c}, {d}))",),
         working=_fraction_sum,
@@ -111,7 +145,11 @@ FAMILIES = (
             "A shop has {n} lamps and sells {p}% of them. How many does it sell?",
             "Of {n} people {p}% came by train. How many is that?",
         ),
-        draws=(uniform(p=(2, 98), n=(100, 2000), where=lambda p: p["p"] * p["n"] % 100 == 0),),
+        draws=(
+            uniform(p=(2, 12), n=(200, 1200), where=lambda p: p["n"] % 100 == 0),
+            uniform(p=(13, 98), n=(110, 2000), where=_is_round),
+            uniform(p=(11, 98), n=(1001, 9999), where=lambda p: p["p"] * p["n"] % 100 == 0 and not _is_round(p)),
+        ),
         answer=lambda p, n: p * n // 100,
         code=("{p}*{n}//100",),
         working=_percentage,
@@ -124,7 +162,7 @@ FAMILIES = (
             "Five tests gave {a}, {b}, {c}, {d} and {e} points. What is the average?",
             "Compute the arithmetic mean of {a}, {b}, {c}, {d}, {e}.",
         ),
-        draws=(_draw_mean,),
+        draws=(_draw_mean(1, 9), _draw_mean(10, 30), _draw_mean(31, 99)),
         answer=lambda a, b, c, d, e: Fraction(a + b + c + d + e, 5),
         code=("from statistics import mean\nmean([{a}, {b}, {c}, {d}, {e}])",),
         working=_mean,

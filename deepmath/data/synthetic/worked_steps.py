@@ -170,3 +170,15 @@ def short_total(terms: Iterable[int]) -> str:
         text += short_sum(running, term)
         running += term
     return text
+
+
+def short_gcd(a: int, b: int) -> str:
+    """Return Euclid's algorithm for two positive numbers. Dividends of three digits are divided in columns."""
+    a, b, text = max(a, b), min(a, b), ""
+    while b:
+        quotient, rest = divmod(a, b)
+        if a >= 100:
+            text += (short_product(b, quotient) if quotient > 1 else "") + short_difference(a, quotient * b)
+        text += f"{a}={quotient}*{b}+{rest}. "
+        a, b = b, rest
+    return f"{text}The gcd is {a}. "
