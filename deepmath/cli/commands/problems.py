@@ -8,7 +8,7 @@ import typer
 from deepmath.cli.lazy_group import command_app
 from deepmath.data.reasoning_gym.gym_problems import gym_problems
 from deepmath.data.reasoning_gym.gym_source import PREFIX, GymSource, is_gym_source
-from deepmath.data.synthetic import generate
+from deepmath.data.synthetic import DIFFICULTIES, EVERY_DIFFICULTY, generate
 from deepmath.errors import InvalidRequest
 from deepmath.printable_text import json_line, print_error
 
@@ -37,22 +37,34 @@ def problems(
             metavar="SOURCE",
         ),
     ] = _SYNTHETIC,
+    difficulty: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            max=DIFFICULTIES,
+            help=f"Difficulty of synthetic problems, from 1 to {DIFFICULTIES}. Repeatable. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Print generated problems with their answers as JSON lines. Fields: id, family, problem, answer.
+    """Print generated problems with their answers as JSON lines. Fields: id, family, difficulty, problem, answer.
 
-    The family of a problem of reasoning-gym is its task. Several answers may be correct; one is printed, or none if the
-    task gives none.
+    The family of a problem of reasoning-gym is its task; its difficulty is null. Several answers may be correct; one is
+    printed, or none if the task gives none.
     """
     if source == _SYNTHETIC:
-        for problem in generate(count, split.value, seed):
+        for problem in generate(count, split.value, seed, difficulty or EVERY_DIFFICULTY):
             print(problem.to_json())
         return
     if not is_gym_source(source):
         raise InvalidRequest(f"{source[:100]!r} is not a source of problems; choose synthetic or {PREFIX}TASK")
+    if difficulty:
+        raise InvalidRequest(
+            "--difficulty applies to synthetic problems only; set the options of a task of reasoning-gym: "
+            f"'{PREFIX}chain_sum(min_terms=3)'"
+        )
     found = gym_problems(GymSource.parse(source), count, split.value, seed)
     for one in found:
-        family = one.entry.task.name if one.entry else ""
-        line = {"id": one.id, "family": family, "problem": one.text, "answer": one.answer}
-        print(json_line(line))
+        print(json_line(one.to_row()))
     if len(found) < count:
         print_error("deepmath", f"{source} has no more than {len(found)} different {split.value} problems")
