@@ -4,26 +4,40 @@ from fractions import Fraction
 from math import isqrt
 from random import Random
 
-from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform
-from deepmath.data.synthetic.worked_steps import add, column_add, divide, multiply, subtract
+from deepmath.data.synthetic.problem_family import Draw, Parameters, ProblemFamily, uniform
+from deepmath.data.synthetic.worked_steps import short_difference, short_product, short_quotient, short_sum
+
+Bounds = tuple[int, int]
+"""The least and the largest number that may be drawn."""
 
 
-def _draw_linear_equation(random: Random) -> Parameters:
-    a, x, b = random.randint(3, 29), random.randint(3, 40), random.randint(5, 99)
-    return {"a": a, "b": b, "c": a * x + b}
+def _draw_linear_equation(a: Bounds, x: Bounds, b: Bounds) -> Draw:
+    """Return a function that draws an equation with solution `x`."""
+
+    def draw(random: Random) -> Parameters:
+        factor, solution, summand = random.randint(*a), random.randint(*x), random.randint(*b)
+        return {"a": factor, "b": summand, "c": factor * solution + summand}
+
+    return draw
 
 
 def _linear_equation(a: int, b: int, c: int) -> str:
     x = (c - b) // a
-    return (
-        f"Take {b} from both sides. {subtract(c, b)}So {a}x={c - b}. Divide both sides by {a}. {divide(c - b, a)}"
-        f"So x is {x}. Check it. {multiply(a, x)}{add(a * x, b)}"
-    )
+    text = f"{short_difference(c, b)}{short_quotient(c - b, a)}So x is {x}. "
+    if a > 12:
+        text += f"Check it. {short_product(x, a)}{short_sum(a * x, b)}So x is {x}. "
+    return text
 
 
-def _draw_quadratic(random: Random) -> Parameters:
-    small, large = sorted(random.sample(range(2, 41), 2))
-    return {"s": small + large, "p": small * large}
+def _draw_quadratic(small: Bounds, large: Bounds) -> Draw:
+    """Return a function that draws an equation with two distinct roots."""
+
+    def draw(random: Random) -> Parameters:
+        root = random.randint(*small)
+        other = random.randint(max(root + 1, large[0]), large[1])
+        return {"s": root + other, "p": root * other}
+
+    return draw
 
 
 def _larger_root(s: int, p: int) -> int:
@@ -32,21 +46,26 @@ def _larger_root(s: int, p: int) -> int:
 
 def _quadratic(s: int, p: int) -> str:
     large = _larger_root(s, p)
-    small = s - large
-    trials = "; ".join(f"{k}*{s - k}={k * (s - k)}" for k in range(1, small + 1))
-    return (
-        f"The roots add up to {s} and multiply to {p}. Try pairs: {trials}. That is {p}. "
-        f"The roots are {small} and {large}. Check it. {multiply(large, small)}The larger root is {large}. "
-    )
+    trials = ", ".join(f"{k}*{s - k}={k * (s - k)}" for k in range(1, s - large + 1))
+    return f"The roots add up to {s}: {trials}. The larger root is {large}. "
 
 
-def _draw_system(random: Random) -> Parameters:
-    a, b, c, d = (random.randint(2, 9) for _ in range(4))
-    x, y = random.randint(d + 1, 30), random.randint(1, 9)
-    # Keep the second right-hand side positive: the wordings have no sign for it.
-    while c * x <= d * y:
-        x += 1
-    return {"a": a, "b": b, "e": a * x + b * y, "c": c, "d": d, "f": c * x - d * y}
+def _draw_system(factors: Bounds, x: Bounds, *, same_y: bool) -> Draw:
+    """Return a function that draws a system with factors and `x` in the given bounds.
+
+    The factors of `y` are equal if `same_y`, else distinct.
+    """
+
+    def draw(random: Random) -> Parameters:
+        while True:
+            a, b, c, d = (random.randint(*factors) for _ in range(4))
+            d = b if same_y else d
+            left, right = random.randint(*x), random.randint(1, 9)
+            # The second right-hand side is positive: the wordings have no sign for it.
+            if (b == d) == same_y and c * left > d * right:
+                return {"a": a, "b": b, "e": a * left + b * right, "c": c, "d": d, "f": c * left - d * right}
+
+    return draw
 
 
 def _system_x(a: int, b: int, e: int, c: int, d: int, f: int) -> Fraction:
@@ -54,21 +73,27 @@ def _system_x(a: int, b: int, e: int, c: int, d: int, f: int) -> Fraction:
 
 
 def _system(a: int, b: int, e: int, c: int, d: int, f: int) -> str:
-    left, right = a * d + b * c, d * e + b * f
-    return (
-        f"Multiply the first equation by {d}: {a}*{d}={a * d}, {b}*{d}={b * d}. {multiply(e, d)}"
-        f"Multiply the second by {b}: {c}*{b}={c * b}, {d}*{b}={d * b}. {multiply(f, b)}"
-        f"Add them, y drops out. {column_add(a * d, b * c)}{column_add(d * e, b * f)}"
-        f"So {left}x={right}. {divide(right, left)}"
-    )
+    text = ""
+    if b != d:
+        text = (
+            f"Equation 1 times {d}: {short_product(a, d)}{short_product(e, d)}"
+            f"Equation 2 times {b}: {short_product(c, b)}{short_product(f, b)}"
+        )
+        a, e, c, f = a * d, e * d, c * b, f * b
+    x = (e + f) // (a + c)
+    return f"{text}Add: {short_sum(a, c)}{short_sum(e, f)}{short_quotient(e + f, a + c)}So x is {x}. "
+
+
+def _value(a: int, b: int, c: int, t: int) -> int:
+    return a * t**3 + b * t**2 + c
 
 
 def _polynomial(a: int, b: int, c: int, t: int) -> str:
     square = t * t
     cubic, quadratic = a * square * t, b * square
     return (
-        f"{t}*{t}={square}. {multiply(square, t)}{multiply(square * t, a)}{multiply(square, b)}"
-        f"{column_add(cubic, quadratic)}{column_add(cubic + quadratic, c)}"
+        f"{short_product(t, t)}{short_product(square, t)}{short_product(square * t, a)}{short_product(square, b)}"
+        f"{short_sum(cubic, quadratic)}{short_sum(cubic + quadratic, c)}"
     )
 
 
@@ -81,7 +106,11 @@ FAMILIES = (
             "Find the solution of the equation {a}x + {b} = {c}.",
             "The number x satisfies {a}x + {b} = {c}. Find x.",
         ),
-        draws=(_draw_linear_equation,),
+        draws=(
+            _draw_linear_equation(a=(2, 9), x=(2, 9), b=(2, 18)),
+            _draw_linear_equation(a=(3, 9), x=(13, 99), b=(5, 99)),
+            _draw_linear_equation(a=(13, 49), x=(21, 99), b=(101, 999)),
+        ),
         answer=lambda a, b, c: Fraction(c - b, a),
         code=("from sympy import *\nx = symbols('x')\nsolve({a}*x + {b} - {c})[0]",),
         working=_linear_equation,
@@ -94,7 +123,11 @@ FAMILIES = (
             "Solve x^2 - {s}x + {p} = 0 and give the larger solution.",
             "The equation x^2 - {s}x + {p} = 0 has two roots. What is the greater one?",
         ),
-        draws=(_draw_quadratic,),
+        draws=(
+            _draw_quadratic(small=(1, 5), large=(2, 16)),
+            _draw_quadratic(small=(6, 12), large=(7, 36)),
+            _draw_quadratic(small=(13, 39), large=(14, 50)),
+        ),
         answer=_larger_root,
         code=("from sympy import *\nx = symbols('x')\nmax(solve(x**2 - {s}*x + {p}))",),
         working=_quadratic,
@@ -107,7 +140,11 @@ FAMILIES = (
             "Given {a}x + {b}y = {e} and {c}x - {d}y = {f}, find x.",
             "Two lines {a}x + {b}y = {e} and {c}x - {d}y = {f} meet in a point. What is its x?",
         ),
-        draws=(_draw_system,),
+        draws=(
+            _draw_system(factors=(2, 6), x=(2, 9), same_y=True),
+            _draw_system(factors=(2, 5), x=(2, 9), same_y=False),
+            _draw_system(factors=(6, 16), x=(10, 40), same_y=False),
+        ),
         answer=_system_x,
         code=("from sympy import *\nx, y = symbols('x y')\nsolve([{a}*x + {b}*y - {e}, {c}*x - {d}*y - {f}])[x]",),
         working=_system,
@@ -120,8 +157,12 @@ FAMILIES = (
             "Find the value of {a}x^3 + {b}x^2 + {c} when x is {t}.",
             "Let x = {t}. Compute {a}x^3 + {b}x^2 + {c}.",
         ),
-        draws=(uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(3, 19)),),
-        answer=lambda a, b, c, t: a * t**3 + b * t**2 + c,
+        draws=(
+            uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(2, 3), where=lambda p: _value(**p) < 100),
+            uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(3, 5), where=lambda p: _value(**p) >= 100),
+            uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(11, 19)),
+        ),
+        answer=_value,
         code=("x = {t}\nprint({a}*x**3 + {b}*x**2 + {c})",),
         working=_polynomial,
     ),

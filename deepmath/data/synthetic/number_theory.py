@@ -2,32 +2,45 @@
 
 from math import gcd, isqrt
 
-from deepmath.data.synthetic.problem_family import ProblemFamily, uniform, unordered
-from deepmath.data.synthetic.worked_steps import divide, euclid, listed, multiply
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
+from deepmath.data.synthetic.worked_steps import short_gcd, short_product
+
+
+def _have_common_divisor(p: Parameters) -> bool:
+    return p["a"] != p["b"] and gcd(p["a"], p["b"]) > 1
 
 
 def _lcm(a: int, b: int) -> str:
-    divisor = gcd(a, b)
-    return f"First the gcd. {euclid(a, b)}{divide(a, divisor)}{multiply(b, a // divisor)}"
+    small, large, divisor = min(a, b), max(a, b), gcd(a, b)
+    text = short_gcd(a, b)
+    if divisor > 1:
+        text += f"{small}={small // divisor}*{divisor}+0. "
+    return text + short_product(large, small // divisor)
+
+
+def _is_unit(p: Parameters) -> bool:
+    return p["a"] % p["m"] > 1 and gcd(p["a"], p["m"]) == 1
 
 
 def _modular_power(a: int, n: int, m: int) -> str:
-    text, rest = f"Multiply by {a} again and again, keep the remainder by {m}. Power 1: {a % m}. ", a % m
+    base = a % m
+    text, rest = f"{a}={a // m}*{m}+{base}. " if a >= m else "", base
     for k in range(2, n + 1):
-        product = rest * a
-        text += f"Power {k}: {rest}*{a}={product}, {product}={product // m}*{m}+{product % m}. "
+        product = rest * base
+        text += f"Power {k}: {rest}*{base}={product}={product // m}*{m}+{product % m}. "
         rest = product % m
-    return text
-
-
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
+    return f"{text}The remainder is {rest}. "
 
 
 def _divisor_count(n: int) -> str:
-    trials = ", ".join(f"{n}={n // d}*{d}+{n % d}" for d in range(1, isqrt(n) + 1))
-    found = _divisors(n)
-    return f"Try each number up to {isqrt(n)}: {trials}. The divisors are {listed(found)}. That makes {len(found)}. "
+    trials, count = [], 0
+    for d in range(1, isqrt(n) + 1):
+        if n % d:
+            trials.append(f"{n // d}*{d}+{n % d}={n}")
+        else:
+            count += 1 if d * d == n else 2
+            trials.append(f"{n // d}*{d}={n} ({count})")
+    return f"{', '.join(trials)}. There are {count}. "
 
 
 def _smallest_factor(n: int) -> int:
@@ -39,26 +52,32 @@ def _is_prime(n: int) -> bool:
 
 
 def _prime_count(a: int, b: int) -> str:
-    text, count = f"Go through the odd numbers from {a} to {b}. ", 0
+    trials, count = [], 0
     for n in range(a | 1, b + 1, 2):
         factor = _smallest_factor(n)
         count += factor == n
-        text += f"{n} is prime, number {count}. " if factor == n else f"{n}={n // factor}*{factor}. "
-    return text + f"There are {count}. "
+        trials.append(f"{n} prime ({count})" if factor == n else f"{n}={n // factor}*{factor}")
+    return f"{', '.join(trials)}. There are {count}. "
 
 
 def _solution(a: int, m: int, b: int, n: int) -> int:
     return next(x for x in range(1, m * n + 1) if x % m == a and x % n == b)
 
 
+def _candidates(a: int, m: int, b: int, n: int) -> range:
+    """Return the numbers to try: those with the right remainder by the larger divisor, up to the solution."""
+    return range(a if m > n else b, _solution(a, m, b, n) + 1, max(m, n))
+
+
+def _are_congruences(p: Parameters) -> bool:
+    return p["a"] < p["m"] and p["b"] < p["n"] and gcd(p["m"], p["n"]) == 1
+
+
 def _congruences(a: int, m: int, b: int, n: int) -> str:
-    candidates = range(a, _solution(a, m, b, n) + 1, m)
-    trials = "; ".join(f"{x}={x // n}*{n}+{x % n}" for x in candidates)
-    return (
-        f"Numbers that leave {a} by {m} are {listed(candidates)}. Divide each by {n} until the remainder is {b}: "
-        f"{trials}. The remainder is {b}. Check {candidates[-1]}. {divide(candidates[-1], m)}"
-        f"{divide(candidates[-1], n)}So {m} leaves {a} and {n} leaves {b}, and no smaller number does both. "
-    )
+    small, large, candidates = min(m, n), max(m, n), _candidates(a, m, b, n)
+    trials = ", ".join(f"{x}={x // small}*{small}+{x % small}" for x in candidates)
+    remainder = a if small == m else b
+    return f"Add {large} until the remainder by {small} is {remainder}: {trials}. So x is {candidates[-1]}. "
 
 
 FAMILIES = (
@@ -70,10 +89,14 @@ FAMILIES = (
             "Compute the largest integer that divides both {a} and {b}.",
             "Two ropes of {a} cm and {b} cm are cut into equal pieces. How long can a piece be at most, in cm?",
         ),
-        draws=(uniform(a=(60, 999), b=(60, 999), where=lambda p: p["a"] != p["b"] and gcd(p["a"], p["b"]) > 1),),
+        draws=(
+            uniform(a=(4, 40), b=(4, 40), where=_have_common_divisor),
+            uniform(a=(30, 150), b=(41, 150), where=_have_common_divisor),
+            uniform(a=(100, 999), b=(151, 999), where=_have_common_divisor),
+        ),
         answer=lambda a, b: gcd(a, b),  # noqa: PLW0108 - math.gcd takes no keywords
         code=("import math\nmath.gcd({a}, {b})",),
-        working=euclid,
+        working=short_gcd,
         canonical=unordered("a", "b"),
     ),
     ProblemFamily(
@@ -84,7 +107,11 @@ FAMILIES = (
             "Compute the smallest positive integer divisible by both {a} and {b}.",
             "Two lamps flash every {a} and every {b} seconds. After how many seconds do they flash together again?",
         ),
-        draws=(uniform(a=(12, 99), b=(12, 99), where=lambda p: p["a"] != p["b"]),),
+        draws=(
+            uniform(a=(2, 15), b=(2, 15), where=lambda p: p["a"] != p["b"] and min(p["a"], p["b"]) < 10),
+            uniform(a=(6, 30), b=(16, 30), where=lambda p: p["a"] != p["b"]),
+            uniform(a=(31, 199), b=(31, 199), where=lambda p: p["a"] != p["b"]),
+        ),
         answer=lambda a, b: a * b // gcd(a, b),
         code=("import math\nmath.lcm({a}, {b})",),
         working=_lcm,
@@ -98,7 +125,11 @@ FAMILIES = (
             "Find the remainder of {a}^{n} on division by {m}.",
             "Divide {a}^{n} by {m}. What remains?",
         ),
-        draws=(uniform(a=(3, 49), n=(6, 14), m=(11, 59), where=lambda p: gcd(p["a"], p["m"]) == 1),),
+        draws=(
+            uniform(a=(2, 12), n=(2, 3), m=(3, 12), where=_is_unit),
+            uniform(a=(2, 15), n=(4, 7), m=(5, 15), where=_is_unit),
+            uniform(a=(3, 49), n=(8, 14), m=(21, 59), where=_is_unit),
+        ),
         answer=lambda a, n, m: a**n % m,
         code=("pow({a}, {n}, {m})",),
         working=_modular_power,
@@ -111,8 +142,8 @@ FAMILIES = (
             "Count the positive integers that divide {n}.",
             "In how many ways can {n} be written as a product of two ordered positive integers?",
         ),
-        draws=(uniform(n=(60, 600)),),
-        answer=lambda n: len(_divisors(n)),
+        draws=(uniform(n=(4, 63)), uniform(n=(64, 250)), uniform(n=(251, 999))),
+        answer=lambda n: sum(n % d == 0 for d in range(1, n + 1)),
         code=("from sympy import divisors\nlen(divisors({n}))",),
         working=_divisor_count,
     ),
@@ -124,7 +155,11 @@ FAMILIES = (
             "Find the number of primes p with {a} <= p <= {b}.",
             "How many of the integers {a} to {b} are prime?",
         ),
-        draws=(uniform(a=(4, 250), b=(20, 300), where=lambda p: 16 <= p["b"] - p["a"] <= 40),),
+        draws=(
+            uniform(a=(4, 90), b=(8, 99), where=lambda p: 4 <= p["b"] - p["a"] <= 9),
+            uniform(a=(4, 150), b=(16, 170), where=lambda p: 12 <= p["b"] - p["a"] <= 20),
+            uniform(a=(4, 250), b=(28, 300), where=lambda p: 24 <= p["b"] - p["a"] <= 50),
+        ),
         answer=lambda a, b: sum(_is_prime(n) for n in range(a, b + 1)),
         code=("from sympy import primerange\nlen(list(primerange({a}, {b} + 1)))",),
         working=_prime_count,
@@ -139,11 +174,25 @@ FAMILIES = (
         ),
         draws=(
             uniform(
-                a=(1, 12),
-                m=(5, 13),
-                b=(1, 12),
-                n=(5, 13),
-                where=lambda p: p["a"] < p["m"] and p["b"] < p["n"] and gcd(p["m"], p["n"]) == 1,
+                a=(1, 8),
+                m=(3, 9),
+                b=(1, 8),
+                n=(3, 9),
+                where=lambda p: _are_congruences(p) and len(_candidates(**p)) <= 3,
+            ),
+            uniform(
+                a=(1, 8),
+                m=(3, 9),
+                b=(1, 8),
+                n=(3, 9),
+                where=lambda p: _are_congruences(p) and len(_candidates(**p)) > 3,
+            ),
+            uniform(
+                a=(1, 18),
+                m=(8, 19),
+                b=(1, 18),
+                n=(10, 19),
+                where=lambda p: _are_congruences(p) and len(_candidates(**p)) > 3,
             ),
         ),
         answer=_solution,
