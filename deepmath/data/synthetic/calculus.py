@@ -3,37 +3,39 @@
 from fractions import Fraction
 
 from deepmath.data.synthetic.problem_family import ProblemFamily, uniform
-from deepmath.data.synthetic.worked_steps import add, column_add, divide, multiply, subtract
+from deepmath.data.synthetic.worked_steps import short_difference, short_product, short_quotient, short_sum
 
 
 def _derivative(a: int, b: int, c: int, t: int) -> str:
-    square = t * t
-    cubic, quadratic = 3 * a * square, 2 * b * t
+    slope = 3 * a * t + 2 * b
     return (
-        f"The derivative of {a}x^3 is {3 * a}x^2, of {b}x^2 it is {2 * b}x, of {c}x it is {c}. "
-        f"{multiply(t, t)}{multiply(square, 3 * a)}{multiply(t, 2 * b)}{column_add(cubic, quadratic)}"
-        f"{column_add(cubic + quadratic, c)}"
+        f"{short_product(a, 3)}{short_product(b, 2)}So {3 * a}x^2+{2 * b}x+{c}. "
+        f"{short_product(3 * a, t)}{short_sum(3 * a * t, 2 * b)}{short_product(slope, t)}{short_sum(slope * t, c)}"
     )
 
 
 def _integral(a: int, b: int, t: int) -> str:
-    cubic, quadratic = a * t**3, b * t**2
-    doubled, tripled = 2 * cubic, 3 * quadratic
-    return (
-        f"The integral is {a}x^3/3 + {b}x^2/2. {multiply(t, t)}{multiply(t * t, t)}{multiply(t**3, a)}"
-        f"{multiply(t * t, b)}Over 6: {cubic}*2={doubled} and {quadratic}*3={tripled}. {add(doubled, tripled)}"
-        f"{divide(doubled + tripled, 6)}"
+    if a % 3 == 0 and b % 2 == 0:
+        cubic, quadratic, divisor = a // 3, b // 2, 1
+        text = f"{short_quotient(a, 3)}{short_quotient(b, 2)}So {cubic}x^3+{quadratic}x^2. "
+    else:
+        cubic, quadratic, divisor = 2 * a, 3 * b, 6
+        text = f"{short_product(a, 2)}{short_product(b, 3)}So {cubic}x^3+{quadratic}x^2 over 6. "
+    factor = cubic * t + quadratic
+    text += (
+        f"{short_product(cubic, t)}{short_sum(cubic * t, quadratic)}{short_product(factor, t)}"
+        f"{short_product(factor * t, t)}"
     )
+    return text + (short_quotient(factor * t * t, divisor) if divisor > 1 else "")
 
 
 def _minimum(b: int, c: int) -> str:
     half = b // 2
     square = half * half
-    rest = subtract(c, square) if c >= square else subtract(square, c) + f"So {c}-{square}={c - square}. "
-    return (
-        f"The derivative 2x - {b} is 0 at half of {b}. {divide(b, 2)}So x is {half}. {multiply(half, half)}"
-        f"{multiply(b, half)}{square}-{b * half}={square - b * half}. Then {c}{square - b * half}={c - square}. {rest}"
-    )
+    text = f"{short_quotient(b, 2)}So {half}. {short_product(half, half)}"
+    if c >= square:
+        return text + short_difference(c, square)
+    return f"{text}{short_difference(square, c)}So {c}-{square}={c - square}. "
 
 
 FAMILIES = (
@@ -45,7 +47,11 @@ FAMILIES = (
             "Find the slope of the tangent to y = {a}x^3 + {b}x^2 + {c}x at x = {t}.",
             "Differentiate {a}x^3 + {b}x^2 + {c}x and evaluate at {t}.",
         ),
-        draws=(uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(2, 15)),),
+        draws=(
+            uniform(a=(2, 4), b=(2, 6), c=(2, 20), t=(2, 3)),
+            uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(4, 9)),
+            uniform(a=(2, 19), b=(2, 19), c=(2, 99), t=(12, 60)),
+        ),
         answer=lambda a, b, c, t: 3 * a * t * t + 2 * b * t + c,
         code=("from sympy import *\nx = symbols('x')\ndiff({a}*x**3 + {b}*x**2 + {c}*x).subs(x, {t})",),
         working=_derivative,
@@ -59,11 +65,16 @@ FAMILIES = (
             "Compute the definite integral of {a}x^2 + {b}x, x from 0 to {t}.",
         ),
         draws=(
+            # The antiderivative has integer coefficients, then only the answer is an integer.
+            uniform(a=(3, 15), b=(2, 12), t=(2, 4), where=lambda p: p["a"] % 3 == 0 and p["b"] % 2 == 0),
+            uniform(a=(3, 27), b=(2, 18), t=(5, 9), where=lambda p: p["a"] % 3 == 0 and p["b"] % 2 == 0),
             uniform(
-                a=(2, 12),
-                b=(2, 12),
-                t=(3, 15),
-                where=lambda p: (2 * p["a"] * p["t"] ** 3 + 3 * p["b"] * p["t"] ** 2) % 6 == 0,
+                a=(2, 19),
+                b=(2, 19),
+                t=(4, 20),
+                where=lambda p: (
+                    (p["a"] % 3 or p["b"] % 2) and (2 * p["a"] * p["t"] ** 3 + 3 * p["b"] * p["t"] ** 2) % 6 == 0
+                ),
             ),
         ),
         answer=lambda a, b, t: Fraction(a * t**3, 3) + Fraction(b * t**2, 2),
@@ -78,7 +89,11 @@ FAMILIES = (
             "For which y is ({b}/2, y) the vertex of y = x^2 - {b}x + {c}?",
             "How small can x^2 - {b}x + {c} become?",
         ),
-        draws=(uniform(b=(6, 60), c=(2, 99), where=lambda p: p["b"] % 2 == 0),),
+        draws=(
+            uniform(b=(4, 24), c=(2, 40), where=lambda p: p["b"] % 2 == 0),
+            uniform(b=(26, 60), c=(2, 99), where=lambda p: p["b"] % 2 == 0),
+            uniform(b=(102, 998), c=(2, 999), where=lambda p: p["b"] % 2 == 0),
+        ),
         answer=lambda b, c: c - b * b // 4,
         code=("from sympy import *\nx = symbols('x')\nf = x**2 - {b}*x + {c}\nf.subs(x, solve(diff(f))[0])",),
         working=_minimum,

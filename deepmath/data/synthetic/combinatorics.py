@@ -4,15 +4,20 @@ from fractions import Fraction
 from math import comb, factorial, gcd, lcm, perm
 
 from deepmath.data.synthetic.problem_family import ProblemFamily, uniform, unordered
-from deepmath.data.synthetic.worked_steps import add, divide, euclid, multiply, subtract
+from deepmath.data.synthetic.worked_steps import short_difference, short_gcd, short_product, short_quotient, short_sum
 
 
 def _combinations(n: int, k: int) -> str:
-    text, value = f"Multiply and divide in turn, {k} times. Start with {n}. ", n
-    for i in range(2, k + 1):
-        factor = n - i + 1
-        text += f"Step {i}: {multiply(value, factor)}{divide(value * factor, i)}"
-        value = value * factor // i
+    text, chosen = "", min(k, n - k)
+    if chosen < k:
+        text = f"{n}-{k}={chosen}, so choose {chosen} of {n}. "
+    if chosen == 1:
+        return text + f"So {n}. "
+    even, odd = (n, n - 1) if n % 2 == 0 else (n - 1, n)
+    text += f"{even}={even // 2}*2+0. {short_product(odd, even // 2)}"
+    for i in range(3, chosen + 1):
+        value, factor = comb(n, i - 1), n - i + 1
+        text += f"{short_product(value, factor)}{short_quotient(value * factor, i)}"
     return text
 
 
@@ -21,12 +26,12 @@ def _pay_ways(a: int, b: int, n: int) -> int:
 
 
 def _coins(a: int, b: int, n: int) -> str:
-    text, count = f"Try every number of coins of {a}. ", 0
-    for x in range(n // a + 1):
-        rest = n - a * x
+    text, count = f"{n}=", 0
+    for rest in range(n, -1, -a):
         count += rest % b == 0
-        text += f"{n}-{a}*{x}={rest}={rest // b}*{b}+{rest % b}, " + ("yes. " if rest % b == 0 else "no. ")
-    return text + f"Count the yes: {count}. "
+        text += f"{rest // b}*{b}+{rest % b}, " + (f"yes {count}. " if rest % b == 0 else "no. ")
+        text += f"{rest}-{a}={rest - a}=" if rest >= a else f"So {count}. "
+    return text
 
 
 def _multiples_of_either(a: int, b: int, n: int) -> int:
@@ -35,23 +40,26 @@ def _multiples_of_either(a: int, b: int, n: int) -> int:
 
 def _multiples(a: int, b: int, n: int) -> str:
     both = lcm(a, b)
+    text = f"{short_quotient(n, a)}{short_quotient(n, b)}"
+    if max(a, b) > 12:
+        text += f"{short_gcd(a, b)}{short_product(a, b)}{short_quotient(a * b, gcd(a, b))}"
     return (
-        f"Count the multiples of {a}. {divide(n, a)}Count those of {b}. {divide(n, b)}Both together. "
-        f"{euclid(a, b)}{a}*{b}={a * b} and {a * b}={both}*{gcd(a, b)}, so count those of {both}. {divide(n, both)}"
-        f"{add(n // a, n // b)}{subtract(n // a + n // b, n // both)}"
+        f"{text}The lcm is {both}. {short_quotient(n, both)}{short_sum(n // a, n // b)}"
+        f"{short_difference(n // a + n // b, n // both)}"
     )
 
 
 def _urn(r: int, b: int) -> str:
-    n = r + b
-    ways, all_ways = r * (r - 1), n * (n - 1)
-    divisor = gcd(ways, all_ways)
-    return (
-        f"{add(r, b)}Red first and red again: {r}*{r - 1}. {multiply(r, r - 1)}All pairs: {n}*{n - 1}. "
-        f"{multiply(n, n - 1)}The chance is {ways}/{all_ways}. Reduce it. {euclid(all_ways, ways)}"
-        f"{ways}={ways // divisor}*{divisor} and {all_ways}={all_ways // divisor}*{divisor}. "
-        f"So the chance is {Fraction(ways, all_ways)}. "
-    )
+    above, below = [r, r - 1], [r + b, r + b - 1]
+    text = f"{short_sum(r, b)}So {above[0]}/{below[0]}*{above[1]}/{below[1]}. "
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        divisor = gcd(above[i], below[j])
+        if max(above[i], below[j]) > 12:
+            text += short_gcd(above[i], below[j])
+        if divisor > 1:
+            above[i], below[j] = above[i] // divisor, below[j] // divisor
+            text += f"Cancel {divisor}: {above[0]}/{below[0]}*{above[1]}/{below[1]}. "
+    return f"{text}{short_product(*above)}{short_product(*below)}So {Fraction(r * (r - 1), (r + b) * (r + b - 1))}. "
 
 
 FAMILIES = (
@@ -63,7 +71,27 @@ FAMILIES = (
             "Compute the binomial coefficient {n} choose {k}.",
             "From {n} books {k} are picked, order does not matter. How many choices are there?",
         ),
-        draws=(uniform(n=(8, 70), k=(2, 6), where=lambda p: comb(p["n"], p["k"]) < 10**6),),
+        draws=(
+            # The smaller one of k and n-k is 1, or 2 with a product of one row; then 2 or 3; then 3 or more.
+            uniform(
+                n=(5, 40),
+                k=(2, 39),
+                where=lambda p: p["n"] - p["k"] == 1 or (2 in (p["k"], p["n"] - p["k"]) and p["n"] < 20),
+            ),
+            uniform(
+                n=(6, 75),
+                k=(2, 73),
+                where=lambda p: (
+                    (2 in (p["k"], p["n"] - p["k"]) and p["n"] >= 20)
+                    or (3 in (p["k"], p["n"] - p["k"]) and p["n"] <= 30 and p["n"] - p["k"] >= 3)
+                ),
+            ),
+            uniform(
+                n=(8, 80),
+                k=(3, 6),
+                where=lambda p: comb(p["n"], p["k"]) < 10**6 and p["n"] - p["k"] > 3 and (p["k"] > 3 or p["n"] > 30),
+            ),
+        ),
         answer=lambda n, k: perm(n, k) // factorial(k),
         code=("import math\nmath.comb({n}, {k})",),
         working=_combinations,
@@ -77,11 +105,20 @@ FAMILIES = (
             "Boards of length {a} and {b} are laid in a line of length {n}. How many mixes are possible?",
         ),
         draws=(
-            uniform(
-                a=(3, 19),
-                b=(2, 18),
-                n=(50, 200),
-                where=lambda p: p["b"] < p["a"] and 5 <= p["n"] // p["a"] <= 20 and p["n"] % gcd(p["a"], p["b"]) == 0,
+            *(
+                uniform(
+                    a=(3, largest),
+                    b=(2, largest - 1),
+                    n=amounts,
+                    where=lambda p, tries=tries: (
+                        p["b"] < p["a"] and p["n"] // p["a"] in tries and p["n"] % gcd(p["a"], p["b"]) == 0
+                    ),
+                )
+                for largest, amounts, tries in (
+                    (12, (10, 40), range(1, 4)),
+                    (12, (30, 99), range(4, 8)),
+                    (19, (50, 200), range(8, 21)),
+                )
             ),
         ),
         answer=_pay_ways,
@@ -97,7 +134,13 @@ FAMILIES = (
             "Of the first {n} positive integers, how many are divisible by {a} or by {b}?",
             "Find how many k with 1 <= k <= {n} are a multiple of {a} or {b}.",
         ),
-        draws=(uniform(n=(100, 999), a=(3, 19), b=(3, 19), where=lambda p: p["a"] != p["b"]),),
+        draws=(
+            uniform(
+                n=(20, 59), a=(2, 10), b=(2, 10), where=lambda p: p["a"] != p["b"] and p["n"] < 10 * min(p["a"], p["b"])
+            ),
+            uniform(n=(60, 199), a=(3, 12), b=(3, 12), where=lambda p: p["a"] != p["b"]),
+            uniform(n=(200, 999), a=(3, 19), b=(3, 19), where=lambda p: p["a"] != p["b"]),
+        ),
         answer=_multiples_of_either,
         code=("len([k for k in range(1, {n} + 1) if k % {a} == 0 or k % {b} == 0])",),
         working=_multiples,
@@ -111,7 +154,11 @@ FAMILIES = (
             "From {r} red and {b} blue cards two are drawn without putting back. Find the chance of two reds.",
             "There are {r} red and {b} blue socks in a drawer. What is the probability of picking two red ones?",
         ),
-        draws=(uniform(r=(2, 25), b=(2, 25), where=lambda p: p["r"] + p["b"] <= 32),),
+        draws=(
+            uniform(r=(2, 10), b=(2, 10), where=lambda p: p["r"] + p["b"] <= 12),
+            uniform(r=(2, 22), b=(2, 22), where=lambda p: 13 <= p["r"] + p["b"] <= 24),
+            uniform(r=(2, 38), b=(2, 38), where=lambda p: 25 <= p["r"] + p["b"] <= 40),
+        ),
         answer=lambda r, b: Fraction(r * (r - 1), (r + b) * (r + b - 1)),
         code=("r, b = {r}, {b}\nn = r + b\nfrom fractions import Fraction\nprint(Fraction(r*(r - 1), n*(n - 1)))",),
         working=_urn,

@@ -1,16 +1,20 @@
 """Sequences: sums, terms, recurrences."""
 
 from deepmath.data.synthetic.problem_family import ProblemFamily, uniform
-from deepmath.data.synthetic.worked_steps import column_add, listed, multiply, power, total
+from deepmath.data.synthetic.worked_steps import short_product, short_sum
 
 
 def _arithmetic_sum(a: int, d: int, n: int) -> str:
-    terms = [a + d * k for k in range(n)]
-    return f"List the {n} terms: {listed(terms)}. {total(terms)}"
+    text, term, running = "", a, a
+    for k in range(2, n + 1):
+        text += f"{k}: {short_sum(term, d)}{short_sum(running, term + d)}"
+        term += d
+        running += term
+    return text
 
 
 def _geometric_term(a: int, r: int, n: int) -> str:
-    return f"The factor is used {n}-1={n - 1} times. {power(r, n - 1)}{multiply(r ** (n - 1), a)}"
+    return "".join(f"{k}: {short_product(a * r ** (k - 2), r)}" for k in range(2, n + 1))
 
 
 def _recurrent_term(a: int, b: int, n: int) -> int:
@@ -20,9 +24,9 @@ def _recurrent_term(a: int, b: int, n: int) -> int:
 
 
 def _recurrence(a: int, b: int, n: int) -> str:
-    text = f"Term 1 is {a}, term 2 is {b}. "
+    text = ""
     for k in range(3, n + 1):
-        text += f"{column_add(a, b)}Term {k} is {a + b}. "
+        text += f"{k}: {short_sum(a, b)}"
         a, b = b, a + b
     return text
 
@@ -36,7 +40,11 @@ FAMILIES = (
             "Add {n} numbers, the first is {a} and each next one is {d} more. What is the total?",
             "A runner does {a} km in week 1 and {d} km more every week. How many km in {n} weeks?",
         ),
-        draws=(uniform(a=(2, 60), d=(2, 25), n=(8, 16)),),
+        draws=(
+            uniform(a=(2, 9), d=(2, 9), n=(3, 4)),
+            uniform(a=(2, 20), d=(2, 12), n=(5, 7)),
+            uniform(a=(2, 60), d=(2, 25), n=(8, 12)),
+        ),
         answer=lambda a, d, n: n * a + d * n * (n - 1) // 2,
         code=("print(sum({a} + {d}*k for k in range({n})))",),
         working=_arithmetic_sum,
@@ -49,7 +57,11 @@ FAMILIES = (
             "Begin with {a} and multiply by {r} at each step. What is the number at place {n}?",
             "A colony of {a} cells grows by the factor {r} each day. How many cells are there on day {n}?",
         ),
-        draws=(uniform(a=(2, 60), r=(2, 6), n=(5, 8), where=lambda p: p["a"] * p["r"] ** (p["n"] - 1) < 10**6),),
+        draws=(
+            uniform(a=(2, 12), r=(2, 9), n=(3, 3)),
+            uniform(a=(2, 20), r=(2, 6), n=(4, 5)),
+            uniform(a=(2, 60), r=(2, 6), n=(6, 8), where=lambda p: p["a"] * p["r"] ** (p["n"] - 1) < 10**6),
+        ),
         answer=lambda a, r, n: a * r ** (n - 1),
         code=("{a}*{r}**({n} - 1)",),
         working=_geometric_term,
@@ -62,7 +74,11 @@ FAMILIES = (
             "Like Fibonacci's, a sequence adds its last two terms, but starts with {a} and {b}. What is term {n}?",
             "The first two terms are {a} and {b}, then add the last two each time. Compute term number {n}.",
         ),
-        draws=(uniform(a=(1, 40), b=(1, 40), n=(6, 10)),),
+        draws=(
+            uniform(a=(1, 12), b=(1, 12), n=(4, 5)),
+            uniform(a=(2, 25), b=(2, 25), n=(6, 8)),
+            uniform(a=(1, 40), b=(1, 40), n=(9, 12)),
+        ),
         answer=_recurrent_term,
         code=("a, b = {a}, {b}\nfor k in range({n} - 2):\n    a, b = b, a + b\nprint(b)",),
         working=_recurrence,

@@ -3,21 +3,28 @@
 from math import gcd
 from random import Random
 
-from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform, unordered
-from deepmath.data.synthetic.worked_steps import column_add, divide, euclid, long_multiply, multiply, subtract, total
+from deepmath.data.synthetic.problem_family import Draw, Parameters, ProblemFamily, uniform, unordered
+from deepmath.data.synthetic.worked_steps import (
+    short_difference,
+    short_gcd,
+    short_product,
+    short_quotient,
+    short_sum,
+    short_total,
+)
 
 
 def _gcd_square(a: int, b: int, c: int) -> str:
     g = gcd(a, b)
-    return f"{euclid(a, b)}Square it. {long_multiply(g, g)}{column_add(g * g, c)}"
+    return f"{short_gcd(a, b)}{short_product(g, g)}{short_sum(g * g, c)}"
 
 
 def _sum_remainder(n: int, m: int) -> str:
-    squares = [k * k for k in range(1, n + 1)]
-    return (
-        f"The squares: {', '.join(f'{k}*{k}={k * k}' for k in range(1, n + 1))}. {total(squares)}"
-        f"{divide(sum(squares), m)}"
-    )
+    text, running = "", 1
+    for k in range(2, n + 1):
+        text += f"{short_product(k, k)}{short_sum(running, k * k)}"
+        running += k * k
+    return f"{text}{short_quotient(running, m)}"
 
 
 def _digit_sum(number: int) -> int:
@@ -26,17 +33,22 @@ def _digit_sum(number: int) -> int:
 
 def _product_digits(a: int, b: int, c: int) -> str:
     digits = [int(digit) for digit in str(a * b)]
-    return f"{long_multiply(a, b)}The digits of {a * b}. {total(digits)}{multiply(c, sum(digits))}"
+    return f"{short_product(a, b)}{short_total(digits)}{short_product(sum(digits), c)}"
 
 
-def _draw_solution_value(random: Random) -> Parameters:
-    a, x, b = random.randint(3, 19), random.randint(3, 30), random.randint(5, 60)
-    return {"a": a, "b": b, "c": a * x + b, "d": random.randint(3, 50)}
+def _draw_solution_value(x: tuple[int, int], a: tuple[int, int], b: tuple[int, int], d: tuple[int, int]) -> Draw:
+    """Draw an equation with the solution, the coefficients and the summand in the given closed ranges."""
+
+    def draw(random: Random) -> Parameters:
+        solution, factor, summand = random.randint(*x), random.randint(*a), random.randint(*b)
+        return {"a": factor, "b": summand, "c": factor * solution + summand, "d": random.randint(*d)}
+
+    return draw
 
 
 def _solution_value(a: int, b: int, c: int, d: int) -> str:
     x = (c - b) // a
-    return f"{subtract(c, b)}{divide(c - b, a)}So x is {x}. {long_multiply(x, x)}{column_add(x * x, d)}"
+    return f"{short_difference(c, b)}{short_quotient(c - b, a)}So x={x}. {short_product(x, x)}{short_sum(x * x, d)}"
 
 
 FAMILIES = (
@@ -49,7 +61,21 @@ FAMILIES = (
             "Square the gcd of {a} and {b} and add {c}. What do you get?",
         ),
         draws=(
-            uniform(a=(60, 999), b=(60, 999), c=(2, 99), where=lambda p: p["a"] != p["b"] and gcd(p["a"], p["b"]) > 3),
+            *(
+                uniform(
+                    a=(6, largest),
+                    b=(6, largest),
+                    c=summands,
+                    where=lambda p, least=least, gcds=gcds: (
+                        p["a"] != p["b"] and max(p["a"], p["b"]) >= least and gcd(p["a"], p["b"]) in gcds
+                    ),
+                )
+                for least, largest, summands, gcds in (
+                    (6, 50, (2, 20), range(2, 10)),
+                    (51, 150, (2, 60), range(4, 13)),
+                    (151, 999, (2, 99), range(13, 100)),
+                )
+            ),
         ),
         answer=lambda a, b, c: gcd(a, b) ** 2 + c,
         code=("import math\ng = math.gcd({a}, {b})\ng", "g**2 + {c}"),
@@ -64,7 +90,11 @@ FAMILIES = (
             "Compute s = 1^2 + ... + {n}^2, then the remainder when s is divided by {m}.",
             "What remains when the sum s of the squares up to {n}^2 is divided by {m}?",
         ),
-        draws=(uniform(n=(6, 16), m=(11, 79)),),
+        draws=(
+            uniform(n=(3, 5), m=(6, 30)),
+            uniform(n=(6, 8), m=(6, 60)),
+            uniform(n=(9, 16), m=(11, 79)),
+        ),
         answer=lambda n, m: n * (n + 1) * (2 * n + 1) // 6 % m,
         code=("s = sum(k**2 for k in range(1, {n} + 1))\ns", "s % {m}"),
         working=_sum_remainder,
@@ -77,7 +107,13 @@ FAMILIES = (
             "Take the digit sum of p = {a} * {b} and multiply it by {c}. What is the result?",
             "With p the product of {a} and {b}, compute {c} times the sum of the digits of p.",
         ),
-        draws=(uniform(a=(12, 99), b=(12, 99), c=(3, 29)),),
+        draws=(
+            uniform(a=(3, 12), b=(3, 12), c=(2, 9)),
+            uniform(
+                a=(3, 99), b=(3, 99), c=(2, 9), where=lambda p: min(p["a"], p["b"]) < 10 and max(p["a"], p["b"]) > 12
+            ),
+            uniform(a=(13, 999), b=(13, 99), c=(11, 29)),
+        ),
         answer=lambda a, b, c: c * _digit_sum(a * b),
         code=("p = {a}*{b}\np", "{c}*sum(int(d) for d in str(p))"),
         working=_product_digits,
@@ -91,7 +127,11 @@ FAMILIES = (
             "Let x be the solution of {a}x + {b} = {c}. Find x^2 + {d}.",
             "The number x satisfies {a}x + {b} = {c}. What is the value of x^2 + {d}?",
         ),
-        draws=(_draw_solution_value,),
+        draws=(
+            _draw_solution_value(x=(2, 9), a=(2, 9), b=(2, 18), d=(2, 18)),
+            _draw_solution_value(x=(10, 19), a=(3, 9), b=(5, 60), d=(3, 50)),
+            _draw_solution_value(x=(20, 99), a=(11, 49), b=(5, 99), d=(3, 99)),
+        ),
         answer=lambda a, b, c, d: ((c - b) // a) ** 2 + d,
         code=("x = ({c} - {b})//{a}\nx", "x**2 + {d}"),
         working=_solution_value,
