@@ -5,7 +5,7 @@ SHELL := bash
 export DEEPMATH_STATE := /dev/null/deepmath
 python := .venv/bin/python
 # The four distributions, installed in editable mode.
-DISTRIBUTIONS ?= .[sandbox,evaluation,reasoning-gym,smolagents,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer
+DISTRIBUTIONS ?= .[sandbox,evaluation,reasoning-gym,smolagents,jupyter,mcp,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer
 
 # uv does not read pip's configuration. It gets pip's folder of wheels if there is one, and otherwise takes the CPU build
 # of torch from PyTorch's index.
@@ -53,7 +53,7 @@ install-gpu: ## install everything in .venv with the CUDA builds of vLLM and tor
 	@test -x $(python) || python3 -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints/build.txt uv
 	@.venv/bin/uv pip install --quiet --compile-bytecode --constraint constraints/gpu.txt --build-constraint constraints/build.txt \
-		--editable '.[sandbox,evaluation,reasoning-gym,smolagents,tracing,certs]' --editable services/executor \
+		--editable '.[sandbox,evaluation,reasoning-gym,smolagents,jupyter,mcp,tracing,certs]' --editable services/executor \
 		--editable 'services/generator[gpu]' --editable services/trainer
 
 wheels: install ## build the wheels of the four distributions in dist/

@@ -19,7 +19,7 @@ SERVICES, EXECUTOR, GENERATOR, TRAINER = (
     "pyproject.toml",
     *(f"services/{name}/pyproject.toml" for name in ("executor", "generator", "trainer")),
 )
-USER_EXTRAS = ("sandbox", "evaluation", "reasoning-gym", "smolagents", "tracing", "certs")
+USER_EXTRAS = ("sandbox", "evaluation", "reasoning-gym", "smolagents", "jupyter", "mcp", "tracing", "certs")
 
 # By file: the distributions that are installed together, and their extras.
 DEVELOPMENT = ((SERVICES, EXECUTOR, GENERATOR, TRAINER), (*USER_EXTRAS, "docker", "cpu", "bench", "dev"))

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.errors import InvalidRequest, WrongOrder
@@ -35,6 +36,8 @@ class ServiceChoice:
     dialect: str | None = None
     tls: str | Path | None = None
     token_file: str | Path | None = None
+    figures: bool = False
+    """Whether an executor on this machine is to draw figures, where matplotlib is installed."""
 
     def __post_init__(self) -> None:
         if self.generator and self.has_settings:
@@ -47,6 +50,11 @@ class ServiceChoice:
     def has_settings(self) -> bool:
         """Whether the generator is to have other settings than the default."""
         return any((self.model, self.adapter, self.prompt, self.dialect))
+
+    @property
+    def executor_options(self) -> list[str]:
+        """Options of an executor that is started here."""
+        return ["--preload=plots"] if self.figures and find_spec("matplotlib") else []
 
     def stack_settings(self) -> tuple[str, list[str]]:
         """Return the model and the options of a generator that is started here.
@@ -65,7 +73,13 @@ def _detached(wanted: StackSettings | None = None) -> StackRecord | None:
 
 
 class ServiceAccess:
-    """The clients of a connection: to the given addresses, or to the detached stack, or to services started here."""
+    """The clients of a connection: to the given addresses, or to the detached stack, or to services started here.
+
+    An asynchronous context manager.
+
+    Raises:
+        InvalidRequest: There is no such model, adapter or dialect.
+    """
 
     def __init__(self, choice: ServiceChoice) -> None:
         self._choice = choice
@@ -114,6 +128,12 @@ class ServiceAccess:
         self._closed = True
         await self._held.aclose()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def _hold(self, block: AbstractAsyncContextManager[_Held]) -> _Held:
         """Enter a block that ends with the connection, which may be closed meanwhile."""
         held = await self._held.enter_async_context(block)
@@ -139,19 +159,28 @@ class ServiceAccess:
             raise InvalidRequest(
                 "a connection to a generator runs no code of yours; give the address of an executor: executor=..."
             )
-        if not self._own_executor and (found := _detached()):
+        if not self._own_executor and (found := _detached()) and await self._is_suitable(found.executor):
             return found.executor
         return await self._start_executor()
 
+    async def _is_suitable(self, address: str) -> bool:
+        """Whether an executor on this machine draws figures, if it is to."""
+        if not self._choice.executor_options:
+            return True
+        async with ExecutorClient(address) as probe:
+            return "matplotlib" in (await probe.get_info()).versions
+
     async def _start_executor(self) -> str:
         if not self._own_executor:
-            self._own_executor = (await self._hold(LocalStack())).executor
+            options = {"executor": self._choice.executor_options}
+            self._own_executor = (await self._hold(LocalStack(arguments=options))).executor
         return self._own_executor
 
     async def _start_generator(self) -> str:
         model, options = self._choice.stack_settings()
         log.warning("starting a generator on this machine; loading a model takes half a minute or more")
         executor = self._choice.executor or self._own_executor or None
-        started = await self._hold(LocalStack(model, executor=executor, arguments={"generator": options}))
+        arguments = {"generator": options, "executor": self._choice.executor_options}
+        started = await self._hold(LocalStack(model, executor=executor, arguments=arguments))
         self._own_executor = self._own_executor or ("" if executor else started.executor)
         return started.generator

@@ -1,0 +1,1 @@
+"""Jupyter kernel whose cells run in the sandbox (the extra `jupyter`)."""
