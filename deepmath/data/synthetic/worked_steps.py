@@ -6,108 +6,6 @@ Every equation in these texts is true as written.
 from collections.abc import Iterable
 
 
-def add(a: int, b: int) -> str:
-    """Return an addition in one line."""
-    return f"{a}+{b}={a + b}. "
-
-
-def subtract(a: int, b: int) -> str:
-    """Return a subtraction in one line."""
-    return f"{a}-{b}={a - b}. "
-
-
-def multiply(a: int, b: int) -> str:
-    """Return the product of two positive numbers: a partial product per digit of `b`, and their running sum."""
-    rows = [a * digit * 10**place for place, digit in enumerate(_digits(b)) if digit]
-    if len(rows) == 1:
-        return f"{a}*{b}={a * b}. "
-    products = ", ".join(f"{row // a}*{a}={row}" for row in rows)
-    return f"{a}*{b}: {products}, {_sums(rows)}. "
-
-
-def long_multiply(a: int, b: int) -> str:
-    """Return the long multiplication of two positive numbers: a row per digit of `b`, each from the units up."""
-    text, running = f"Multiply {a} by {b}. ", 0
-    for place, digit in enumerate(_digits(b)):
-        row = a * digit * 10**place
-        if not row:
-            continue
-        text += f"{a}*{digit}: {_row(a, digit)}. So {a}*{digit * 10**place}={row}. "
-        text += column_add(running, row) if running else ""
-        running += row
-    return text
-
-
-def column_add(a: int, b: int) -> str:
-    """Return the column addition of two non-negative numbers, from the units up."""
-    columns, carry, width = [], 0, max(len(str(a)), len(str(b)))
-    for x, y in zip(_digits(a, width), _digits(b, width), strict=True):
-        column = x + y + carry
-        columns.append(f"{x}+{y}" + (f"+{carry}" if carry else "") + f"={column}")
-        carry = column // 10
-    return f"Add {a} and {b}: {', '.join(columns)}. So {a}+{b}={a + b}. "
-
-
-def divide(a: int, b: int) -> str:
-    """Return the long division of `a` by `b`, both positive, with the remainder."""
-    steps: list[str] = []
-    rest = 0
-    for digit in reversed(_digits(a)):
-        rest = rest * 10 + digit
-        if rest >= b or steps:
-            steps.append(f"{rest}={rest // b}*{b}+{rest % b}")
-        rest %= b
-    return f"Divide {a} by {b}: {', '.join([*steps, f'{a}={a // b}*{b}+{rest}'])}. "
-
-
-def total(terms: Iterable[int]) -> str:
-    """Return the running sum of at least two numbers."""
-    return f"Add up: {_sums(terms)}. "
-
-
-def power(base: int, exponent: int) -> str:
-    """Return a power as repeated multiplication."""
-    return "".join(multiply(base**k, base) for k in range(1, exponent))
-
-
-def euclid(a: int, b: int) -> str:
-    """Return the steps of Euclid's algorithm, down to the remainder 0."""
-    a, b, lines = max(a, b), min(a, b), []
-    while b:
-        lines.append(f"{a}={a // b}*{b}+{a % b}")
-        a, b = b, a % b
-    return f"Divide with remainder: {', '.join(lines)}. The last remainder that is not 0 is the gcd, {a}. "
-
-
-def listed(values: Iterable[object]) -> str:
-    """Return the values, separated by commas."""
-    return ", ".join(str(value) for value in values)
-
-
-def _sums(terms: Iterable[int]) -> str:
-    running, *rest = terms
-    sums = []
-    for term in rest:
-        sums.append(f"{running}+{term}={running + term}")
-        running += term
-    return ", ".join(sums)
-
-
-def _row(a: int, digit: int) -> str:
-    """Return the steps of `a` times one digit, from the units up."""
-    columns, carry = [], 0
-    for x in _digits(a):
-        column = x * digit + carry
-        columns.append(f"{x}*{digit}" + (f"+{carry}" if carry else "") + f"={column}")
-        carry = column // 10
-    return ", ".join(columns)
-
-
-def _digits(number: int, width: int = 1) -> list[int]:
-    """Return the decimal digits, units first, padded with zeros to `width`."""
-    return [int(digit) for digit in reversed(f"{number:0{width}}")]
-
-
 def short_sum(a: int, b: int) -> str:
     """Return the sum of two non-negative numbers: one equation below 100, else columns from the units up."""
     if max(a, b) < 100:
@@ -138,20 +36,27 @@ def short_product(a: int, b: int) -> str:
         return f"{a}*{b}={a * b}. "
     if a < 10 <= b:
         a, b = b, a
+    if b in (1, 10, 100):
+        return f"{a}*{b}={a * b}. "
     text, running = f"{a}*{b}: ", 0
     for place, digit in enumerate(_digits(b)):
         row = a * digit * 10**place
         if not row:
             continue
-        text += f"{a}*{digit * 10**place}: " if row != a * b else ""
-        text += f"{_row(a, digit)}, so {row}. " + (short_sum(running, row) if running else "")
+        if digit == 1:
+            text += f"{a}*{10**place}={row}. "
+        else:
+            text += f"{a}*{digit * 10**place}: " if row != a * b else ""
+            text += f"{_row(a, digit)}, so {row}. "
+        text += short_sum(running, row) if running else ""
         running += row
     return text
 
 
 def short_quotient(a: int, b: int) -> str:
     """Return `a=q*b+r` for positive `a` and `b`: one equation where `q` has one digit, else the long division."""
-    steps, rest = [], 0
+    steps: list[str] = []
+    rest = 0
     for digit in reversed(_digits(a)):
         rest = rest * 10 + digit
         if rest >= b or steps:
@@ -182,3 +87,23 @@ def short_gcd(a: int, b: int) -> str:
         text += f"{a}={quotient}*{b}+{rest}. "
         a, b = b, rest
     return f"{text}The gcd is {a}. "
+
+
+def listed(values: Iterable[object]) -> str:
+    """Return the values, separated by commas."""
+    return ", ".join(str(value) for value in values)
+
+
+def _row(a: int, digit: int) -> str:
+    """Return the steps of `a` times one digit, from the units up."""
+    columns, carry = [], 0
+    for x in _digits(a):
+        column = x * digit + carry
+        columns.append(f"{x}*{digit}" + (f"+{carry}" if carry else "") + f"={column}")
+        carry = column // 10
+    return ", ".join(columns)
+
+
+def _digits(number: int, width: int = 1) -> list[int]:
+    """Return the decimal digits, units first, padded with zeros to `width`."""
+    return [int(digit) for digit in reversed(f"{number:0{width}}")]
