@@ -29,15 +29,16 @@ MISTAKES = {
     "fraction_sum": MistakenCode(_USUAL, ("from fractions import Fraction\nprint(Fraction({a} + {c}, {b} + {d}))",)),
     # Loses a zero.
     "percentage": MistakenCode(_FREQUENT, ("{p}*{n}//10",)),
-    "mean": MistakenCode(_USUAL, ("from statistics import median\nmedian([{a}, {b}, {c}, {d}, {e}])",)),
+    # Divides by the number of plus signs.
+    "mean": MistakenCode(_USUAL, ("sum([{a}, {b}, {c}, {d}, {e}])//4",)),
     "gcd": MistakenCode(_RARE, ("import math\nmath.lcm({a}, {b})",)),
     "lcm": MistakenCode(_FREQUENT, ("import math\nmath.gcd({a}, {b})",)),
-    "modular_power": MistakenCode(_RARE, ("{a}*{n} % {m}",)),
+    "modular_power": MistakenCode(_RARE, ("pow({a}, {n} - 1, {m})",)),
     # Counts the prime factors.
     "divisor_count": MistakenCode(_USUAL, ("from sympy import primefactors\nlen(primefactors({n}))",)),
     # Counts the odd numbers.
     "prime_count": MistakenCode(_FREQUENT, ("print(sum(k % 2 for k in range({a}, {b} + 1)))",)),
-    "congruences": MistakenCode(_USUAL, ("next(x for x in range(1, {m}*{n}) if x % {m} == {a} or x % {n} == {b})",)),
+    "congruences": MistakenCode(_USUAL, ("max(x for x in range(1, 2*{m}*{n}) if x % {m} == {a} and x % {n} == {b})",)),
     "linear_equation": MistakenCode(_RARE, (f"{_SYMPY}solve({{a}}*x - {{b}} - {{c}})[0]",)),
     "quadratic_root": MistakenCode(_FREQUENT, (f"{_SYMPY}min(solve(x**2 - {{s}}*x + {{p}}))",)),
     "linear_system": MistakenCode(
@@ -48,8 +49,8 @@ MISTAKES = {
     "polynomial_value": MistakenCode(_USUAL, ("x = {t}\nprint({a}*x**2 + {b}*x + {c})",)),
     # Minds the order.
     "combinations": MistakenCode(_FREQUENT, ("import math\nmath.perm({n}, {k})",)),
-    # Does not ask whether the rest can be paid.
-    "coins": MistakenCode(_FREQUENT, ("print({n}//{a} + 1)",)),
+    # Counts the coins of each kind alone.
+    "coins": MistakenCode(_FREQUENT, ("print({n}//{a} + {n}//{b})",)),
     # Counts multiples of both.
     "multiples": MistakenCode(_USUAL, ("len([k for k in range(1, {n} + 1) if k % {a} == 0 and k % {b} == 0])",)),
     # Puts the first ball back.
@@ -69,9 +70,9 @@ MISTAKES = {
     "integral": MistakenCode(_RARE, (f"{_SYMPY}({{a}}*x**2 + {{b}}*x).subs(x, {{t}})",)),
     # Gives the place of the minimum.
     "minimum": MistakenCode(_FREQUENT, (f"{_SYMPY}f = x**2 - {{b}}*x + {{c}}\nsolve(diff(f))[0]",)),
-    "gcd_square": MistakenCode(_USUAL, ("import math\ng = math.gcd({a}, {b})\ng", "g*2 + {c}")),
+    "gcd_square": MistakenCode(_USUAL, ("import math\ng = math.gcd({a}, {b})\ng", "(g + {c})**2")),
     "sum_remainder": MistakenCode(_RARE, ("s = sum(k**2 for k in range(1, {n}))\ns", "s % {m}")),
     "product_digits": MistakenCode(_FREQUENT, ("p = {a}*{b}\np", "{c} + sum(int(d) for d in str(p))")),
-    "solution_value": MistakenCode(_USUAL, ("x = ({c} - {b})//{a}\nx", "x*2 + {d}")),
+    "solution_value": MistakenCode(_USUAL, ("x = ({c} - {b})//{a}\nx", "(x + {d})**2")),
 }
 """Mistake of each family, by its name."""
