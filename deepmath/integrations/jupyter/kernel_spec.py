@@ -29,6 +29,8 @@ def install_kernel_spec(
     Raises:
         InvalidRequest: `name` is not valid, or the folder cannot be written.
     """
+    if not name:
+        raise InvalidRequest("the name of the kernel is empty; leave it out for the default")
     specification = {
         "argv": [sys.executable, "-P", "-m", __package__, "-f", "{connection_file}", *options],
         "display_name": display_name,

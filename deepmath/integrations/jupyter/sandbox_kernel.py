@@ -23,7 +23,7 @@ from deepmath.integrations.jupyter.cell_messages import (
 from deepmath.integrations.jupyter.cell_runner import CellRun, CellRunner
 from deepmath.sdk.service_access import ServiceChoice
 
-_MAX_CHECKED_CHARACTERS = 1 << 16  # of a cell that a front end asks about before it is run
+_MAX_CHECKED_CHARACTERS = 1 << 14  # of a cell that a front end asks about before it is run
 
 
 class SandboxKernel(Kernel):
