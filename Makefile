@@ -4,8 +4,8 @@ SHELL := bash
 # Commands of a target do not find the developer's own detached stack, which may serve another model.
 export DEEPMATH_STATE := /dev/null/deepmath
 python := .venv/bin/python
-# The four distributions, installed in editable mode.
-DISTRIBUTIONS ?= .[sandbox,evaluation,reasoning-gym,smolagents,jupyter,mcp,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer
+# The five distributions, installed in editable mode.
+DISTRIBUTIONS ?= .[sandbox,evaluation,reasoning-gym,smolagents,jupyter,mcp,tracing,certs,dev] services/executor[docker] services/generator[cpu] services/trainer services/gateway
 
 # uv does not read pip's configuration. It gets pip's folder of wheels if there is one, and otherwise takes the CPU build
 # of torch from PyTorch's index.
@@ -54,9 +54,9 @@ install-gpu: ## install everything in .venv with the CUDA builds of vLLM and tor
 	@.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints/build.txt uv
 	@.venv/bin/uv pip install --quiet --compile-bytecode --constraint constraints/gpu.txt --build-constraint constraints/build.txt \
 		--editable '.[sandbox,evaluation,reasoning-gym,smolagents,jupyter,mcp,tracing,certs]' --editable services/executor \
-		--editable 'services/generator[gpu]' --editable services/trainer
+		--editable 'services/generator[gpu]' --editable services/trainer --editable services/gateway
 
-wheels: install ## build the wheels of the four distributions in dist/
+wheels: install ## build the wheels of the five distributions in dist/
 	@rm -f dist/deepmath_*.whl
 	@$(uv) build --quiet --wheel --all-packages --build-constraint constraints/build.txt --out-dir dist
 
@@ -66,7 +66,7 @@ ENVIRONMENT ?= build/environment
 install-wheels: wheels ## install the wheels in a new virtual environment, ENVIRONMENT
 	@$(uv) venv --quiet --clear $(ENVIRONMENT)
 	@$(uv) pip install --quiet --python $(ENVIRONMENT)/bin/python $(torch_backend) --constraint constraints/dev.txt \
-		'$(call dist,services)[sandbox,evaluation,tracing]' $(call dist,executor) '$(call dist,generator)[cpu]' $(call dist,trainer)
+		'$(call dist,services)[sandbox,evaluation,tracing]' $(call dist,executor) '$(call dist,generator)[cpu]' $(call dist,trainer) $(call dist,gateway)
 
 constraints: install ## resolve the versions in constraints/ again, as new as pyproject.toml allows
 	@UV_FIND_LINKS="$(find_links)" $(python) tools/update_constraints.py $(torch_backend)

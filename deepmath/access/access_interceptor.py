@@ -10,10 +10,9 @@ from typing import Any
 import grpc
 
 from deepmath.access.caller_identity import name_in_certificate, set_proven_name
-from deepmath.access.quota import Quota
+from deepmath.access.client_registry import ClientRegistry
 from deepmath.access.scopes import HEALTH, scopes_for, service_of
-from deepmath.access.tokens import Clients, find_client, watch_clients
-from deepmath.errors import Forbidden, Unauthenticated
+from deepmath.errors import Unauthenticated
 from deepmath.rpc.handler_wrapping import wrap_handler
 
 AUTHORIZATION = "authorization"
@@ -31,8 +30,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, tokens: Path | None) -> None:
-        self._clients = watch_clients(tokens) if tokens else None
-        self._quotas: dict[str, Quota] = {}
+        self._registry = ClientRegistry(tokens) if tokens else None
 
     async def intercept_service(
         self,
@@ -48,26 +46,14 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _admit(self, method: str, context: Any) -> AsyncIterator[None]:
-        if self._clients is None:
+        if self._registry is None:
             set_proven_name(name_in_certificate(context.auth_context()))
             yield
             return
-        clients = self._clients.value
-        name = _authenticate(_bearer_token(context), clients)
-        set_proven_name(name)
-        scopes = scopes_for(method)
-        if not clients[name].scopes.intersection(scopes):
-            raise Forbidden(
-                f"{name} may not call {method.rpartition('/')[2]}: its token lacks the scope "
-                f"{' or '.join(scopes) or 'for this method'}; ask the service's operator for it"
-            )
-        self._drop_removed_clients(clients)
-        with self._quotas.setdefault(name, Quota(name)).call(clients[name]):
+        client = self._registry.authenticate(_bearer_token(context))
+        set_proven_name(client.name)
+        with self._registry.call(client, scopes_for(method), method.rpartition("/")[2]):
             yield
-
-    def _drop_removed_clients(self, clients: Clients) -> None:
-        for name in self._quotas.keys() - clients.keys():
-            del self._quotas[name]
 
 
 def _bearer_token(context: Any) -> str:
@@ -77,10 +63,3 @@ def _bearer_token(context: Any) -> str:
             "missing token: set DEEPMATH_TOKEN_FILE to the file with your token (for a service: --token-file)"
         )
     return value.removeprefix(BEARER)
-
-
-def _authenticate(token: str, clients: Clients) -> str:
-    name = find_client(token, clients)
-    if name is None:
-        raise Unauthenticated("unknown or revoked token; ask the service's operator for a new one")
-    return name

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from deepmath import __version__
 from deepmath.errors import Unavailable
 
-SERVICES = ("executor", "generator", "trainer")
+SERVICES = ("executor", "generator", "trainer", "gateway")
 
 
 def installed_version(service: str) -> str | None:

@@ -1,6 +1,6 @@
 """gRPC channel arguments that limit a server's connections."""
 
-from deepmath.serving.service_config import ServiceConfig
+from deepmath.serving.grpc_config import GrpcServiceConfig
 
 _MIN_PING_INTERVAL_MS = 10_000  # our clients ping every 20 s
 _PING_INTERVAL_MS, _PING_TIMEOUT_MS = 60_000, 20_000
@@ -10,7 +10,7 @@ _HEALTH_CONNECTIONS, _HEALTH_STREAMS, _HEALTH_MESSAGE_BYTES = 256, 8, 1024
 _HEALTH_IDLE_MS, _HEALTH_AGE_MS, _HEALTH_GRACE_MS = 10_000, 60_000, 1_000
 
 
-def connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
+def connection_options(config: GrpcServiceConfig) -> list[tuple[str, int]]:
     """Return the channel arguments for the connection settings of `config`."""
     return [
         *_options(config),
@@ -23,7 +23,7 @@ def connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
     ]
 
 
-def health_connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
+def health_connection_options(config: GrpcServiceConfig) -> list[tuple[str, int]]:
     """Return the channel arguments of the plaintext health endpoint."""
     return [
         *_options(config),
@@ -36,7 +36,7 @@ def health_connection_options(config: ServiceConfig) -> list[tuple[str, int]]:
     ]
 
 
-def _options(config: ServiceConfig) -> list[tuple[str, int]]:
+def _options(config: GrpcServiceConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.server_handshake_timeout_ms", _milliseconds(config.handshake_seconds)),

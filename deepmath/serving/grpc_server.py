@@ -4,9 +4,7 @@ from __future__ import annotations  # grpc's classes are generic in their stubs 
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -22,10 +20,11 @@ from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.rpc.addresses import is_local, is_unix_socket
 from deepmath.serving.connection_limits import connection_options, health_connection_options
 from deepmath.serving.error_interceptor import ErrorInterceptor
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.health_service import HealthService
 from deepmath.serving.idle_interceptor import IdleInterceptor
 from deepmath.serving.request_interceptor import RequestInterceptor
-from deepmath.serving.service_config import ServiceConfig
+from deepmath.serving.unix_socket_mode import no_access_for_others
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class GrpcServer:
 
     @classmethod
     async def start(
-        cls, config: ServiceConfig, services: Mapping[str, Register], metrics: PrometheusMetrics | None = None
+        cls, config: GrpcServiceConfig, services: Mapping[str, Register], metrics: PrometheusMetrics | None = None
     ) -> GrpcServer:
         """Start serving `services`, each by its full name. `metrics` counts the calls.
 
@@ -121,19 +120,8 @@ def _methods(services: Iterable[str]) -> Iterator[str]:
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:
     try:
-        with _no_access_for_others():
+        with no_access_for_others():
             port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise Unavailable(f"cannot listen on {listen}: is it in use, or not an address of this machine?") from error
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
-
-
-@contextmanager
-def _no_access_for_others() -> Iterator[None]:
-    """Let only owner and group connect to a unix socket that is created in the block, whatever the umask permits."""
-    umask = os.umask(0o077)
-    os.umask(umask | 0o007)
-    try:
-        yield
-    finally:
-        os.umask(umask)

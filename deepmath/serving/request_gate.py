@@ -10,6 +10,29 @@ import grpc
 from deepmath.errors import InvalidRequest
 
 
+class CallerPlaces:
+    """A number of `places`, at most half of them (but one at least) for one caller."""
+
+    def __init__(self, places: int) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._per_caller = max(1, places // 2)
+        self._callers: dict[str, asyncio.Semaphore] = {}
+        self._calls: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def take(self, caller: str) -> AsyncIterator[None]:
+        """Hold a place for the duration of the block; wait for one before."""
+        own = self._callers.setdefault(caller, asyncio.Semaphore(self._per_caller))
+        self._calls[caller] = self._calls.get(caller, 0) + 1
+        try:
+            async with own, self._places:
+                yield
+        finally:
+            self._calls[caller] -= 1
+            if not self._calls[caller]:
+                del self._calls[caller], self._callers[caller]
+
+
 class RequestGate:
     """Receives at most `places` requests at once, at most half of them (but one at least) from one caller.
 
@@ -18,11 +41,8 @@ class RequestGate:
     """
 
     def __init__(self, places: int, seconds: float) -> None:
-        self._places = asyncio.Semaphore(places)
-        self._per_caller = max(1, places // 2)
+        self._places = CallerPlaces(places)
         self._seconds = seconds
-        self._callers: dict[str, asyncio.Semaphore] = {}
-        self._calls: dict[str, int] = {}
 
     async def receive(self, context: Any, caller: str) -> Any:
         """Return the request of the call that `context` belongs to.
@@ -30,7 +50,7 @@ class RequestGate:
         Raises:
             InvalidRequest: The client sent no request, or not all of it in time.
         """
-        async with self._own_places(caller) as own, own, self._places:
+        async with self._places.take(caller):
             try:
                 async with asyncio.timeout(self._seconds):
                     request = await context.read()
@@ -39,14 +59,3 @@ class RequestGate:
         if request is grpc.aio.EOF:
             raise InvalidRequest("the call ended without a request")
         return request
-
-    @asynccontextmanager
-    async def _own_places(self, caller: str) -> AsyncIterator[asyncio.Semaphore]:
-        own = self._callers.setdefault(caller, asyncio.Semaphore(self._per_caller))
-        self._calls[caller] = self._calls.get(caller, 0) + 1
-        try:
-            yield own
-        finally:
-            self._calls[caller] -= 1
-            if not self._calls[caller]:
-                del self._calls[caller], self._callers[caller]

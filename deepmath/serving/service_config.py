@@ -58,9 +58,6 @@ class ServiceConfig(BaseSettings):
         "", description="HOST:PORT of an additional plaintext endpoint for health checks only, for probes without TLS."
     )
     max_connections: int = Field(2000, gt=0, description="Maximum concurrent connections; more are closed.")
-    max_streams: int = Field(
-        1024, gt=0, description="Maximum concurrent calls per connection; more wait at the client."
-    )
     max_calls: int = Field(4096, gt=0, description="Maximum concurrent calls; more are refused with a retry delay.")
     handshake_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="Close a connection that has not completed its handshake by then."
@@ -68,21 +65,8 @@ class ServiceConfig(BaseSettings):
     connection_idle_seconds: float = Field(
         300.0, gt=0, allow_inf_nan=False, description="Close a connection without calls after this time."
     )
-    connection_age_seconds: float = Field(
-        600.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Accept no new calls on a connection of this age. Behind one address for several replicas (a "
-        "ClusterIP), new replicas get calls from then on.",
-    )
-    connection_grace_seconds: float = Field(
-        14_400.0, gt=0, allow_inf_nan=False, description="Time for the calls on such a connection to finish."
-    )
     drain_seconds: float = Field(20.0, ge=0, description="Time for calls in flight to finish after SIGTERM.")
     max_message_bytes: int = Field(4 << 20, gt=0, description="Maximum size of a message from a client, in bytes.")
-    max_message_fields: int = Field(
-        100_000, gt=0, description="Maximum number of fields in a message from a client, nested ones included."
-    )
     max_unread_bytes: int = Field(
         64 << 20, gt=0, description="Memory for requests of unary calls that are being received, in bytes."
     )

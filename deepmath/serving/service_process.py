@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from deepmath.errors import Unavailable
 from deepmath.observability.metrics_server import serve_metrics
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.observability.standard_streams import announce
 from deepmath.observability.tracing import export_spans
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer, Register
 from deepmath.serving.service_config import ServiceConfig
 
@@ -33,24 +34,56 @@ async def _drain_nothing() -> None:
     pass
 
 
+class RunningServer(Protocol):
+    """A server that accepts calls."""
+
+    @property
+    def address(self) -> str:
+        """Where it serves, with the port filled in."""
+
+    @property
+    def health_address(self) -> str:
+        """Where it reports its health without TLS; empty if nowhere."""
+
+    def report_not_serving(self) -> None:
+        """Report from now on that it does not serve."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Reject new calls, and cancel those still in flight after `grace_s` seconds."""
+
+
 async def serve(
-    config: ServiceConfig,
+    config: GrpcServiceConfig,
     services: Mapping[str, Register],
     drain: Callable[[], Coroutine[Any, Any, None]] = _drain_nothing,
     broken: asyncio.Event | None = None,
     metrics: PrometheusMetrics | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and stop within `config.drain_seconds`.
+    """Serve gRPC as `run_server` does, until SIGTERM or SIGINT. `metrics` count the calls; `observed` serves them.
+
+    Raises:
+        Unavailable: An address cannot be bound, or the service is `broken`.
+    """
+    await run_server(lambda: GrpcServer.start(config, services, metrics), config.drain_seconds, drain, broken)
+
+
+async def run_server(
+    start: Callable[[], Awaitable[RunningServer]],
+    drain_s: float,
+    drain: Callable[[], Coroutine[Any, Any, None]] = _drain_nothing,
+    broken: asyncio.Event | None = None,
+) -> None:
+    """Start a server, and run it until SIGTERM or SIGINT. Then drain and stop it within `drain_s`.
 
     Health reports NOT_SERVING as soon as a signal arrives, and `drain` stops admission. A second signal, during the
     drain too, stops the service at once. A service that has lost a dependency sets `broken`, which stops it the same
-    way but with an error. `metrics` count the calls; `observed` serves them.
+    way but with an error.
 
     Raises:
         Unavailable: An address cannot be bound, or the service is `broken`.
     """
     stop_requested = _stop_signal()
-    server = await GrpcServer.start(config, services, metrics)
+    server = await start()
     if server.health_address:
         announce(f"health on {server.health_address}")
     announce(f"serving on {server.address}")
@@ -61,7 +94,7 @@ async def serve(
     try:
         await _wait_for_first([drain(), stop_requested.wait()])
         if not stop_requested.is_set():
-            await _wait_for_first([server.stop(config.drain_seconds), stop_requested.wait()])
+            await _wait_for_first([server.stop(drain_s), stop_requested.wait()])
     finally:
         await server.stop(0)  # a server that is never stopped blocks the exit of the process
     if not healthy:

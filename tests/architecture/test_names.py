@@ -35,6 +35,7 @@ def test_top_level_packages_have_no_common_noun_for_a_name(tree: Tree) -> None:
     assert {name.partition(".")[0] for name in tree.modules} == {
         "deepmath",
         "deepmath_executor",
+        "deepmath_gateway",
         "deepmath_generator",
         "deepmath_trainer",
     }

@@ -17,8 +17,8 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.observability import request_id
 from deepmath.observability.logs import JsonFormatter, TextFormatter
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
-from deepmath.serving.service_config import ServiceConfig
 
 GENERATED = re.compile("[0-9a-f]{32}")
 
@@ -117,7 +117,7 @@ async def test_unhandled_exception_is_reported_by_request_id_and_logged_with_its
     caplog.handler.setFormatter(JsonFormatter("executor"))
     broken = Broken()  # type: ignore[abstract]  # it is so in the types only
     server = await GrpcServer.start(
-        ServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(broken, s)}
+        GrpcServiceConfig(), {"deepmath.executor.v1.ExecutorService": lambda s: register(broken, s)}
     )
     async with grpc.aio.insecure_channel(server.address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -30,8 +30,8 @@ from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.local_services import LocalServices
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
-from deepmath.serving.service_config import ServiceConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = json.loads((ROOT / "deploy/observability/dashboard.json").read_text())
@@ -285,7 +285,7 @@ async def test_certificate_expiry_is_that_of_the_served_certificate_and_follows_
     authority = Authority(tmp_path / "ca")
     volume = mount(tmp_path / "tls", authority.issue("one"))
     metrics = PrometheusMetrics("executor")
-    server = await GrpcServer.start(ServiceConfig(listen="127.0.0.1:0", tls=volume), {}, metrics)
+    server = await GrpcServer.start(GrpcServiceConfig(listen="127.0.0.1:0", tls=volume), {}, metrics)
     name = "deepmath_executor_certificate_expiry_timestamp_seconds"
     try:
         first = parsed(await scraped(metrics))[name]

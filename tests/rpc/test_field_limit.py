@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.executor.v1 import executor_pb2_grpc as rpc
 from deepmath.rpc.field_limit import count_fields
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
-from deepmath.serving.service_config import ServiceConfig
 
 MOST = 100
 
@@ -103,7 +103,7 @@ class Echo(rpc.ExecutorServiceServicer):
 
 @pytest.mark.parametrize("name", BOMBS)
 async def test_message_of_many_fields_is_rejected_by_stream_and_unary_calls(name: str) -> None:
-    config = ServiceConfig(max_message_fields=MOST)
+    config = GrpcServiceConfig(max_message_fields=MOST)
     service = pb.DESCRIPTOR.services_by_name["ExecutorService"].full_name
     server = await GrpcServer.start(
         config,

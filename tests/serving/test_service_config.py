@@ -6,6 +6,7 @@ import pytest
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.service_config import ServiceConfig, load
 
 
@@ -122,7 +123,7 @@ def test_file_may_have_a_byte_order_mark_and_any_newline(tmp_path: Path, content
     text = f'listen = "127.0.0.1:0"{newline}max_streams = 7{newline}'
     file = tmp_path / "config.toml"
     file.write_bytes(content % text.encode("utf-16-le" if content.startswith(b"\xff") else "utf-8"))
-    assert load(ServiceConfig, "test", ["--config", str(file)]).max_streams == 7
+    assert load(GrpcServiceConfig, "test", ["--config", str(file)]).max_streams == 7
 
 
 def test_home_directory_is_expanded_in_a_file_a_variable_and_a_flag(

@@ -22,14 +22,14 @@ _AS_PROCESS_1 = [
 
 _SLOW_TO_DRAIN = """
 import asyncio
-from deepmath.serving.service_config import ServiceConfig
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.service_process import serve
 
 async def drain():
     print("draining", flush=True)
     await asyncio.sleep(600)
 
-asyncio.run(serve(ServiceConfig(listen="127.0.0.1:0"), {}, drain))
+asyncio.run(serve(GrpcServiceConfig(listen="127.0.0.1:0"), {}, drain))
 """
 
 

@@ -9,8 +9,8 @@ import grpc
 from deepmath.executor.v1 import executor_pb2
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.generator.v1 import generator_pb2_grpc
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
-from deepmath.serving.service_config import ServiceConfig
 
 _SERVICE = "deepmath.generator.v1.GeneratorService"
 
@@ -57,6 +57,6 @@ async def serve_hostile_generator(text: str) -> AsyncIterator[str]:
     def register(server: grpc.aio.Server) -> None:
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server)
 
-    server = await GrpcServer.start(ServiceConfig(), {_SERVICE: register})
+    server = await GrpcServer.start(GrpcServiceConfig(), {_SERVICE: register})
     yield server.address
     await server.stop(0)

@@ -16,7 +16,7 @@ app = command_app()
 _FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-SERVICES = ("executor", "generator", "trainer")
+SERVICES = ("executor", "generator", "trainer", "gateway")
 
 
 @app.command(context_settings=_FORWARDED)

@@ -10,8 +10,8 @@ from deepmath.rpc import wire_values
 from deepmath.sandbox.allowed_modules import ALLOWED_MODULES, PLOT_LIBRARIES
 from deepmath.sandbox.isolation.layers import Level, RequestedLevel
 from deepmath.sandbox.limits import Limits
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.path_settings import NameOrPath
-from deepmath.serving.service_config import ServiceConfig
 
 _ENVELOPE_BYTES = 64 << 10  # beside a text in a message
 BackendName = Literal["native", "docker"]
@@ -47,7 +47,7 @@ ModuleNames = Annotated[
 """Names of top-level modules; in an environment variable, separated by commas."""
 
 
-class ExecutorConfig(ServiceConfig):
+class ExecutorConfig(GrpcServiceConfig):
     """Run untrusted Python snippets, each session in its own sandbox."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_EXECUTOR_")

@@ -5,11 +5,11 @@ from pydantic_settings import SettingsConfigDict
 
 from deepmath.dialects import DIALECTS
 from deepmath.dialects.dialect_setting import DialectName
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.path_settings import NameOrPath
-from deepmath.serving.service_config import ServiceConfig
 
 
-class GeneratorConfig(ServiceConfig):
+class GeneratorConfig(GrpcServiceConfig):
     """Serve one model with vLLM and the agent loop."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_GENERATOR_")

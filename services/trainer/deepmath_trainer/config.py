@@ -5,11 +5,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.path_settings import PathSetting
-from deepmath.serving.service_config import ServiceConfig
 
 
-class TrainerServiceConfig(ServiceConfig):
+class TrainerServiceConfig(GrpcServiceConfig):
     """Trains models with GRPO. Each run has a worker process and a folder."""
 
     model_config = SettingsConfigDict(env_prefix="DEEPMATH_TRAINER_")

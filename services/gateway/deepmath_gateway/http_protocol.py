@@ -1,0 +1,44 @@
+"""A protocol that the gateway serves: its routes, the scopes that they need, and the form of its errors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import ASGIApp, Scope
+
+from deepmath.access.tokens import Scope as TokenScope
+from deepmath_gateway.protocol_errors import ErrorForm, detail_form
+
+
+@dataclass(frozen=True)
+class HttpProtocol:
+    """The part of the gateway that speaks one protocol."""
+
+    name: str
+    """Label of the metrics."""
+    scopes: Sequence[TokenScope]
+    """A client needs one of them. The routes may demand more of it."""
+    router: APIRouter = field(default_factory=APIRouter)
+    error_form: ErrorForm = detail_form
+    lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+    """Entered before the first request, left after the last one."""
+    mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
+    """Applications by path."""
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes, of the mounted applications too."""
+        return [*self.router.routes, *(Mount(path, app) for path, app in self.mounts.items())]
+
+
+class ProtocolTable:
+    """Finds the protocol of a request by the same matching that routes it."""
+
+    def __init__(self, protocols: Sequence[HttpProtocol]) -> None:
+        self._routes = [(route, protocol) for protocol in protocols for route in protocol.routes()]
+
+    def find(self, scope: Scope) -> HttpProtocol | None:
+        """Return the protocol that has the path of a request, whatever its method; None if there is none."""
+        matches = ((route.matches(scope)[0], protocol) for route, protocol in self._routes)
+        return next((protocol for match, protocol in matches if match is not Match.NONE), None)
