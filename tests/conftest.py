@@ -36,13 +36,18 @@ if TYPE_CHECKING:  # vLLM is slow to import
     from deepmath_generator.vllm_engine import VllmEngine
 
 # By the fixtures that a test uses, however indirectly.
-MARKED_BY = {"engine": "vllm", "docker_engine": "containers", "image": "containers"}
+MARKED_BY = {
+    "engine": "vllm",
+    "docker_engine": "containers",
+    "image": "containers",
+    "vendor_environment": "vendors",
+}
 IN_CONTAINERS = {"docker", "lean_docker", "image"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need vLLM or containers, and keep tests that share something expensive on one worker."""
+    """Mark tests by what they need, and keep tests that share something expensive on one worker."""
     for item in items:
         assert isinstance(item, pytest.Function)
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
