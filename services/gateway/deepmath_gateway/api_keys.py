@@ -15,7 +15,7 @@ from deepmath.access.tokens import SCOPES
 from deepmath.errors import Unauthenticated
 from deepmath_gateway.http_protocol import HttpProtocol
 
-_KEY_HEADERS = ("x-api-key", "api-key")  # E2B and others; Azure's OpenAI client
+_KEY_HEADERS = ("x-api-key", "api-key", "x-access-token")  # E2B and others; Azure's OpenAI client; E2B's sandboxes
 PEER_NAME = "peer_name"
 """Key of the name in the client's certificate, in the state of a connection."""
 CLIENT = "client"
@@ -62,20 +62,24 @@ def api_key(headers: Headers) -> str:
     Raises:
         Unauthenticated: There is none.
     """
+    key = presented_key(headers)
+    if not key:
+        raise Unauthenticated(
+            "missing API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`; the gateway's operator has the key"
+        )
+    return key
+
+
+def presented_key(headers: Headers) -> str:
+    """Return the key of a request as `api_key` does; empty if there is none."""
     for name in _KEY_HEADERS:
         if key := headers.get(name):
             return key
     kind, _, value = headers.get("authorization", "").partition(" ")
     key = value.strip()
     if kind.lower() == "basic":
-        key = _password(key)
-    elif kind.lower() != "bearer":
-        key = ""
-    if not key:
-        raise Unauthenticated(
-            "missing API key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`; the gateway's operator has the key"
-        )
-    return key
+        return _password(key)
+    return key if kind.lower() == "bearer" else ""
 
 
 def _password(encoded: str) -> str:

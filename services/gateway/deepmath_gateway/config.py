@@ -66,6 +66,15 @@ class GatewayConfig(ServiceConfig):
         60.0, gt=0, allow_inf_nan=False, description="Cancel a request whose client has not read for this time."
     )
 
+    max_sessions: int = Field(512, gt=0, description="Maximum open sessions of the sandbox protocols.")
+    max_sessions_per_client: int = Field(256, gt=0, description="Maximum open sessions per client.")
+    session_idle_seconds: float = Field(
+        600.0, gt=0, allow_inf_nan=False, description="End a session after this many seconds without a snippet."
+    )
+    session_lifetime_seconds: float = Field(
+        3600.0, gt=0, allow_inf_nan=False, description="End a session at this age in seconds."
+    )
+
     @model_validator(mode="after")
     def _has_a_backend(self) -> Self:
         if not (self.generator or self.executor):

@@ -23,11 +23,13 @@ from deepmath_gateway.browser_guard import BrowserGuard
 from deepmath_gateway.client_presence import ClientPresence
 from deepmath_gateway.config import GatewayConfig
 from deepmath_gateway.error_responses import ErrorResponses
+from deepmath_gateway.executor_dialects import executor_dialects
 from deepmath_gateway.health_checks import HealthChecks, ServingState
 from deepmath_gateway.http_protocol import HttpProtocol, ProtocolTable
 from deepmath_gateway.metrics import GatewayMetrics
 from deepmath_gateway.protocol_errors import HttpRefusal
 from deepmath_gateway.request_observer import RequestLimit, RequestObserver
+from deepmath_gateway.session_manager import SessionLimits, SessionManager
 
 _MAX_LOCATION = 100  # characters: keys of an object are the client's choice
 
@@ -45,7 +47,19 @@ class Gateway:
 
 def protocols(gateway: Gateway) -> Iterator[HttpProtocol]:
     """Yield the protocols whose backends `gateway` has."""
-    yield from ()
+    if gateway.executor:
+        sessions = SessionManager(gateway.executor, _session_limits(gateway.config))
+        gateway.metrics.watch_sessions(lambda: len(sessions))
+        yield from executor_dialects(sessions)
+
+
+def _session_limits(config: GatewayConfig) -> SessionLimits:
+    return SessionLimits(
+        max_sessions=config.max_sessions,
+        max_sessions_per_owner=config.max_sessions_per_client,
+        idle_s=config.session_idle_seconds,
+        lifetime_s=config.session_lifetime_seconds,
+    )
 
 
 def create_app(gateway: Gateway) -> FastAPI:

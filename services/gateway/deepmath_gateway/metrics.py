@@ -40,3 +40,7 @@ class GatewayMetrics(PrometheusMetrics):
             yield self.gauge("connections", "Open connections.", connections())
 
         self.on_scrape(read)
+
+    def watch_sessions(self, sessions: Callable[[], int]) -> None:
+        """Read the number of open sessions at each scrape, in the running event loop."""
+        self.on_scrape(lambda: [self.gauge("sessions", "Open sessions of the sandbox protocols.", sessions())])
