@@ -2,25 +2,38 @@
 
 from fractions import Fraction
 
-from deepmath.data.synthetic.problem_family import ProblemFamily, uniform
+from deepmath.data.synthetic.problem_family import Parameters, ProblemFamily, uniform
 from deepmath.data.synthetic.worked_steps import short_difference, short_product, short_quotient, short_sum
+
+
+def _slope(a: int, b: int, c: int, t: int) -> int:
+    return 3 * a * t * t + 2 * b * t + c
 
 
 def _derivative(a: int, b: int, c: int, t: int) -> str:
     slope = 3 * a * t + 2 * b
     return (
-        f"{short_product(a, 3)}{short_product(b, 2)}So {3 * a}x^2+{2 * b}x+{c}. "
-        f"{short_product(3 * a, t)}{short_sum(3 * a * t, 2 * b)}{short_product(slope, t)}{short_sum(slope * t, c)}"
+        f"{short_product(a, 3)}{short_product(b, 2)}{short_product(3 * a, t)}{short_sum(3 * a * t, 2 * b)}"
+        f"{short_product(slope, t)}{short_sum(slope * t, c)}"
     )
+
+
+def _area(a: int, b: int, t: int) -> Fraction:
+    return Fraction(a * t**3, 3) + Fraction(b * t**2, 2)
+
+
+def _integer(parameters: Parameters) -> bool:
+    """Return whether the coefficients of the antiderivative are integers."""
+    return parameters["a"] % 3 == 0 and parameters["b"] % 2 == 0
 
 
 def _integral(a: int, b: int, t: int) -> str:
     if a % 3 == 0 and b % 2 == 0:
         cubic, quadratic, divisor = a // 3, b // 2, 1
-        text = f"{short_quotient(a, 3)}{short_quotient(b, 2)}So {cubic}x^3+{quadratic}x^2. "
+        text = f"{short_quotient(a, 3)}{short_quotient(b, 2)}"
     else:
         cubic, quadratic, divisor = 2 * a, 3 * b, 6
-        text = f"{short_product(a, 2)}{short_product(b, 3)}So {cubic}x^3+{quadratic}x^2 over 6. "
+        text = f"{short_product(a, 2)}{short_product(b, 3)}"
     factor = cubic * t + quadratic
     text += (
         f"{short_product(cubic, t)}{short_sum(cubic * t, quadratic)}{short_product(factor, t)}"
@@ -32,7 +45,7 @@ def _integral(a: int, b: int, t: int) -> str:
 def _minimum(b: int, c: int) -> str:
     half = b // 2
     square = half * half
-    text = f"{short_quotient(b, 2)}So {half}. {short_product(half, half)}"
+    text = f"{short_quotient(b, 2)}{short_product(half, half)}"
     if c >= square:
         return text + short_difference(c, square)
     return f"{text}{short_difference(square, c)}So {c}-{square}={c - square}. "
@@ -48,11 +61,11 @@ FAMILIES = (
             "Differentiate {a}x^3 + {b}x^2 + {c}x and evaluate at {t}.",
         ),
         draws=(
-            uniform(a=(2, 4), b=(2, 6), c=(2, 20), t=(2, 3)),
+            uniform(a=(2, 4), b=(2, 6), c=(2, 20), t=(2, 3), where=lambda p: _slope(**p) < 100),
             uniform(a=(2, 9), b=(2, 9), c=(2, 30), t=(4, 9)),
             uniform(a=(2, 19), b=(2, 19), c=(2, 99), t=(12, 60)),
         ),
-        answer=lambda a, b, c, t: 3 * a * t * t + 2 * b * t + c,
+        answer=_slope,
         code=("from sympy import *\nx = symbols('x')\ndiff({a}*x**3 + {b}*x**2 + {c}*x).subs(x, {t})",),
         working=_derivative,
     ),
@@ -66,18 +79,11 @@ FAMILIES = (
         ),
         draws=(
             # The antiderivative has integer coefficients, then only the answer is an integer.
-            uniform(a=(3, 15), b=(2, 12), t=(2, 4), where=lambda p: p["a"] % 3 == 0 and p["b"] % 2 == 0),
-            uniform(a=(3, 27), b=(2, 18), t=(5, 9), where=lambda p: p["a"] % 3 == 0 and p["b"] % 2 == 0),
-            uniform(
-                a=(2, 19),
-                b=(2, 19),
-                t=(4, 20),
-                where=lambda p: (
-                    (p["a"] % 3 or p["b"] % 2) and (2 * p["a"] * p["t"] ** 3 + 3 * p["b"] * p["t"] ** 2) % 6 == 0
-                ),
-            ),
+            uniform(a=(3, 18), b=(2, 20), t=(2, 3), where=lambda p: _integer(p) and _area(**p) < 100),
+            uniform(a=(3, 27), b=(2, 18), t=(5, 9), where=_integer),
+            uniform(a=(2, 19), b=(2, 19), t=(4, 20), where=lambda p: not _integer(p) and _area(**p).denominator == 1),
         ),
-        answer=lambda a, b, t: Fraction(a * t**3, 3) + Fraction(b * t**2, 2),
+        answer=_area,
         code=("from sympy import *\nx = symbols('x')\nintegrate({a}*x**2 + {b}*x, (x, 0, {t}))",),
         working=_integral,
     ),
@@ -90,8 +96,8 @@ FAMILIES = (
             "How small can x^2 - {b}x + {c} become?",
         ),
         draws=(
-            uniform(b=(4, 24), c=(2, 40), where=lambda p: p["b"] % 2 == 0),
-            uniform(b=(26, 60), c=(2, 99), where=lambda p: p["b"] % 2 == 0),
+            uniform(b=(4, 18), c=(2, 40), where=lambda p: p["b"] % 2 == 0),
+            uniform(b=(22, 60), c=(2, 99), where=lambda p: p["b"] % 2 == 0),
             uniform(b=(102, 998), c=(2, 999), where=lambda p: p["b"] % 2 == 0),
         ),
         answer=lambda b, c: c - b * b // 4,

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from math import comb, factorial, gcd, lcm, perm
 
-from deepmath.data.synthetic.problem_family import ProblemFamily, uniform, unordered
+from deepmath.data.synthetic.problem_family import Draw, ProblemFamily, uniform, unordered
 from deepmath.data.synthetic.worked_steps import short_difference, short_gcd, short_product, short_quotient, short_sum
 
 
@@ -19,6 +19,16 @@ def _combinations(n: int, k: int) -> str:
         value, factor = comb(n, i - 1), n - i + 1
         text += f"{short_product(value, factor)}{short_quotient(value * factor, i)}"
     return text
+
+
+def _draw_coins(largest: int, amount: tuple[int, int], tries: range) -> Draw:
+    """Draw two coins and an amount in a closed range, for which the larger coin can be taken so many times."""
+    return uniform(
+        a=(3, largest),
+        b=(2, largest - 1),
+        n=amount,
+        where=lambda p: p["b"] < p["a"] and p["n"] // p["a"] in tries and p["n"] % gcd(p["a"], p["b"]) == 0,
+    )
 
 
 def _pay_ways(a: int, b: int, n: int) -> int:
@@ -42,7 +52,8 @@ def _multiples(a: int, b: int, n: int) -> str:
     both = lcm(a, b)
     text = f"{short_quotient(n, a)}{short_quotient(n, b)}"
     if max(a, b) > 12:
-        text += f"{short_gcd(a, b)}{short_product(a, b)}{short_quotient(a * b, gcd(a, b))}"
+        text += f"{short_gcd(a, b)}{short_product(a, b)}"
+        text += short_quotient(a * b, gcd(a, b)) if both < a * b else ""
     return (
         f"{text}The lcm is {both}. {short_quotient(n, both)}{short_sum(n // a, n // b)}"
         f"{short_difference(n // a + n // b, n // both)}"
@@ -79,17 +90,19 @@ FAMILIES = (
                 where=lambda p: p["n"] - p["k"] == 1 or (2 in (p["k"], p["n"] - p["k"]) and p["n"] < 20),
             ),
             uniform(
-                n=(6, 75),
-                k=(2, 73),
+                n=(6, 80),
+                k=(2, 78),
                 where=lambda p: (
                     (2 in (p["k"], p["n"] - p["k"]) and p["n"] >= 20)
-                    or (3 in (p["k"], p["n"] - p["k"]) and p["n"] <= 30 and p["n"] - p["k"] >= 3)
+                    or (3 in (p["k"], p["n"] - p["k"]) and p["n"] <= 20 and p["n"] - p["k"] >= 3)
                 ),
             ),
             uniform(
-                n=(8, 80),
-                k=(3, 6),
-                where=lambda p: comb(p["n"], p["k"]) < 10**6 and p["n"] - p["k"] > 3 and (p["k"] > 3 or p["n"] > 30),
+                n=(8, 99),
+                k=(3, 5),
+                where=lambda p: (
+                    p["n"] - p["k"] > 3 and p["n"] in {3: range(21, 100), 4: range(8, 69), 5: range(9, 21)}[p["k"]]
+                ),
             ),
         ),
         answer=lambda n, k: perm(n, k) // factorial(k),
@@ -105,21 +118,9 @@ FAMILIES = (
             "Boards of length {a} and {b} are laid in a line of length {n}. How many mixes are possible?",
         ),
         draws=(
-            *(
-                uniform(
-                    a=(3, largest),
-                    b=(2, largest - 1),
-                    n=amounts,
-                    where=lambda p, tries=tries: (
-                        p["b"] < p["a"] and p["n"] // p["a"] in tries and p["n"] % gcd(p["a"], p["b"]) == 0
-                    ),
-                )
-                for largest, amounts, tries in (
-                    (12, (10, 40), range(1, 4)),
-                    (12, (30, 99), range(4, 8)),
-                    (19, (50, 200), range(8, 21)),
-                )
-            ),
+            _draw_coins(12, amount=(10, 40), tries=range(1, 4)),
+            _draw_coins(12, amount=(30, 99), tries=range(4, 8)),
+            _draw_coins(19, amount=(50, 200), tries=range(8, 21)),
         ),
         answer=_pay_ways,
         code=("print(sum(({n} - {a}*x) % {b} == 0 for x in range({n}//{a} + 1)))",),

@@ -1,6 +1,5 @@
 """Geometry: areas, surfaces, lengths."""
 
-from collections.abc import Callable
 from math import gcd, isqrt
 from random import Random
 
@@ -16,17 +15,21 @@ def _box_surface(a: int, b: int, c: int) -> str:
     )
 
 
-# Right triangles with coprime sides that a solver by hand knows, by their legs.
-_KNOWN = {(3, 4): 5, (5, 12): 13, (8, 15): 17, (7, 24): 25, (20, 21): 29}
+def _coprime_legs(longest: int) -> list[tuple[int, int]]:
+    """Return the coprime legs, shorter one first, of the right triangles with integer sides, by Euclid's formula."""
+    pairs = [(m, n) for m in range(2, longest) for n in range(1, m) if (m - n) % 2 and gcd(m, n) == 1]
+    legs = [(m * m - n * n, 2 * m * n) for m, n in pairs]
+    return sorted((min(pair), max(pair)) for pair in legs if max(pair) <= longest)
 
-# Legs below 400 of the right triangles with integer sides.
-_LEGS = [(a, b) for a in range(3, 400) for b in range(a, 400) if isqrt(a * a + b * b) ** 2 == a * a + b * b]
+
+# A solver by hand knows the hypotenuse for these.
+_KNOWN = [(3, 4), (5, 12), (8, 15), (7, 24), (20, 21), (9, 40), (12, 35)]
+_UNKNOWN = [legs for legs in _coprime_legs(120) if legs not in _KNOWN]
 
 
-def _draw_legs(where: Callable[[int, tuple[int, int]], bool]) -> Draw:
-    """Draw the legs of a right triangle where `where` holds for their gcd and the legs divided by it."""
-    scaled = [(a, b, gcd(a, b)) for a, b in _LEGS]
-    legs = [(a, b) for a, b, g in scaled if where(g, (a // g, b // g))]
+def _draw_legs(coprime: list[tuple[int, int]], least: int, most: int) -> Draw:
+    """Draw a multiple of coprime legs whose longer leg is from `least` to `most`."""
+    legs = [(k * x, k * y) for x, y in coprime for k in range(1, most // y + 1) if k * y >= least]
 
     def draw(random: Random) -> Parameters:
         a, b = random.sample(random.choice(legs), 2)
@@ -35,18 +38,21 @@ def _draw_legs(where: Callable[[int, tuple[int, int]], bool]) -> Draw:
     return draw
 
 
-def _easy_legs(g: int, coprime: tuple[int, int]) -> bool:
-    return coprime in _KNOWN and g <= (30 if coprime == (3, 4) else 9)
-
-
 def _hypotenuse(a: int, b: int) -> str:
     g = gcd(a, b)
     x, y = sorted((a // g, b // g))
-    text = f"{short_gcd(a, b)}{x * g}={x}*{g}+0. {y * g}={y}*{g}+0. "
     root = isqrt(x * x + y * y)
-    if (x, y) not in _KNOWN:
-        text += f"{short_product(x, x)}{short_product(y, y)}{short_sum(x * x, y * y)}{short_product(root, root)}"
-    return f"{text}So {x}, {y}, {root}. {short_product(root, g)}"
+    text = short_gcd(a, b)
+    if g > 1:
+        text += f"{x}*{g}={x * g}. {y}*{g}={y * g}. "
+    if (x, y) in _UNKNOWN:
+        text += f"{short_product(x, x)}{short_product(y, y)}{short_sum(x * x, y * y)}{root}*{root}={root * root}. "
+    return text + short_product(root, g)
+
+
+def _draw_trapezoid(sides: tuple[int, int], height: tuple[int, int]) -> Draw:
+    """Draw two sides and a height in the closed ranges such that the area is an integer."""
+    return uniform(a=sides, b=sides, h=height, where=lambda p: p["a"] != p["b"] and (p["a"] + p["b"]) * p["h"] % 2 == 0)
 
 
 def _trapezoid(a: int, b: int, h: int) -> str:
@@ -85,9 +91,9 @@ FAMILIES = (
             "What is the square root of {a}^2 + {b}^2?",
         ),
         draws=(
-            _draw_legs(_easy_legs),
-            _draw_legs(lambda g, coprime: coprime in _KNOWN and not _easy_legs(g, coprime)),
-            _draw_legs(lambda _, coprime: coprime not in _KNOWN),
+            _draw_legs(_KNOWN, 4, 99),
+            _draw_legs(_KNOWN, 100, 399),
+            _draw_legs(_UNKNOWN, 50, 800),
         ),
         answer=lambda a, b: isqrt(a * a + b * b),
         code=("import math\nmath.isqrt({a}**2 + {b}**2)",),
@@ -103,15 +109,9 @@ FAMILIES = (
             "Compute the area of the trapezoid with bases {a}, {b} and height {h}.",
         ),
         draws=(
-            *(
-                uniform(
-                    a=sides,
-                    b=sides,
-                    h=heights,
-                    where=lambda p: p["a"] != p["b"] and (p["a"] + p["b"]) * p["h"] % 2 == 0,
-                )
-                for sides, heights in (((2, 12), (2, 12)), ((13, 60), (3, 9)), ((61, 999), (13, 99)))
-            ),
+            _draw_trapezoid(sides=(2, 12), height=(2, 12)),
+            _draw_trapezoid(sides=(13, 60), height=(3, 9)),
+            _draw_trapezoid(sides=(61, 999), height=(13, 99)),
         ),
         answer=lambda a, b, h: (a + b) * h // 2,
         code=("({a} + {b})*{h}//2",),

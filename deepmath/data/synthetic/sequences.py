@@ -43,7 +43,7 @@ FAMILIES = (
         draws=(
             uniform(a=(2, 9), d=(2, 9), n=(3, 4)),
             uniform(a=(2, 20), d=(2, 12), n=(5, 7)),
-            uniform(a=(2, 60), d=(2, 25), n=(8, 12)),
+            uniform(a=(2, 40), d=(2, 20), n=(8, 11)),
         ),
         answer=lambda a, d, n: n * a + d * n * (n - 1) // 2,
         code=("print(sum({a} + {d}*k for k in range({n})))",),

@@ -14,6 +14,17 @@ from deepmath.data.synthetic.worked_steps import (
 )
 
 
+def _draw_gcd(larger: tuple[int, int], summand: tuple[int, int], gcds: range) -> Draw:
+    """Draw two numbers, the larger one in a closed range, with one of the gcds, and a summand in a closed range."""
+    least, most = larger
+    return uniform(
+        a=(6, most),
+        b=(6, most),
+        c=summand,
+        where=lambda p: p["a"] != p["b"] and max(p["a"], p["b"]) >= least and gcd(p["a"], p["b"]) in gcds,
+    )
+
+
 def _gcd_square(a: int, b: int, c: int) -> str:
     g = gcd(a, b)
     return f"{short_gcd(a, b)}{short_product(g, g)}{short_sum(g * g, c)}"
@@ -61,21 +72,9 @@ FAMILIES = (
             "Square the gcd of {a} and {b} and add {c}. What do you get?",
         ),
         draws=(
-            *(
-                uniform(
-                    a=(6, largest),
-                    b=(6, largest),
-                    c=summands,
-                    where=lambda p, least=least, gcds=gcds: (
-                        p["a"] != p["b"] and max(p["a"], p["b"]) >= least and gcd(p["a"], p["b"]) in gcds
-                    ),
-                )
-                for least, largest, summands, gcds in (
-                    (6, 50, (2, 20), range(2, 10)),
-                    (51, 150, (2, 60), range(4, 13)),
-                    (151, 999, (2, 99), range(13, 100)),
-                )
-            ),
+            _draw_gcd((6, 50), summand=(2, 20), gcds=range(2, 10)),
+            _draw_gcd((51, 150), summand=(2, 60), gcds=range(4, 13)),
+            _draw_gcd((151, 999), summand=(2, 99), gcds=range(13, 100)),
         ),
         answer=lambda a, b, c: gcd(a, b) ** 2 + c,
         code=("import math\ng = math.gcd({a}, {b})\ng", "g**2 + {c}"),
@@ -93,7 +92,7 @@ FAMILIES = (
         draws=(
             uniform(n=(3, 5), m=(6, 30)),
             uniform(n=(6, 8), m=(6, 60)),
-            uniform(n=(9, 16), m=(11, 79)),
+            uniform(n=(9, 13), m=(11, 79)),
         ),
         answer=lambda n, m: n * (n + 1) * (2 * n + 1) // 6 % m,
         code=("s = sum(k**2 for k in range(1, {n} + 1))\ns", "s % {m}"),
@@ -129,7 +128,7 @@ FAMILIES = (
         ),
         draws=(
             _draw_solution_value(x=(2, 9), a=(2, 9), b=(2, 18), d=(2, 18)),
-            _draw_solution_value(x=(10, 19), a=(3, 9), b=(5, 60), d=(3, 50)),
+            _draw_solution_value(x=(10, 19), a=(2, 6), b=(5, 30), d=(3, 50)),
             _draw_solution_value(x=(20, 99), a=(11, 49), b=(5, 99), d=(3, 99)),
         ),
         answer=lambda a, b, c, d: ((c - b) // a) ** 2 + d,

@@ -54,7 +54,7 @@ def short_product(a: int, b: int) -> str:
 
 
 def short_quotient(a: int, b: int) -> str:
-    """Return `a=q*b+r` for positive `a` and `b`: one equation where `q` has one digit, else the long division."""
+    """Return `a=q*b+r` for positive numbers: one equation if `q` is a digit or all is in the table, else by digits."""
     steps: list[str] = []
     rest = 0
     for digit in reversed(_digits(a)):
@@ -62,7 +62,7 @@ def short_quotient(a: int, b: int) -> str:
         if rest >= b or steps:
             steps.append(f"{rest}={rest // b}*{b}+{rest % b}")
         rest %= b
-    if len(steps) <= 1:
+    if len(steps) <= 1 or max(a // b, b) <= 12:
         return f"{a}={a // b}*{b}+{a % b}. "
     return f"{a}/{b}: {', '.join(steps)}, so {a}={a // b}*{b}+{a % b}. "
 
