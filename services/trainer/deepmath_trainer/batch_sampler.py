@@ -11,8 +11,8 @@ from deepmath.data.reasoning_gym.gym_source import tasks_of
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verifier import Verifier
 from deepmath.observability.busy_clock import BusyClock
+from deepmath_trainer.curriculum import Curriculum
 from deepmath_trainer.generator_replicas import GeneratorReplicas
-from deepmath_trainer.problem_order import ProblemOrder
 from deepmath_trainer.rewards import outcome, reward
 from deepmath_trainer.rollout_batch import RolloutBatch, RolloutGroup, TrainingSample
 from deepmath_trainer.run_config import TrainConfig
@@ -28,6 +28,8 @@ _KEY_DIGITS = 12
 class BatchSampler:
     """Makes batches. Batch `i` has the same problems, seeds and temperature whenever and however often it is made.
 
+    The batches before it have been observed by `curriculum`.
+
     `rank` is this process among those of the run: each trains on groups of its own.
     """
 
@@ -39,8 +41,8 @@ class BatchSampler:
         journal: TrajectoryJournal,
         rank: int = 0,
     ) -> None:
-        self._config, self._problems, self._replicas, self.journal = config, problems, replicas, journal
-        self._order = ProblemOrder(len(problems), config.seed)
+        self._config, self._replicas, self.journal = config, replicas, journal
+        self.curriculum = Curriculum(config, problems)
         self._groups = config.rollout.groups // config.launch.processes
         self._first_group = rank * self._groups
         tasks = tasks_of(config.data.dataset) | tasks_of(config.evaluation.data.dataset)
@@ -66,7 +68,9 @@ class BatchSampler:
             raise errors.exceptions[0] from None
         finally:
             journal.close()
-        batch.groups = [group.result() for group in groups]
+        attempts = [group.result() for group in groups]
+        batch.groups = [tried[-1] for tried in attempts]
+        batch.replaced = [group for tried in attempts for group in tried[:-1]]
         batch.ended = loop.time()
         return batch
 
@@ -75,23 +79,17 @@ class BatchSampler:
         self._reward_thread.shutdown(cancel_futures=True)
         self.verifier.close()
 
-    async def _group(self, batch: RolloutBatch, place: int, journal: BatchJournal) -> RolloutGroup:
-        """Return the group at `place` of the batch; a flat one is replaced at most `resample_flat` times."""
+    async def _group(self, batch: RolloutBatch, place: int, journal: BatchJournal) -> list[RolloutGroup]:
+        """Return the group at `place` of the batch, after flat ones that it replaces, at most `resample_flat`."""
+        groups: list[RolloutGroup] = []
         for attempt in range(self._config.rollout.resample_flat + 1):
-            problem = self._problem(batch.index, place, attempt)
-            samples = await self._samples(batch, place, attempt, problem, journal)
-            group = RolloutGroup(problem, samples)
-            if not group.flat:
+            # Replacements have their own places, so that no group depends on which others are flat.
+            place_of_all = attempt * self._config.rollout.groups + self._first_group + place
+            problem = self.curriculum.problem(batch.index, place_of_all)
+            groups.append(RolloutGroup(problem, await self._samples(batch, place, attempt, problem, journal)))
+            if not groups[-1].flat:
                 break
-            batch.resampled += attempt < self._config.rollout.resample_flat
-        return group
-
-    def _problem(self, batch: int, place: int, attempt: int) -> DatasetProblem:
-        # Replacements have their own positions, so that a batch never depends on the one before.
-        rounds = self._config.rollout.resample_flat + 1
-        position = (batch * rounds + attempt) * self._config.rollout.groups + self._first_group + place
-        (at,) = self._order.indices(position, 1)
-        return self._problems[at]
+        return groups
 
     async def _samples(
         self, batch: RolloutBatch, place: int, attempt: int, problem: DatasetProblem, journal: BatchJournal

@@ -4,13 +4,17 @@ That holds at every moment at which the process is killed: a rename is atomic, a
 replaced or emptied there.
 """
 
+import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _NAME = "checkpoint-{}"  # as transformers names them
 _SAMPLER = "sampler"
+_CURRICULUM = "curriculum.json"
 
 
 def step_of(path: Path) -> int:
@@ -33,6 +37,13 @@ class TrainingCheckpoint:
     def sampler(self) -> Path | None:
         """The policy that was sampling the next batch when it was written; None if no batch was being sampled."""
         return next((self.path / _SAMPLER).glob("step-*"), None)
+
+    @property
+    def curriculum(self) -> dict[str, Any]:
+        """The state of the curriculum before the next batch; empty in a checkpoint of an earlier version."""
+        file = self.path / _CURRICULUM
+        state: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return state
 
     @property
     def first_published(self) -> int:
@@ -63,6 +74,10 @@ class CheckpointStore:
     def stage_sampler(self, step: int, policy: Path) -> None:
         """Add the policy that samples the next batch to the staged checkpoint of `step`."""
         shutil.copytree(policy, self._staged(step) / _SAMPLER / policy.name)
+
+    def stage_curriculum(self, step: int, state: Mapping[str, Any]) -> None:
+        """Add the state of the curriculum to the staged checkpoint of `step`."""
+        (self._staged(step) / _CURRICULUM).write_text(json.dumps(state))
 
     def commit(self, step: int) -> None:
         """Move the staged checkpoint of `step` to its place and delete the oldest ones.

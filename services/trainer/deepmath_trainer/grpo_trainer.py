@@ -2,7 +2,8 @@
 
 Theory of operation. TRL calls `rollout_func` for a batch, scores it under the current weights, and takes optimizer
 steps on it. Its arguments do not matter: which problems a batch has, in which order, is a function of the batch's
-number alone (`BatchSampler`), so the dataset given to TRL is a placeholder. All that the loss needs is returned:
+number and the outcomes of those before (`Curriculum`), so the dataset given to TRL is a placeholder. All that the loss
+needs is returned:
 
     prompt_ids, completion_ids    as the engine read and sampled them
     logprobs                      of the policy that sampled them, after temperature
@@ -10,7 +11,8 @@ number alone (`BatchSampler`), so the dataset given to TRL is a placeholder. All
     value                         the reward; None if there is none
 
 `trl_patches` holds everything that reaches into TRL's private parts; TRL's version is pinned because of it. The state
-beside TRL's is in the objects that this class connects: `PolicyPublisher`, `CheckpointStore` and `StepTimer`.
+beside TRL's is in the objects that this class connects: `PolicyPublisher`, `CheckpointStore`, `Curriculum` and
+`StepTimer`.
 """
 
 import signal
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -90,8 +92,9 @@ class GrpoTrainer(HookedGrpoTrainer):
             enable_importance_correction(self)
             if config.optimizer.updates == 1 and config.loss.beta == 0:
                 self.correction = CorrectionInLoss(self)
-        if self._distributed:  # all processes send the same policies
+        if self._distributed:  # all processes send the same policies, and draw the same problems
             pipeline.replicas.run = broadcast_object_list([pipeline.replicas.run])[0]
+            pipeline.gather = gather_object
         writer = PolicyWriter(self.save_policy, self.accelerator.wait_for_everyone, self.accelerator.is_main_process)
         self._policies = PolicyPublisher(folder.policies, config.publish_every, writer)
         self._checkpoints = CheckpointStore(folder.checkpoints, config.checkpoint.keep)
@@ -102,6 +105,8 @@ class GrpoTrainer(HookedGrpoTrainer):
         """Train from the start or from `checkpoint`; return whether training is complete, rather than stopped."""
         step = checkpoint.step if checkpoint else 0
         self._pipeline.discard_before(self._batch_index(step))
+        if checkpoint:
+            self._pipeline.sampler.curriculum.restore(self._batch_index(step), checkpoint.curriculum)
         if checkpoint and (sampler := checkpoint.sampler) and step < self._config.optimizer.steps:
             policy = self._policies.restore(sampler)
             self._pipeline.start_batch(self._batch_index(step), policy, checkpoint.first_published)
@@ -169,11 +174,14 @@ class GrpoTrainer(HookedGrpoTrainer):
             Unavailable: it could not be written; the previous one remains.
         """
         step, is_main_process = self.state.global_step, self.accelerator.is_main_process
+        batch = self._batch_index(step)
         if is_main_process:
             self._checkpoints.discard_staged()
         try:
             with explain_write_failure(f"the checkpoint of step {step}"):
                 write()
+                if is_main_process:
+                    self._checkpoints.stage_curriculum(step, self._pipeline.sampler.curriculum.state(batch))
                 if is_main_process and self._config.rollout.staleness and self._config.lora:
                     self._checkpoints.stage_sampler(step, self._policies.current)
         except Unavailable:
@@ -182,7 +190,7 @@ class GrpoTrainer(HookedGrpoTrainer):
         if is_main_process:
             self._checkpoints.commit(step)
         self.accelerator.wait_for_everyone()
-        self._pipeline.discard_before(self._batch_index(step))
+        self._pipeline.discard_before(batch)
 
     def _rollout(self, expected: int) -> dict[str, list[Any]]:
         """Return the next batch, of `expected` trajectories, in the form of TRL's `rollout_func`."""
@@ -231,6 +239,7 @@ class GrpoTrainer(HookedGrpoTrainer):
         metrics = (
             optimizer_metrics(logs)
             | batch_metrics(batch)
+            | self._pipeline.sampler.curriculum.metrics(batch.index + 1)
             | self._timer.end_step(batch, self._config.batch)
             | {
                 "staleness": batch.mean_staleness(step - 1),

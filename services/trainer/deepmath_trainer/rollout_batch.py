@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.verdict import Reason
+from deepmath_trainer.pass_rates import PassCount
 from deepmath_trainer.rewards import Outcome, Reward
 
 
@@ -36,6 +37,12 @@ class RolloutGroup:
         """Whether all rewards are equal, so that no sample has an advantage."""
         return len({sample.reward.total for sample in self.samples} - {None}) < 2
 
+    @property
+    def pass_count(self) -> PassCount:
+        """Its samples without those of an infrastructure failure. One without a verdict has not passed."""
+        outcomes = [sample.outcome for sample in self.samples if not sample.failed]
+        return PassCount(self.problem.digest, sum(outcome.credit for outcome in outcomes), len(outcomes))
+
 
 @dataclass
 class RolloutBatch:
@@ -44,16 +51,21 @@ class RolloutBatch:
     index: int
     temperature: float
     groups: list[RolloutGroup] = field(default_factory=list)
+    replaced: list[RolloutGroup] = field(default_factory=list)
+    """Flat groups that were sampled before those of `groups`."""
     started: float = 0.0
     ended: float = 0.0
     """Times by the clock of the sampling thread's event loop, in seconds."""
-    resampled: int = 0
-    """Flat groups that were replaced."""
 
     @property
     def samples(self) -> list[TrainingSample]:
         """All samples, group after group."""
         return [sample for group in self.groups for sample in group.samples]
+
+    @property
+    def pass_counts(self) -> list[PassCount]:
+        """Of all groups, those that were replaced included."""
+        return [group.pass_count for group in [*self.replaced, *self.groups]]
 
     def mean_staleness(self, step: int) -> float:
         """Return how many optimizer steps the sampling policies were behind that of `step`, averaged over segments."""

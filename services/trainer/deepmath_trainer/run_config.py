@@ -37,6 +37,19 @@ class DataConfig(_Section):
     most_unparseable: float = Field(0.2, ge=0, le=1, description="Largest tolerated share of unparseable gold answers.")
 
 
+class CurriculumConfig(_Section):
+    """The order of the problems."""
+
+    order: Literal["uniform", "pass_rate"] = Field(
+        "uniform",
+        description="`uniform`: every problem once per epoch. `pass_rate`: more often those that some of a group's "
+        "samples are estimated to solve.",
+    )
+    floor: float = Field(
+        0.1, ge=0, le=1, description="With `pass_rate`: share of the draws that all problems have equally."
+    )
+
+
 class TemperatureConfig(_Section):
     """Linear from `start` to `end` over `steps` optimizer steps, then constant."""
 
@@ -189,6 +202,7 @@ class TrainConfig(_Section):
         description="Without LoRA: the generators' `--checkpoint-root`, which has to contain the folder of the runs.",
     )
     data: DataConfig = DataConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     lora: LoraSettings | None = LoraSettings()

@@ -5,7 +5,8 @@
                                         │ sample 1            │ publish v1, sample 2 │ ...
 
 With staleness 1, batch i + 1 is sampled while batch i is trained on, hence by the policy before the newest. A policy is
-published only between batches: each batch is sampled by one policy, which makes a resumed run repeat itself.
+published only between batches: each batch is sampled by one policy, which makes a resumed run repeat itself. For the
+same reason a batch is started when the curriculum has observed the one before.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from deepmath_trainer.batch_sampler import BatchSampler
 from deepmath_trainer.generator_replicas import GeneratorReplicas
+from deepmath_trainer.pass_rates import PassCount
 from deepmath_trainer.rollout_batch import RolloutBatch
 
 Result = TypeVar("Result")
@@ -38,6 +40,8 @@ class SamplingPipeline:
         temperature_at: Callable[[int], float],
     ) -> None:
         self.sampler, self.replicas = sampler, replicas
+        self.gather: Callable[[list[PassCount]], list[PassCount]] = list
+        """Returns the counts of all processes, in the order of their ranks, given those of this one."""
         self._batches, self._staleness, self._temperature_at = batches, staleness, temperature_at
         self._pending: dict[int, Future[RolloutBatch]] = {}
         self._loop = asyncio.new_event_loop()
@@ -85,6 +89,7 @@ class SamplingPipeline:
             self.start_batch(index, policy(), step)
             policy = _no_policy
         batch = self._pending.pop(index).result()
+        self.sampler.curriculum.observe(index, self.gather(batch.pass_counts))
         if self._staleness and index + 1 < self._batches:
             self.start_batch(index + 1, policy(), step)
         return batch
@@ -96,6 +101,7 @@ class SamplingPipeline:
         self.run(self.replicas.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
         self.sampler.close()
 
     def start_batch(self, index: int, policy: Path | None, step: int) -> None:

@@ -32,7 +32,7 @@ def batch_metrics(batch: RolloutBatch) -> dict[str, float]:
         "reward_code": _mean(sample.reward.code for sample in valid),
         "reward_length": _mean(sample.reward.length for sample in valid),
         "flat_groups": sum(group.flat for group in batch.groups),
-        "resampled_groups": batch.resampled,
+        "resampled_groups": len(batch.replaced),
         "infrastructure_failures": len(batch.samples) - len(valid),
         **_verdict_counts(sample.reason for sample in valid),
     }
