@@ -65,7 +65,7 @@ def _urn(r: int, b: int) -> str:
     text = f"{short_sum(r, b)}So {above[0]}/{below[0]}*{above[1]}/{below[1]}. "
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         divisor = gcd(above[i], below[j])
-        if max(above[i], below[j]) > 12:
+        if max(above[i], below[j]) > 14:
             text += short_gcd(above[i], below[j])
         if divisor > 1:
             above[i], below[j] = above[i] // divisor, below[j] // divisor
@@ -156,8 +156,8 @@ FAMILIES = (
             "There are {r} red and {b} blue socks in a drawer. What is the probability of picking two red ones?",
         ),
         draws=(
-            uniform(r=(2, 10), b=(2, 10), where=lambda p: p["r"] + p["b"] <= 12),
-            uniform(r=(2, 22), b=(2, 22), where=lambda p: 13 <= p["r"] + p["b"] <= 24),
+            uniform(r=(2, 12), b=(2, 12), where=lambda p: p["r"] + p["b"] <= 14),
+            uniform(r=(2, 22), b=(2, 22), where=lambda p: 15 <= p["r"] + p["b"] <= 24),
             uniform(r=(2, 38), b=(2, 38), where=lambda p: 25 <= p["r"] + p["b"] <= 40),
         ),
         answer=lambda r, b: Fraction(r * (r - 1), (r + b) * (r + b - 1)),
