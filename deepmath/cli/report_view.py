@@ -16,7 +16,8 @@ def show_tables(tables: Sequence[TextTable], report: EvaluationReport) -> None:
     """Print `tables` of `report`, the source of published rows, and the report's caveats."""
     console = TextConsole(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     for table in tables:
-        console.print(_to_rich(table))
+        if not table.folded:
+            console.print(_to_rich(table))
     if any(row.published for table in tables for row in table.rows):
         console.print(line(f"published: {report.published.source}, not by us", "dim italic"))
     for note in report.notes:

@@ -29,6 +29,8 @@ class JudgedProblem:
     """The class of each answer: `CORRECT_CLASS`, or another number per distinct answer; None for no answer."""
     scores: tuple[float, ...] = ()
     """By the problem's own scorer; empty if it has none."""
+    family: str = ""
+    difficulty: int | None = None
 
     def vote(self, k: int) -> MajorityVote:
         """Return the vote of the first `k` samples, or of all if there are fewer."""
@@ -78,4 +80,13 @@ def _judged(samples: Sequence[GradedSample], numbers: Mapping[str, int]) -> Judg
 
     correct = tuple(sample.correct is True for sample in samples)
     scores = tuple(sample.score for sample in samples if sample.score is not None)
-    return JudgedProblem(samples[0].problem_id, samples[0].gold, correct, tuple(map(class_of, samples)), scores)
+    graded = next((one for one in samples if one.family or one.difficulty is not None), samples[0])  # by this version
+    return JudgedProblem(
+        samples[0].problem_id,
+        samples[0].gold,
+        correct,
+        tuple(map(class_of, samples)),
+        scores,
+        graded.family,
+        graded.difficulty,
+    )

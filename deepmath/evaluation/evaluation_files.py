@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from deepmath.data.problem_family_columns import difficulty_of, family_of
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.graded_sample import GradedSample, SampleKey
 
@@ -15,6 +16,7 @@ _OPTIONAL = {field.name for field in fields(GradedSample) if field.default is no
 _TYPES: dict[str, Any] = {field.name: str for field in fields(GradedSample)} | {
     **{"sample": int, "model_tokens": int, "tool_tokens": int},
     **{"correct": bool | None, "seconds": int | float, "snippets": list, "score": int | float | None},
+    **{"difficulty": int | None},
 }
 
 SETTINGS_FILE = "settings.json"
@@ -49,6 +51,9 @@ def _parse_sample(line: bytes) -> GradedSample:
             raise TypeError(f"{name} is {value!r:.60}")
     if sample.score is not None and not 0 <= sample.score <= 1:
         raise ValueError(f"score is {sample.score!r}")
+    for name, read in (("family", family_of), ("difficulty", difficulty_of)):
+        if read(value := getattr(sample, name)) != value:
+            raise ValueError(f"{name} is {value!r:.60}")
     if not all(isinstance(snippet[name], str) for snippet in sample.snippets for name in ("code", "outcome")):
         raise TypeError("the code or the outcome of a snippet is not a text")
     return sample

@@ -1,14 +1,14 @@
 """The report on evaluation runs: statistics, tables, plots and traces, written as files to a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepmath.errors import InvalidRequest
-from deepmath.evaluation import report_tables
+from deepmath.evaluation import breakdown_tables, report_tables
 from deepmath.evaluation.answer_classes import judge_problems
 from deepmath.evaluation.evaluation_files import read_settings
-from deepmath.evaluation.html_report import TraceGroup, render
+from deepmath.evaluation.html_report import TraceGroup, leading, render
 from deepmath.evaluation.published_results import PublishedResults
 from deepmath.evaluation.run_comparison import RunComparison, compare
 from deepmath.evaluation.sample_sets import SampleSet, benchmark_names, load_sample_sets
@@ -65,13 +65,16 @@ class EvaluationReport:
     @property
     def tables(self) -> list[TextTable]:
         """All tables, the main results first."""
-        found = [
+        families = breakdown_tables.family_table(self.statistics, self.ks)
+        return [
             report_tables.main_results(self.statistics, self.ks, self.published),
+            *breakdown_tables.difficulty_tables(self.statistics, self.ks),
             report_tables.accuracy(self.statistics, self.ks),
+            *([families] if families else []),
             report_tables.output(self.statistics),
             report_tables.samples(self.statistics, self.ks),
+            *([report_tables.comparison(self.comparisons)] if self.comparisons else []),
         ]
-        return [*found, report_tables.comparison(self.comparisons)] if self.comparisons else found
 
     @property
     def notes(self) -> list[str]:
@@ -107,11 +110,13 @@ class EvaluationReport:
         try:
             plots = report_plots.write_plots(self.statistics, self.ks, self.published, folder / "plots")
             files = {
-                "table.md": self._markdown(),
+                "table.md": self.markdown(plots),
                 "table.csv": report_tables.all_statistics(self.statistics, self.ks, self.published).csv(),
                 "curves.csv": report_tables.curves(self.statistics).csv(),
                 "report.html": self._html(plots, max_traces),
             }
+            if (groups := breakdown_tables.all_groups(self.statistics, self.ks)).rows:
+                files["groups.csv"] = groups.csv()
             if self.comparisons:
                 files["comparison.csv"] = report_tables.compared_problems(self.comparisons).csv()
             for name, text in files.items():
@@ -121,18 +126,24 @@ class EvaluationReport:
                 f"cannot write to {folder}: {error.strerror}; choose another folder with --output"
             ) from None
 
-    def _markdown(self) -> str:
-        sections = [f"## {table.title}\n\n{table.markdown()}" for table in self.tables]
-        sections.insert(1, "Brackets are 95 % bootstrap intervals over problems.\n")
-        if self.published.source:
-            sections.insert(
-                2,
-                f"Rows in italics are published results. Source: {markdown_text(self.published.source)}. "
-                f"{markdown_text(self.published.note)}\n",
-            )
-        sections += [f"> {markdown_text(text)} ({markdown_text(source)})\n" for text, source in self.published.claims]
-        sections += ["".join(f"- {markdown_text(note)}\n" for note in self.notes)] if self.notes else []
-        return "\n".join(sections)
+    def markdown(self, plots: Mapping[str, Path]) -> str:
+        """Return `table.md`: the main results and `plots`, by title, of them; all other tables; the published texts."""
+        first, *others = self.tables
+        intervals = "Brackets are 95 % bootstrap intervals over problems."
+        if any(row.published for row in first.rows):
+            intervals += " Rows in italics are published results; the end of this page names their source."
+        pictures = "".join(f"![{markdown_text(title)}](plots/{path.name})\n" for title, path in leading(plots).items())
+        caveats = "".join(f"- {markdown_text(note)}\n" for note in self.notes)
+        sections = [_section(first), f"{intervals}\n", caveats, pictures, *map(_section, others)]
+        return "\n".join(filter(None, [*sections, self._published()]))
+
+    def _published(self) -> str:
+        """Return the source and the claims of the published results, folded."""
+        if not self.published.source:
+            return ""
+        source = f"Source: {markdown_text(self.published.source)}. {markdown_text(self.published.note)}\n"
+        claims = [f"> {markdown_text(text)} ({markdown_text(source)})\n" for text, source in self.published.claims]
+        return _folded("Published results: source and quotations", "\n".join([source, *claims]))
 
     def _html(self, plots: dict[str, Path], max_traces: int) -> str:
         groups = [
@@ -141,3 +152,14 @@ class EvaluationReport:
         ]
         runs = {str(folder): read_settings(folder) for folder in self.folders}
         return render(runs, self.tables, self.notes, plots, self.comparisons, self.published, groups)
+
+
+def _section(table: TextTable) -> str:
+    if table.folded:
+        return _folded(table.title, table.markdown())
+    return f"## {markdown_text(table.title)}\n\n{table.markdown()}"
+
+
+def _folded(title: str, text: str) -> str:
+    """Return Markdown that GitHub shows when the reader opens `title`, a plain text of this module's."""
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n</details>\n"

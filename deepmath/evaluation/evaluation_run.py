@@ -94,7 +94,9 @@ class EvaluationRun:
             truncate_torn_line(file)
             for problem in problems:
                 if (benchmark, problem.id) not in known:
-                    append_line(file, {"benchmark": benchmark, "problem_id": problem.id, "problem": problem.text})
+                    group = {"family": problem.family, "difficulty": problem.difficulty}
+                    key = {"benchmark": benchmark, "problem_id": problem.id}
+                    append_line(file, key | group | {"problem": problem.text})
 
     def add(self, sample: GradedSample) -> None:
         """Write a completed sample.

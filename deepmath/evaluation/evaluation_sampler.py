@@ -145,6 +145,8 @@ class EvaluationSampler:
             reason=verdict.reason.value,
             dialect=trajectory.dialect,
             score=verdict.score,
+            family=problem.family,
+            difficulty=problem.difficulty,
         )
         self._run.add(sample)
         self._on_sample(sample)

@@ -43,6 +43,10 @@ class GradedSample:
     """Name of the dialect in which `text` is written."""
     score: float | None = None
     """From 0 to 1, by the problem's own scorer (reasoning-gym); None if the answer was compared with `gold`."""
+    family: str = ""
+    """The problem's family, subject or task; empty if its dataset has none."""
+    difficulty: int | None = None
+    """The problem's difficulty; None if its dataset has none."""
 
     @property
     def key(self) -> SampleKey:

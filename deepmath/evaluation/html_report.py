@@ -23,6 +23,7 @@ from deepmath.printable_text import printable
 
 _RESOURCES = files("deepmath.evaluation")
 _MAX_ANSWER_CHARACTERS = 2000
+_LEADING = ("accuracy", "difficulty")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def render(
         runs=runs,
         tables=tables,
         notes=notes,
-        plots={title: _data_uri(path) for title, path in plots.items()},
+        leading={title: _data_uri(path) for title, path in leading(plots).items()},
+        plots={title: _data_uri(path) for title, path in plots.items() if title not in leading(plots)},
         comparisons=comparisons,
         published=published,
         groups=groups,
@@ -64,6 +66,11 @@ def render(
         script=Markup(script),  # noqa: S704  (trusted)
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
     )
+
+
+def leading(plots: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the plots that belong to the main results: they are shown first."""
+    return {title: path for title, path in plots.items() if path.stem in _LEADING}
 
 
 def _environment() -> Environment:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from deepmath.evaluation.breakdown_tables import graded_benchmarks
 from deepmath.evaluation.estimators import Estimate
 from deepmath.evaluation.published_results import PUBLISHED_K, PublishedResults
 from deepmath.evaluation.summary_statistics import SummaryStatistics
@@ -25,6 +26,9 @@ _DOTS_PER_INCH = 120
 _COLUMNS = 2
 _BINS = 30
 _MAX_LABEL_CHARACTERS = 60
+_DODGE = 0.04
+"""Distance between the error bars of configurations at one difficulty."""
+_SHARE_LIMITS = (-4, 104)  # per cent, with room for markers
 
 Colours = Mapping[str, str]
 """Colours by configuration or by outcome, the same in all panels."""
@@ -46,13 +50,22 @@ def write_plots(
             "Accuracy against output length",
             lambda ax, own: _plot_accuracy(ax, own, ks[own[0].benchmark], published, colours),
         ),
+        "difficulty": (
+            "Accuracy against difficulty",
+            lambda ax, own: _plot_difficulty(ax, own, ks[own[0].benchmark], colours),
+        ),
         "lengths": ("Output length", lambda ax, own: _plot_lengths(ax, own, colours)),
         "majority": ("majority@k, and pass@k (dotted)", lambda ax, own: _plot_majority(ax, own, colours)),
         "snippets": ("Snippets by outcome", lambda ax, own: _plot_snippets(ax, own, outcomes)),
     }
-    panels = [[one for one in statistics if one.benchmark == benchmark] for benchmark in ks]
+    graded = graded_benchmarks(statistics, ks)
+    written = {}
     with mpl.rc_context(_STYLE):
-        return {title: _save(_figure(title, panels, fill), folder / name) for name, (title, fill) in plots.items()}
+        for name, (title, fill) in plots.items():
+            benchmarks = graded if name == "difficulty" else ks
+            if panels := [[one for one in statistics if one.benchmark == benchmark] for benchmark in benchmarks]:
+                written[title] = _save(_figure(title, panels, fill), folder / name)
+    return written
 
 
 def _figure(
@@ -97,6 +110,22 @@ def _plot_accuracy(
         ax.plot([], [], "D", markerfacecolor="none", color="black", label=f"published, majority@{PUBLISHED_K}")
     ax.xaxis.set_major_locator(MaxNLocator(6))
     ax.set(xlabel="tokens per sample", ylabel=f"majority@{k}, %")
+
+
+def _plot_difficulty(ax: Axes, own: Sequence[SummaryStatistics], k: int, colours: Colours) -> None:
+    levels = sorted({level for one in own for level in one.difficulties})
+    for at, one in enumerate(own):
+        colour, places = colours[one.configuration], list(one.difficulties)
+        beside = [level + _DODGE * (at - (len(own) - 1) / 2) for level in places]
+        voted = [group.majority(k) for group in one.difficulties.values()]
+        arms = [[100 * arm for (arm,) in side] for side in zip(*map(_error_bars, voted), strict=True)]
+        heights = [100 * rate.value for rate in voted]
+        ax.errorbar(
+            beside, heights, yerr=arms or None, fmt="o-", capsize=2, color=colour, label=_label(one.configuration)
+        )
+        ax.plot(beside, [100 * group.mean.value for group in one.difficulties.values()], ".:", color=colour)
+    ax.set_xticks(levels)
+    ax.set(xlabel="difficulty", ylabel=f"majority@{k} (dotted: mean), %", ylim=_SHARE_LIMITS)
 
 
 def _plot_lengths(ax: Axes, own: Sequence[SummaryStatistics], colours: Colours) -> None:

@@ -15,7 +15,7 @@ VotesByBenchmark = Mapping[str, int]
 def main_results(
     statistics: Sequence[SummaryStatistics], ks: VotesByBenchmark, published: PublishedResults
 ) -> TextTable:
-    """Return the DeepMath table, accuracy and mean output length per benchmark, with published results below."""
+    """Return the DeepMath table with the mean accuracy added, per benchmark, with published results below."""
     measured = {(one.configuration, one.benchmark): one for one in statistics}
     others = {(one.configuration, one.benchmark): one for one in published.rows if one.benchmark in ks}
     rows = []
@@ -23,10 +23,12 @@ def main_results(
         own = [_measured_cells(measured.get((name, benchmark)), k) for benchmark, k in ks.items()]
         other = [_published_cells(others.get((name, benchmark)), k) for benchmark, k in ks.items()]
         if any(map(any, own)):
-            rows.append(TableRow((name, *(cell for pair in own for cell in pair))))
+            rows.append(TableRow((name, *(cell for cells in own for cell in cells))))
         if any(map(any, other)):
-            rows.append(TableRow((f"{name}, published", *(cell for pair in other for cell in pair)), published=True))
-    headings = (pair for benchmark, k in ks.items() for pair in (f"{benchmark} majority@{k}, %", f"{benchmark} tokens"))
+            rows.append(TableRow((f"{name}, published", *(cell for cells in other for cell in cells)), published=True))
+    headings = (
+        f"{benchmark} {column}" for benchmark, k in ks.items() for column in (f"majority@{k}, %", "mean, %", "tokens")
+    )
     return TextTable("Accuracy and mean output length", ("configuration", *headings), tuple(rows))
 
 
@@ -144,17 +146,18 @@ def curves(statistics: Sequence[SummaryStatistics]) -> TextTable:
     return TextTable("Curves", ("configuration", "benchmark", "k", *rates), tuple(rows), name_columns=3)
 
 
-def _measured_cells(one: SummaryStatistics | None, k: int) -> tuple[str, str]:
+def _measured_cells(one: SummaryStatistics | None, k: int) -> tuple[str, str, str]:
     if one is None:
-        return "", ""
-    return percent_with_interval(one.majority_at[k - 1]), f"{one.tokens.mean.value:.0f}"
+        return "", "", ""
+    rates = percent_with_interval(one.majority_at[k - 1]), percent_with_interval(one.mean)
+    return *rates, f"{one.tokens.mean.value:.0f}"
 
 
-def _published_cells(one: PublishedResult | None, k: int) -> tuple[str, str]:
+def _published_cells(one: PublishedResult | None, k: int) -> tuple[str, str, str]:
     if one is None:
-        return "", ""
+        return "", "", ""
     other_k = "" if k == PUBLISHED_K or one.majority is None else f" (majority@{PUBLISHED_K})"
-    return _number(one.majority) + other_k, "" if one.mean_tokens is None else f"{one.mean_tokens:.0f}"
+    return _number(one.majority) + other_k, "", "" if one.mean_tokens is None else f"{one.mean_tokens:.0f}"
 
 
 def _columns(one: SummaryStatistics, k: int) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from deepmath.evaluation.accuracy_breakdown import GroupAccuracy, by_difficulty, by_family
 from deepmath.evaluation.answer_classes import CORRECT_CLASS, JudgedProblem
 from deepmath.evaluation.estimators import Estimate, bootstrap_mean, pass_at_k, percentile
 from deepmath.evaluation.majority_curve import majority_curve
@@ -68,6 +69,10 @@ class SummaryStatistics:
     """Samples by final status, most frequent first."""
     reasons: dict[str, int]
     """Samples by the reason of their verdict, most frequent first."""
+    difficulties: dict[int, GroupAccuracy]
+    """Accuracy by difficulty, ascending; empty if the problems have none."""
+    families: dict[str, GroupAccuracy]
+    """Accuracy by family, by name; empty if the problems have none."""
 
     @property
     def max_k(self) -> int:
@@ -118,6 +123,8 @@ def summarize(sample_set: SampleSet, problems: Sequence[JudgedProblem]) -> Summa
         outcomes=_frequencies(snippet["outcome"] for sample in samples for snippet in sample.snippets),
         statuses=_frequencies(sample.status for sample in samples),
         reasons=_frequencies(sample.reason for sample in samples if sample.reason),
+        difficulties=by_difficulty(problems),
+        families=by_family(problems),
     )
 
 

@@ -25,6 +25,8 @@ class TextTable:
     headings: tuple[str, ...]
     rows: tuple[TableRow, ...]
     name_columns: int = 1
+    folded: bool = False
+    """Whether a page shows the title only until the reader opens it. A terminal leaves it out."""
 
     def markdown(self) -> str:
         """Return the table as GitHub Markdown, with published results in italics."""

@@ -19,14 +19,14 @@ async def test_table_is_printed_and_all_files_are_written(deepmath, run: Path) -
     ended = await deepmath("report", str(run))
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[1].split() == ["configuration", "synthetic", "majority@4,", "%", "synthetic", "tokens"]
-    assert lines[2].split() == ["Baseline", "50.0", "[0.0,", "100.0]", "40"]
-    assert lines[3].split() == ["DeepMath", "75.0", "[50.0,", "100.0]", "40"]
+    assert lines[1].split()[-4:] == ["mean,", "%", "synthetic", "tokens"]
+    assert lines[2].split() == ["Baseline", "50.0", "[0.0,", "100.0]", "50.0", "[25.0,", "75.0]", "40"]
+    assert lines[3].split()[:4] == ["DeepMath", "75.0", "[50.0,", "100.0]"]
     assert "DeepMath on synthetic: 1 samples lost to infrastructure failures (not counted)" in ended.out
     assert {path.name for path in (run / "report").iterdir()} == {
         *("table.md", "table.csv", "curves.csv", "report.html", "plots")
     }
-    assert "| DeepMath | 75.0 [50.0, 100.0] | 40 |" in (run / "report" / "table.md").read_text()
+    assert "| DeepMath | 75.0 [50.0, 100.0] | 62.5 [50.0, 75.0] | 40 |" in (run / "report" / "table.md").read_text()
     rows = list(csv.DictReader((run / "report" / "table.csv").read_text().splitlines()))
     assert [row["majority"] for row in rows if row["source"] == "ours"] == ["50.0", "75.0"]
 

@@ -41,7 +41,9 @@ def test_sample_with_a_wrong_type_is_refused_with_its_line(folder: Path, field: 
     else:
         assert {name: type(one) for name, one in read.__dict__.items()} == {
             name: type(one)
-            for name, one in sample(correct=read.correct, seconds=read.seconds, score=read.score).__dict__.items()
+            for name, one in sample(
+                correct=read.correct, seconds=read.seconds, score=read.score, difficulty=read.difficulty
+            ).__dict__.items()
         }
 
 
@@ -52,6 +54,23 @@ def test_score_is_a_share(folder: Path, score: float) -> None:
     assert [one.score for one in read_samples(folder)] == [0.5]
     (folder / "samples.jsonl").write_text(json.dumps(changed | {"score": score}) + "\n")
     with pytest.raises(InvalidRequest, match=r"line 1, is not a sample.*score is"):
+        list(read_samples(folder))
+
+
+def test_folder_of_a_version_without_families_and_difficulties_opens(folder: Path) -> None:
+    values = {name: value for name, value in sample().__dict__.items() if name not in ("family", "difficulty")}
+    (folder / "samples.jsonl").write_text(json.dumps(values) + "\n")
+    (folder / "problems.jsonl").write_text('{"benchmark": "synthetic", "problem_id": "p1", "problem": "6 * 7?"}\n')
+    assert list(read_samples(folder)) == [sample()]
+    assert read_questions(folder) == {("synthetic", "p1"): "6 * 7?"}
+
+
+@pytest.mark.parametrize(
+    "group", [{"family": "x" * 61}, {"family": "a\u202eb"}, {"difficulty": 10**9}, {"difficulty": -1}], ids=repr
+)
+def test_long_or_unprintable_family_and_a_large_difficulty_are_refused(folder: Path, group: dict[str, Any]) -> None:
+    (folder / "samples.jsonl").write_text(json.dumps(sample().__dict__ | group) + "\n")
+    with pytest.raises(InvalidRequest, match=r"line 1, is not a sample.*(family|difficulty) is"):
         list(read_samples(folder))
 
 

@@ -68,6 +68,8 @@ async def test_each_sample_is_drawn_once_with_verdict_tokens_and_snippets(draw: 
         assert one.correct in {True, False}
         assert one.model_tokens > 0
         assert one.snippets == [] or one.tool_tokens > 0
+    groups = {problem.id: (problem.family, problem.difficulty) for problem in wanted.problems["synthetic"]}
+    assert [(one.family, one.difficulty) for one in samples] == [groups[one.problem_id] for one in samples]
     assert any(one.correct for one in samples)
     assert any(snippet["outcome"] == "OK" and snippet["code"] for one in samples for snippet in one.snippets)
 

@@ -131,8 +131,42 @@ def test_number_of_traces_is_limited_and_the_page_points_to_all_samples(tmp_path
 def test_published_results_are_marked(tmp_path: Path) -> None:
     page = write_page(tmp_path, sample())
     assert '<tr class="published"><td class="name">DeepMath, published</td>' in page
-    assert "Rows in italics are published results. Source: a blog" in page
-    assert "66 % shorter <cite>a card</cite>" in page
+    assert "Rows in italics are published results" in page
+
+
+def test_page_leads_with_the_table_and_pictures_and_ends_with_the_source_folded(tmp_path: Path) -> None:
+    samples = [sample(), sample("p2", difficulty=2, family=ATTACK[:60]), sample("p3", difficulty=1, family="gcd")]
+    page = write_page(tmp_path, *samples)
+    marks = (
+        *("<h2>Accuracy and mean output length", 'alt="Accuracy against output length"'),
+        *('alt="Accuracy against difficulty"', "<h2>Accuracy by difficulty: synthetic", "<h2>Accuracy</h2>"),
+        *("<summary>Accuracy by family", "<h2>Output", 'alt="Output length"', "<h2>Traces", '<details class="trace"'),
+        *("<summary>Published results", "Source: a blog", "66 % shorter <cite>a card</cite>", "</details>\n<script>"),
+    )
+    places = [page.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert Page(page).open == []
+    assert len(Page(page).all("img")) == 5
+    assert not [found for found in Page(page).all("details") if "open" in found]
+
+
+def test_markdown_leads_with_the_table_and_pictures_and_ends_with_the_source_folded(tmp_path: Path) -> None:
+    family, benchmark = "<img src=x>[a](//b.c)", "<b>[x](y)"
+    graded = [sample(str(level), difficulty=level, family=family, benchmark=benchmark) for level in (1, 2)]
+    write_page(tmp_path, *graded, sample(str(3), family="gcd", benchmark=benchmark), sample())
+    text = (tmp_path / "report" / "table.md").read_text()
+    marks = (
+        *("## Accuracy and mean output length", "![Accuracy against output length](plots/accuracy.svg)"),
+        *("![Accuracy against difficulty](plots/difficulty.svg)", r"## Accuracy by difficulty: &lt;b>\[x\](y)"),
+        *("## Accuracy\n", "<details>\n<summary>Accuracy by family</summary>\n\n| benchmark", "## Samples"),
+        *("<details>\n<summary>Published results", "Source: a blog", "> 66 % shorter (a card)\n\n</details>\n"),
+    )
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert text.endswith(marks[-1])
+    assert (tmp_path / "report" / "plots" / "difficulty.svg").exists()
+    assert "<img" not in text
+    assert "<b>" not in text
 
 
 def test_comparison_lists_the_problems(tmp_path: Path) -> None:

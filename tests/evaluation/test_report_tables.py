@@ -38,12 +38,12 @@ def rows(table: TextTable) -> list[dict[str, str]]:
 def test_main_results_have_accuracy_and_length_of_each_benchmark(report: EvaluationReport) -> None:
     table = report_tables.main_results(report.statistics, report.ks, PublishedResults())
     assert table.headings == (
-        *("configuration", "math500 majority@1, %", "math500 tokens"),
-        *("synthetic majority@2, %", "synthetic tokens"),
+        *("configuration", "math500 majority@1, %", "math500 mean, %", "math500 tokens"),
+        *("synthetic majority@2, %", "synthetic mean, %", "synthetic tokens"),
     )
     assert [row.cells for row in table.rows] == [
-        ("+Agent", "", "", "50.0 [50.0, 50.0]", "40"),
-        ("DeepMath", "100.0 [100.0, 100.0]", "40", "33.3 [0.0, 66.7]", "40"),
+        ("+Agent", "", "", "", "50.0 [50.0, 50.0]", "50.0 [50.0, 50.0]", "40"),
+        ("DeepMath", *["100.0 [100.0, 100.0]"] * 2, "40", *["33.3 [0.0, 66.7]"] * 2, "40"),
     ]
 
 
@@ -55,8 +55,8 @@ def test_published_results_follow_the_measured_ones_and_are_marked(report: Evalu
         ("DeepMath, published", True),
         ("Baseline, published", True),
     ]
-    assert table.rows[2].cells[3:] == ("91.2 (majority@16)", "1234")
-    assert "| *DeepMath, published* |  |  | *91.2 (majority@16)* | *1234* |" in table.markdown()
+    assert table.rows[2].cells[4:] == ("91.2 (majority@16)", "", "1234")
+    assert "| *DeepMath, published* |  |  |  | *91.2 (majority@16)* |  | *1234* |" in table.markdown()
 
 
 def test_csv_has_every_statistic_by_name(report: EvaluationReport) -> None:
