@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from deepmath.observability import request_id, tracing
-from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.rpc.handler_wrapping import wrap_handler
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _TRACED = "deepmath."  # health checks and reflection get no spans
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """The outermost interceptor, so that it observes the calls that others reject. Counts nothing without `metrics`."""
 
-    def __init__(self, metrics: PrometheusMetrics | None = None) -> None:
+    def __init__(self, metrics: RpcMetrics | None = None) -> None:
         self._metrics = metrics
 
     async def intercept_service(

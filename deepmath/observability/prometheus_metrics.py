@@ -1,4 +1,4 @@
-"""Prometheus metrics that all services share: naming, buckets and RPC counts.
+"""Prometheus metrics that all services share: naming, buckets and the state of the service.
 
 Names are `deepmath_<service>_<what>_<unit>`. No label takes a value that a client can choose.
 """
@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -19,7 +18,6 @@ UP_TO_A_SECOND = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 UP_TO_MINUTES = (*UP_TO_A_SECOND, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
 UP_TO_AN_HOUR = (*UP_TO_MINUTES, 300.0, 600.0, 1800.0, 3600.0)
 _SCRAPE_SECONDS = 5.0
-_UNKNOWN_METHOD = "unknown"  # the name of a method that does not exist is the client's choice
 
 MetricValue: TypeAlias = float | Mapping[str, float]
 """A number, or one for each value of a label."""
@@ -41,8 +39,6 @@ class PrometheusMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_OwnMetrics(self))
-        self._rpcs = self.counter("rpcs", "RPCs by method and status.", ["method", "status"])
-        self._rpc_seconds = self.histogram("rpc_seconds", "Duration of an RPC.", UP_TO_AN_HOUR, ["method"])
 
     def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:
         """Return a new counter; Prometheus adds `_total` to its name."""
@@ -64,23 +60,11 @@ class PrometheusMetrics:
         """Call `read` in the running event loop at each scrape, and expose the metrics that it returns."""
         self.registry.register(_LoopCollector(read))
 
-    def expect_calls(self, methods: Iterable[str]) -> None:
-        """Create the series of these methods, each `package.Service/Method`, for every status."""
-        for method in methods:
-            self._rpc_seconds.labels(method)
-            for status in grpc.StatusCode:
-                self._rpcs.labels(method, status.name.lower())
-
     def watch_certificate(self, expiry: Callable[[], float]) -> None:
         """Expose the expiry of the served certificate, which `expiry` returns as Unix time, at each scrape."""
         name = self._full_name("certificate_expiry_timestamp_seconds")
         gauge = Gauge(name, "Expiry of the served TLS certificate, as Unix time.", registry=self.registry)
         gauge.set_function(expiry)
-
-    def record_call(self, method: str | None, status: str, seconds: float) -> None:
-        """Count an RPC. `method` is None if the service does not have it."""
-        self._rpcs.labels(method or _UNKNOWN_METHOD, status.lower()).inc()
-        self._rpc_seconds.labels(method or _UNKNOWN_METHOD).observe(seconds)
 
     def _full_name(self, name: str) -> str:
         return f"deepmath_{self.service}_{name}"

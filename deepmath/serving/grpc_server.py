@@ -16,7 +16,7 @@ from deepmath.access.certificate_expiry import expiry
 from deepmath.access.tls import server_credentials, watch_tls_files
 from deepmath.errors import Unavailable
 from deepmath.observability.call_interceptor import CallInterceptor
-from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.rpc.addresses import is_local, is_unix_socket
 from deepmath.serving.connection_limits import connection_options, health_connection_options
 from deepmath.serving.error_interceptor import ErrorInterceptor
@@ -45,14 +45,14 @@ class GrpcServer:
         health_service: HealthService,
         address: str,
         health_address: str,
-        metrics: PrometheusMetrics | None = None,
+        metrics: RpcMetrics | None = None,
     ) -> None:
         self._servers, self._health_service, self._metrics = servers, health_service, metrics
         self.address, self.health_address = address, health_address
 
     @classmethod
     async def start(
-        cls, config: GrpcServiceConfig, services: Mapping[str, Register], metrics: PrometheusMetrics | None = None
+        cls, config: GrpcServiceConfig, services: Mapping[str, Register], metrics: RpcMetrics | None = None
     ) -> GrpcServer:
         """Start serving `services`, each by its full name. `metrics` counts the calls.
 

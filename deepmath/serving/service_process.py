@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from deepmath.errors import Unavailable
 from deepmath.observability.metrics_server import serve_metrics
 from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.observability.standard_streams import announce
 from deepmath.observability.tracing import export_spans
 from deepmath.serving.grpc_config import GrpcServiceConfig
@@ -57,7 +58,7 @@ async def serve(
     services: Mapping[str, Register],
     drain: Callable[[], Coroutine[Any, Any, None]] = _drain_nothing,
     broken: asyncio.Event | None = None,
-    metrics: PrometheusMetrics | None = None,
+    metrics: RpcMetrics | None = None,
 ) -> None:
     """Serve gRPC as `run_server` does, until SIGTERM or SIGINT. `metrics` count the calls; `observed` serves them.
 

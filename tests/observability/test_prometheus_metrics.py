@@ -29,7 +29,7 @@ from deepmath.errors import DeepMathError
 from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.local_services import LocalServices
-from deepmath.observability.prometheus_metrics import PrometheusMetrics
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
 
@@ -58,11 +58,11 @@ async def page(address: str) -> str:
         return answer.read().decode()
 
 
-async def scraped(metrics: PrometheusMetrics) -> str:
+async def scraped(metrics: RpcMetrics) -> str:
     return (await asyncio.to_thread(generate_latest, metrics.registry)).decode()
 
 
-async def until(metrics: PrometheusMetrics, name: str, value: float) -> Samples:
+async def until(metrics: RpcMetrics, name: str, value: float) -> Samples:
     async with asyncio.timeout(30):
         while (samples := parsed(await scraped(metrics))).get(f"deepmath_{metrics.service}_{name}") != value:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -284,7 +284,7 @@ async def test_series_of_calls_exist_before_the_first_call(generator) -> None:
 async def test_certificate_expiry_is_that_of_the_served_certificate_and_follows_a_renewal(tmp_path) -> None:
     authority = Authority(tmp_path / "ca")
     volume = mount(tmp_path / "tls", authority.issue("one"))
-    metrics = PrometheusMetrics("executor")
+    metrics = RpcMetrics("executor")
     server = await GrpcServer.start(GrpcServiceConfig(listen="127.0.0.1:0", tls=volume), {}, metrics)
     name = "deepmath_executor_certificate_expiry_timestamp_seconds"
     try:
@@ -340,7 +340,7 @@ async def pages(observed, generator, run) -> list[str]:
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
         found = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
     for service in ("executor", "generator", "trainer"):
-        secured = PrometheusMetrics(service)
+        secured = RpcMetrics(service)
         secured.watch_certificate(time.time)  # as by a server with TLS
         found.append(await scraped(secured))
     return found

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath.observability.prometheus_metrics import UP_TO_A_SECOND, UP_TO_MINUTES, PrometheusMetrics
+from deepmath.observability.prometheus_metrics import UP_TO_A_SECOND, UP_TO_MINUTES
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath_executor.admission import SessionAdmission
 from deepmath_executor.audit import AuditLog
@@ -13,7 +14,7 @@ from deepmath_executor.audit import AuditLog
 _ABANDONED = "abandoned"  # the client disconnected before there was an outcome
 
 
-class ExecutorMetrics(PrometheusMetrics):
+class ExecutorMetrics(RpcMetrics):
     """Counts outcomes and observes durations of snippets, sessions and sandboxes."""
 
     def __init__(self) -> None:

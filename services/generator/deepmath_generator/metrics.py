@@ -10,7 +10,8 @@ from prometheus_client.core import Metric
 from deepmath.executor.v1 import executor_pb2 as executor
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability.busy_clock import BusyClock
-from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR, UP_TO_MINUTES, PrometheusMetrics
+from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR, UP_TO_MINUTES
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath_generator.admission import TrajectoryAdmission
 from deepmath_generator.engine_statistics import EngineStatistics
 from deepmath_generator.policy_versions import PolicyVersions
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 _CANCELLED = "cancelled"  # the client left before the trajectory ended
 
 
-class GeneratorMetrics(PrometheusMetrics):
+class GeneratorMetrics(RpcMetrics):
     """Metrics of trajectories, segments and snippets."""
 
     def __init__(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from deepmath.grading.verdict import Reason
-from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR, PrometheusMetrics
+from deepmath.observability.prometheus_metrics import UP_TO_AN_HOUR
+from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.trainer.v1 import trainer_pb2 as pb
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.run_log import RunLogReader
@@ -23,6 +24,8 @@ from deepmath_trainer.step_metrics import verdict_metric
 _LAST_STEP = {
     "reward": ("reward", "Mean reward of the last step."),
     "accuracy": ("accuracy_ratio", "Accuracy in the last step."),
+    "flat_groups": ("flat_groups", "Groups of the last step without an advantage: all their rewards are equal."),
+    "pool_in_reach": ("in_reach_ratio", "Share of the problems that the policy is estimated to solve sometimes."),
     "staleness": ("staleness_steps", "Optimizer steps by which the sampling policies of the last step were behind."),
     "generator_idle": ("generator_idle_ratio", "Share of the last step during which no generator worked for the run."),
     "trainer_idle": ("idle_ratio", "Share of the last step during which the trainer waited for trajectories."),
@@ -46,7 +49,7 @@ class _MonitoredRun:
         return float(now - before if now >= before else now)  # smaller: the worker was restarted
 
 
-class RunMetrics(PrometheusMetrics):
+class RunMetrics(RpcMetrics):
     """Reads the logs of `runs` at each scrape. Created in their event loop; counts steps from then on."""
 
     def __init__(self, runs: RunRegistry) -> None:
