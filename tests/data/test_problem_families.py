@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepmath.data.synthetic import FAMILIES, Parameters, ProblemFamily, ProblemInstance
+from deepmath.data.synthetic import DIFFICULTIES, FAMILIES, Parameters, ProblemFamily, ProblemInstance
 
 DRAWS = 120
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -70,8 +70,9 @@ def test_working_contains_the_answer(family: ProblemFamily) -> None:
 
 
 @every_family
-def test_working_is_much_longer_than_the_code(family: ProblemFamily) -> None:
-    for parameters in draws(family):
+def test_working_of_hard_problems_is_much_longer_than_the_code(family: ProblemFamily) -> None:
+    random = Random(family.name)
+    for parameters in [family.draws[-1](random) for _ in range(DRAWS)]:
         assert len(family.steps(parameters)) > sum(map(len, family.snippets(parameters)))
 
 
@@ -95,8 +96,27 @@ def test_every_wording_states_every_parameter(family: ProblemFamily) -> None:
 
 
 @every_family
-def test_family_has_at_least_200_instances(family: ProblemFamily) -> None:
-    assert len({family.canonical(parameters) for parameters in draws(family, 4000)}) >= 200
+def test_every_grade_has_enough_instances_and_a_bounded_working(family: ProblemFamily) -> None:
+    random = Random(family.name)
+    for draw, least in zip(family.draws, (40, 150, 150), strict=True):
+        drawn = [draw(random) for _ in range(4000)]
+        assert len({family.canonical(parameters) for parameters in drawn}) >= least
+        assert max(len(family.steps(parameters)) for parameters in drawn[:DRAWS]) < 1400
+
+
+@every_family
+def test_grades_of_difficulty_share_no_instance(family: ProblemFamily) -> None:
+    random = Random(family.name)
+    seen = [{family.canonical(draw(random)) for _ in range(1000)} for draw in family.draws]
+    assert len(seen) == DIFFICULTIES
+    assert len(set().union(*seen)) == sum(map(len, seen))
+
+
+@every_family
+def test_working_grows_with_difficulty(family: ProblemFamily) -> None:
+    random = Random(family.name)
+    means = [sum(len(family.steps(draw(random))) for _ in range(DRAWS)) / DRAWS for draw in family.draws]
+    assert means[0] < means[1] < means[2]
 
 
 def test_swapped_summands_are_the_same_instance() -> None:
