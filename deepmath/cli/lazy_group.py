@@ -16,11 +16,12 @@ from deepmath.errors import InvalidRequest
 
 # Where the optional libraries of a command come from.
 _SOURCES = {
-    "kernel": "the extra `jupyter` of deepmath-services",
     "certs": "the extra `certs` of deepmath-services",
     "contamination": "the extra `evaluation` of deepmath-services",
     "eval": "the extra `evaluation` of deepmath-services",
     "report": "the extra `evaluation` of deepmath-services",
+    "kernel": "the extra `jupyter` of deepmath-services",
+    "mcp": "the extra `mcp` of deepmath-services",
     "push": "deepmath-trainer",
 }
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "Run one service in the foreground.",
     "contamination": "Find training problems that repeat each other or a test problem.",
     "problems": "Print generated problems with their answers as JSON lines.",
+    "mcp": "Serve tools to an MCP client on stdin and stdout.",
     "kernel": "Install a Jupyter kernel whose cells run in the sandbox.",
     "doctor": "Check isolation layers, services and libraries on this machine.",
     "token": "Create an access token for a client.",
