@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from deepmath.errors import DeepMathError
 from deepmath.local_stack.detached_stack import find_detached, read_detached
+from deepmath.local_stack.gateway_key import GatewayKey
 from deepmath.local_stack.stack_idle_time import stack_clients, stack_idle_seconds
 from deepmath.local_stack.stack_record import StackRecord
 from deepmath.local_stack.state_folder import StateFolder
@@ -17,6 +18,9 @@ def show_stack(record: StackRecord) -> None:
     print(f"executor   {printable_line(record.executor)}")
     if record.generator:
         print(f"generator  {printable_line(record.generator)}")
+    if record.gateway:
+        key = GatewayKey.within(StateFolder().path).file
+        print(f"gateway    http://{printable_line(record.gateway)} (API key in {printable_line(str(key))})")
     print(f"serves     {printable_line(record.settings.title)}")
     print(f"logs       {log_folder()}")
 

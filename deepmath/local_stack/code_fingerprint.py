@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepmath import __version__
 
-_PACKAGES = ("deepmath", "deepmath_executor", "deepmath_generator")
+_PACKAGES = ("deepmath", "deepmath_executor", "deepmath_generator", "deepmath_gateway")
 
 
 def code_fingerprint() -> str:

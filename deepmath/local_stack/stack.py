@@ -1,4 +1,4 @@
-"""The local stack: an executor and a generator as child processes that stop with a block."""
+"""The local stack: executor, generator and gateway as child processes that stop with a block."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,15 @@ from deepmath.local_stack.local_services import LocalServices
 EMBEDDED_MODEL = Path(str(files("deepmath.local_stack") / "tiny-math"))
 # The model is small: float32 costs nothing, and compilation would take longer than it saves.
 EMBEDDED_OPTIONS = ("--dtype", "float32", "--eager")
+_GATEWAY_OPTIONS = ("--drain-seconds", "5")  # event streams of MCP's clients end with it alone
 
 
 class LocalStack(LocalServices):
     """An executor, and with a `model` also a generator. An asynchronous context manager.
 
     The attributes `executor` and `generator` are their addresses: unix sockets of this stack by default, or those in
-    `listen`, by service name. With the argument `executor`, the address of a running one, none is started.
+    `listen`, by service name. With the argument `executor`, the address of a running one, none is started. A gateway is
+    started if `listen` has an address for it; the attribute `gateway` is that address, empty without one.
     `arguments` are more options of a service, by its name. Entering raises Unavailable if a service does not start.
     """
 
@@ -40,23 +42,34 @@ class LocalStack(LocalServices):
         listen = listen or {}
         self.executor = executor or listen.get("executor") or self.socket("executor")
         self.generator = listen.get("generator") or (self.socket("generator") if model else "")
+        self.gateway = listen.get("gateway", "")
         if self.executor.endswith(":0"):
             raise InvalidRequest("the executor needs a fixed port: the generator connects to it")
         self._arguments = arguments or {}
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._start_backends()
+            await self._start_gateway()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start_backends(self) -> None:
         starts = []
         if self._starts_executor:
             starts.append(self._start("executor", self.executor))
         if self._model:
             starts.append(self._start("generator", self.generator, "--executor", self.executor, "--model", self._model))
-        try:
-            addresses = await asyncio.gather(*starts)
-            self.generator = addresses[-1] if self._model else self.generator  # the actual port for port 0
-        except BaseException:
-            await self.__aexit__()
-            raise
-        return self
+        addresses = await asyncio.gather(*starts)
+        self.generator = addresses[-1] if self._model else self.generator  # the actual port for port 0
+
+    async def _start_gateway(self) -> None:
+        if self.gateway:
+            options = ["--executor", self.executor, *_GATEWAY_OPTIONS]
+            options += ["--generator", self.generator] if self.generator else []
+            self.gateway = await self._start("gateway", self.gateway, *options)
 
     async def _start(self, name: str, listen: str, *options: str) -> str:
         return await self.start(name, *options, *self._arguments.get(name, ()), listen=listen)

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.local_stack.code_fingerprint import code_fingerprint
+from deepmath.local_stack.gateway_key import GatewayKey
+from deepmath.local_stack.service_distributions import installed_version
 from deepmath.local_stack.stack import LocalStack
 from deepmath.local_stack.stack_idle_time import Clients, stack_clients, stack_idle_seconds
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
@@ -35,6 +37,7 @@ READY = "ready"
 
 _MAX_LOG_BYTES = 1 << 20
 _LEAST_WAIT_S, _UNKNOWN_S = 0.2, 5.0
+_ANY_PORT = "127.0.0.1:0"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class StackKeeper:
         self._settings = settings
         self._answer = answer
         self._folder = StateFolder()
+        self._key = GatewayKey.within(self._folder.path)
         self._record = StackRecord(
             ProcessIdentity.of(os.getpid()), settings.stack, settings.idle_s, time.time(), code_fingerprint()
         )
@@ -82,19 +86,31 @@ class StackKeeper:
         self._folder.write_record(self._record.dumps())
         try:
             loop.add_reader(self._answer, stop)  # the other end sends nothing: it has closed
-            stack = self._settings.stack
-            async with LocalStack(
-                stack.model or None, arguments={"generator": stack.options}, logs=self._folder.logs
-            ) as services:
+            async with self._stack() as services:
                 loop.remove_reader(self._answer)
                 await self._keep(services)
         finally:
             self._folder.remove_record()
+            self._key.remove()
+
+    def _stack(self) -> LocalStack:
+        stack = self._settings.stack
+        listen, arguments = {}, {"generator": stack.options}
+        if installed_version("gateway"):
+            self._key.create()
+            listen["gateway"] = _ANY_PORT
+            arguments["gateway"] = ("--tokens", str(self._key.clients))
+        return LocalStack(stack.model or None, listen=listen, arguments=arguments, logs=self._folder.logs)
 
     async def _keep(self, stack: LocalStack) -> None:
         services = tuple(ProcessIdentity.of(process.pid) for process in stack.processes)
         self._record = replace(
-            self._record, executor=stack.executor, generator=stack.generator, services=services, started=time.time()
+            self._record,
+            executor=stack.executor,
+            generator=stack.generator,
+            gateway=stack.gateway,
+            services=services,
+            started=time.time(),
         )
         self._folder.write_record(self._record.dumps())
         self._reply(READY)

@@ -51,6 +51,8 @@ class StackRecord:
     """Address; empty while the stack starts."""
     generator: str = ""
     """Address; empty for an executor alone."""
+    gateway: str = ""
+    """HOST:PORT; empty if it is not installed. Its API key is that of `GatewayKey`."""
     services: tuple[ProcessIdentity, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deepmath import connect, connect_async
@@ -23,6 +24,20 @@ async def state(deepmath, tmp_path, monkeypatch) -> AsyncIterator[Path]:
     await deepmath("down")
 
 
+def read_private(file: Path) -> str:
+    assert file.stat().st_mode & 0o077 == 0
+    return file.read_text()
+
+
+async def check_gateway(address: str, key: Path) -> None:
+    """Check that a gateway serves at `address`, to those who can read the file `key`."""
+    headers = {"Authorization": f"Bearer {read_private(key)}"}
+    async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+        assert (await http.get("/readyz")).status_code == 200
+        assert (await http.get("/no-such-path")).status_code == 401
+        assert (await http.get("/no-such-path", headers=headers)).status_code == 404
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1000)
 async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp_path, caplog) -> None:
@@ -33,6 +48,7 @@ async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp
     assert f"generator  {record.generator}" in started.out
     again = await deepmath("up", "--detach")
     assert again.out == started.out
+    await check_gateway(record.gateway, state / "gateway.key")
 
     solved = await deepmath("solve", "--json", "--temperature", "0", QUESTION)
     assert (solved.status, solved.err) == (0, "")
@@ -72,6 +88,9 @@ async def test_commands_and_programs_use_the_detached_stack(deepmath, state, tmp
 async def test_executor_alone_serves_exec_and_is_not_used_with_other_options(deepmath, state) -> None:
     started = await deepmath("up", "--detach", "--executor-only")
     assert "an executor alone" in started.out
+    record = read_detached()
+    assert record
+    await check_gateway(record.gateway, state / "gateway.key")
     assert json.loads((await deepmath("exec", "-", "--json", stdin="6 * 7")).out)["value"] == "42"
     other = await deepmath("exec", "-", "--allow-module", "os", stdin="import os\nos.sep")
     assert (other.out, other.err) == ("'/'\n", "")  # by an executor of its own
@@ -79,6 +98,7 @@ async def test_executor_alone_serves_exec_and_is_not_used_with_other_options(dee
     assert refused.status == 1
     assert "a detached stack with other settings runs, an executor alone; `deepmath down` stops it" in refused.err
     assert (await deepmath("down")).status == 0
+    assert not (state / "gateway.key").exists()
 
 
 @pytest.mark.parametrize(

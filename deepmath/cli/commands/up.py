@@ -13,13 +13,14 @@ from deepmath.cli.stack_status import show_stack, show_status
 from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.local_stack.detached_stack import DEFAULT_IDLE_S, start_detached
+from deepmath.local_stack.service_distributions import installed_version
 from deepmath.local_stack.stack import LocalStack, generator_options
 from deepmath.local_stack.stack_record import StackSettings
 from deepmath.printable_text import print_error
 
 app = command_app()
 
-EXECUTOR, GENERATOR = "127.0.0.1:50051", "127.0.0.1:50052"
+EXECUTOR, GENERATOR, GATEWAY = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:50053"
 
 
 @app.command()
@@ -33,6 +34,9 @@ def up(
     ] = None,
     generator: Annotated[
         str | None, typer.Option(help=f"Listen address of the generator. Default: {GENERATOR}.", show_default=False)
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help=f"Listen address of the gateway. Default: {GATEWAY}.", show_default=False)
     ] = None,
     executor_only: Annotated[
         bool, typer.Option("--executor-only", help="No generator: for `deepmath exec` and the sandbox from Python.")
@@ -51,11 +55,13 @@ def up(
         bool, typer.Option("--status", help="Show the detached stack and exit; exit status 1 if none runs.")
     ] = False,
 ) -> None:
-    """Run an executor and a generator on this machine until Ctrl-C. Prints their addresses."""
+    """Run an executor, a generator and a gateway on this machine until Ctrl-C. Prints their addresses."""
     if status:
         raise typer.Exit(0 if show_status() else EXIT_FAILURE)
-    if detach and (executor or generator):
-        raise InvalidRequest("a detached stack serves on unix sockets of its own; leave out --executor and --generator")
+    if detach and (executor or generator or gateway):
+        raise InvalidRequest(
+            "a detached stack serves on unix sockets of its own; leave out --executor, --generator and --gateway"
+        )
     if executor_only and (generator or model or adapter or prompt or dialect):
         raise InvalidRequest("--executor-only starts no generator; leave out the generator's options")
     served, options = ("", []) if executor_only else generator_options(model, adapter, prompt, dialect)
@@ -64,6 +70,8 @@ def up(
         show_stack(start_detached(settings, idle_seconds, partial(print_error, "deepmath")))
         return
     listen = {"executor": executor or EXECUTOR} | ({} if executor_only else {"generator": generator or GENERATOR})
+    if gateway or installed_version("gateway"):
+        listen["gateway"] = gateway or GATEWAY
     asyncio.run(_run_stack(listen, served, options))
 
 
@@ -74,6 +82,9 @@ async def _run_stack(listen: dict[str, str], model: str, options: list[str]) -> 
         print(f"executor   {stack.executor}", flush=True)
         if model:
             print(f"generator  {stack.generator}", flush=True)
+        if stack.gateway:
+            print(f"gateway    http://{stack.gateway}", flush=True)
+        if model:
             print(f'try: deepmath solve --generator {stack.generator} "What is 12 * 34?"', flush=True)
         await _wait_for_signal_or_failure(stack)
 
