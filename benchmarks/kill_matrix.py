@@ -37,6 +37,7 @@ SETTINGS = (
     f"optimizer.steps={STEPS}",
     f"checkpoint.every={EVERY}",
     "checkpoint.keep=1",
+    "curriculum.order=pass_rate",
     "rollout.groups=2",
     "rollout.samples=4",
     "rollout.max_tokens=160",

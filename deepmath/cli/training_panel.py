@@ -22,6 +22,8 @@ _ROWS = (
     ("reward", "reward", "{:.3f}", "green"),
     ("accuracy", "accuracy", "{:.1%}", "green"),
     ("code_executed_rate", "code use", "{:.1%}", "green"),
+    ("flat_groups", "flat groups", "{:.0f}", "green"),
+    ("pool_in_reach", "problems in reach", "{:.0%}", "green"),
     ("model_tokens", "output tokens", "{:.0f}", "cyan"),
     ("kl", "KL", "{:.4f}", "cyan"),
     ("temperature", "temperature", "{:.2f}", "cyan"),

@@ -22,7 +22,8 @@ def test_each_metric_has_its_plot(folder) -> None:
     folder.append_metrics(2, {"reward": float("nan"), "accuracy": 0.4})
     folder.write_evaluation(EVALUATION)
     paths = draw_plots(folder)
-    assert {path.stem for path in paths} == {"reward", "accuracy", "code_rate", "length", "temperature", "overview"}
+    measured = {"reward", "accuracy", "code_rate", "length", "temperature", "groups", "pools"}
+    assert {path.stem for path in paths} == measured | {"overview"}
     assert all(path.read_bytes().startswith(PNG) for path in paths)
 
 

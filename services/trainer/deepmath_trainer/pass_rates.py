@@ -19,12 +19,11 @@ from deepmath.data.dataset_problem import DatasetProblem
 POLICY = "policy"
 """The key of the offset that all problems share."""
 
-# In squared log-odds. `benchmarks.curriculum_simulation` compares them with others.
-_PRIOR_VARIANCE = 2.0
+# In squared log-odds, chosen by `benchmarks.curriculum_simulation`.
+_PRIOR_VARIANCE = 4.0
 _LEAST_VARIANCE = 0.2  # what was observed long ago is forgotten: offsets change with the policy
 _POLICY_DRIFT = 0.02  # added to the policy's variance in each batch
-# Of the variance p (1 - p) of a sample. Without it, one surprise at an extreme estimate would overshoot.
-_LEAST_SAMPLE_VARIANCE = 1 / 16
+_BISECTIONS = 60
 
 
 @dataclass(frozen=True, order=True)
@@ -89,15 +88,28 @@ class PassRates:
         return self._offsets.get(key, _Offset())
 
     def _observe(self, keys: tuple[str, ...], count: PassCount) -> None:
+        """Move the offsets to the maximum of their posterior, each in proportion to its variance."""
         offsets = [self._offset(key) for key in keys]
-        rate = pass_rate(self.log_odds(*keys))
-        # The curvature of the log-likelihood, by which the filter weighs the residual against the prior.
-        information = count.samples * max(rate * (1 - rate), _LEAST_SAMPLE_VARIANCE)
-        residual = count.passed - count.samples * rate
-        shrinkage = 1 / (1 + information * sum(offset.variance for offset in offsets))
+        total = sum(offset.variance for offset in offsets)
+        log_odds = _most_probable(self.log_odds(*keys), total, count)
+        shift = (log_odds - self.log_odds(*keys)) / total
+        rate = pass_rate(log_odds)
+        information = count.samples * rate * (1 - rate)  # the curvature of the log-likelihood
         for key, (mean, variance) in zip(keys, offsets, strict=True):
-            remaining = variance - variance**2 * information * shrinkage
-            self._offsets[key] = _Offset(mean + variance * residual * shrinkage, max(remaining, _LEAST_VARIANCE))
+            remaining = variance - variance**2 * information / (1 + information * total)
+            self._offsets[key] = _Offset(mean + variance * shift, max(remaining, _LEAST_VARIANCE))
+
+
+def _most_probable(mean: float, variance: float, count: PassCount) -> float:
+    """Return the mode of normally distributed log-odds after `count`: where the posterior's derivative is 0."""
+    low, high = mean - variance * count.samples, mean + variance * count.samples
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if count.passed - count.samples * pass_rate(middle) > (middle - mean) / variance:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def pass_rate(log_odds: float) -> float:

@@ -1,5 +1,7 @@
 """Plots of a run's metrics."""
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,20 @@ _PLOTS: tuple[tuple[str, str, str, dict[str, str], tuple[float, float] | None], 
     ),
     ("length", "Length", "tokens", {"model_tokens": "model", "tool_tokens": "tools"}, None),
     ("temperature", "Temperature", "temperature", {"temperature": "sampling and loss"}, None),
+    (
+        "groups",
+        "Groups without an advantage",
+        "groups",
+        {"flat_groups": "in the batch", "resampled_groups": "replaced"},
+        None,
+    ),
+    (
+        "pools",
+        "Problems by estimated pass rate",
+        "share of the problems",
+        {"pool_easy": "easy", "pool_in_reach": "in reach", "pool_hopeless": "hopeless"},
+        (0, 1),
+    ),
 )
 _EVALUATION_METRICS = {"accuracy": "accuracy", "code_rate": "code_rate", "length": "model_tokens"}
 _SMOOTHING = 0.05  # half width of the moving mean, as a share of the steps
@@ -45,12 +61,14 @@ def draw_plots(folder: RunFolder) -> list[Path]:
         _plot(figure.subplots(), name, lines, evaluation)
         paths.append(_save(figure, folder.plots / f"{name}.png"))
     width, height = _SIZE_INCHES
-    overview = Figure(figsize=(3 * width, 2 * height), layout="constrained")
+    columns = math.ceil(len(_PLOTS) / 2)
+    overview = Figure(figsize=(columns * width, 2 * height), layout="constrained")
     overview.suptitle(folder.name)
-    *axes, last = overview.subplots(2, 3).flat
-    last.set_axis_off()
-    for ax, (name, *_) in zip(axes, _PLOTS, strict=True):
-        _plot(ax, name, lines, evaluation)
+    for ax, plot in itertools.zip_longest(overview.subplots(2, columns).flat, _PLOTS):
+        if plot:
+            _plot(ax, plot[0], lines, evaluation)
+        else:
+            ax.set_axis_off()
     return [*paths, _save(overview, folder.plots / "overview.png")]
 
 
