@@ -43,7 +43,7 @@ def main() -> None:
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if not arguments.no_score:
         report = json.loads(file.read_text(encoding="utf-8"))
-        report |= asyncio.run(score(output, arguments.per_family, SCORE_SEED))
+        report |= asyncio.run(score(output, arguments.per_cell, SCORE_SEED))
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         write_card(output)
         print(json.dumps({mode: report[mode]["all"] for mode in ("agent", "plain")}, indent=1))
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=12_000, help="number of training traces")
     parser.add_argument("--seed", type=int, default=1, help="training seed")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
-    parser.add_argument("--per-family", type=int, default=25, help="test problems per family for scoring")
+    parser.add_argument("--per-cell", type=int, default=9, help="test problems per family and difficulty for scoring")
     parser.add_argument("--no-score", action="store_true", help="train only")
     parser.add_argument("--card-only", action="store_true", help="write the card from the existing scores")
     parser.add_argument("--score-only", action="store_true", help="score the existing model and write its card")

@@ -1,8 +1,9 @@
 """The model card: `card_template.md` filled in with the numbers of `scores.json`."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -16,8 +17,15 @@ Scores = Mapping[str, Mapping[str, float]]
 def write_card(model: Path) -> None:
     """Write the README.md of `model` from its scores.json."""
     scores = json.loads((model / "scores.json").read_text(encoding="utf-8"))
+    metadata = _metadata(scores["agent"], scores["plain"])
+    card = ModelCard.from_template(metadata, template_path=str(_TEMPLATE), **fields_of(scores))
+    card.save(model / "README.md")
+
+
+def fields_of(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the template by name."""
     agent, plain = scores["agent"], scores["plain"]
-    fields = {
+    return {
         **scores["training"],
         "test_problems": agent["all"]["problems"],
         "agent_accuracy": _percent(agent["all"]["accuracy"]),
@@ -26,10 +34,9 @@ def write_card(model: Path) -> None:
         "tokens_with_code": f"{agent['all']['model_tokens_with_code']:.0f}",
         "plain_accuracy": _percent(plain["all"]["accuracy"]),
         "plain_tokens": f"{plain['all']['model_tokens']:.0f}",
-        "table": _table(agent, plain),
+        "difficulty_table": _difficulty_table(scores),
+        "family_table": _family_table(scores),
     }
-    card = ModelCard.from_template(_metadata(agent, plain), template_path=str(_TEMPLATE), **fields)
-    card.save(model / "README.md")
 
 
 def _metadata(agent: Scores, plain: Scores) -> ModelCardData:
@@ -56,13 +63,41 @@ def _eval_result(mode: str, scores: Scores) -> EvalResult:
     )
 
 
-def _table(agent: Scores, plain: Scores) -> str:
-    lines = [
-        "| family | n | agent: accuracy | code use | accuracy with code | tokens | plain: accuracy | tokens |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    lines += [_line(family, _cells(agent[family], plain[family])) for family in agent]
-    return "\n".join(lines)
+def _difficulty_table(scores: Mapping[str, Any]) -> str:
+    """Return a row for each difficulty, and one for all problems."""
+    levels = scores.get("by_difficulty", {})  # older scores have none
+    agent, plain = (levels.get(mode, {}) | {"all": scores[mode]["all"]} for mode in ("agent", "plain"))
+    headings = (
+        *("difficulty", "problems", "agent: accuracy", "code use", "accuracy with code", "tokens"),
+        *("plain: accuracy", "tokens"),
+    )
+    return _markdown(headings, ((level, *_cells(agent[level], plain[level])) for level in agent))
+
+
+def _family_table(scores: Mapping[str, Any]) -> str:
+    """Return a row for each family, with its accuracy at each difficulty."""
+    agent, plain = scores["agent"], scores["plain"]
+    cells = scores.get("by_cell", {"agent": {}, "plain": {}})
+    headings = (
+        *("family", "problems", "agent: accuracy", "at 1, 2, 3", "code use"),
+        *("plain: accuracy", "at 1, 2, 3", "tokens, agent", "plain"),
+    )
+    rows = (
+        (
+            name,
+            f"{row['problems']:.0f}",
+            _percent(row["accuracy"]),
+            _percents(cells["agent"].get(name, {})),
+            _percent(row["code_use"]),
+            _percent(plain[name]["accuracy"]),
+            _percents(cells["plain"].get(name, {})),
+            f"{row['model_tokens']:.0f}",
+            f"{plain[name]['model_tokens']:.0f}",
+        )
+        for name, row in agent.items()
+        if name != "all"
+    )
+    return _markdown(headings, rows)
 
 
 def _cells(agent: Mapping[str, float], plain: Mapping[str, float]) -> Iterable[str]:
@@ -73,8 +108,13 @@ def _cells(agent: Mapping[str, float], plain: Mapping[str, float]) -> Iterable[s
     yield f"{plain['model_tokens']:.0f}"
 
 
-def _line(family: str, cells: Iterable[str]) -> str:
-    return f"| {family} | {' | '.join(cells)} |"
+def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percents(accuracies: Mapping[str, float]) -> str:
+    return ", ".join(f"{100 * share:.0f}" for share in accuracies.values())
 
 
 def _percent(share: float) -> str:

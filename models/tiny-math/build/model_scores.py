@@ -1,22 +1,25 @@
 """Scores of the model, measured through the real services with one sample per problem."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from deepmath.clients import GeneratorClient
-from deepmath.data.synthetic import FAMILIES, SyntheticProblem, generate
+from deepmath.data.synthetic import DIFFICULTIES, FAMILIES, SyntheticProblem, generate
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.grading.answer_normalization import same_canonical_form
 from deepmath.local_stack.stack import LocalStack
 
 MODES = {"agent": pb.MODE_AGENT, "plain": pb.MODE_PLAIN}
 
+Sample = tuple[SyntheticProblem, pb.Trajectory]
+
 
 @dataclass(frozen=True)
 class ModelScore:
-    """Means over the problems of one family, or of all families."""
+    """Means over the problems of one family or difficulty, or over all."""
 
     problems: int
     accuracy: float
@@ -31,20 +34,42 @@ class ModelScore:
     """Model tokens per problem with a snippet; 0 if there are none."""
 
 
-async def score(model: Path, per_family: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Sample test problems at temperature 1; return mode -> family or `all` -> fields of `ModelScore`.
+async def score(model: Path, per_cell: int, seed: int) -> dict[str, Any]:
+    """Sample test problems at temperature 1, `per_cell` of each family and difficulty, in both modes at once.
+
+    Return what `scores_of` does.
 
     Raises:
         RuntimeError: a trajectory ended in an infrastructure failure.
     """
-    problems = list(generate(per_family * len(FAMILIES), "test", seed))
+    problems = list(generate(per_cell * len(FAMILIES) * DIFFICULTIES, "test", seed))
     async with LocalStack(str(model)) as stack, GeneratorClient(stack.generator) as client:
-        return {name: _table(await _sample(client, problems, mode, seed)) for name, mode in MODES.items()}
+        sampled = await asyncio.gather(*(_sample(client, problems, mode, seed) for mode in MODES.values()))
+    return scores_of(dict(zip(MODES, sampled, strict=True)))
+
+
+def scores_of(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """Return the fields of `ModelScore` of the samples, which are given by mode.
+
+    `MODE` has them by family and for `all`, `by_difficulty` by mode and difficulty; `by_cell` has the accuracy by mode,
+    family and difficulty.
+    """
+    return {
+        **{mode: _by_family(own) | {"all": asdict(_score(own))} for mode, own in samples.items()},
+        "by_difficulty": {mode: _by_difficulty(own) for mode, own in samples.items()},
+        "by_cell": {
+            mode: {
+                name: {level: row["accuracy"] for level, row in _by_difficulty(cells).items()}
+                for name, cells in _grouped(own, lambda problem: problem.family).items()
+            }
+            for mode, own in samples.items()
+        },
+    }
 
 
 async def _sample(
     client: GeneratorClient, problems: list[SyntheticProblem], mode: pb.Mode.ValueType, seed: int
-) -> list[tuple[SyntheticProblem, pb.Trajectory]]:
+) -> list[Sample]:
     prompts = [pb.RolloutPrompt(id=problem.id, question=problem.problem) for problem in problems]
     sampling = pb.Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=seed)
     pairs = []
@@ -56,15 +81,24 @@ async def _sample(
     return pairs
 
 
-def _table(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> dict[str, dict[str, float]]:
-    families: dict[str, list[tuple[SyntheticProblem, pb.Trajectory]]] = defaultdict(list)
-    for problem, trajectory in pairs:
-        families[problem.family].append((problem, trajectory))
-    rows = {family.name: asdict(_score(families[family.name])) for family in FAMILIES if families[family.name]}
-    return rows | {"all": asdict(_score(pairs))}
+def _by_family(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    groups = _grouped(samples, lambda problem: problem.family)
+    return {family.name: asdict(_score(groups[family.name])) for family in FAMILIES if family.name in groups}
 
 
-def _score(pairs: list[tuple[SyntheticProblem, pb.Trajectory]]) -> ModelScore:
+def _by_difficulty(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    groups = _grouped(samples, lambda problem: str(problem.difficulty))
+    return {name: asdict(_score(own)) for name, own in sorted(groups.items())}
+
+
+def _grouped(samples: Sequence[Sample], key: Callable[[SyntheticProblem], str]) -> dict[str, list[Sample]]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(key(sample[0]), []).append(sample)
+    return groups
+
+
+def _score(pairs: Sequence[Sample]) -> ModelScore:
     correct = [same_canonical_form(trajectory.answer, problem.answer) for problem, trajectory in pairs]
     tokens = [trajectory.model_tokens for _, trajectory in pairs]
     with_code = [bool(trajectory.snippets) for _, trajectory in pairs]
