@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from deepmath_gateway.error_responses import ErrorResponses
 from deepmath_gateway.executor_dialects import executor_dialects
 from deepmath_gateway.health_checks import HealthChecks, ServingState
 from deepmath_gateway.http_protocol import HttpProtocol, ProtocolTable
+from deepmath_gateway.mcp_transports import mcp_protocol
 from deepmath_gateway.metrics import GatewayMetrics
 from deepmath_gateway.protocol_errors import HttpRefusal
 from deepmath_gateway.request_observer import RequestLimit, RequestObserver
@@ -47,10 +49,11 @@ class Gateway:
 
 def protocols(gateway: Gateway) -> Iterator[HttpProtocol]:
     """Yield the protocols whose backends `gateway` has."""
-    if gateway.executor:
-        sessions = SessionManager(gateway.executor, _session_limits(gateway.config))
-        gateway.metrics.watch_sessions(lambda: len(sessions))
+    sessions = SessionManager(gateway.executor, _session_limits(gateway.config)) if gateway.executor else None
+    if sessions is not None:
+        gateway.metrics.watch_sessions(partial(len, sessions))
         yield from executor_dialects(sessions)
+    yield mcp_protocol(gateway.config, sessions, gateway.generator)
 
 
 def _session_limits(config: GatewayConfig) -> SessionLimits:
