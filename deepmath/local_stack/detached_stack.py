@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from deepmath.errors import InvalidRequest, Unavailable, WrongOrder
+from deepmath.local_stack.gateway_key import GatewayKey
 from deepmath.local_stack.service_distributions import check_installed
 from deepmath.local_stack.stack_keeper import READY, KeeperSettings
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
@@ -120,7 +121,7 @@ def stop_detached() -> StackRecord | None:
         record = _read_any()
         if record:
             _end_services(record)
-        folder.remove_record()
+        _remove_files(folder)
         os.close(lock)
         return record
     if (record := read_detached()) is None:
@@ -135,7 +136,7 @@ def stop_detached() -> StackRecord | None:
             f"the detached stack does not stop: process {record.keeper.pid}, perhaps in another container"
         )
     if (lock := folder.lock()) is not None:  # not that of a new stack
-        folder.remove_record()
+        _remove_files(folder)
         os.close(lock)
     return record
 
@@ -185,6 +186,11 @@ def _read_any() -> StackRecord | None:
         return None if content is None else StackRecord.loads(content)
     except InvalidRequest:
         return None
+
+
+def _remove_files(folder: StateFolder) -> None:
+    folder.remove_record()
+    GatewayKey.within(folder.path).remove()
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

@@ -96,7 +96,7 @@ def test_one_stack_serves_everybody_until_it_is_stopped(state) -> None:
     assert not any(service.is_running for service in (record.keeper, *record.services))
     assert stop_detached() is None
     assert sorted(path.name for path in state.iterdir()) == ["lock", "logs"]
-    assert {path.name for path in (state / "logs").iterdir()} == {"executor.log", "keeper.log"}
+    assert {path.name for path in (state / "logs").iterdir()} == {"executor.log", "gateway.log", "keeper.log"}
 
 
 def test_concurrent_starts_make_one_stack() -> None:
