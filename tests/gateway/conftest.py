@@ -13,6 +13,7 @@ from deepmath_gateway.http_server import HttpServer
 from support.vendor_environment import VendorEnvironment, make_environment
 
 from deepmath.clients import ExecutorClient, GeneratorClient
+from deepmath.local_stack.stack import LocalStack
 
 
 @dataclass
@@ -71,6 +72,14 @@ async def full_gateway(
 ) -> AsyncIterator[ServedGateway]:
     """A gateway over the shared executor and the shared generator with the embedded model."""
     async with serve_gateway(executor=executor_address, generator=generator_address) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+async def plotting_gateway(serve_gateway: ServeGateway) -> AsyncIterator[ServedGateway]:
+    """A gateway over an executor with matplotlib."""
+    stack = LocalStack(arguments={"executor": ["--preload", "plots"]})
+    async with stack, serve_gateway(executor=stack.executor) as served:
         yield served
 
 

@@ -15,7 +15,12 @@ from deepmath.access.tokens import SCOPES
 from deepmath.errors import Unauthenticated
 from deepmath_gateway.http_protocol import HttpProtocol
 
-_KEY_HEADERS = ("x-api-key", "api-key", "x-access-token")  # E2B and others; Azure's OpenAI client; E2B's sandboxes
+_KEY_HEADERS = (
+    "x-api-key",  # E2B and others
+    "api-key",  # Azure's OpenAI client
+    "x-access-token",  # E2B, to a sandbox
+    "e2b-traffic-access-token",  # E2B, to the contexts of a sandbox
+)
 PEER_NAME = "peer_name"
 """Key of the name in the client's certificate, in the state of a connection."""
 CLIENT = "client"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from deepmath.access.caller_identity import proven_name
 from deepmath.errors import InvalidRequest
@@ -183,8 +183,6 @@ def error_form(failure: HttpFailure) -> Response:
     """Return the response for a failure, in the form of E2B's API."""
     if isinstance(failure.error, UnknownSession):
         return unknown_sandbox("")
-    if failure.status is HTTPStatus.NOT_FOUND:
-        return PlainTextResponse(failure.message, failure.status)
     return JSONResponse({"code": failure.status, "message": failure.message}, failure.status)
 
 

@@ -139,7 +139,7 @@ def _find(sandboxes: E2bSandboxes, sandbox_id: str) -> SandboxSession:
 
 
 def _sandbox_json(sandbox: SandboxSession, key: str) -> Mapping[str, Any]:
-    """Return a sandbox for the client. It presents `key` again when it runs code, which is without its API key."""
+    """Return a sandbox for the client, which runs code without its API key: it presents the tokens of this answer."""
     shown = {
         "templateID": _TEMPLATES[0],
         "sandboxID": sandbox.key.session_id,
@@ -147,7 +147,7 @@ def _sandbox_json(sandbox: SandboxSession, key: str) -> Mapping[str, Any]:
         "envdVersion": _ENVD_VERSION,
         "domain": None,
     }
-    return shown | ({"envdAccessToken": key} if key else {})
+    return shown | ({"envdAccessToken": key, "trafficAccessToken": key} if key else {})
 
 
 def _detail_json(sandbox: SandboxSession) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from deepmath.clients import ExecutorClient
+from deepmath.errors import Overloaded, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
 _FRESH_S = 30.0
@@ -38,10 +39,13 @@ class PermittedLimits:
         )
 
     async def _read(self) -> pb.Limits:
-        if time.monotonic() - self._read_at < _FRESH_S:
-            return self._maximum
         async with self._lock:
             if time.monotonic() - self._read_at >= _FRESH_S:
-                info = await self._executor.get_info(_INFO_DEADLINE_S)
-                self._maximum, self._read_at = info.maximum_limits, time.monotonic()
+                try:
+                    info = await self._executor.get_info(min(_INFO_DEADLINE_S, self._executor.patience_s))
+                    self._maximum = info.maximum_limits
+                except (Unavailable, Overloaded):
+                    if not self._maximum.wall_ms:  # else the snippet itself finds out
+                        raise
+                self._read_at = time.monotonic()
             return self._maximum

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from deepmath.errors import InvalidRequest, Overloaded, Unavailable
@@ -29,13 +30,15 @@ _MIB = 1 << 20
 
 def _check_language(language: str) -> str:
     if language != "python":
-        raise ValueError(f"this service runs Python only, not {language[:40]!r}; send language 'python'")
+        raise PydanticCustomError("language", "this service runs Python only; send language 'python'")
     return language
 
 
 def _check_no_files(files: Any) -> Any:
     if files:
-        raise ValueError("sandboxes here have no files; put the data into the code or stdin, and print the results")
+        raise PydanticCustomError(
+            "files", "sandboxes here have no files; put the data into the code or stdin, and print the results"
+        )
     return files
 
 
