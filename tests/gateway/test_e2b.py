@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -18,14 +19,14 @@ def of(sandbox: str) -> dict[str, str]:
     return {"E2b-Sandbox-Id": sandbox}
 
 
-async def create(http: httpx.AsyncClient, headers: dict[str, str] | None = None, **request) -> dict:
+async def create(http: httpx.AsyncClient, headers: dict[str, str] | None = None, **request) -> dict[str, Any]:
     """Return a new sandbox."""
     response = await http.post("/v2/sandboxes", json={"templateID": "base"} | request, headers=headers)
     assert response.status_code == 201, response.text
     return response.json()
 
 
-async def events(http: httpx.AsyncClient, code: str, sandbox: str = "", **request) -> list[dict]:
+async def events(http: httpx.AsyncClient, code: str, sandbox: str = "", **request) -> list[dict[str, Any]]:
     """Return the events of an execution."""
     response = await http.post("/execute", json={"code": code} | request, headers=of(sandbox) if sandbox else {})
     assert response.status_code == 200, response.text

@@ -18,11 +18,11 @@ ENDLESS = "while True: pass"
 STUBBORN = "sum(iter(int, 1))"  # in C, until it is killed
 
 
-def request_(code: str, **more) -> dict:
+def request_(code: str, **more) -> dict[str, Any]:
     return {"generated_code": code, "timeout": 10.0} | more
 
 
-async def execute(http: httpx.AsyncClient, code: str, session: str = "a session", **more) -> dict:
+async def execute(http: httpx.AsyncClient, code: str, session: str = "a session", **more) -> dict[str, Any]:
     """Return the answer to a cell."""
     headers = {"X-Session-ID": session} if session else {}
     response = await http.post("/execute", json=request_(code, **more), headers=headers)
@@ -96,7 +96,7 @@ async def test_another_language_is_refused_in_an_answer_that_the_client_reads(
 
 
 @pytest.mark.parametrize("wrong", [{"timeout": -1}, {"timeout": "x"}, {"max_output_characters": -1}, {"std_input": 5}])
-async def test_a_malformed_request_is_refused(http: httpx.AsyncClient, wrong: dict) -> None:
+async def test_a_malformed_request_is_refused(http: httpx.AsyncClient, wrong: dict[str, Any]) -> None:
     response = await http.post("/execute", json=request_("1") | wrong)
     assert response.status_code == 400
     assert next(iter(wrong)) in response.text

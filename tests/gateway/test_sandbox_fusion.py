@@ -4,6 +4,7 @@ import asyncio
 import base64
 import struct
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -14,14 +15,14 @@ from .conftest import ServedGateway, ServeGateway
 ENDLESS = "while True: pass"
 
 
-async def run_code(http: httpx.AsyncClient, code: str, **request) -> dict:
+async def run_code(http: httpx.AsyncClient, code: str, **request) -> dict[str, Any]:
     """Return the answer to a program."""
     response = await http.post("/run_code", json={"code": code, "language": "python"} | request)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-async def run_jupyter(http: httpx.AsyncClient, *cells: str, **request) -> dict:
+async def run_jupyter(http: httpx.AsyncClient, *cells: str, **request) -> dict[str, Any]:
     """Return the answer to a notebook."""
     response = await http.post("/run_jupyter", json={"cells": cells} | request)
     assert response.status_code == 200, response.text
@@ -75,7 +76,7 @@ async def test_limits_above_the_executors_maximum_become_the_maximum(http: httpx
     assert answer["run_result"]["stdout"] == f"{600 << 20}\n"
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"language": "cpp"}, "Python only"),
     ({"language": "x" * 10_000}, "Python only"),
     ({"files": {"a.txt": "eA=="}}, "no files"),
@@ -97,7 +98,9 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("request_", "reason"), REFUSED, ids=[next(iter(request.items()))[0] for request, _ in REFUSED]
 )
-async def test_a_request_that_cannot_be_served_is_refused(http: httpx.AsyncClient, request_: dict, reason: str) -> None:
+async def test_a_request_that_cannot_be_served_is_refused(
+    http: httpx.AsyncClient, request_: dict[str, Any], reason: str
+) -> None:
     response = await http.post("/run_code", json={"code": "1", "language": "python"} | request_)
     assert response.status_code == 422
     assert reason in response.json()["detail"]
@@ -194,14 +197,15 @@ async def test_a_sandbox_ends_within_a_second_of_its_client(serve_gateway: Serve
         serve_gateway(executor=f"unix:{tmp_path}/socket") as served,
         served.client() as http,
     ):
-        for path, body in [
+        calls: list[tuple[str, dict[str, Any]]] = [
             ("/run_code", {"code": ENDLESS, "language": "python"}),
             ("/run_jupyter", {"cells": ["1", ENDLESS]}),
-        ]:
+        ]
+        for path, body in calls:
             assert await _seconds_until_gone(executor, http, path, body) < 2  # a second, on a busy machine
 
 
-async def _seconds_until_gone(executor: Executor, http: httpx.AsyncClient, path: str, body: dict) -> float:
+async def _seconds_until_gone(executor: Executor, http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> float:
     call = asyncio.create_task(http.post(path, json=body))
     await executor.until(lambda load: load.running_snippets == 1)
     call.cancel()
