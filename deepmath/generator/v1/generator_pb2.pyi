@@ -66,6 +66,8 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     """Infrastructure failure: the engine or every executor failed. Neither a correct nor a wrong answer; exclude it from
     scores and training.
     """
+    STATUS_STOP_SEQUENCE: _Status.ValueType  # 7
+    """The model generated a stop sequence of the request, and had given no answer before it."""
 
 class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """The reason for the end of a trajectory."""
@@ -86,6 +88,8 @@ STATUS_INFRASTRUCTURE_FAILED: Status.ValueType  # 6
 """Infrastructure failure: the engine or every executor failed. Neither a correct nor a wrong answer; exclude it from
 scores and training.
 """
+STATUS_STOP_SEQUENCE: Status.ValueType  # 7
+"""The model generated a stop sequence of the request, and had given no answer before it."""
 Global___Status: _TypeAlias = Status  # noqa: Y015
 
 @_typing.final
@@ -245,12 +249,17 @@ class SolveRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
+    TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """The question: at most 64 KiB of UTF-8, not empty."""
     samples: _builtins.int
     """Number of independent trajectories, 1 to 1024; 0 is 1."""
     mode: Global___Mode.ValueType
     """With or without Python."""
+    token_texts: _builtins.bool
+    """Whether segments from SOURCE_MODEL have `token_texts`."""
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """Sampling parameters. Sample i uses seed + i."""
@@ -258,6 +267,19 @@ class SolveRequest(_message.Message):
     @_builtins.property
     def budget(self) -> Global___Budget:
         """Budget of each sample."""
+
+    @_builtins.property
+    def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
+        """Earlier messages of the conversation, for the model to read before the question: of the user and of the assistant,
+        in order, where the chat template accepts them, and of the system, which follow the generator's own system text. At
+        most 1024 messages, and at most 512 KiB of UTF-8 in total.
+        """
+
+    @_builtins.property
+    def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that end a trajectory when the model has generated one of them outside tool calls and thinking: at most 16, each
+        of 1 to 256 bytes.
+        """
 
     def __init__(
         self,
@@ -267,10 +289,13 @@ class SolveRequest(_message.Message):
         mode: Global___Mode.ValueType = ...,
         sampling: Global___Sampling | None = ...,
         budget: Global___Budget | None = ...,
+        context: _abc.Iterable[Global___ChatMessage] | None = ...,
+        stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
+        token_texts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "mode", b"mode", "question", b"question", "samples", b"samples", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "context", b"context", "mode", b"mode", "question", b"question", "samples", b"samples", "sampling", b"sampling", "stop_sequences", b"stop_sequences", "token_texts", b"token_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,8 +445,11 @@ class ToolResult(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text appended to the model's context."""
+    thinking: _builtins.bool
+    """Whether the model's next text is thinking: the chat template opens it after an output."""
     @_builtins.property
     def result(self) -> _executor_pb2.SnippetResult:
         """The executor's result."""
@@ -431,10 +459,11 @@ class ToolResult(_message.Message):
         *,
         text: _builtins.str = ...,
         result: _executor_pb2.SnippetResult | None = ...,
+        thinking: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "text", b"text", "thinking", b"thinking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -583,22 +612,28 @@ class RolloutPrompt(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The client's identifier, returned with the trajectory: at most 128 bytes."""
     question: _builtins.str
     """The question: at most 64 KiB of UTF-8, not empty."""
     seed: _builtins.int
     """The prompt's own seed."""
+    @_builtins.property
+    def context(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
+        """Earlier messages of the conversation, as in SolveRequest."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         question: _builtins.str = ...,
         seed: _builtins.int | None = ...,
+        context: _abc.Iterable[Global___ChatMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "id", b"id", "question", b"question", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "context", b"context", "id", b"id", "question", b"question", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -755,6 +790,7 @@ class Segment(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     TEMPERATURE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
     source: Global___Segment.Source.ValueType
     """The source of the tokens."""
     policy_version: _builtins.int
@@ -775,6 +811,12 @@ class Segment(_message.Message):
         temperature, top-p and top-k. Empty for SOURCE_TOOL.
         """
 
+    @_builtins.property
+    def token_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """If requested: for SOURCE_MODEL, the text that each token adds to `text`. Empty for a token that leaves a character
+        incomplete.
+        """
+
     def __init__(
         self,
         *,
@@ -784,10 +826,11 @@ class Segment(_message.Message):
         policy_version: _builtins.int = ...,
         temperature: _builtins.float = ...,
         text: _builtins.str = ...,
+        token_texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "policy_version", b"policy_version", "source", b"source", "temperature", b"temperature", "text", b"text", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["logprobs", b"logprobs", "policy_version", b"policy_version", "source", b"source", "temperature", b"temperature", "text", b"text", "token_ids", b"token_ids", "token_texts", b"token_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -834,10 +877,14 @@ class ChatRequest(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FIELD_NUMBER: _builtins.int
+    TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     """Maximum number of output tokens, at least 1 and at most the rest of the context length. Default: the default
     budget's `max_step_tokens`.
     """
+    token_texts: _builtins.bool
+    """Whether the segment at the end has `token_texts`."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
         """The conversation so far, in order: 1 to 1024 messages with at most 512 KiB of UTF-8 in total, not all of them empty."""
@@ -850,6 +897,13 @@ class ChatRequest(_message.Message):
     def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts that end the turn before their first occurrence: at most 16, each of 1 to 256 bytes."""
 
+    @_builtins.property
+    def functions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Function]:
+        """Functions that the model may call: at most 128, with at most 512 KiB together with the messages. A call is an event of
+        its own and no text. INVALID_ARGUMENT if the model's chat template does not describe functions, or writes calls in a
+        form that this generator cannot read.
+        """
+
     def __init__(
         self,
         *,
@@ -857,16 +911,78 @@ class ChatRequest(_message.Message):
         sampling: Global___Sampling | None = ...,
         max_tokens: _builtins.int | None = ...,
         stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
+        functions: _abc.Iterable[Global___Function] | None = ...,
+        token_texts: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens", "messages", b"messages", "sampling", b"sampling", "stop_sequences", b"stop_sequences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "functions", b"functions", "max_tokens", b"max_tokens", "messages", b"messages", "sampling", b"sampling", "stop_sequences", b"stop_sequences", "token_texts", b"token_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
 
 Global___ChatRequest: _TypeAlias = ChatRequest  # noqa: Y015
+
+@_typing.final
+class Function(_message.Message):
+    """A function that the model may call. The caller executes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: 1 to 64 ASCII letters, digits, `_` and `-`, unique in the request."""
+    description: _builtins.str
+    """What it does, for the model."""
+    parameters_json: _builtins.str
+    """JSON Schema of its parameters, an object as JSON text. Empty if it has none."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters_json", b"parameters_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Function: _TypeAlias = Function  # noqa: Y015
+
+@_typing.final
+class FunctionCall(_message.Message):
+    """A call of a function."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """An identifier, unique in the turn. In a request it may be empty."""
+    name: _builtins.str
+    """Name of the function: that of a function of the request, as the model wrote it."""
+    arguments_json: _builtins.str
+    """The arguments, an object as JSON text."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        arguments_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "id", b"id", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FunctionCall: _TypeAlias = FunctionCall  # noqa: Y015
 
 @_typing.final
 class ChatMessage(_message.Message):
@@ -907,6 +1023,8 @@ class ChatMessage(_message.Message):
 
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
     role: Global___ChatMessage.Role.ValueType
     """The author."""
     content: _builtins.str
@@ -914,15 +1032,23 @@ class ChatMessage(_message.Message):
     not special, such as Qwen3's `<tool_call>` and `<think>`, are tokens in messages of the model and plain text in all
     others.
     """
+    call_id: _builtins.str
+    """The id of the call whose output this is, if the call has one. For ROLE_TOOL only."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___FunctionCall]:
+        """The functions that the model called in this turn, after its text. For ROLE_ASSISTANT in a ChatRequest only."""
+
     def __init__(
         self,
         *,
         role: Global___ChatMessage.Role.ValueType = ...,
         content: _builtins.str = ...,
+        calls: _abc.Iterable[Global___FunctionCall] | None = ...,
+        call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "calls", b"calls", "content", b"content", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -930,31 +1056,39 @@ Global___ChatMessage: _TypeAlias = ChatMessage  # noqa: Y015
 
 @_typing.final
 class ChatResponse(_message.Message):
-    """An event of a turn: any number of texts, then the end."""
+    """An event of a turn: any number of texts and calls, then the end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text(self) -> Global___TextDelta:
-        """The model generated text. Concatenated, the texts are the turn without its end-of-turn token and stop sequence."""
+        """The model generated text. Concatenated, the texts are the turn without its calls of functions, end-of-turn token and
+        stop sequence.
+        """
 
     @_builtins.property
     def end(self) -> Global___ChatEnd:
         """The turn has ended. The last event."""
+
+    @_builtins.property
+    def call(self) -> Global___FunctionCall:
+        """The model has called a function of the request."""
 
     def __init__(
         self,
         *,
         text: Global___TextDelta | None = ...,
         end: Global___ChatEnd | None = ...,
+        call: Global___FunctionCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "end", b"end", "event", b"event", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text", "end"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["text", "end", "call"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -996,6 +1130,8 @@ class ChatEnd(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     reason: Global___ChatEnd.Reason.ValueType
     """Why the turn ended."""
     policy_version: _builtins.int
@@ -1004,16 +1140,28 @@ class ChatEnd(_message.Message):
     def usage(self) -> Global___Usage:
         """Tokens of the prompt and the turn."""
 
+    @_builtins.property
+    def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Token ids of the prompt."""
+
+    @_builtins.property
+    def segment(self) -> Global___Segment:
+        """The turn as it was sampled: with its calls and end-of-turn token, and whatever was sampled of a stop sequence and
+        after it.
+        """
+
     def __init__(
         self,
         *,
         reason: Global___ChatEnd.Reason.ValueType = ...,
         usage: Global___Usage | None = ...,
         policy_version: _builtins.int = ...,
+        prompt_token_ids: _abc.Iterable[_builtins.int] | None = ...,
+        segment: Global___Segment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "reason", b"reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "prompt_token_ids", b"prompt_token_ids", "reason", b"reason", "segment", b"segment", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1262,6 +1410,8 @@ class GetInfoResponse(_message.Message):
     EXECUTOR_FAILURE_FIELD_NUMBER: _builtins.int
     LOADED_POLICIES_FIELD_NUMBER: _builtins.int
     POLICY_RUN_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
+    FUNCTIONS_FAILURE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -1290,6 +1440,10 @@ class GetInfoResponse(_message.Message):
     """Why no executor can be reached; empty if one can, or if the generator has no address of executors."""
     policy_run: _builtins.str
     """The run of `policy_version`."""
+    thinking: _builtins.bool
+    """Whether the chat template starts the assistant's turn within thinking, after `<think>`."""
+    functions_failure: _builtins.str
+    """Why the model cannot call the functions of a ChatRequest; empty if it can."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The loaded policy versions, of all runs."""
@@ -1327,10 +1481,12 @@ class GetInfoResponse(_message.Message):
         executor_failure: _builtins.str = ...,
         loaded_policies: _abc.Iterable[Global___Policy] | None = ...,
         policy_run: _builtins.str = ...,
+        thinking: _builtins.bool = ...,
+        functions_failure: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "dialect", b"dialect", "executor_failure", b"executor_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "dialect", b"dialect", "executor_failure", b"executor_failure", "functions_failure", b"functions_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "thinking", b"thinking", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

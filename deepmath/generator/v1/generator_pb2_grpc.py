@@ -100,8 +100,8 @@ class GeneratorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Chat(self, request, context):
-        """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: a tool call
-        is text like any other and is not executed. It counts as one trajectory in load and limits.
+        """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: no tool call
+        is executed. It counts as one trajectory in load and limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,8 +29,8 @@ class GeneratorServiceStub:
     Rollout: _aio.UnaryStreamMultiCallable[_generator_pb2.RolloutRequest, _generator_pb2.RolloutResponse]
     """Runs many questions concurrently and streams each trajectory as it finishes."""
     Chat: _aio.UnaryStreamMultiCallable[_generator_pb2.ChatRequest, _generator_pb2.ChatResponse]
-    """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: a tool call
-    is text like any other and is not executed. It counts as one trajectory in load and limits.
+    """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: no tool call
+    is executed. It counts as one trajectory in load and limits.
     """
     UpdateAdapter: _aio.StreamUnaryMultiCallable[_generator_pb2.UpdateAdapterRequest, _generator_pb2.UpdateAdapterResponse]
     """Receives a LoRA adapter in checksummed chunks and serves it as a new policy version of its run, from now on also to
@@ -80,8 +80,8 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generator_pb2.ChatRequest,
         context: _aio.ServicerContext[_generator_pb2.ChatRequest, _abc.AsyncIterator[_generator_pb2.ChatResponse]],
     ) -> _abc.AsyncIterator[_generator_pb2.ChatResponse]:
-        """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: a tool call
-        is text like any other and is not executed. It counts as one trajectory in load and limits.
+        """Continues a conversation by one assistant turn and streams it as it is generated. There is no agent loop: no tool call
+        is executed. It counts as one trajectory in load and limits.
         """
 
     @_abc_1.abstractmethod

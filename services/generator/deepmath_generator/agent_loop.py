@@ -3,7 +3,7 @@
 Theory of operation. A trajectory is a state machine over an append-only list of token ids:
 
     GENERATE ── tool call ──► EXECUTE ── output appended ──► GENERATE ...
-        └── end of turn, an answer at the end of a step, or an exhausted budget ──► ended, with a status
+        └── end of turn, an answer at the end of a step, a stop sequence, an exhausted budget ──► ended, with a status
 
 GENERATE samples the next step from the engine, after exactly the token ids so far. EXECUTE runs the snippet of the tool
 call that ended the step, in the trajectory's own sandbox session, and appends its output. No text is ever decoded and
@@ -24,6 +24,7 @@ it aborts the engine's request and closes the session, and with it the sandbox.
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 from typing import TypeAlias
 
@@ -40,6 +41,7 @@ from deepmath_generator.prompt_template import Mode
 from deepmath_generator.responsive_loop import ResponsiveLoop
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.snippet_sessions import SnippetSession, SnippetSessions, rejected_call
+from deepmath_generator.stop_watch import StopWatch
 from deepmath_generator.tool_output import encode_tool_output, render_result
 from deepmath_generator.trajectory import Trajectory
 from deepmath_generator.trajectory_budget import TrajectoryBudget
@@ -86,13 +88,15 @@ class AgentLoop:
         budget: TrajectoryBudget,
         emit: Emit | None = None,
         policy: Policy | None = None,
+        stop: Sequence[str] = (),
     ) -> pb.Trajectory:
         """Run one trajectory and return it; `emit` receives its events as they happen.
 
-        `policy`, which the caller holds, samples all segments; by default each is sampled by the current one.
+        `policy`, which the caller holds, samples all segments; by default each is sampled by the current one. A
+        sequence of `stop` outside calls and thinking ends the trajectory.
         """
         async with self._responsive.turn():
-            run = self._start(prompt_ids, mode, sampling, budget, emit)
+            run = self._start(prompt_ids, mode, sampling, budget, emit, stop)
             run.policy = policy
         try:
             ended = await run.run()
@@ -108,14 +112,21 @@ class AgentLoop:
         return ended
 
     def _start(
-        self, prompt_ids: list[int], mode: Mode, sampling: SamplingOptions, budget: TrajectoryBudget, emit: Emit | None
+        self,
+        prompt_ids: list[int],
+        mode: Mode,
+        sampling: SamplingOptions,
+        budget: TrajectoryBudget,
+        emit: Emit | None,
+        stop: Sequence[str] = (),
     ) -> "_TrajectoryRun":
         thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
         trajectory = Trajectory(prompt_ids, thinking, self._dialect)
         events = TrajectoryEvents(emit, trajectory)
         session = self._sessions.session(sampling.seed or 0, events.note)
+        watch = StopWatch(stop, self._dialect.marks, thinking) if stop else None
         return _TrajectoryRun(
-            self._engine, self._metrics, self._responsive, trajectory, events, session, mode, sampling, budget
+            self._engine, self._metrics, self._responsive, trajectory, events, session, mode, sampling, budget, watch
         )
 
 
@@ -133,6 +144,7 @@ class _TrajectoryRun:
         mode: Mode,
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
+        watch: StopWatch | None,
     ) -> None:
         self.engine, self.metrics, self.responsive = engine, metrics, responsive
         self.trajectory, self.events, self.session = trajectory, events, session
@@ -141,7 +153,10 @@ class _TrajectoryRun:
         self.deadline = trajectory.started + budget.wall_ms / 1000
         self.max_tokens = min(budget.max_tokens, engine.context_length - len(trajectory.prompt_ids))
         self.dialect = trajectory.dialect
-        self.reader = CallReader(engine.tokenizer, self.dialect, trajectory.parser, self.tools, events.text_receiver)
+        self.watch = watch
+        self.reader = CallReader(
+            engine.tokenizer, self.dialect, trajectory.parser, self.tools, events.text_receiver, watch
+        )
         self.reader.follow(trajectory.prompt_ids)
         self.pending = deque[str | None]()  # calls to run; None: an end without a start
         self.end_of_call = ""  # ends the first of them, if the model has not
@@ -181,6 +196,9 @@ class _TrajectoryRun:
             self.end_of_call = self.dialect.close_call(reader.calls[0] or "") if reader.is_unclosed else ""
             trajectory.append_sample(sample.first(reader.kept), reader.text, self.sampling.temperature)
             return LoopState.EXECUTE
+        if reader.stopped:
+            trajectory.append_sample(sample.first(reader.kept), reader.text, self.sampling.temperature)
+            return pb.STATUS_STOP_SEQUENCE
         if sample.finish is FinishReason.END_OF_TURN and self.tools and trajectory.parser.in_call:
             return self.end_open_call(sample)
         trajectory.append_sample(sample, reader.text, self.sampling.temperature)
@@ -248,13 +266,17 @@ class _TrajectoryRun:
                 return pb.STATUS_TIME_BUDGET
         trajectory.append_snippet(code, result)
         text = render_result(result)
-        self.events.snippet_ended(text, result)
         pieces = [OutputPiece(self.end_of_call, is_control=True)] if self.end_of_call else []
         pieces += self.dialect.output(text, (trajectory.last_text + self.end_of_call)[-64:])
+        shown = "".join(piece.text for piece in pieces)
+        thinking = shown.rstrip().endswith("<think>")
+        self.events.snippet_ended(text, result, thinking=thinking)
+        if self.watch:
+            self.watch.follow(thinking=thinking)
         token_ids = await self.responsive.process(lambda: encode_tool_output(self.engine.tokenizer, pieces), len(text))
         if trajectory.tokens + len(token_ids) > self.max_tokens:
             return pb.STATUS_TOKEN_BUDGET
-        trajectory.append_tool_output(token_ids, "".join(piece.text for piece in pieces))
+        trajectory.append_tool_output(token_ids, shown)
         self.end_of_call = ""
         self.reader.follow(trajectory.token_ids)
         self.metrics.record_tool_tokens(len(token_ids))

@@ -14,6 +14,7 @@ from typing import Any
 
 from deepmath.dialects import Dialect
 from deepmath.dialects.dialect_parser import CallParser
+from deepmath_generator.stop_watch import StopWatch
 from deepmath_generator.token_decoder import TokenDecoder
 
 _SLICE_TOKENS = 256
@@ -28,6 +29,7 @@ class CallReader:
         parser: Receives the text.
         stops: Whether a step stops after a complete call.
         on_text: Receives the text too, as soon as its characters are complete.
+        stop: Looks for stop sequences.
     """
 
     def __init__(
@@ -37,7 +39,11 @@ class CallReader:
         parser: CallParser,
         stops: bool,
         on_text: Callable[[str], None] | None = None,
+        stop: StopWatch | None = None,
     ) -> None:
+        self._stop = stop
+        self.stopped = False
+        """Whether a stop sequence is complete: the last kept token completes it."""
         self._tokenizer, self._parser, self._stops, self._on_text = tokenizer, parser, stops, on_text
         self._decoder = TokenDecoder.after(tokenizer, [])
         self._withheld: list[str] = []  # text that may be the start of an output of the model's own
@@ -51,6 +57,8 @@ class CallReader:
 
         Otherwise one token ends a call, for which an engine can wait itself.
         """
+        if self._stop:
+            return True
         return self._stops and (self._parser.is_undecided or self.stop_token is None)
 
     def follow(self, token_ids: Sequence[int]) -> None:
@@ -84,12 +92,16 @@ class CallReader:
         return "".join(self._texts)
 
     def feed(self, token_ids: Sequence[int]) -> bool:
-        """Read further tokens of the step; return whether a call is complete. What follows it is not read."""
-        for start in range(0, len(token_ids), _SLICE_TOKENS):
-            if self.calls:
+        """Read further tokens of the step; return whether a call or a stop sequence is complete.
+
+        What follows it is not read.
+        """
+        size = 1 if self._stop else _SLICE_TOKENS
+        for start in range(0, len(token_ids), size):
+            if self.calls or self.stopped:
                 break
-            self._feed(token_ids[start : start + _SLICE_TOKENS])
-        return bool(self.calls)
+            self._feed(token_ids[start : start + size])
+        return bool(self.calls) or self.stopped
 
     def flush(self) -> str:
         """Return the text that is left of an incomplete character: no token follows that completes it."""
@@ -117,6 +129,8 @@ class CallReader:
         self._withheld.append(text)
         if end:
             self._complete_calls()
+        if self._stop and self._stop.found(text):
+            self.stopped = not end
         if end or not self._parser.is_undecided:
             self._send_withheld()
 

@@ -25,6 +25,14 @@ def render_chat(tokenizer: Any, messages: Sequence[Message], tools: Sequence[dic
     return rendered
 
 
+def opens_thinking(tokenizer: Any) -> bool:
+    """Return whether the template starts the assistant's turn within thinking."""
+    try:
+        return render_chat(tokenizer, [{"role": "user", "content": "?"}]).rstrip().endswith("<think>")
+    except Exception:  # templates are programs, and reject messages by raising any exception
+        return False
+
+
 def chat_frame(
     tokenizer: Any, system: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]] | None
 ) -> tuple[str, str]:

@@ -13,6 +13,7 @@ shows them, at the end of the system text or as turns of the chat.
 """
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
@@ -24,9 +25,11 @@ from deepmath.dialects import DIALECTS, Dialect, find_dialect
 from deepmath.dialects.dialect import Message, TranscriptPart
 from deepmath.dialects.transcript import parse_transcript
 from deepmath.errors import InvalidRequest
+from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 from deepmath.user_files import read_text, user_path
 from deepmath_generator.chat_frame import QUESTION, chat_frame
+from deepmath_generator.chat_prompt import LiteralMessages
 from deepmath_generator.literal_encoding import encode_literally, encode_pieces
 
 Mode = Literal["agent", "plain"]
@@ -94,16 +97,45 @@ class PromptTemplate:
             find_dialect(dialect)
         return cls(name, fields["agent"].strip(), fields["plain"].strip(), examples, dialect, place)
 
-    def encode(self, tokenizer: Any, question: str, mode: Mode, dialect: Dialect = DIALECTS["tool-call"]) -> list[int]:
+    def encode(
+        self,
+        tokenizer: Any,
+        question: str,
+        mode: Mode,
+        dialect: Dialect = DIALECTS["tool-call"],
+        context: Sequence[pb.ChatMessage] = (),
+    ) -> list[int]:
         """Return the token ids of the prompt, up to the start of the assistant's turn.
 
-        The question is encoded separately and as plain text: no special token in it is recognised.
+        The question is encoded separately and as plain text: no special token in it is recognised. The turns of
+        `context` stand before it, and its system messages after the template's system text.
 
         Raises:
             InvalidRequest: The model has no chat template, or it does not show the user's message once, as it is.
         """
-        before, after = _encode_frame(tokenizer, self, mode, dialect, date.today())
+        if context:
+            before, after = self._encode_context(tokenizer, mode, dialect, context)
+        else:
+            before, after = _encode_frame(tokenizer, self, mode, dialect, date.today())
         return [*before, *encode_literally(tokenizer, question.strip()), *after]
+
+    def _encode_context(
+        self, tokenizer: Any, mode: Mode, dialect: Dialect, context: Sequence[pb.ChatMessage]
+    ) -> list[list[int]]:
+        """Return the token ids before and after the question of a conversation."""
+        literal = LiteralMessages(tokenizer)
+        messages = [literal.message(message) for message in context]
+        added = [message["content"].strip() for message in messages if message["role"] == "system"]
+        turns = [message for message in messages if message["role"] != "system"]
+        system, examples, tools = self.beginning(mode, dialect)
+        frame = chat_frame(tokenizer, "\n\n".join(filter(None, [system, *added])), [*examples, *turns, _asked()], tools)
+        return [literal.encode(part) for part in frame]
+
+    def beginning(self, mode: Mode, dialect: Dialect) -> tuple[str, list[Message], Sequence[dict[str, Any]] | None]:
+        """Return the system text, the turns with examples, and the tools."""
+        if mode == "plain":
+            return self.plain, [], None
+        return self.system_text(dialect), self.turns(dialect), dialect.tools
 
     def turns(self, dialect: Dialect) -> list[Message]:
         """Return the examples as turns of a chat, if they are shown so."""
@@ -130,11 +162,12 @@ class PromptTemplate:
 @lru_cache(maxsize=16)
 def _encode_frame(tokenizer: Any, template: PromptTemplate, mode: Mode, dialect: Dialect, _: date) -> list[list[int]]:
     """Return the token ids before and after the question: the same for all questions of a day."""
-    question: Message = {"role": "user", "content": QUESTION}
-    if mode == "plain":
-        return encode_pieces(tokenizer, chat_frame(tokenizer, template.plain, [question], None))
-    messages = [*template.turns(dialect), question]
-    return encode_pieces(tokenizer, chat_frame(tokenizer, template.system_text(dialect), messages, dialect.tools))
+    system, examples, tools = template.beginning(mode, dialect)
+    return encode_pieces(tokenizer, chat_frame(tokenizer, system, [*examples, _asked()], tools))
+
+
+def _asked() -> Message:
+    return {"role": "user", "content": QUESTION}
 
 
 def _find(model: str, override: str | None) -> Path:

@@ -31,9 +31,9 @@ class TrajectoryEvents:
         )
         self._send(snippet=pb.SnippetStarted(code=code, usage=usage))
 
-    def snippet_ended(self, text: str, result: executor.SnippetResult) -> None:
-        """Send a snippet's result and its text for the model."""
-        self._send(result=pb.ToolResult(text=text, result=result))
+    def snippet_ended(self, text: str, result: executor.SnippetResult, *, thinking: bool) -> None:
+        """Send a snippet's result and its text for the model, and whether the model's next text is thinking."""
+        self._send(result=pb.ToolResult(text=text, result=result, thinking=thinking))
 
     def note(self, text: str) -> None:
         """Add a note to the trajectory and send it."""

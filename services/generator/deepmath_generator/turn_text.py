@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from deepmath.dialects.stop_text import StopText
 from deepmath_generator.token_decoder import TokenDecoder
 
 
@@ -13,24 +14,24 @@ class TurnText:
         self, tokenizer: Any, prompt_ids: Sequence[int], stop: Sequence[str], on_text: Callable[[str], None] | None
     ) -> None:
         self._decoder = TokenDecoder.after(tokenizer, prompt_ids)
-        self._stop, self._on_text = stop, on_text
-        self._withheld = ""  # may contain the start of a stop sequence
-        self._longest = max((len(text) for text in stop), default=1) - 1
+        self._stop, self._on_text = StopText(stop), on_text
 
     def feed(self, token_ids: Sequence[int]) -> bool:
         """Read further tokens; return whether a stop sequence is complete. Nothing may be read after that."""
         text, self._decoder = self._decoder.decode(token_ids)
-        return self._read(text, self._longest)
+        return self._read(text)
 
     def end(self) -> bool:
         """Send the rest at the end of the turn; return whether a stop sequence was complete only now."""
-        return self._read(self._decoder.rest(), 0)
+        found = self._read(self._decoder.rest())
+        if not found:
+            self._send(self._stop.flush())
+        return found
 
-    def _read(self, text: str, keep: int) -> bool:
-        text = self._withheld + text
-        found = [start for stop in self._stop if (start := text.find(stop)) >= 0]
-        certain = min(found) if found else max(0, len(text) - keep)
-        if self._on_text and certain:
-            self._on_text(text[:certain])
-        self._withheld = text[certain:]
-        return bool(found)
+    def _read(self, text: str) -> bool:
+        self._send(self._stop.feed(text))
+        return self._stop.found
+
+    def _send(self, text: str) -> None:
+        if self._on_text and text:
+            self._on_text(text)
