@@ -1,40 +1,71 @@
 """Training from scratch: a small Qwen3 model, with the loss on the assistant's own tokens of the corpus."""
 
-import itertools
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import torch
-from training_corpus import IGNORED, CorpusMixture, TrainingExample
+from packed_batches import PackedBatch, pack, steps
+from packed_forward import PackedForward
+from training_corpus import TrainingExample
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 CONTEXT_LENGTH = 2048
 
 
 @dataclass(frozen=True)
-class LearningRateSchedule:
-    """Two phases of AdamW: tool traces alone until the model copies numbers, then the full mixture.
+class ModelShape:
+    """Sizes of the model."""
 
-    The learning rate warms up linearly, stays constant in the first phase and decays with a cosine in the second.
+    layers: int = 4
+    hidden: int = 192
+    intermediate: int = 576
+    heads: int = 6
+    kv_heads: int = 3
+    head_dim: int = 32
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Hyperparameters.
+
+    Muon (https://kellerjordan.github.io/posts/muon/) trains the matrices of the layers, AdamW embeddings and norms.
+    With `match_rms_adamw` (https://arxiv.org/abs/2502.16982) both have learning rates of one scale. The learning rate
+    warms up linearly, stays constant, and decays linearly to zero.
     """
 
-    tool_steps: int = 450
-    mixed_steps: int = 250
-    traces_per_step: int = 64
+    steps: int = 3000
+    computed_steps: int = 0
+    """First steps that draw only examples that compute."""
+    tokens_per_step: int = 16_384
+    micro_batch_tokens: int = 2048
+    """Tokens of one forward pass: as many as the caches of a CPU hold."""
+    muon: bool = True
     learning_rate: float = 3e-3
     warm_up_steps: int = 50
+    decay_share: float = 0.6
+    """Share of the steps in which the learning rate decays."""
     weight_decay: float = 0.05
     gradient_norm: float = 1.0
+    seed: int = 1
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""
-        if step <= self.tool_steps:
-            return self.learning_rate * min(1.0, step / self.warm_up_steps)
-        progress = (step - self.tool_steps) / self.mixed_steps
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        left = (self.steps + 1 - step) / (self.decay_share * self.steps)
+        return self.learning_rate * min(1.0, step / self.warm_up_steps, left)
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """Means over held-out examples of one kind."""
+
+    loss: float
+    """Cross-entropy in nats per token with a weight."""
+    exact: float
+    """Share of examples whose weighted tokens are all predicted greedily, which requires copying numbers."""
+
+    def __str__(self) -> str:
+        return f"loss {self.loss:.4f}, {self.exact:.1%} exact"
 
 
 @dataclass(frozen=True)
@@ -44,24 +75,29 @@ class TrainingProgress:
     step: int
     steps: int
     loss: float
-    """Mean cross-entropy in nats since the last report."""
+    """Mean weighted cross-entropy in nats since the last report."""
+    tokens: int
+    """Tokens since the start, without padding."""
     seconds: float
+    """Seconds since the start."""
 
     def __str__(self) -> str:
-        return f"step {self.step}/{self.steps} loss {self.loss:.3f} {self.seconds:.0f} s"
+        pace = self.tokens / self.seconds
+        left = (self.steps - self.step) * self.seconds / self.step / 60
+        return f"step {self.step}/{self.steps} loss {self.loss:.4f} {pace:,.0f} tokens/s {left:.0f} min left"
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, seed: int) -> Qwen3ForCausalLM:
     """Return an untrained model for the tokenizer."""
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=576,
-        num_hidden_layers=4,
-        num_attention_heads=6,
-        num_key_value_heads=3,
-        head_dim=32,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
         max_position_embeddings=CONTEXT_LENGTH,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
@@ -75,97 +111,76 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM
 
 
 def train(
-    model: Qwen3ForCausalLM,
-    examples: list[TrainingExample],
-    schedule: LearningRateSchedule,
-    mixture: CorpusMixture,
-    seed: int,
+    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan, every: int = 25
 ) -> Iterator[TrainingProgress]:
-    """Train both phases; yield progress every 25 steps and at the end."""
-    steps = schedule.tool_steps + schedule.mixed_steps
-    optimizer = torch.optim.AdamW(_parameter_groups(model, schedule), lr=schedule.learning_rate, betas=(0.9, 0.98))
-    model.train()
-    started, losses = time.monotonic(), []
-    for step, batch in enumerate(_batches(examples, schedule, seed), start=1):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        losses.append(_accumulate(model, batch, mixture))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.gradient_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if step % 25 == 0 or step == steps:
-            yield TrainingProgress(step, steps, sum(losses) / len(losses), time.monotonic() - started)
+    """Train; yield progress every `every` steps and at the end."""
+    optimizers = _optimizers(model, plan)
+    started, losses, tokens = time.monotonic(), [], 0
+    batches = steps(examples, plan.computed_steps, plan.steps, plan.tokens_per_step, plan.seed)
+    for step, batch in enumerate(batches, start=1):
+        losses.append(_gradients(model, pack(batch, plan.micro_batch_tokens)))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_norm)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rate(step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        tokens += sum(len(example.ids) for example in batch)
+        if step % every == 0 or step == plan.steps:
+            yield TrainingProgress(step, plan.steps, sum(losses) / len(losses), tokens, time.monotonic() - started)
             losses.clear()
-    model.eval()
 
 
 @torch.no_grad()
-def exact_share(model: Qwen3ForCausalLM, examples: list[TrainingExample]) -> float:
-    """Return the share of examples whose labelled tokens are all predicted greedily, which requires copying numbers."""
-    exact = 0
-    for example in examples:
-        best = model(input_ids=torch.tensor([example.ids])).logits[0, :-1].argmax(-1).tolist()
-        exact += all(label in (IGNORED, token) for token, label in zip(best, example.labels[1:], strict=True))
-    return exact / len(examples)
+def held_out_scores(
+    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan
+) -> dict[str, HeldOutScore]:
+    """Return the scores of each kind of example."""
+    forward = PackedForward(model)
+    kinds = sorted({example.kind for example in examples})
+    batches = {kind: pack([each for each in examples if each.kind == kind], plan.micro_batch_tokens) for kind in kinds}
+    return {kind: _score(forward, of_kind) for kind, of_kind in batches.items()}
 
 
-def _batches(
-    examples: list[TrainingExample], schedule: LearningRateSchedule, seed: int
-) -> Iterator[list[TrainingExample]]:
-    random = Random(seed)
-    with_tool = _epochs([example for example in examples if example.with_tool], random)
-    mixed = _epochs(examples, random)
-    for stream, steps in ((with_tool, schedule.tool_steps), (mixed, schedule.mixed_steps)):
-        for _ in range(steps):
-            yield list(itertools.islice(stream, schedule.traces_per_step))
+def _score(forward: PackedForward, batches: Sequence[PackedBatch]) -> HeldOutScore:
+    losses: list[torch.Tensor] = []
+    exact: list[bool] = []
+    for batch in batches:
+        weighted, loss, right = forward.losses(batch)
+        losses.append(loss)
+        wrong = torch.zeros(len(batch.ids), dtype=torch.bool)
+        wrong[weighted] = ~right
+        for part, (count, length) in zip(
+            wrong.split([count * length for count, length in batch.blocks]), batch.blocks, strict=True
+        ):
+            exact += (~part.view(count, length).any(1)).tolist()
+    return HeldOutScore(torch.cat(losses).mean().item(), sum(exact) / len(exact))
 
 
-def _epochs(examples: list[TrainingExample], random: Random) -> Iterator[TrainingExample]:
-    while True:
-        yield from random.sample(examples, len(examples))
-
-
-def _accumulate(model: Qwen3ForCausalLM, batch: list[TrainingExample], mixture: CorpusMixture) -> float:
-    """Accumulate the batch's gradients in micro-batches of similar length; return the weighted mean loss in nats."""
-    ordered = sorted(batch, key=lambda example: len(example.ids))
-    micro_batches = [_tensors(ordered[at : at + 16], mixture) for at in range(0, len(ordered), 16)]
-    weight = sum(weights.sum() for _, _, weights in micro_batches)
+def _gradients(model: Qwen3ForCausalLM, batches: Sequence[PackedBatch]) -> float:
+    """Accumulate the gradients of the weighted mean loss over all batches; return the loss in nats."""
+    weight = sum(batch.weights.sum().item() for batch in batches)
     total = 0.0
-    for ids, labels, weights in micro_batches:
-        logits = model(input_ids=ids, use_cache=False).logits
-        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        loss = (losses * weights.flatten()).sum() / weight
+    for batch in batches:
+        weighted, losses, _ = PackedForward(model).losses(batch)
+        loss = (losses * batch.weights[weighted]).sum() / weight
         loss.backward()
         total += loss.item()
     return total
 
 
-def _tensors(batch: list[TrainingExample], mixture: CorpusMixture) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return input ids, next-token labels and loss weights, each of shape (examples, tokens)."""
-    width = max(len(example.ids) for example in batch)
-    # Right padding needs no attention mask: attention is causal.
-    rows = [_row(example, mixture, width) for example in batch]
-    ids, labels, weights = zip(*rows, strict=True)
-    return torch.tensor(ids), torch.tensor(labels), torch.tensor(weights)
-
-
-def _row(example: TrainingExample, mixture: CorpusMixture, width: int) -> tuple[list[int], list[int], list[float]]:
-    first = next(at for at, label in enumerate(example.labels) if label != IGNORED)
-    weights = [
-        0.0 if label == IGNORED else 1.0 if example.with_tool else mixture.by_hand_weight for label in example.labels
-    ]
-    if not example.with_tool:
-        weights[first] = mixture.decision_weight
-    padding = width - len(example.ids)
-    labels = [*example.labels[1:], *[IGNORED] * (padding + 1)]
-    return [*example.ids, *[0] * padding], labels, [*weights[1:], *[0.0] * (padding + 1)]
-
-
-def _parameter_groups(model: Qwen3ForCausalLM, schedule: LearningRateSchedule) -> list[dict[str, object]]:
-    """Return optimizer groups with weight decay on matrices but not on norms."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
+def _optimizers(model: Qwen3ForCausalLM, plan: TrainingPlan) -> list[torch.optim.Optimizer]:
+    """Return Muon for the layers' matrices and AdamW for the rest. Norms have no weight decay."""
+    hidden = [p for p in model.model.layers.parameters() if p.ndim > 1]
+    embeddings = [model.model.embed_tokens.weight]
     vectors = [p for p in model.parameters() if p.ndim == 1]
-    return [
-        {"params": matrices, "weight_decay": schedule.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": embeddings if plan.muon else [*embeddings, *hidden], "weight_decay": plan.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.98),
+    )
+    if not plan.muon:
+        return [adamw]
+    return [torch.optim.Muon(hidden, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"), adamw]
