@@ -51,7 +51,7 @@ HELP = {
 def main() -> None:
     """Build into the package data of `deepmath.local_stack`, or into `--output`."""
     arguments = _arguments()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)  # training runs several batches at a time instead
     torch.use_deterministic_algorithms(True)
     output: Path = arguments.output
     file = output / "scores.json"
@@ -73,10 +73,12 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     plan, shape = (
         kind(**{name: getattr(arguments, name) for name in kind.__annotations__}) for kind in (TrainingPlan, ModelShape)
     )
-    return build(arguments.output, arguments.count, plan, shape, arguments.score_every)
+    return build(arguments.output, arguments.count, plan, shape, arguments.threads, arguments.score_every)
 
 
-def build(output: Path, count: int, plan: TrainingPlan, shape: ModelShape, score_every: int) -> dict[str, Any]:
+def build(
+    output: Path, count: int, plan: TrainingPlan, shape: ModelShape, threads: int, score_every: int
+) -> dict[str, Any]:
     """Train tokenizer and model on `count` traces, write both to `output`, and return facts for the card."""
     started = time.monotonic()
     mixture = CorpusMixture()
@@ -88,7 +90,7 @@ def build(output: Path, count: int, plan: TrainingPlan, shape: ModelShape, score
     print(f"{count} traces, {tokens:,} tokens, after {time.monotonic() - started:.0f} s", flush=True)
     model = new_model(tokenizer, shape, plan.seed)
     held_out = examples[-HELD_OUT:]
-    for progress in train(model, examples[:-HELD_OUT], plan):
+    for progress in train(model, examples[:-HELD_OUT], plan, threads):
         print(progress, flush=True)
         if progress.step % score_every == 0 or progress.step == progress.steps:
             for kind, held_out_score in held_out_scores(model, held_out, plan).items():
@@ -103,7 +105,7 @@ def build(output: Path, count: int, plan: TrainingPlan, shape: ModelShape, score
         "tokens": tokens,
         "longest": max(len(example.ids) for example in examples),
         "minutes": round((time.monotonic() - started) / 60, 1),
-        "hardware": _hardware(),
+        "hardware": _hardware(threads),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "vocabulary": len(tokenizer),
@@ -114,11 +116,11 @@ def build(output: Path, count: int, plan: TrainingPlan, shape: ModelShape, score
     }
 
 
-def _hardware() -> str:
+def _hardware(threads: int) -> str:
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{torch.get_num_threads()} cores of {names[0] if names else platform.machine()}"
+    return f"{threads} cores of {names[0] if names else platform.machine()}"
 
 
 def _arguments() -> argparse.Namespace:
@@ -130,7 +132,7 @@ def _arguments() -> argparse.Namespace:
         kind = {"action": action} if action else {"type": type(field.default)}
         parser.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help=HELP[field.name], **kind)
     parser.add_argument("--score-every", type=int, default=200, help="steps between scores of held-out traces")
-    parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    parser.add_argument("--threads", type=int, default=2, help="threads")
     parser.add_argument("--per-cell", type=int, default=9, help="test problems per family and difficulty for scoring")
     parser.add_argument("--no-score", action="store_true", help="train only")
     parser.add_argument("--card-only", action="store_true", help="write the card from the existing scores")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -111,14 +112,15 @@ def new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, seed: int) 
 
 
 def train(
-    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan, every: int = 25
+    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan, threads: int, every: int = 25
 ) -> Iterator[TrainingProgress]:
-    """Train; yield progress every `every` steps and at the end."""
+    """Train on `threads` threads; yield progress every `every` steps and at the end."""
     optimizers = _optimizers(model, plan)
+    pool = ThreadPoolExecutor(threads)
     started, losses, tokens = time.monotonic(), [], 0
     batches = steps(examples, plan.computed_steps, plan.steps, plan.tokens_per_step, plan.seed)
     for step, batch in enumerate(batches, start=1):
-        losses.append(_gradients(model, pack(batch, plan.micro_batch_tokens)))
+        losses.append(_gradients(model, pack(batch, plan.micro_batch_tokens), pool))
         torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_norm)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -157,15 +159,25 @@ def _score(forward: PackedForward, batches: Sequence[PackedBatch]) -> HeldOutSco
     return HeldOutScore(torch.cat(losses).mean().item(), sum(exact) / len(exact))
 
 
-def _gradients(model: Qwen3ForCausalLM, batches: Sequence[PackedBatch]) -> float:
-    """Accumulate the gradients of the weighted mean loss over all batches; return the loss in nats."""
+def _gradients(model: Qwen3ForCausalLM, batches: Sequence[PackedBatch], pool: Executor) -> float:
+    """Set the gradients of the weighted mean loss over all batches; return the loss in nats.
+
+    Each thread computes whole batches, and sums are taken in the order of the batches: the result does not depend on
+    the number of threads.
+    """
     weight = sum(batch.weights.sum().item() for batch in batches)
-    total = 0.0
-    for batch in batches:
+    parameters = list(model.parameters())
+
+    def of_batch(batch: PackedBatch) -> tuple[float, tuple[torch.Tensor, ...]]:
         weighted, losses, _ = PackedForward(model).losses(batch)
         loss = (losses * batch.weights[weighted]).sum() / weight
-        loss.backward()
-        total += loss.item()
+        return loss.item(), torch.autograd.grad(loss, parameters)
+
+    total = 0.0
+    for loss, gradients in pool.map(of_batch, batches):
+        total += loss
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
     return total
 
 
