@@ -9,7 +9,7 @@ policy's rise with every group that is not flat, as it learns from no other. Ord
     difficulty_pools  prime-rl's: of each problem the latest mean, weight 0.2 up to 0.25 and above 0.75, otherwise 1
     known             as pass_rate, but with the true pass rates: the best that estimates could do
 
-Data sets: the embedded model's lesson; the same without families and difficulties; 1000 problems for 400 steps; 20 000
+Data sets: the embedded model's lesson; the same without families and difficulties; 1000 problems for 400 steps; 10 000
 with subjects and levels, and large batches. Results: benchmarks/results/curriculum_simulation.json. The learning is a
 caricature; `benchmarks.curriculum` trains.
 """
@@ -58,7 +58,7 @@ WORLDS = {
     "lesson": _LESSON,
     "lesson, unlabelled": replace(_LESSON, labelled=False),
     "small": World(1000, 1, 1, 0, 0, 3.0, steps=400, groups=8, learning=0.0005, start=-0.5, labelled=False),
-    "large": World(20_000, 7, 5, 1.0, 4.0, 1.5, steps=400, groups=32, learning=0.0001, start=-1.0),
+    "large": World(10_000, 7, 5, 1.0, 4.0, 1.5, steps=200, groups=32, learning=0.0002, start=-1.0),
 }
 
 
