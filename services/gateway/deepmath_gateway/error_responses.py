@@ -55,7 +55,8 @@ class ErrorResponses:
             if started or isinstance(error, ClientGone):
                 await _abort(scope)
             else:
-                unread = unread and not await _discard_body(scope, receive)
+                if unread and failure.status is not HTTPStatus.REQUEST_TIMEOUT:
+                    unread = not await _discard_body(scope, receive)
                 await self._respond(failure, unread, scope, receive, send)
 
     async def _respond(self, failure: HttpFailure, unread: bool, scope: Scope, receive: Receive, send: Send) -> None:

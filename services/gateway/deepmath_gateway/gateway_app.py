@@ -29,6 +29,7 @@ from deepmath_gateway.health_checks import HealthChecks, ServingState
 from deepmath_gateway.http_protocol import HttpProtocol, ProtocolTable
 from deepmath_gateway.mcp_transports import mcp_protocol
 from deepmath_gateway.metrics import GatewayMetrics
+from deepmath_gateway.openai.openai_protocol import openai_protocol
 from deepmath_gateway.protocol_errors import HttpRefusal
 from deepmath_gateway.request_observer import RequestLimit, RequestObserver
 from deepmath_gateway.session_manager import SessionLimits, SessionManager
@@ -53,6 +54,8 @@ def protocols(gateway: Gateway) -> Iterator[HttpProtocol]:
     if sessions is not None:
         gateway.metrics.watch_sessions(partial(len, sessions))
         yield from executor_dialects(sessions)
+    if gateway.generator is not None:
+        yield openai_protocol(gateway.generator)
     yield mcp_protocol(gateway.config, sessions, gateway.generator)
 
 
@@ -103,7 +106,7 @@ def _middleware(gateway: Gateway, table: ProtocolTable) -> list[Middleware]:
         Middleware(RequestObserver, metrics=metrics, find=table.find),
         *([cors] if config.cors_origin else []),
         Middleware(ErrorResponses, find=table.find),
-        Middleware(RequestLimit, metrics=metrics, most=config.max_calls),
+        Middleware(RequestLimit, metrics=metrics, most=config.max_calls, head_bytes=config.max_header_bytes),
         Middleware(BrowserGuard, loopback_only=loopback_only, origins=config.cors_origin),
         Middleware(ApiKeyAccess, tokens=config.tokens, find=table.find),
         Middleware(

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,7 @@ from deepmath.errors import Overloaded
 from deepmath.observability import request_id, tracing
 from deepmath_gateway.http_protocol import HttpProtocol
 from deepmath_gateway.metrics import GatewayMetrics
+from deepmath_gateway.protocol_errors import HttpRefusal
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +65,27 @@ class RequestObserver:
 
 
 class RequestLimit:
-    """ASGI middleware that refuses requests while `most` are in flight."""
+    """ASGI middleware that refuses requests while `most` are in flight, and heads of more than `head_bytes`.
 
-    def __init__(self, app: ASGIApp, *, metrics: GatewayMetrics, most: int) -> None:
-        self._app, self._metrics, self._most = app, metrics, most
+    h11 limits a head only while it is incomplete, and the first read of a connection may be longer.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: GatewayMetrics, most: int, head_bytes: int) -> None:
+        self._app, self._metrics = app, metrics
+        self._most, self._head_bytes = most, head_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if there is room."""
-        if scope["type"] != "lifespan" and self._metrics.in_flight > self._most:
-            raise Overloaded(f"{self._most} requests are in flight, the most that this gateway takes")
+        if scope["type"] != "lifespan":
+            if self._metrics.in_flight > self._most:
+                raise Overloaded(f"{self._most} requests are in flight, the most that this gateway takes")
+            if _head_bytes(scope) > self._head_bytes:
+                raise HttpRefusal(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"path and headers exceed {self._head_bytes} bytes"
+                )
         await self._app(scope, receive, send)
+
+
+def _head_bytes(scope: Scope) -> int:
+    headers = sum(len(name) + len(value) + 4 for name, value in scope["headers"])  # a colon, a space and the line's end
+    return headers + len(scope.get("raw_path") or b"") + len(scope["query_string"])
