@@ -26,7 +26,7 @@ def fields_of(scores: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the template by name."""
     agent, plain = scores["agent"], scores["plain"]
     return {
-        **scores["training"],
+        **_training_fields(scores["training"]),
         "test_problems": agent["all"]["problems"],
         "agent_accuracy": _percent(agent["all"]["accuracy"]),
         "code_use": _percent(agent["all"]["code_use"]),
@@ -36,6 +36,21 @@ def fields_of(scores: Mapping[str, Any]) -> dict[str, Any]:
         "plain_tokens": f"{plain['all']['model_tokens']:.0f}",
         "difficulty_table": _difficulty_table(scores),
         "family_table": _family_table(scores),
+    }
+
+
+def _training_fields(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `build` reports, with numbers as text."""
+    mixture = training["mixture"]
+    return {
+        **training,
+        **{name: f"{training[name]:,}" for name in ("traces", "tokens_per_step", "parameters")},
+        "corpus_tokens": f"{training['tokens']:,}",
+        "decay_share": _percent(training["decay_share"]),
+        "optimizers": "Muon for the matrices of the layers, AdamW for the rest" if training["muon"] else "AdamW",
+        "difficulty_shares": f"{_percents(mixture['difficulty'])} %",
+        "plain_shares": f"{_percents(mixture['plain_mode'])} %",
+        "by_hand_shares": f"{_percents(mixture['by_hand'])} %",
     }
 
 
@@ -65,8 +80,7 @@ def _eval_result(mode: str, scores: Scores) -> EvalResult:
 
 def _difficulty_table(scores: Mapping[str, Any]) -> str:
     """Return a row for each difficulty, and one for all problems."""
-    levels = scores.get("by_difficulty", {})  # older scores have none
-    agent, plain = (levels.get(mode, {}) | {"all": scores[mode]["all"]} for mode in ("agent", "plain"))
+    agent, plain = (scores["by_difficulty"][mode] | {"all": scores[mode]["all"]} for mode in ("agent", "plain"))
     headings = (
         *("difficulty", "problems", "agent: accuracy", "code use", "accuracy with code", "tokens"),
         *("plain: accuracy", "tokens"),
@@ -77,7 +91,7 @@ def _difficulty_table(scores: Mapping[str, Any]) -> str:
 def _family_table(scores: Mapping[str, Any]) -> str:
     """Return a row for each family, with its accuracy at each difficulty."""
     agent, plain = scores["agent"], scores["plain"]
-    cells = scores.get("by_cell", {"agent": {}, "plain": {}})
+    cells = scores["by_cell"]
     headings = (
         *("family", "problems", "agent: accuracy", "at 1, 2, 3", "code use"),
         *("plain: accuracy", "at 1, 2, 3", "tokens, agent", "plain"),
@@ -87,10 +101,10 @@ def _family_table(scores: Mapping[str, Any]) -> str:
             name,
             f"{row['problems']:.0f}",
             _percent(row["accuracy"]),
-            _percents(cells["agent"].get(name, {})),
+            _percents(cells["agent"][name].values()),
             _percent(row["code_use"]),
             _percent(plain[name]["accuracy"]),
-            _percents(cells["plain"].get(name, {})),
+            _percents(cells["plain"][name].values()),
             f"{row['model_tokens']:.0f}",
             f"{plain[name]['model_tokens']:.0f}",
         )
@@ -113,8 +127,8 @@ def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _percents(accuracies: Mapping[str, float]) -> str:
-    return ", ".join(f"{100 * share:.0f}" for share in accuracies.values())
+def _percents(shares: Iterable[float]) -> str:
+    return ", ".join(f"{100 * share:.0f}" for share in shares)
 
 
 def _percent(share: float) -> str:
