@@ -2,9 +2,12 @@
 
 import asyncio
 import base64
+import json
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -13,6 +16,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ImageContent, TextContent
+from support.secured import add_token
 
 from deepmath.sandbox.png_image import is_png
 
@@ -208,3 +212,110 @@ async def test_session_beyond_the_quota_is_refused_with_a_time_to_retry(serve_ga
         assert raised.value.data["error"] == "Overloaded"
         assert raised.value.data["retry_after_ms"] > 0
         assert await python(first, "2") == "2"
+
+
+@pytest.fixture
+async def shared_gateway(serve_gateway, executor_address: str, tmp_path) -> AsyncIterator[tuple[Any, dict[str, str]]]:
+    """A gateway with three clients, and their keys. No generator is there."""
+    tokens = tmp_path / "tokens.json"
+    scopes = {"anna": ["execute"], "ben": ["execute"], "gina": ["generate"]}
+    keys = {name: add_token(tokens, name, *given).read_text().strip() for name, given in scopes.items()}
+    options = {"executor": executor_address, "generator": f"unix:{tmp_path}/nobody", "listen": "127.0.0.1:0"}
+    async with serve_gateway(tokens=tokens, **options) as served:
+        yield served, keys
+
+
+async def test_sessions_of_others_do_not_exist(shared_gateway) -> None:
+    served, keys = shared_gateway
+    session_id = await initialize(served, keys["anna"])
+    for name, status in (("anna", 200), ("ben", 404)):
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "x-api-key": keys[name],
+            "mcp-session-id": session_id,
+        }
+        async with served.client(headers=headers) as http:
+            assert (await http.post("/mcp", json=tool_call("1"))).status_code == status
+            guessed = await http.post("/mcp", json=tool_call("1"), headers={"mcp-session-id": uuid.uuid4().hex})
+            assert guessed.status_code == 404
+    headers = {"x-api-key": keys["anna"]}
+    async with served.client(headers=headers) as http, http.stream("GET", "/sse") as stream:
+        lines = stream.aiter_lines()
+        path = [await anext(lines) for _ in range(2)][1].removeprefix("data: ")
+        for name, status in (("anna", 202), ("ben", 404)):
+            posted = await http.post(path, json=INITIALIZE, headers={"x-api-key": keys[name]})
+            assert posted.status_code == status
+
+
+async def test_equal_names_of_two_clients_are_two_sessions(shared_gateway) -> None:
+    served, keys = shared_gateway
+    anna, ben = ({"x-session-id": "mine", "authorization": f"Bearer {keys[name]}"} for name in ("anna", "ben"))
+    async with connected(served.url, "http", anna) as first, connected(served.url, "sse", ben) as second:
+        await python(first, "x = 1")
+        assert "NameError" in await python(second, "x")
+
+
+async def test_tools_are_those_of_the_scopes(shared_gateway) -> None:
+    served, keys = shared_gateway
+    for name, tools in {"anna": ["python", "cleanup_session"], "gina": ["solve"]}.items():
+        async with connected(served.url, "http", {"x-api-key": keys[name]}) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == tools
+    async with connected(served.url, "http", {"x-api-key": keys["gina"]}) as client:
+        with pytest.raises(MCPError, match="no such tool"):
+            await python(client, "1")
+    async with served.client() as http:
+        refused = await http.post("/mcp", json=INITIALIZE)
+        assert refused.status_code == 401
+        assert "missing API key" in refused.json()["error"]["message"]
+
+
+async def test_maths_agent_is_a_tool(full_gateway) -> None:
+    arguments = {"question": "What is 12 * 34?", "samples": 3, "seed": 1}
+    async with connected(full_gateway.url, "http") as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["python", "cleanup_session", "solve"]
+        result = await client.call_tool("solve", arguments)
+    solved = result.structured_content
+    assert solved
+    assert len(solved["samples"]) == 3
+    assert all(sample["status"] != "INFRASTRUCTURE_FAILED" for sample in solved["samples"])
+    assert "Votes of 3 samples" in text(result)
+    assert solved["answer"] in text(result)
+
+
+@pytest.mark.vllm
+async def test_vllms_tool_server(gateway) -> None:
+    from vllm.entrypoints.mcp.tool_server import MCPToolServer
+
+    tools = MCPToolServer()
+    await tools.add_tool_server(gateway.server.address)
+    assert tools.has_tool("python")
+    description = tools.get_tool_description("python")
+    assert description
+    assert description.tools == []  # gpt-oss knows its tool `python`
+    first, second = uuid.uuid4().hex, uuid.uuid4().hex
+    async with tools.new_session("python", first) as session:
+        assert (await session.call_tool("python", {"code": "x = 20; x"})).content[0].text == "20"
+    async with tools.new_session("python", first) as session, tools.new_session("python", second) as other:
+        assert (await session.call_tool("python", {"code": "print(x + 2)"})).content[0].text == "22"
+        assert "NameError" in (await other.call_tool("python", {"code": "x"})).content[0].text
+        await session.call_tool("cleanup_session", {})
+        assert "NameError" in (await session.call_tool("python", {"code": "x"})).content[0].text
+
+
+@pytest.mark.vendors
+async def test_langchains_adapters(gateway, executor_address: str, vendor_environment) -> None:
+    server = (
+        sys.executable,
+        "-c",
+        "from deepmath.cli.main import main; main()",
+        "mcp",
+        f"--executor={executor_address}",
+    )
+    script = ("langchain_mcp_client.py", f"{gateway.url}/sse", f"{gateway.url}/mcp", *server)
+    seen = json.loads(await vendor_environment("langchain_mcp").run(*script))
+    assert seen.keys() == {"sse", "http", "stdio"}
+    for used in seen.values():
+        assert {"python", "cleanup_session"} <= set(used["tools"])
+        assert (used["value"], used["status"]) == ("hello\n42", "success")
+        assert "ZeroDivisionError: division by zero" in used["failed"]
+        assert used["structured"]["value"] == "42"
