@@ -39,9 +39,25 @@ class GeneratorClient(BaseClient):
         mode: pb.Mode.ValueType = pb.MODE_AGENT,
         sampling: pb.Sampling | None = None,
         budget: pb.Budget | None = None,
+        context: Iterable[pb.ChatMessage] = (),
+        stop_sequences: Iterable[str] = (),
+        token_texts: bool = False,
     ) -> AsyncIterator[pb.SolveResponse]:
-        """Solve `question` and yield events as they happen; the last one is the vote."""
-        request = pb.SolveRequest(question=question, samples=samples, mode=mode, sampling=sampling, budget=budget)
+        """Solve `question` and yield events as they happen; the last one is the vote.
+
+        `context` are the messages before it. A sample ends after the first of `stop_sequences` outside tool calls and
+        thinking.
+        """
+        request = pb.SolveRequest(
+            question=question,
+            samples=samples,
+            mode=mode,
+            sampling=sampling,
+            budget=budget,
+            context=context,
+            stop_sequences=stop_sequences,
+            token_texts=token_texts,
+        )
         return self.stream_with_retry(lambda: self.stub.Solve(request))
 
     def rollout(
@@ -70,13 +86,21 @@ class GeneratorClient(BaseClient):
         sampling: pb.Sampling | None = None,
         max_tokens: int | None = None,
         stop_sequences: Iterable[str] = (),
+        functions: Iterable[pb.Function] = (),
+        token_texts: bool = False,
     ) -> AsyncIterator[pb.ChatResponse]:
         """Continue a conversation by one turn of the model, without the agent loop; the last event is its end.
 
-        The default of `max_tokens` is the generator's. The turn ends before the first of `stop_sequences`.
+        The default of `max_tokens` is the generator's. The turn ends before the first of `stop_sequences`. The caller
+        executes calls of `functions`.
         """
         request = pb.ChatRequest(
-            messages=messages, sampling=sampling, max_tokens=max_tokens, stop_sequences=stop_sequences
+            messages=messages,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            stop_sequences=stop_sequences,
+            functions=functions,
+            token_texts=token_texts,
         )
         return self.stream_with_retry(lambda: self.stub.Chat(request))
 

@@ -1,0 +1,1 @@
+"""OpenAI's API: the maths agent and plain chat as two models, for chat completions and responses."""

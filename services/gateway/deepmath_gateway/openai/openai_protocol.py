@@ -1,0 +1,70 @@
+"""OpenAI's API as a protocol of the gateway."""
+
+from collections.abc import AsyncGenerator
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from deepmath.clients import GeneratorClient
+from deepmath_gateway.http_protocol import HttpProtocol
+from deepmath_gateway.openai.chat_completions import ChatCompletion
+from deepmath_gateway.openai.completion_request import ChatCompletionRequest
+from deepmath_gateway.openai.event_stream import EventStream
+from deepmath_gateway.openai.openai_errors import error_form
+from deepmath_gateway.openai.responses import ModelResponse
+from deepmath_gateway.openai.responses_request import ResponsesRequest
+from deepmath_gateway.openai.served_models import ServedModel, ServedModels, UnknownModel
+from deepmath_gateway.openai.turn_events import TurnEvent
+from deepmath_gateway.openai.turn_request import TurnRequest
+from deepmath_gateway.openai.turn_streams import turn_events
+from deepmath_gateway.protocol_errors import HttpRefusal
+
+
+def openai_protocol(generator: GeneratorClient) -> HttpProtocol:
+    """Return OpenAI's API in front of a generator."""
+    return HttpProtocol("openai", ("generate",), _router(generator), error_form)
+
+
+def _router(generator: GeneratorClient) -> APIRouter:
+    api = APIRouter(prefix="/v1")
+    models = ServedModels(generator)
+
+    def events(model: ServedModel, turns: TurnRequest) -> AsyncGenerator[TurnEvent]:
+        turns.check(model)
+        return turn_events(generator, model, turns)
+
+    @api.get("/models")
+    async def list_models() -> Response:
+        return JSONResponse({"object": "list", "data": await models.cards()})
+
+    @api.get("/models/{name:path}")
+    async def describe_model(name: str) -> Response:
+        cards = await models.cards()
+        for card in cards:
+            if card["id"] == name:
+                return JSONResponse(card)
+        raise UnknownModel(name, cards[-1]["id"])
+
+    @api.post("/chat/completions")
+    async def create_completion(request: ChatCompletionRequest) -> Response:
+        model = await models.find(request.model)
+        completion, turns = ChatCompletion(request, model), events(model, request.to_turns())
+        if request.stream:
+            return await EventStream.start(completion.stream(turns))
+        return JSONResponse(await completion.collect(turns))
+
+    @api.post("/responses")
+    async def create_response(request: ResponsesRequest) -> Response:
+        model = await models.find(request.model)
+        response, turns = ModelResponse(request), events(model, request.to_turns(model))
+        if request.stream:
+            return await EventStream.start(response.stream(turns))
+        return JSONResponse(await response.collect(turns))
+
+    @api.get("/responses/{response_id}")
+    async def read_response(response_id: str) -> Response:
+        del response_id
+        raise HttpRefusal(HTTPStatus.NOT_FOUND, "responses are not stored; send the whole conversation as input")
+
+    return api
