@@ -88,7 +88,8 @@ class E2bSandboxes:
             raise HttpRefusal(HTTPStatus.NOT_FOUND, "the sandbox has no such context") from None
 
     def live_for(self, sandbox: SandboxSession, seconds: float) -> None:
-        """Let a sandbox and its contexts end `seconds` from now."""
+        """Let a sandbox and its contexts end `seconds` from now, or a whole lifetime if that is less."""
+        seconds = min(seconds, self.sessions.limits.lifetime_s)
         for session in (sandbox, *self.contexts(sandbox)):
             session.live_for(seconds)
 

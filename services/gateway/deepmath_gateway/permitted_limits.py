@@ -30,7 +30,7 @@ class PermittedLimits:
             Unavailable: No executor could be reached.
         """
         most = await self._read()
-        wall_ms = min(max(1, round(1000 * wall_s)), most.wall_ms) if wall_s else most.wall_ms
+        wall_ms = max(1, round(1000 * min(wall_s, most.wall_ms / 1000))) if wall_s else most.wall_ms
         return pb.Limits(
             wall_ms=wall_ms,
             cpu_ms=min(wall_ms, most.cpu_ms),
