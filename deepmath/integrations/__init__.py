@@ -1,1 +1,1 @@
-"""Integrations into agent frameworks. Each has its own extra, and nothing else in `deepmath` imports it."""
+"""Integrations into other programs. Each has its own extra; no other package but the command line uses it."""

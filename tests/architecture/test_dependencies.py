@@ -96,6 +96,8 @@ def test_service_of_the_trainer_loads_no_torch() -> None:
         "deepmath.serving.grpc_server",
         "deepmath.local_stack.stack",
         "deepmath.sdk",
+        "deepmath.integrations.jupyter.sandbox_kernel",
+        "deepmath.integrations.mcp.stdio_server",
     ],
 )
 def test_light_module_loads_nothing_heavy(module: str) -> None:

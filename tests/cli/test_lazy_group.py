@@ -73,6 +73,8 @@ def test_commands_and_options_are_completed(line: str, expected: set[str]) -> No
         ("cryptography", ["certs", "init", "x"], "the extra `certs`"),
         ("jinja2", ["report", "x"], "the extra `evaluation`"),
         ("huggingface_hub", ["push", "x", "y/z"], "deepmath-trainer"),
+        ("jupyter_client", ["kernel", "install"], "the extra `jupyter`"),
+        ("mcp", ["mcp"], "the extra `mcp`"),
     ],
 )
 def test_missing_library_is_named_with_its_source(library: str, arguments: list[str], source: str) -> None:

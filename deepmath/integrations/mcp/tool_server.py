@@ -53,7 +53,7 @@ _INSTRUCTIONS = (
     "live between calls."
 )
 _SCHEMAS = {PYTHON: PYTHON_SCHEMA, SOLVE: SOLVE_SCHEMA}
-# vLLM's: the tools are no part of the prompt, since models that use this server know its `python`.
+# For vLLM: leave the tools out of the prompt, since models that use this server know its `python`.
 _META = {"include_in_prompt": False}
 _CALLERS_FAULT = (InvalidRequest, Forbidden, WrongOrder, ReplayDiverged)
 

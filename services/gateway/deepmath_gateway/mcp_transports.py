@@ -1,7 +1,7 @@
 """MCP over HTTP: the transports SSE (`/sse`, `/messages/`) and streamable HTTP (`/mcp`).
 
-A sandbox holds state, so its protocol does too: clients of the stateless revision of MCP (2026-07-28) are told to use
-the handshake of the earlier ones, as their SDKs then do, and get a session.
+A sandbox has state, so its protocol has sessions: requests of the stateless revision of MCP (2026-07-28) are refused in
+its own terms, upon which SDKs send the handshake of the earlier ones.
 """
 
 import asyncio
