@@ -69,7 +69,7 @@ class SandboxSession:
     snippets: int = 0
     """Number of snippets that have run."""
     is_fresh: bool = True
-    """Whether there are no variables of earlier snippets: none has run, or they were lost."""
+    """Whether its variables do not exist: no snippet has run, or they were lost."""
 
     def __post_init__(self) -> None:
         self._executor_session = self.new_executor_session()

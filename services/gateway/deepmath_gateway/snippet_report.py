@@ -1,4 +1,4 @@
-"""What a snippet's result says, as the texts, exit status and error that command lines and notebooks show."""
+"""A snippet's result as the exit status and texts of a program, and as the error of a notebook's cell."""
 
 import base64
 from typing import NamedTuple
