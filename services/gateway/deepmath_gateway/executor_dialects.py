@@ -9,7 +9,7 @@ from pydantic import Discriminator, Tag
 from starlette.responses import JSONResponse, Response
 
 from deepmath.access.tokens import Scope
-from deepmath_gateway import e2b, e2b_control, nemo_skills, sandbox_fusion
+from deepmath_gateway import e2b, e2b_control, nemo_skills, openenv, sandbox_fusion
 from deepmath_gateway.e2b import E2bSandboxes
 from deepmath_gateway.http_protocol import HttpProtocol
 from deepmath_gateway.nemo_skills import NemoSkillsSandbox
@@ -34,7 +34,7 @@ SessionId = Annotated[str, Header(alias="X-Session-ID")]
 
 
 def executor_dialects(sessions: SessionManager) -> Iterator[HttpProtocol]:
-    """Yield SandboxFusion's, E2B's and NeMo-Skills' protocols. The first has the lifespan of `sessions`."""
+    """Yield SandboxFusion's, E2B's, NeMo-Skills' and OpenEnv's protocols. The first has the lifespan of `sessions`."""
     permitted = PermittedLimits(sessions.executor)
     sandboxes, nemo = E2bSandboxes(sessions, permitted), NemoSkillsSandbox(sessions, permitted)
     fusion = sandbox_fusion.router(sessions, permitted)
@@ -44,6 +44,7 @@ def executor_dialects(sessions: SessionManager) -> Iterator[HttpProtocol]:
     yield HttpProtocol("e2b", _SCOPES, e2b_routes, e2b.error_form)
     yield HttpProtocol("nemo-skills", _SCOPES, nemo_skills.router(nemo), nemo_skills.error_form)
     yield HttpProtocol("execute", _SCOPES, _shared_router(sandboxes, nemo), e2b.error_form)
+    yield HttpProtocol("openenv", _SCOPES, openenv.router(sessions, permitted))
 
 
 def _shared_router(sandboxes: E2bSandboxes, nemo: NemoSkillsSandbox) -> APIRouter:

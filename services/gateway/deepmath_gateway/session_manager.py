@@ -63,7 +63,14 @@ class SessionManager:
             return await run_on(session, snippet)
 
     def open(
-        self, owner: str, protocol: str, session_id: str = "", lifetime_s: float = 0.0, *, may_idle: bool = False
+        self,
+        owner: str,
+        protocol: str,
+        session_id: str = "",
+        lifetime_s: float = 0.0,
+        *,
+        may_idle: bool = False,
+        seed: int = 0,
     ) -> SandboxSession:
         """Return a new session; its sandbox opens with the first snippet.
 
@@ -73,6 +80,7 @@ class SessionManager:
             session_id: The client's own id, one that `find` does not know. Default: a random one.
             lifetime_s: At most the limit of this manager, which is the default.
             may_idle: Whether the session ends at the end of its lifetime only.
+            seed: Seed of `random` and `numpy.random` in the sandbox.
 
         Raises:
             InvalidRequest: `session_id` is too long or not printable ASCII.
@@ -85,7 +93,7 @@ class SessionManager:
         limits = self.limits
         session = self._sessions[key] = SandboxSession(
             key,
-            new_executor_session=lambda: self.executor.session(session_id=name_in_logs),
+            new_executor_session=lambda: self.executor.session(seed, name_in_logs),
             lifetime_s=min(lifetime_s or limits.lifetime_s, limits.lifetime_s),
             idle_s=math.inf if may_idle else limits.idle_s,
             history_characters=limits.history_characters,
