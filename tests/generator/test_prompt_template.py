@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from deepmath_generator.prompt_template import PromptTemplate
-from deepmath_generator.tool_output import render_result
 
 from deepmath.dialects import DIALECTS
+from deepmath.dialects.result_text import render_result
 from deepmath.errors import InvalidRequest
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from deepmath_generator.tool_output import encode_tool_output, render_result
+from deepmath_generator.tool_output import encode_tool_output
 from support.token_scoring import QUESTIONS, largest_difference, token_ids
 
 from deepmath.dialects import DIALECTS, OutputPiece
+from deepmath.dialects.result_text import render_result
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.stack import EMBEDDED_MODEL
 

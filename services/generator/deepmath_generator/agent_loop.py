@@ -30,6 +30,7 @@ from typing import TypeAlias
 
 from deepmath.clients import ExecutorClient
 from deepmath.dialects import DIALECTS, Dialect, MalformedCall, OutputPiece
+from deepmath.dialects.result_text import render_result
 from deepmath.errors import DeepMathError
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.observability import tracing
@@ -42,7 +43,7 @@ from deepmath_generator.responsive_loop import ResponsiveLoop
 from deepmath_generator.sampling_options import SamplingOptions
 from deepmath_generator.snippet_sessions import SnippetSession, SnippetSessions, rejected_call
 from deepmath_generator.stop_watch import StopWatch
-from deepmath_generator.tool_output import encode_tool_output, render_result
+from deepmath_generator.tool_output import encode_tool_output
 from deepmath_generator.trajectory import Trajectory
 from deepmath_generator.trajectory_budget import TrajectoryBudget
 from deepmath_generator.trajectory_events import Emit, TrajectoryEvents

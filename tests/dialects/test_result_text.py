@@ -1,8 +1,8 @@
 """Text of a snippet's result in the model's context."""
 
 import pytest
-from deepmath_generator.tool_output import render_result
 
+from deepmath.dialects.result_text import render_result
 from deepmath.executor.v1 import executor_pb2 as pb
 
 
