@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from deepmath.evaluation.answer_classes import CORRECT_CLASS, JudgedProblem
@@ -35,7 +36,7 @@ class GroupAccuracy:
         """The number of problems."""
         return len(self.shares)
 
-    @property
+    @cached_property
     def mean(self) -> Estimate:
         """Share of correct samples."""
         return bootstrap_mean(self.shares)
