@@ -38,6 +38,8 @@ class ServiceChoice:
     token_file: str | Path | None = None
     figures: bool = False
     """Whether an executor on this machine is to draw figures, where matplotlib is installed."""
+    patience_s: float = 60.0
+    """Timeout for reaching an executor with capacity."""
 
     def __post_init__(self) -> None:
         if self.generator and self.has_settings:
@@ -119,7 +121,8 @@ class ServiceAccess:
         async with self._lock:
             self._check_open()
             if self._executor is None:
-                client = ExecutorClient(await self._executor_address(), tls=self._tls, token_file=self._token_file)
+                address, patience_s = await self._executor_address(), self._choice.patience_s
+                client = ExecutorClient(address, patience_s, tls=self._tls, token_file=self._token_file)
                 self._executor = await self._hold(client)
             return self._executor
 
