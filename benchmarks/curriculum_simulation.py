@@ -62,7 +62,7 @@ WORLDS = {
 }
 
 
-class Simulation:
+class CurriculumSimulation:
     """One run in one order."""
 
     def __init__(self, world: World, order: str, seed: int) -> None:
@@ -136,7 +136,7 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, float]]] = {}
     for name, world in WORLDS.items():
         for order in ORDERS:
-            runs = [Simulation(world, order, seed).run() for seed in seeds]
+            runs = [CurriculumSimulation(world, order, seed).run() for seed in seeds]
             means = {figure: round(statistics.fmean(run[figure] for run in runs), 3) for figure in runs[0]}
             results.setdefault(name, {})[order] = means
             print(f"{name}, {order}: {means}", flush=True)
