@@ -88,6 +88,14 @@ def test_card_states_how_the_model_was_trained(
     assert "The first 450 steps use only traces with Python" in card_of(scores, build_module, tmp_path)
 
 
+def test_card_states_how_far_the_weights_were_reproduced(
+    scores: dict[str, Any], build_module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    assert "that has not been checked" in card_of(scores, build_module, tmp_path)
+    scores["training"]["verified_steps"] = 20
+    assert "checked up to step 20 of 30" in card_of(scores, build_module, tmp_path)
+
+
 def test_every_field_of_the_template_is_filled_in(
     scores: dict[str, Any], build_module: Callable[[str], ModuleType]
 ) -> None:

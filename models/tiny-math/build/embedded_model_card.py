@@ -51,7 +51,18 @@ def _training_fields(training: Mapping[str, Any]) -> dict[str, Any]:
         "difficulty_shares": f"{_percents(mixture['difficulty'])} %",
         "plain_shares": f"{_percents(mixture['plain_mode'])} %",
         "by_hand_shares": f"{_percents(mixture['by_hand'])} %",
+        "verification": _verification(training),
     }
+
+
+def _verification(training: Mapping[str, Any]) -> str:
+    """Return how far the weights are known to be reproducible."""
+    if verified := training.get("verified_steps"):
+        return (
+            f"For this model that has been checked up to step {verified:,} of {training['steps']:,}: a second training "
+            "had the same weights, whose SHA-256 `scores.json` contains (`make tiny-model-check`)."
+        )
+    return "For this model that has not been checked (`make tiny-model-check`)."
 
 
 def _metadata(agent: Scores, plain: Scores) -> ModelCardData:

@@ -1,72 +1,19 @@
 """Training from scratch: a small Qwen3 model, with the loss on the assistant's own tokens of the corpus."""
 
+import hashlib
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from packed_batches import PackedBatch, pack, steps
 from packed_forward import PackedForward
 from training_corpus import TrainingExample
+from training_plan import CONTEXT_LENGTH, ModelShape, TrainingPlan
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
-
-CONTEXT_LENGTH = 2048
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Sizes of the model."""
-
-    layers: int = 4
-    hidden: int = 192
-    intermediate: int = 576
-    heads: int = 6
-    kv_heads: int = 3
-    head_dim: int = 32
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Hyperparameters.
-
-    Muon (https://kellerjordan.github.io/posts/muon/) trains the matrices of the layers, AdamW embeddings and norms.
-    With `match_rms_adamw` (https://arxiv.org/abs/2502.16982) both have learning rates of one scale. The learning rate
-    warms up linearly, stays constant, and decays linearly to zero.
-    """
-
-    steps: int = 3000
-    computed_steps: int = 0
-    """First steps that draw only examples that compute."""
-    tokens_per_step: int = 16_384
-    micro_batch_tokens: int = 2048
-    """Tokens of one forward pass: as many as the caches of a CPU hold."""
-    muon: bool = True
-    learning_rate: float = 3e-3
-    warm_up_steps: int = 50
-    decay_share: float = 0.6
-    """Share of the steps in which the learning rate decays."""
-    weight_decay: float = 0.05
-    gradient_norm: float = 1.0
-    seed: int = 1
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 1."""
-        left = (self.steps + 1 - step) / (self.decay_share * self.steps)
-        return self.learning_rate * min(1.0, step / self.warm_up_steps, left)
-
-
-@dataclass(frozen=True)
-class HeldOutScore:
-    """Means over held-out examples of one kind."""
-
-    loss: float
-    """Cross-entropy in nats per token with a weight."""
-    exact: float
-    """Share of examples whose weighted tokens are all predicted greedily, which requires copying numbers."""
-
-    def __str__(self) -> str:
-        return f"loss {self.loss:.4f}, {self.exact:.1%} exact"
 
 
 @dataclass(frozen=True)
@@ -83,9 +30,12 @@ class TrainingProgress:
     """Seconds since the start."""
 
     def __str__(self) -> str:
-        pace = self.tokens / self.seconds
+        share, pace = self.step / self.steps, self.tokens / self.seconds
         left = (self.steps - self.step) * self.seconds / self.step / 60
-        return f"step {self.step}/{self.steps} loss {self.loss:.4f} {pace:,.0f} tokens/s {left:.0f} min left"
+        return (
+            f"step {self.step}/{self.steps} ({share:.0%}), loss {self.loss:.4f}, {pace:,.0f} tokens/s, "
+            f"{left:.0f} minutes left"
+        )
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, seed: int) -> Qwen3ForCausalLM:
@@ -111,52 +61,69 @@ def new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, seed: int) 
     return Qwen3ForCausalLM(config)
 
 
-def train(
-    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan, threads: int, every: int = 25
-) -> Iterator[TrainingProgress]:
-    """Train on `threads` threads; yield progress every `every` steps and at the end."""
-    optimizers = _optimizers(model, plan)
-    pool = ThreadPoolExecutor(threads)
-    started, losses, tokens = time.monotonic(), [], 0
-    batches = steps(examples, plan.computed_steps, plan.steps, plan.tokens_per_step, plan.seed)
-    for step, batch in enumerate(batches, start=1):
-        losses.append(_gradients(model, pack(batch, plan.micro_batch_tokens), pool))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), plan.gradient_norm)
-        for optimizer in optimizers:
+class Pretraining:
+    """Training of one model, which can stop after any step and resume from its state, bit for bit.
+
+    The order of the examples follows from the plan's seed and the step. Nothing else is random.
+    """
+
+    def __init__(
+        self, model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan, threads: int
+    ) -> None:
+        self.model, self.step, self.tokens, self.seconds = model, 0, 0, 0.0
+        self._examples, self._plan, self._threads = examples, plan, threads
+        self._optimizers = _optimizers(model, plan)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs. Tensors are those in use: save them before the next step."""
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "weights": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue after the step of the state, which another training with the same arguments had."""
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.model.load_state_dict(state["weights"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    def run(self, every: int = 25) -> Iterator[TrainingProgress]:
+        """Train to the last step; yield progress after every `every` steps and at the end."""
+        plan, losses = self._plan, []
+        drawn = steps(self._examples, plan.computed_steps, plan.steps, plan.tokens_per_step, plan.seed)
+        resumed, started = self.seconds, time.monotonic()
+        with ThreadPoolExecutor(self._threads) as pool:
+            for examples in itertools.islice(drawn, self.step, None):
+                losses.append(self._train_step(examples, pool))
+                if self.step % every == 0 or self.step == plan.steps:
+                    self.seconds = resumed + time.monotonic() - started
+                    yield TrainingProgress(self.step, plan.steps, sum(losses) / len(losses), self.tokens, self.seconds)
+                    losses.clear()
+
+    def _train_step(self, examples: Sequence[TrainingExample], pool: Executor) -> float:
+        self.step += 1
+        loss = _gradients(self.model, pack(examples, self._plan.micro_batch_tokens), pool)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._plan.gradient_norm)
+        for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = plan.rate(step)
+                group["lr"] = self._plan.rate(self.step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        tokens += sum(len(example.ids) for example in batch)
-        if step % every == 0 or step == plan.steps:
-            yield TrainingProgress(step, plan.steps, sum(losses) / len(losses), tokens, time.monotonic() - started)
-            losses.clear()
+        self.tokens += sum(len(example.ids) for example in examples)
+        return loss
 
 
-@torch.no_grad()
-def held_out_scores(
-    model: Qwen3ForCausalLM, examples: Sequence[TrainingExample], plan: TrainingPlan
-) -> dict[str, HeldOutScore]:
-    """Return the scores of each kind of example."""
-    forward = PackedForward(model)
-    kinds = sorted({example.kind for example in examples})
-    batches = {kind: pack([each for each in examples if each.kind == kind], plan.micro_batch_tokens) for kind in kinds}
-    return {kind: _score(forward, of_kind) for kind, of_kind in batches.items()}
-
-
-def _score(forward: PackedForward, batches: Sequence[PackedBatch]) -> HeldOutScore:
-    losses: list[torch.Tensor] = []
-    exact: list[bool] = []
-    for batch in batches:
-        weighted, loss, right = forward.losses(batch)
-        losses.append(loss)
-        wrong = torch.zeros(len(batch.ids), dtype=torch.bool)
-        wrong[weighted] = ~right
-        for part, (count, length) in zip(
-            wrong.split([count * length for count, length in batch.blocks]), batch.blocks, strict=True
-        ):
-            exact += (~part.view(count, length).any(1)).tolist()
-    return HeldOutScore(torch.cat(losses).mean().item(), sum(exact) / len(exact))
+def weights_digest(model: Qwen3ForCausalLM) -> str:
+    """Return the SHA-256 of names and bytes of the parameters, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(name.encode())
+        digest.update(parameter.detach().contiguous().numpy())
+    return digest.hexdigest()
 
 
 def _gradients(model: Qwen3ForCausalLM, batches: Sequence[PackedBatch], pool: Executor) -> float:
