@@ -149,8 +149,12 @@ lint: install ## run ruff, mypy and buf
 	@PATH=".venv/bin:$$PATH" buf format --diff --exit-code
 	@PATH=".venv/bin:$$PATH" buf breaking --against protos/released.binpb
 
-tiny-model: install ## pretrain the embedded model, score it and write its card (up to 45 minutes on two cores)
+tiny-model: install ## pretrain the embedded model, score it and write its card (an hour on two cores); run again, it resumes
 	@$(python) models/tiny-math/build
+
+.PHONY: tiny-model-check
+tiny-model-check: install ## pretrain the first 100 steps again and compare the weights bit for bit (a few minutes)
+	@$(python) models/tiny-math/build --verify 100
 
 bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes on two cores)
 	@$(uv) pip install --quiet $(torch_backend) $(locked) --editable '.[smolagents,bench]'
