@@ -2,20 +2,39 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from deepmath_gateway.openai.served_models import AGENT
+from support.spoken_engine import SpokenEngine, SpokenExecutor, serve_spoken
 
 QUESTION = "What is the greatest common divisor of 84 and 126?"
-CHAT = "tiny-math"
+CHAT = SpokenEngine.model
+
+
+@dataclass
+class Spoken:
+    """A gateway over a generator with a scripted model, and without processes."""
+
+    engine: SpokenEngine
+    executor: SpokenExecutor
+    http: httpx.AsyncClient
+    url: str
 
 
 @pytest.fixture
-async def openai_http(full_gateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with full_gateway.client() as client:
-        yield client
+async def spoken(serve_gateway) -> AsyncIterator[Spoken]:
+    """The model thinks, calls Python, and answers 42."""
+    engine, executor = SpokenEngine(), SpokenExecutor()
+    settings = {"temperature": 1.0, "max_trajectories": 4, "max_waiting": 4}
+    async with (
+        serve_spoken(engine, executor, **settings) as generator,
+        serve_gateway(generator=generator) as served,
+        served.client() as http,
+    ):
+        yield Spoken(engine, executor, http, served.url)
 
 
 def body(model: str = AGENT, question: str = QUESTION, **fields: Any) -> dict[str, Any]:
