@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from deepmath_gateway.sandbox_session import SessionEnded, Snippet, UnknownSession
+from deepmath_gateway.owned_session import SessionEnded, SnippetCall, UnknownSession
 from deepmath_gateway.session_manager import SessionLimits, SessionManager
 
 from deepmath.clients import ExecutorClient
@@ -14,8 +14,8 @@ from deepmath.executor.v1 import executor_pb2 as pb
 ENDLESS = "while True: pass"
 
 
-def snippet(code: str, deadline_s: float = 30.0, **limits: int) -> Snippet:
-    return Snippet(code, pb.Limits(**limits), deadline_s)
+def snippet(code: str, deadline_s: float = 30.0, **limits: int) -> SnippetCall:
+    return SnippetCall(code, pb.Limits(**limits), deadline_s)
 
 
 Managed = Callable[..., SessionManager]

@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 from deepmath.access.caller_identity import proven_name
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath_gateway.owned_session import OwnedSession, SnippetCall, UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
 from deepmath_gateway.protocol_errors import HttpFailure, HttpRefusal
-from deepmath_gateway.sandbox_session import SandboxSession, Snippet, UnknownSession
 from deepmath_gateway.session_manager import SessionManager
 from deepmath_gateway.snippet_report import figures, notes, snippet_error
 
@@ -54,7 +54,7 @@ class E2bSandboxes:
     def __init__(self, sessions: SessionManager, permitted: PermittedLimits) -> None:
         self.sessions, self._permitted = sessions, permitted
 
-    async def find(self, sandbox_id: str) -> SandboxSession:
+    async def find(self, sandbox_id: str) -> OwnedSession:
         """Return a sandbox of the caller. The SDK's debug mode creates none: it has one of a fixed id.
 
         Raises:
@@ -64,17 +64,17 @@ class E2bSandboxes:
             return await self.sessions.find_or_open(proven_name(), PROTOCOL, _DEBUG_SANDBOX)
         return self.sessions.find(proven_name(), PROTOCOL, sandbox_id)
 
-    def contexts(self, sandbox: SandboxSession) -> list[SandboxSession]:
+    def contexts(self, sandbox: OwnedSession) -> list[OwnedSession]:
         """Return the contexts that were created in a sandbox."""
         return self.sessions.owned(sandbox.key.owner, _contexts_of(sandbox))
 
-    def create_context(self, sandbox: SandboxSession) -> SandboxSession:
+    def create_context(self, sandbox: OwnedSession) -> OwnedSession:
         """Return a new context, which lives as long as its sandbox."""
         context = self.sessions.open(sandbox.key.owner, _contexts_of(sandbox), may_idle=True)
         context.live_for(sandbox.seconds_left)
         return context
 
-    def find_context(self, sandbox: SandboxSession, context_id: str | None) -> SandboxSession:
+    def find_context(self, sandbox: OwnedSession, context_id: str | None) -> OwnedSession:
         """Return a context of a sandbox, by default its own.
 
         Raises:
@@ -87,21 +87,21 @@ class E2bSandboxes:
         except UnknownSession:
             raise HttpRefusal(HTTPStatus.NOT_FOUND, "the sandbox has no such context") from None
 
-    def live_for(self, sandbox: SandboxSession, seconds: float) -> None:
+    def live_for(self, sandbox: OwnedSession, seconds: float) -> None:
         """Let a sandbox and its contexts end `seconds` from now, or a whole lifetime if that is less."""
         seconds = min(seconds, self.sessions.limits.lifetime_s)
         for session in (sandbox, *self.contexts(sandbox)):
             session.live_for(seconds)
 
-    async def kill(self, sandbox: SandboxSession) -> None:
+    async def kill(self, sandbox: OwnedSession) -> None:
         """End a sandbox and its contexts."""
         for session in (sandbox, *self.contexts(sandbox)):
             await self.sessions.close(session)
 
-    async def run(self, session: SandboxSession, code: str) -> pb.SnippetResult:
+    async def run(self, session: OwnedSession, code: str) -> pb.SnippetResult:
         """Run code within the executors' maximum limits."""
         limits = await self._permitted.fit()
-        return await session.run(Snippet(code, limits, limits.wall_ms / 1000 + _EXTRA_S))
+        return await session.run(SnippetCall(code, limits, limits.wall_ms / 1000 + _EXTRA_S))
 
 
 def router(sandboxes: E2bSandboxes) -> APIRouter:
@@ -213,9 +213,9 @@ def _without_quotes(value: str) -> str:
     return value[1:-1] if quoted else value
 
 
-def _context_json(context: SandboxSession) -> Mapping[str, str]:
+def _context_json(context: OwnedSession) -> Mapping[str, str]:
     return {"id": context.key.session_id, "language": "python", "cwd": HOME}
 
 
-def _contexts_of(sandbox: SandboxSession) -> str:
+def _contexts_of(sandbox: OwnedSession) -> str:
     return f"{PROTOCOL} {sandbox.key.session_id}"

@@ -19,8 +19,8 @@ from deepmath.access.caller_identity import proven_name
 from deepmath.errors import InvalidRequest, NotServed
 from deepmath_gateway.api_keys import presented_key
 from deepmath_gateway.e2b import PROTOCOL, E2bSandboxes, check_no_environment
+from deepmath_gateway.owned_session import OwnedSession, UnknownSession
 from deepmath_gateway.protocol_errors import HttpRefusal
-from deepmath_gateway.sandbox_session import SandboxSession, UnknownSession
 
 _TEMPLATES = ("code-interpreter-v1", "base")
 _CLIENT = "deepmath"
@@ -131,14 +131,14 @@ async def _refuse() -> None:
     raise NotServed("sandboxes here run Python only: they have no files, commands, snapshots or network")
 
 
-def _find(sandboxes: E2bSandboxes, sandbox_id: str) -> SandboxSession:
+def _find(sandboxes: E2bSandboxes, sandbox_id: str) -> OwnedSession:
     try:
         return sandboxes.sessions.find(proven_name(), PROTOCOL, sandbox_id)
     except UnknownSession:
         raise HttpRefusal(HTTPStatus.NOT_FOUND, f"sandbox {sandbox_id[:100]!r} not found") from None
 
 
-def _sandbox_json(sandbox: SandboxSession, key: str) -> Mapping[str, Any]:
+def _sandbox_json(sandbox: OwnedSession, key: str) -> Mapping[str, Any]:
     """Return a sandbox for the client, which runs code without its API key: it presents the tokens of this answer."""
     shown = {
         "templateID": _TEMPLATES[0],
@@ -150,7 +150,7 @@ def _sandbox_json(sandbox: SandboxSession, key: str) -> Mapping[str, Any]:
     return shown | ({"envdAccessToken": key, "trafficAccessToken": key} if key else {})
 
 
-def _detail_json(sandbox: SandboxSession) -> Mapping[str, Any]:
+def _detail_json(sandbox: OwnedSession) -> Mapping[str, Any]:
     return {
         **_sandbox_json(sandbox, ""),
         "startedAt": _date(sandbox.started),

@@ -13,8 +13,8 @@ from deepmath_gateway import e2b, e2b_control, nemo_skills, openenv, sandbox_fus
 from deepmath_gateway.e2b import E2bSandboxes
 from deepmath_gateway.http_protocol import HttpProtocol
 from deepmath_gateway.nemo_skills import NemoSkillsSandbox
+from deepmath_gateway.owned_session import UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
-from deepmath_gateway.sandbox_session import UnknownSession
 from deepmath_gateway.session_manager import SessionManager
 
 _SCOPES: tuple[Scope, ...] = ("execute",)

@@ -14,7 +14,7 @@ from deepmath.executor.v1 import executor_pb2
 from deepmath.generator.v1 import generator_pb2
 from deepmath.integrations.mcp.tool_calls import CLEANUP, PYTHON, SOLVE, RequestContext, SolveArguments
 from deepmath_gateway.api_keys import CLIENT
-from deepmath_gateway.sandbox_session import SandboxSession, Snippet, UnknownSession
+from deepmath_gateway.owned_session import OwnedSession, SnippetCall, UnknownSession
 from deepmath_gateway.session_manager import SessionManager
 
 SESSION_HEADER = "x-session-id"
@@ -38,7 +38,7 @@ class McpBackend:
     async def run_python(self, context: RequestContext, code: str) -> executor_pb2.SnippetResult:
         """Run code in the session of the header `x-session-id`, or else of the MCP connection."""
         session = await self._find_or_open(context)
-        return await session.run(Snippet(code, executor_pb2.Limits(), _DEADLINE_S))
+        return await session.run(SnippetCall(code, executor_pb2.Limits(), _DEADLINE_S))
 
     async def end_session(self, context: RequestContext) -> None:
         """End that session, if there is one."""
@@ -54,9 +54,9 @@ class McpBackend:
         await self._end(client_of(request).name, _UNNAMED, request.headers.get(TRANSPORT_HEADER, ""))
 
     @asynccontextmanager
-    async def connection(self, _: object) -> AsyncIterator[WeakSet[SandboxSession]]:
+    async def connection(self, _: object) -> AsyncIterator[WeakSet[OwnedSession]]:
         """Yield the set of sessions that end with a connection over SSE, or with all over streamable HTTP."""
-        opened: WeakSet[SandboxSession] = WeakSet()
+        opened: WeakSet[OwnedSession] = WeakSet()
         try:
             yield opened
         finally:
@@ -68,7 +68,7 @@ class McpBackend:
             if self._sessions is not None:
                 await self._sessions.close(self._sessions.find(owner, namespace, session_id))
 
-    async def _find_or_open(self, context: RequestContext) -> SandboxSession:
+    async def _find_or_open(self, context: RequestContext) -> OwnedSession:
         assert self._sessions is not None
         namespace, session_id = _id_of(context.request)
         session = await self._sessions.find_or_open(client_of(context.request).name, namespace, session_id)

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from deepmath.access.caller_identity import proven_name
 from deepmath.errors import DeepMathError, InvalidRequest, Overloaded, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath_gateway.owned_session import OwnedSession, SnippetCall, UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
 from deepmath_gateway.protocol_errors import HttpFailure
-from deepmath_gateway.sandbox_session import SandboxSession, Snippet, UnknownSession
 from deepmath_gateway.session_manager import SessionManager
 from deepmath_gateway.snippet_report import program_stderr, snippet_error, timed_out
 
@@ -90,17 +90,17 @@ class NemoSkillsSandbox:
             return _timeout(request, result)
         return {"process_status": "completed", "stdout": result.stdout, "stderr": program_stderr(result)}
 
-    async def _run_cell(self, request: ExecuteRequest, session: SandboxSession) -> dict[str, Any]:
+    async def _run_cell(self, request: ExecuteRequest, session: OwnedSession) -> dict[str, Any]:
         snippet = await self._snippet(request)
         was_fresh = session.is_fresh
         result = await session.run(snippet)
         answer = _timeout(request, result) if timed_out(result) else _cell(request, result)
         return answer | {"new_session_created": was_fresh or result.state_lost}
 
-    async def _snippet(self, request: ExecuteRequest) -> Snippet:
+    async def _snippet(self, request: ExecuteRequest) -> SnippetCall:
         output_bytes = _BYTES_PER_CHARACTER * (request.max_output_characters + 1) * 2  # of which the head is shown
         limits = await self._permitted.fit(request.timeout, output_bytes=output_bytes)
-        return Snippet(request.generated_code, limits, limits.wall_ms / 1000 + _EXTRA_S, request.std_input)
+        return SnippetCall(request.generated_code, limits, limits.wall_ms / 1000 + _EXTRA_S, request.std_input)
 
 
 def router(sandbox: NemoSkillsSandbox) -> APIRouter:

@@ -20,8 +20,8 @@ from deepmath.access.caller_identity import proven_name
 from deepmath.errors import DeepMathError, InvalidRequest, Overloaded
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath_gateway.json_text import check_json_text
+from deepmath_gateway.owned_session import OwnedSession, SessionEnded, SnippetCall, UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
-from deepmath_gateway.sandbox_session import SandboxSession, SessionEnded, Snippet, UnknownSession
 from deepmath_gateway.session_manager import SessionManager
 from deepmath_gateway.snippet_report import exit_status, program_stderr
 
@@ -94,9 +94,9 @@ class CodeEnvironment:
         return CodeObservation()
 
     async def step(self, action: CodeAction) -> CodeObservation:
-        """Run the code of an action. Raises what `SandboxSession.run` does."""
+        """Run the code of an action. Raises what `OwnedSession.run` does."""
         limits = await self._permitted.fit()
-        result = await self._session.run(Snippet(action.code, limits, limits.wall_ms / 1000 + _EXTRA_S))
+        result = await self._session.run(SnippetCall(action.code, limits, limits.wall_ms / 1000 + _EXTRA_S))
         observation = CodeObservation(
             stdout=_stdout(result),
             stderr=program_stderr(result),
@@ -114,7 +114,7 @@ class CodeEnvironment:
         """End the session."""
         await self._sessions.close(self._session)
 
-    def _open(self, seed: int) -> SandboxSession:
+    def _open(self, seed: int) -> OwnedSession:
         return self._sessions.open(proven_name(), PROTOCOL, seed=seed)
 
 

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from deepmath.errors import InvalidRequest, Overloaded, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath_gateway.owned_session import SnippetCall, run_on
 from deepmath_gateway.permitted_limits import PermittedLimits
 from deepmath_gateway.protocol_errors import HttpFailure
-from deepmath_gateway.sandbox_session import Snippet, run_on
 from deepmath_gateway.session_manager import SessionManager
 from deepmath_gateway.snippet_report import exit_status, figures, notes, program_stderr, snippet_error, timed_out
 
@@ -81,7 +81,7 @@ def router(sessions: SessionManager, permitted: PermittedLimits) -> APIRouter:
     async def run_code(request: RunCodeRequest) -> Response:
         limits = await permitted.fit(request.run_timeout, max(0, request.memory_limit_mb) * _MIB)
         deadline_s = limits.wall_ms / 1000 + request.compile_timeout + _EXTRA_S
-        result = await sessions.run_once(Snippet(request.code, limits, deadline_s, request.stdin or ""))
+        result = await sessions.run_once(SnippetCall(request.code, limits, deadline_s, request.stdin or ""))
         run_result = _run_result(result)
         status = "Success" if run_result["return_code"] == 0 else "Failed"
         return _response(status, compile_result=None, run_result=run_result)
@@ -139,7 +139,7 @@ class _Notebook:
                 limits = await self._permitted.fit(
                     wall_s, max(0, request.memory_limit_mb) * _MIB, max(_LEAST_OUTPUT, self._room // 3)
                 )
-                result = await run_on(session, Snippet(code, limits, limits.wall_ms / 1000 + _EXTRA_S))
+                result = await run_on(session, SnippetCall(code, limits, limits.wall_ms / 1000 + _EXTRA_S))
                 self._seconds += result.usage.wall_ms / 1000
                 self._add(result)
                 if result.state_lost or (timed_out(result) and self._seconds >= request.total_timeout):

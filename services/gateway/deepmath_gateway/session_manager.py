@@ -15,7 +15,7 @@ from deepmath.clients import ExecutorClient
 from deepmath.errors import Overloaded
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.rpc.metadata import check_name
-from deepmath_gateway.sandbox_session import RETRY_MS, SandboxSession, SessionKey, Snippet, UnknownSession, run_on
+from deepmath_gateway.owned_session import RETRY_MS, OwnedSession, SessionKey, SnippetCall, UnknownSession, run_on
 
 _SWEEP_S = 0.5
 
@@ -40,7 +40,7 @@ class SessionManager:
     def __init__(self, executor: ExecutorClient, limits: SessionLimits | None = None) -> None:
         self.executor = executor
         self.limits = limits or SessionLimits()
-        self._sessions: dict[SessionKey, SandboxSession] = {}
+        self._sessions: dict[SessionKey, OwnedSession] = {}
         self._by_owner: Counter[str] = Counter()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -57,7 +57,7 @@ class SessionManager:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def run_once(self, snippet: Snippet) -> pb.SnippetResult:
+    async def run_once(self, snippet: SnippetCall) -> pb.SnippetResult:
         """Run a snippet in a fresh sandbox and return its result. Raises what `run_on` does."""
         async with self.executor.session() as session:
             return await run_on(session, snippet)
@@ -71,7 +71,7 @@ class SessionManager:
         *,
         may_idle: bool = False,
         seed: int = 0,
-    ) -> SandboxSession:
+    ) -> OwnedSession:
         """Return a new session; its sandbox opens with the first snippet.
 
         Args:
@@ -91,7 +91,7 @@ class SessionManager:
         key = SessionKey(owner, protocol, session_id or secrets.token_hex(16))
         name_in_logs = f"{protocol.partition(' ')[0]}-{secrets.token_hex(4)}"  # an id is the key to its session
         limits = self.limits
-        session = self._sessions[key] = SandboxSession(
+        session = self._sessions[key] = OwnedSession(
             key,
             new_executor_session=lambda: self.executor.session(seed, name_in_logs),
             lifetime_s=min(lifetime_s or limits.lifetime_s, limits.lifetime_s),
@@ -101,7 +101,7 @@ class SessionManager:
         self._by_owner[owner] += 1
         return session
 
-    def find(self, owner: str, protocol: str, session_id: str) -> SandboxSession:
+    def find(self, owner: str, protocol: str, session_id: str) -> OwnedSession:
         """Return the owner's session of this id.
 
         Raises:
@@ -112,7 +112,7 @@ class SessionManager:
             raise UnknownSession("no such session, or it has ended")
         return session
 
-    async def find_or_open(self, owner: str, protocol: str, session_id: str) -> SandboxSession:
+    async def find_or_open(self, owner: str, protocol: str, session_id: str) -> OwnedSession:
         """Return the owner's session of an id that the client chose, a new one if there is none.
 
         Raises:
@@ -125,7 +125,7 @@ class SessionManager:
             session = self._sessions.get(session.key)  # another request may have been faster
         return session or self.open(owner, protocol, session_id)
 
-    def owned(self, owner: str, protocol: str) -> list[SandboxSession]:
+    def owned(self, owner: str, protocol: str) -> list[OwnedSession]:
         """Return the owner's sessions, the oldest first."""
         return [
             session
@@ -133,7 +133,7 @@ class SessionManager:
             if (key.owner, key.protocol) == (owner, protocol) and not session.is_over
         ]
 
-    async def close(self, session: SandboxSession) -> None:
+    async def close(self, session: OwnedSession) -> None:
         """End a session."""
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]

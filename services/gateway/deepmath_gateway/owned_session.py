@@ -24,7 +24,7 @@ class SessionEnded(UnknownSession):
 
 
 @dataclass(frozen=True)
-class Snippet:
+class SnippetCall:
     """A snippet to run."""
 
     code: str
@@ -48,7 +48,7 @@ class SessionKey(NamedTuple):
 
 
 @dataclass(eq=False)
-class SandboxSession:
+class OwnedSession:
     """A session of a client. It runs one snippet at a time; others wait.
 
     Its snippets are kept for a replay on another executor, so their size is limited.
@@ -95,7 +95,7 @@ class SandboxSession:
         """Let the lifetime end `seconds` from now."""
         self.lifetime_s = time.monotonic() - self._born + seconds
 
-    async def run(self, snippet: Snippet) -> pb.SnippetResult:
+    async def run(self, snippet: SnippetCall) -> pb.SnippetResult:
         """Run a snippet and return its result.
 
         Raises:
@@ -119,7 +119,7 @@ class SandboxSession:
         self.snippets, self.is_fresh, self._size = 0, True, 0
         await self._stop(stopped)
 
-    async def _run(self, snippet: Snippet) -> pb.SnippetResult:
+    async def _run(self, snippet: SnippetCall) -> pb.SnippetResult:
         if self._size + snippet.size > self.history_characters:
             raise InvalidRequest(
                 f"the code of the session exceeds {self.history_characters} characters in all; open a new session"
@@ -162,7 +162,7 @@ class SandboxSession:
         self._touched, self.used = time.monotonic(), time.time()
 
 
-async def run_on(session: ExecutorSession, snippet: Snippet) -> pb.SnippetResult:
+async def run_on(session: ExecutorSession, snippet: SnippetCall) -> pb.SnippetResult:
     """Run a snippet on an executor session, and return its result.
 
     Raises:
