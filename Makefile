@@ -24,18 +24,19 @@ TEST_OPTIONS ?=
 pytest = $(python) -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TEST_OPTIONS)
 
 PYTHON_IMAGE ?= $(or $(DEEPMATH_PYTHON_IMAGE),python:3.11-slim-bookworm)
-IMAGES ?= executor generator trainer
+IMAGES ?= executor generator trainer gateway
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 EXECUTOR_IMAGE ?= deepmath-executor
 GENERATOR_IMAGE ?= deepmath-generator
 TRAINER_IMAGE ?= deepmath-trainer
+GATEWAY_IMAGE ?= deepmath-gateway
 # `host`: some engines have no bridge network, and a package mirror may listen on this machine.
 BUILD_NETWORK ?= host
 # Further options of `docker build`, such as --build-arg CONSTRAINTS=generator-cuda
 BUILD_OPTIONS ?=
 
 .PHONY: help install install-gpu wheels install-wheels constraints protos released-protos chart kubernetes-tools images \
-	image-executor image-generator image-trainer push sbom run test test-fast test-pods lint tiny-model bench soak kill-matrix
+	image-executor image-generator image-trainer image-gateway push sbom run test test-fast test-pods lint tiny-model bench soak kill-matrix
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
@@ -97,21 +98,22 @@ run: install ## start the stack, solve a dozen problems, fine-tune the embedded 
 	.venv/bin/deepmath eval --table four-way --adapter $$run/adapter --limit $(DEMO_PROBLEMS) --max-tokens 512 --output $$run/four-way && \
 	.venv/bin/deepmath report $$run/four-way
 
-images: $(IMAGES:%=image-%) ## build the images in IMAGES from PYTHON_IMAGE (default: all three)
+images: $(IMAGES:%=image-%) ## build the images in IMAGES from PYTHON_IMAGE (default: all four)
 
 # Each image is tagged with the version, which the manifests name, and as latest; an image whose name has a tag, with that.
 # A colon before the last slash is that of a registry's port.
 image_executor = $(EXECUTOR_IMAGE)
 image_generator = $(GENERATOR_IMAGE)
 image_trainer = $(TRAINER_IMAGE)
+image_gateway = $(GATEWAY_IMAGE)
 tagged = $(findstring :,$(notdir $(1)))
 image-generator image-trainer: build/wheels
-image-executor image-generator image-trainer: name = $(image_$*)
-image-executor image-generator image-trainer: image-%:
+image-executor image-generator image-trainer image-gateway: name = $(image_$*)
+image-executor image-generator image-trainer image-gateway: image-%:
 	$(if $(findstring @,$(name)),$(error $(name): an image is built under a name and a tag, not under a digest))
 	@docker build --quiet --network $(BUILD_NETWORK) --build-arg PYTHON_IMAGE=$(PYTHON_IMAGE) --build-arg VERSION=$(VERSION) \
 		--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null || echo unknown) \
-		$(if $(and $(find_links),$(filter-out executor,$*)),--build-arg UV_OPTIONS=) $(BUILD_OPTIONS) \
+		$(if $(and $(find_links),$(filter-out executor gateway,$*)),--build-arg UV_OPTIONS=) $(BUILD_OPTIONS) \
 		--tag $(name) --file services/$*/Dockerfile .
 	@$(if $(call tagged,$(name)),,docker tag $(name) $(name):$(VERSION))
 

@@ -15,22 +15,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints"
 PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
-SERVICES, EXECUTOR, GENERATOR, TRAINER = (
+SERVICES, EXECUTOR, GENERATOR, TRAINER, GATEWAY = (
     "pyproject.toml",
-    *(f"services/{name}/pyproject.toml" for name in ("executor", "generator", "trainer")),
+    *(f"services/{name}/pyproject.toml" for name in ("executor", "generator", "trainer", "gateway")),
 )
 USER_EXTRAS = ("sandbox", "evaluation", "reasoning-gym", "smolagents", "jupyter", "mcp", "tracing", "certs")
 
 # By file: the distributions that are installed together, and their extras.
-DEVELOPMENT = ((SERVICES, EXECUTOR, GENERATOR, TRAINER), (*USER_EXTRAS, "docker", "cpu", "bench", "dev"))
+DEVELOPMENT = ((SERVICES, EXECUTOR, GENERATOR, TRAINER, GATEWAY), (*USER_EXTRAS, "docker", "cpu", "bench", "dev"))
 CPU_FILES = {
     "services": ((SERVICES,), USER_EXTRAS),
     "executor": ((SERVICES, EXECUTOR), ("tracing",)),
     "executor-plots": ((SERVICES, EXECUTOR), ("tracing", "plots")),
     "generator-cpu": ((SERVICES, GENERATOR), ("tracing", "cpu")),
     "trainer-cpu": ((SERVICES, TRAINER), ("tracing",)),
+    "gateway": ((SERVICES, GATEWAY), ("tracing",)),
 }
-EVERYTHING_CUDA = ((SERVICES, EXECUTOR, GENERATOR, TRAINER), (*USER_EXTRAS, "docker", "gpu"))
+EVERYTHING_CUDA = ((SERVICES, EXECUTOR, GENERATOR, TRAINER, GATEWAY), (*USER_EXTRAS, "docker", "gpu"))
 CUDA_FILES = {
     "generator-cuda": ((SERVICES, GENERATOR), ("tracing", "gpu")),
     "generator-cuda-ray": ((SERVICES, GENERATOR), ("tracing", "gpu", "ray")),

@@ -8,9 +8,9 @@ from .manifests import Manifest, Pod, of_kind, pods
 
 # Created before a cell, by the cluster's administrator (deploy/k8s/cluster) or by hand (docs/deploy.md).
 SECRETS = {
-    *(f"{service}-tls" for service in ("executor", "generator", "trainer", "client")),
-    *(f"{service}-tokens" for service in ("executor", "generator", "trainer")),
-    *(f"{service}-token" for service in ("generator", "trainer", "client")),
+    *(f"{service}-tls" for service in ("executor", "generator", "trainer", "gateway", "client")),
+    *(f"{service}-tokens" for service in ("executor", "generator", "trainer", "gateway")),
+    *(f"{service}-token" for service in ("generator", "trainer", "gateway", "client")),
     "hub",
 }
 CLUSTER = {
@@ -20,7 +20,7 @@ CLUSTER = {
     ("RuntimeClass", "nvidia"),  # of NVIDIA's GPU operator
 }
 INSTANCE = "app.kubernetes.io/instance"
-_ADDRESS = re.compile(r"([A-Za-z0-9$()._-]+):(7301|7302|7303)\b")
+_ADDRESS = re.compile(r"([A-Za-z0-9$()._-]+):(7301|7302|7303|7304)\b")
 _VARIABLE = re.compile(r"\$\(([A-Z_]+)\)")
 
 

@@ -220,13 +220,13 @@ def test_incompatible_component_is_refused(kustomize_command, overlay: str, comp
 def test_every_server_requires_tokens_and_every_caller_has_one(
     kustomize_command, overlay: str, with_service: bool
 ) -> None:
-    components = ("tokens", "trainer-service") if with_service else ("tokens",)
+    components = ("tokens", "trainer-service") if with_service else ("tokens", "gateway")
     if any((overlay, component) in INCOMPATIBLE for component in components):
         return
     for order in itertools.permutations(components):
         manifests = build(Cell(overlay, order))
         for pod in pods(manifests):
-            if pod.component not in {"executor", "generator", "trainer"}:
+            if pod.component not in {"executor", "generator", "trainer", "gateway"}:
                 continue
             for container in pod.containers:
                 variables = environment(container, manifests)

@@ -12,7 +12,7 @@ from deepmath import __version__
 
 from .manifests import ROOT, of_kind, render
 
-SERVICES = ("executor", "generator", "trainer")
+SERVICES = ("executor", "generator", "trainer", "gateway")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
@@ -59,11 +59,14 @@ def test_trainers_and_executors_share_no_network() -> None:
     assert not networks["trainer"] & networks["executor"]
     assert networks["trainer"] & networks["generator"]
     assert networks["executor"] & networks["generator"]
+    assert not networks["trainer"] & networks["gateway"]
+    assert networks["executor"] & networks["gateway"]
+    assert networks["generator"] & networks["gateway"]
 
 
 def test_ports_are_published_on_loopback_only() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert ports == ["127.0.0.1:7302:7302"]
+    assert ports == ["127.0.0.1:7302:7302", "127.0.0.1:7304:7304"]
 
 
 def test_every_service_uses_tls(service) -> None:
@@ -86,7 +89,7 @@ def test_docker_compose_accepts_the_file() -> None:
     if not answers or answers.returncode != 0:
         pytest.skip("docker compose is not installed")
     read = subprocess.run(
-        ["docker", "compose", "--profile", "train", "config", "--quiet"],
+        ["docker", "compose", "--profile", "train", "--profile", "gateway", "config", "--quiet"],
         cwd=ROOT,
         capture_output=True,
         text=True,

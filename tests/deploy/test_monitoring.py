@@ -55,7 +55,7 @@ def test_targets_are_running_pods_and_their_job_is_that_of_the_alerts(kustomize_
 def test_prometheus_with_a_selector_finds_the_resources(kustomize_command) -> None:
     resources = of_kind(rendered(), "PodMonitor", "PrometheusRule")
     assert {one["metadata"]["labels"].get("release") for one in resources} == {"prometheus"}
-    assert len(resources) == 4
+    assert len(resources) == 5
 
 
 def test_documented_patch_changes_the_label_that_prometheus_selects_by(kustomize_command, tmp_path) -> None:
@@ -66,7 +66,7 @@ def test_documented_patch_changes_the_label_that_prometheus_selects_by(kustomize
     own = "resources: [../overlays/cpu-demo]\ncomponents: [../components/monitoring]\n"
     (folder / "kustomization.yaml").write_text(own + patch)
     output = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=True).stdout
-    assert output.count("release: my-release") == 4
+    assert output.count("release: my-release") == 5
     assert "release: prometheus" not in output
 
 

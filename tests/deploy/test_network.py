@@ -13,9 +13,10 @@ DNS = Pod("Deployment", "dns", "kube-system", {"k8s-app": "kube-dns"}, {})
 PROMETHEUS = Pod("StatefulSet", "prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {})
 COLLECTOR = Pod("Deployment", "collector", "observability", {"app.kubernetes.io/name": "opentelemetry-collector"}, {})
 CLIENT = Pod("Pod", "client", "deepmath", {"deepmath/client": "generator"}, {})
+GATEWAY_CLIENT = Pod("Pod", "gateway-client", "deepmath", {"deepmath/client": "gateway"}, {})
 STRANGER = Pod("Pod", "stranger", "deepmath", {"app": "stranger"}, {})
 OUTSIDER = Pod("Pod", "outsider", "default", {"app.kubernetes.io/instance": "generator"}, {})
-PORTS = (53, 443, 4317, 6379, 7301, 7302, 7303, 7311, 7312, 7313, 9301, 9302, 9303, 10250)
+PORTS = (53, 443, 4317, 6379, *range(7301, 7305), *range(7311, 7315), *range(9301, 9305), 10250)
 
 Peer = Pod | ipaddress.IPv4Address
 
@@ -111,12 +112,13 @@ def test_executors_reach_nothing(policies, by_component) -> None:
             assert not any(allows(policies, executor, address, port, "egress") for port in PORTS)
 
 
-def test_executors_accept_generators_only(policies, by_component) -> None:
+def test_executors_accept_generators_and_gateways_only(policies, by_component) -> None:
     (executor,) = by_component["executor"]
     others = [
         *by_component["trainer"],
         *by_component.get("models", []),
         CLIENT,
+        GATEWAY_CLIENT,
         STRANGER,
         OUTSIDER,
         DNS,
@@ -125,7 +127,8 @@ def test_executors_accept_generators_only(policies, by_component) -> None:
     ]
     for port in PORTS:
         assert not any(allows(policies, executor, other, port, "ingress") for other in others)
-    assert all(reaches(policies, generator, executor, 7301) for generator in by_component["generator"])
+    callers = [*by_component["generator"], *by_component.get("gateway", [])]
+    assert all(reaches(policies, caller, executor, 7301) for caller in callers)
 
 
 def test_generators_reach_only_executors_and_dns(policies, by_component) -> None:
@@ -179,7 +182,21 @@ def test_prometheus_reaches_only_the_metrics_ports(kustomize_command) -> None:
     policies = of_kind(render("cpu-demo", "monitoring"), "NetworkPolicy")
     for pod in pods(render("cpu-demo", "monitoring")):
         ports = {port for port in PORTS if allows(policies, pod, PROMETHEUS, port, "ingress")}
-        assert ports == {9301, 9302, 9303}
+        assert ports == {9301, 9302, 9303, 9304}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_gateway_accepts_its_clients_and_reaches_the_services(kustomize_command, overlay: str) -> None:
+    manifests = render(overlay, "gateway")
+    policies, all_pods = of_kind(manifests, "NetworkPolicy"), pods(manifests)
+    (gateway,) = (pod for pod in all_pods if pod.component == "gateway")
+    assert {port for port in PORTS if allows(policies, gateway, GATEWAY_CLIENT, port, "ingress")} == {7304}
+    for other in (CLIENT, STRANGER, OUTSIDER, INTERNET, *(pod for pod in all_pods if pod is not gateway)):
+        assert not any(allows(policies, gateway, other, port, "ingress") for port in PORTS)
+    assert reached(policies, gateway, all_pods) == {("generator", 7302), ("executor", 7301), ("dns", 53)}
+    assert reached(policies, GATEWAY_CLIENT, all_pods) == {("gateway", 7304), ("dns", 53)}
+    for address in (INTERNET, METADATA, CLUSTER):
+        assert not any(allows(policies, gateway, address, port, "egress") for port in PORTS)
 
 
 def test_trainer_service_accepts_clients_only(kustomize_command) -> None:
@@ -191,8 +208,10 @@ def test_trainer_service_accepts_clients_only(kustomize_command) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-@pytest.mark.parametrize(("components", "exporting"), [([], set()), (["tracing"], {"generator", "trainer"})])
-def test_only_generators_and_trainers_export_spans_with_the_component_tracing(
+@pytest.mark.parametrize(
+    ("components", "exporting"), [([], set()), (["tracing", "gateway"], {"generator", "trainer", "gateway"})]
+)
+def test_only_services_but_executors_export_spans_with_the_component_tracing(
     kustomize_command, overlay: str, components: list[str], exporting: set[str]
 ) -> None:
     manifests = render(overlay, *components)

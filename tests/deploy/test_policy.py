@@ -5,6 +5,7 @@ import re
 
 import pytest
 from deepmath_executor.config import ExecutorConfig
+from deepmath_gateway.config import GatewayConfig
 from deepmath_generator.config import GeneratorConfig
 from deepmath_trainer.config import TrainerServiceConfig
 
@@ -15,7 +16,7 @@ from .manifests import ROOT, Manifest, Pod, of_kind, pods, render_cluster
 # Installs the profile on the nodes: separate namespace, root without capabilities, one folder.
 INSTALLER = "seccomp-installer"
 SERVICES = {"executor": 7301, "generator": 7302, "trainer": 7303}
-HEALTH = {"executor": 7311, "generator": 7312, "trainer": 7313}
+HEALTH = {"executor": 7311, "generator": 7312, "trainer": 7313, "gateway": 7314}
 # Containers that run no service: a Ray worker, downloads, copies, pods for people.
 AUXILIARY = {"ray", "model", "problems", "test-problems", "copy", "archive", "client", "results"}
 WRITABLE = {"emptyDir", "persistentVolumeClaim"}
@@ -23,6 +24,7 @@ CONFIGURATIONS: dict[str, type[ServiceConfig]] = {
     "EXECUTOR": ExecutorConfig,
     "GENERATOR": GeneratorConfig,
     "TRAINER": TrainerServiceConfig,
+    "GATEWAY": GatewayConfig,
 }
 # Settings of all services.
 COMMON = {"tls", "tokens", "token_file", "health_listen", "metrics_listen", "log_format", "otlp"}
@@ -169,7 +171,7 @@ def test_secrets_are_read_only_and_not_world_readable(manifests) -> None:
             assert all(mount["readOnly"] for mount in mounts), pod
 
 
-def test_probes_use_grpc_on_the_health_port(service_pods) -> None:
+def test_probes_use_the_health_port_with_the_protocol_of_the_service(service_pods) -> None:
     for pod in service_pods:
         for container in pod.containers:
             if (
@@ -180,7 +182,8 @@ def test_probes_use_grpc_on_the_health_port(service_pods) -> None:
             probes = [container[f"{when}Probe"] for when in ("startup", "liveness")]
             if pod.kind != "Job" and pod.component != "trainer":
                 probes.append(container["readinessProbe"])
-            assert {probe["grpc"]["port"] for probe in probes} == {HEALTH[pod.component]}, pod
+            kind = "httpGet" if pod.component == "gateway" else "grpc"
+            assert {probe[kind]["port"] for probe in probes} == {HEALTH[pod.component]}, pod
 
 
 def test_startup_probes_allow_time_to_load_a_model(service_pods) -> None:
@@ -238,7 +241,7 @@ def test_environment_variables_are_known_settings(cell) -> None:
     ]
     assert any(name.startswith("DEEPMATH_") for name in names)
     for name in names:
-        if found := re.fullmatch("DEEPMATH_(EXECUTOR|GENERATOR|TRAINER)_(.*)", name):
+        if found := re.fullmatch("DEEPMATH_(EXECUTOR|GENERATOR|TRAINER|GATEWAY)_(.*)", name):
             assert found[2].lower() in {*CONFIGURATIONS[found[1]].model_fields, *COMMON}, name
 
 
@@ -260,5 +263,5 @@ def test_namespace_enforces_the_restricted_pod_security_standard(cell) -> None:
 def test_long_running_services_have_a_disruption_budget(manifests) -> None:
     budgets = [budget["spec"]["selector"]["matchLabels"] for budget in of_kind(manifests, "PodDisruptionBudget")]
     for pod in pods(manifests):
-        if pod.component in {"executor", "generator"}:
+        if pod.component in {"executor", "generator", "gateway"}:
             assert any(labels.items() <= pod.labels.items() for labels in budgets), pod

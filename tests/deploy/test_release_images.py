@@ -18,7 +18,7 @@ from tools.push_images import Reference
 
 from .manifests import ROOT, kustomize, pods, render
 
-NAMES = ("executor", "generator", "trainer")
+NAMES = ("executor", "generator", "trainer", "gateway")
 HOSTS = st.sampled_from(
     ["", "registry.example/", "127.0.0.1:5000/", "localhost:5000/", "[::1]:5000/", "r.example:443/"]
 )
@@ -96,9 +96,10 @@ def local_images(docker_engine) -> Iterator[dict[str, str]]:  # noqa: F811
         "executor": f"{folder}/deepmath-executor",
         "generator": f"registry.example:5000/{folder}/deepmath-generator",
         "trainer": f"registry.example:5000/{folder}/deepmath-trainer:1.2.3-cuda",
+        "gateway": f"{folder}/deepmath-gateway",
     }
     (version,) = set(re.findall(r"--build-arg VERSION=(\S+)", build_commands().stdout))
-    tagged = [images["executor"] + f":{version}", images["generator"] + f":{version}", images["trainer"]]
+    tagged = [*(images[name] + f":{version}" for name in ("executor", "generator", "gateway")), images["trainer"]]
     for name in tagged:
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w") as files:

@@ -14,6 +14,7 @@ import promql_parser
 import pytest
 import yaml
 from cryptography import x509
+from deepmath_gateway.metrics import GatewayMetrics
 from deepmath_trainer.metrics import RunMetrics
 from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
@@ -29,6 +30,7 @@ from deepmath.errors import DeepMathError
 from deepmath.executor.v1 import executor_pb2 as executor_pb
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.local_stack.local_services import LocalServices
+from deepmath.observability.prometheus_metrics import PrometheusMetrics
 from deepmath.observability.rpc_metrics import RpcMetrics
 from deepmath.serving.grpc_config import GrpcServiceConfig
 from deepmath.serving.grpc_server import GrpcServer
@@ -58,7 +60,7 @@ async def page(address: str) -> str:
         return answer.read().decode()
 
 
-async def scraped(metrics: RpcMetrics) -> str:
+async def scraped(metrics: PrometheusMetrics) -> str:
     return (await asyncio.to_thread(generate_latest, metrics.registry)).decode()
 
 
@@ -326,7 +328,7 @@ async def test_resumed_run_is_not_stalled_since_its_old_step(run) -> None:
 
 @pytest.fixture
 async def exposed(observed, generator, run) -> set[str]:
-    """The names of all metrics of the three services."""
+    """The names of all metrics of the four services."""
     return set().union(*map(families, await pages(observed, generator, run)))
 
 
@@ -339,8 +341,13 @@ async def pages(observed, generator, run) -> list[str]:
         trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # as by a server with this method
         log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
         found = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
-    for service in ("executor", "generator", "trainer"):
-        secured = RpcMetrics(service)
+    gateway = GatewayMetrics()
+    gateway.expect_requests(["openai"])
+    gateway.watch_state(lambda: 0)
+    gateway.watch_sessions(lambda: 0)
+    found.append(await scraped(gateway))
+    for service in ("executor", "generator", "trainer", "gateway"):
+        secured = PrometheusMetrics(service)
         secured.watch_certificate(time.time)  # as by a server with TLS
         found.append(await scraped(secured))
     return found
@@ -413,6 +420,7 @@ async def test_docs_list_exactly_the_exposed_metrics(exposed) -> None:
     common = [f"deepmath_executor_{name}" for name in COMMON]
     assert documented.issuperset(common)
     documented |= {name.replace("executor", other) for name in common for other in ("generator", "trainer")}
+    documented |= {f"deepmath_gateway_{name}" for name in COMMON if not name.startswith("rpc")}
     assert {bare(name) for name in documented} == {bare(name) for name in exposed if name.startswith("deepmath_")}
 
 
