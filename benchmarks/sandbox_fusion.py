@@ -110,7 +110,9 @@ async def http_run(address: str) -> Run:
     connection = await JsonConnection.open(address)
 
     async def run(code: str) -> None:
-        answer = await connection.post("/run_code", {"code": code, "language": "python", "stdin": STDIN})
+        answer = await connection.post(
+            "/run_code", {"code": code, "language": "python", "stdin": STDIN, "run_timeout": 60}
+        )
         assert answer["status"] == "Success", answer
         assert answer["run_result"]["stdout"] == ANSWER, answer
 
