@@ -25,8 +25,8 @@ class BuildEstimate:
         tokens = self.steps * self.tokens_per_step
         pace = tokens / self.training_minutes / 60
         return (
-            f"{self.traces:,} traces, about {self.corpus_minutes:.1f} minutes; then {self.steps:,} steps of "
-            f"{self.tokens_per_step:,} tokens, {tokens:,} in all, about {self.training_minutes:.0f} minutes at "
+            f"{self.traces:,} traces, about {self.corpus_minutes:.1f} min; then {self.steps:,} steps of "
+            f"{self.tokens_per_step:,} tokens, {tokens:,} in all, about {self.training_minutes:.1f} min at "
             f"{pace:,.0f} tokens/s"
         )
 

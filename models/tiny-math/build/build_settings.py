@@ -20,7 +20,7 @@ class BuildSettings:
 
     def facts(self) -> dict[str, Any]:
         """Return the settings and the version of torch, by name."""
-        own = {"traces": self.traces, "mixture": asdict(self.mixture), "torch": torch.__version__}
+        own = {"traces": self.traces, "mixture": asdict(self.mixture), "torch": str(torch.__version__)}
         return own | asdict(self.shape) | asdict(self.plan)
 
     @classmethod

@@ -32,10 +32,8 @@ class TrainingProgress:
     def __str__(self) -> str:
         share, pace = self.step / self.steps, self.tokens / self.seconds
         left = (self.steps - self.step) * self.seconds / self.step / 60
-        return (
-            f"step {self.step}/{self.steps} ({share:.0%}), loss {self.loss:.4f}, {pace:,.0f} tokens/s, "
-            f"{left:.0f} minutes left"
-        )
+        done = f"step {self.step}/{self.steps} ({share:.0%})"
+        return f"{done}, loss {self.loss:.4f}, {pace:,.0f} tokens/s, {left:.1f} min left"
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, shape: ModelShape, seed: int) -> Qwen3ForCausalLM:

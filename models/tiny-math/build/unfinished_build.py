@@ -49,8 +49,8 @@ class UnfinishedBuild:
         try:
             saved = torch.load(self.checkpoint, weights_only=True)
             state, theirs = dict(saved["state"]), dict(saved["facts"])
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise InvalidRequest(f"cannot read {self.checkpoint} ({error}); {self._start_again}") from None
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+            raise InvalidRequest(f"{self.checkpoint} is damaged or not a checkpoint; {self._start_again}") from None
         self._check(theirs, facts)
         return state
 
