@@ -86,6 +86,7 @@ def trainer_of(script: list[list[str]], folder: Path, tokenizer, **options) -> S
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")  # PyTorch's, where there is no GPU
 @in_thread
 def test_example_takes_a_step_on_the_embedded_model(executor_address: str, tmp_path: Path, monkeypatch) -> None:
     assert len(EXAMPLE.read_text().splitlines()) <= 30
@@ -114,6 +115,8 @@ async def test_killed_executor_is_no_reward(door: str, tmp_path: Path, tokenizer
             options = {"environment_factory": partial(PythonEnvironment, sandboxes), "tools": [sandboxes.tool()]}
             trainer = await asyncio.to_thread(trainer_of, script, tmp_path, tokenizer, **{door: options[door]})
             step = asyncio.create_task(asyncio.to_thread(trainer.train))
+            while len(doomed.audit()) < 2 and not step.done():  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.05)
             await doomed.until(lambda load: load.running_snippets == 1, 120)
             kill(doomed.pid)
             await step
