@@ -98,6 +98,7 @@ def test_service_of_the_trainer_loads_no_torch() -> None:
         "deepmath.sdk",
         "deepmath.integrations.jupyter.sandbox_kernel",
         "deepmath.integrations.mcp.stdio_server",
+        "deepmath.integrations.trl",
     ],
 )
 def test_light_module_loads_nothing_heavy(module: str) -> None:
