@@ -38,7 +38,7 @@ def scores(build_module: Callable[[str], ModuleType]) -> dict[str, Any]:
         ]
         for mode, hardest in (("agent", 2), ("plain", 1))
     }
-    plan, shape = build_module("pretraining").TrainingPlan(), build_module("pretraining").ModelShape()
+    plan, shape = build_module("training_plan").TrainingPlan(), build_module("training_plan").ModelShape()
     training = {
         **{"traces": 12000, "tokens": 1234567, "longest": 700, "minutes": 1.5, "hardware": "2 cores", "torch": "2"},
         **{"parameters": 1918912, "vocabulary": 768, "context": 2048},
