@@ -69,9 +69,11 @@ class FrontEnd:
 
     async def ask(self, method: str, *arguments: Any) -> dict[str, Any]:
         """Make a request on the shell channel, such as `is_complete`, and return the content of the reply."""
-        getattr(self.client, method)(*arguments)
+        request = getattr(self.client, method)(*arguments)
         async with asyncio.timeout(START_S):
-            return (await self.client.get_shell_msg())["content"]
+            while (reply := await self.client.get_shell_msg())["parent_header"].get("msg_id") != request:
+                pass  # an answer to one of the requests by which a client waits for the start
+        return reply["content"]
 
     async def interrupt(self) -> None:
         """Interrupt the kernel by a message, and wait for the reply."""

@@ -16,6 +16,7 @@ from support.executor_process import kill, running
 
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
+from deepmath.integrations.jupyter.cell_completeness import completeness
 from deepmath.integrations.jupyter.cell_messages import source
 from deepmath.integrations.jupyter.cell_runner import CellRunner
 from deepmath.integrations.jupyter.kernel_spec import install_kernel_spec
@@ -164,21 +165,31 @@ async def test_silent_cell_publishes_nothing(front_end) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"),
+    ("code", "status", "indent"),
     [
-        ("1", "complete"),
-        ("for i in x:", "incomplete"),
-        ("(", "incomplete"),
-        ("1 +", "invalid"),
-        ("(" * 100_000, "unknown"),
-        ("a." * 8_000 + "b", "unknown"),
+        ("1", "complete", None),
+        ("for i in x:", "incomplete", "    "),
+        ("for i in x:\n    if i:", "incomplete", "        "),
+        ("for i in x:\n    y", "incomplete", "    "),
+        ("for i in x:\n    y\n", "complete", None),
+        ("(", "incomplete", ""),
+        ("1 + )", "invalid", None),
+        ("!ls", "invalid", None),
+        ("\0", "invalid", None),
+        ("(" * 5_000, "unknown", None),
     ],
 )
-async def test_completeness_of_a_cell(front_end, code: str, status: str) -> None:
-    assert (await front_end.ask("is_complete", code))["status"] == status
+def test_completeness_of_a_cell(code: str, status: str, indent: str | None) -> None:
+    assert completeness(code) == {"status": status} | ({} if indent is None else {"indent": indent})
+
+
+@pytest.mark.parametrize("part", ["(", "-", "not ", "a.", "lambda:", "x if ", "[x for x in ", ")", "f'{", "!\n", "@"])
+def test_completeness_of_a_deep_cell_has_an_answer(part: str) -> None:
+    assert completeness((part * 4096)[:4096])["status"] in ("complete", "incomplete", "invalid", "unknown")
 
 
 async def test_other_requests_have_valid_answers(front_end) -> None:
+    assert await front_end.ask("is_complete", "(") == {"status": "incomplete", "indent": ""}
     assert (await front_end.ask("complete", "x.", 2))["matches"] == []
     assert (await front_end.ask("inspect", "x.", 2))["found"] is False
     assert (await front_end.ask("history"))["history"] == []

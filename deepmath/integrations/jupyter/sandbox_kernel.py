@@ -6,12 +6,12 @@ from typing import Any
 
 from ipykernel.kernelapp import IPKernelApp, kernel_aliases
 from ipykernel.kernelbase import Kernel
-from IPython.core.inputtransformer2 import TransformerManager
 from traitlets import Dict, Float, Int, Type, Unicode
 
 from deepmath import __version__
 from deepmath.errors import DeepMathError
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath.integrations.jupyter.cell_completeness import completeness
 from deepmath.integrations.jupyter.cell_messages import (
     failure_error,
     interrupt_error,
@@ -22,8 +22,6 @@ from deepmath.integrations.jupyter.cell_messages import (
 )
 from deepmath.integrations.jupyter.cell_runner import CellRun, CellRunner
 from deepmath.sdk.service_access import ServiceChoice
-
-_MAX_CHECKED_CHARACTERS = 1 << 14  # of a cell that a front end asks about before it is run
 
 
 class SandboxKernel(Kernel):
@@ -79,13 +77,7 @@ class SandboxKernel(Kernel):
 
     async def do_is_complete(self, code: str) -> dict[str, str]:
         """Return whether a front end in a terminal should run the code, or wait for more lines."""
-        if len(code) > _MAX_CHECKED_CHARACTERS:
-            return {"status": "unknown"}
-        try:
-            status, indent = TransformerManager().check_complete(code)
-        except Exception:  # its parser has limits of its own
-            return {"status": "unknown"}
-        return {"status": status, "indent": " " * (indent or 0)} if status == "incomplete" else {"status": status}
+        return completeness(code)
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         """End the session. A restarted kernel is a new process, with a new session."""
