@@ -22,13 +22,18 @@ END_OF_TURN = "<|im_end|>"
 
 
 class SpokenEngine(ScriptedEngine):
-    """Says `call`, and after an output `answer`; in a chat `answer` at once. Log-probabilities depend on the seed."""
+    """Says `call`, or in a chat `function_call` if there is one, and then `answer`.
+
+    The log-probabilities depend on the seed.
+    """
 
     model = "spoken"
 
-    def __init__(self, call: str = f"<think>Easy.</think>\nI compute. {CALL}", answer: str = ANSWER) -> None:
+    def __init__(
+        self, call: str = f"<think>Easy.</think>\nI compute. {CALL}", answer: str = ANSWER, function_call: str = ""
+    ) -> None:
         super().__init__()
-        self.call, self.answer = call, answer
+        self.call, self.answer, self.function_call = call, answer, function_call
         self.stuck_after: int | None = None
         """Number of tokens after which a request samples nothing more."""
         self.running = 0
@@ -50,8 +55,9 @@ class SpokenEngine(ScriptedEngine):
     ) -> SampledTokens:
         self.prompts.append(list(prompt_ids))
         is_chat = on_text is not None
-        called = self.tokenizer.decode(prompt_ids).rstrip().endswith("```")
-        text = self.answer if is_chat or called else self.call
+        prompt = self.tokenizer.decode(prompt_ids)
+        first = (self.function_call or self.answer) if is_chat else self.call
+        text = self.answer if prompt.rstrip().endswith("```") or "<tool_response>" in prompt else first
         ids = self.tokenizer.encode(text, add_special_tokens=False)[:max_tokens]
         turn = TurnText(self.tokenizer, prompt_ids, stop, on_text) if is_chat else None
         ends = self.tokenizer.decode(ids[-1:]) == END_OF_TURN

@@ -210,7 +210,7 @@ async def test_infrastructure_failure_is_an_error_and_no_answer(spoken, streams:
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("model", [AGENT, CHAT])
 async def test_client_that_leaves_ends_the_engines_requests_within_a_second(spoken, streams, model: str) -> None:
-    spoken.engine.stuck_after = 5 if streams else 0
+    spoken.engine.stuck_after = 3 if streams else 0
     request = body(model, n=4, stream=streams)
     if streams:
         async with spoken.http.stream("POST", "/v1/chat/completions", json=request) as response:
