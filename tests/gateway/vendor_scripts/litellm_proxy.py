@@ -4,6 +4,7 @@ The proxy is LiteLLM's own command in a process of its own.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,8 @@ if __name__ == "__main__":
         config.write_text(CONFIG.format(model=model, url=gateway))
         command = Path(sys.executable).with_name("litellm")
         options = ["--config", str(config), "--host", "127.0.0.1", "--port", port]
-        with subprocess.Popen([str(command), *options], stdout=sys.stderr) as proxy:
+        local = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # its prices are not fetched
+        with subprocess.Popen([str(command), *options], stdout=sys.stderr, env=local) as proxy:
             try:
                 wait_until_ready(url)
                 print(json.dumps(tour(url)))
