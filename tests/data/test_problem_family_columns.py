@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepmath.data.dataset_problem import DatasetProblem
@@ -19,6 +19,7 @@ CELLS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(CELLS, CELLS)
 def test_any_cell_gives_a_bounded_printable_family_and_a_small_difficulty(family: object, difficulty: object) -> None:
     problem = DatasetProblem.of("1 + 1?", "2", family=family, difficulty=difficulty)

@@ -25,7 +25,7 @@ def test_sample_is_read_as_it_was_written(folder: Path) -> None:
     assert list(read_samples(folder)) == [sample(snippets=[OK])]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(FIELDS, VALUES)
 def test_sample_with_a_wrong_type_is_refused_with_its_line(folder: Path, field: str, value: Any) -> None:
     changed: dict[str, Any] = {**sample().__dict__, "snippets": [dict(OK)]}
