@@ -12,7 +12,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- $root := index . 0 -}}
 {{- $service := index . 1 -}}
 {{- $image := $root.Values.image -}}
-{{- $variant := and $root.Values.gpu.enabled (ne $service "executor") | ternary "-cuda" "" -}}
+{{- $variant := and $root.Values.gpu.enabled (has $service (list "generator" "trainer")) | ternary "-cuda" "" -}}
 {{- $name := printf "deepmath-%s" $service -}}
 {{- with $image.registry }}{{ $name = printf "%s/%s" . $name }}{{ end -}}
 {{- $digest := get $image.digests $service -}}
