@@ -40,8 +40,11 @@ async def front_end(plots_executor: str, tmp_path_factory: pytest.TempPathFactor
     """A kernel with a limit of two seconds per cell. Each test sets the variables that it reads."""
     prefix = tmp_path_factory.mktemp("jupyter")
     installed = install_kernel_spec([f"--executor={plots_executor}", "--wall-seconds=2"], prefix=prefix)
-    async with FrontEnd(installed.parent) as front_end:
-        yield front_end
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(prefix / name))
+        async with FrontEnd(installed.parent) as front_end:
+            yield front_end
 
 
 @pytest.mark.parametrize(
