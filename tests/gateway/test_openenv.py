@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -24,18 +25,18 @@ async def environment(served: ServedGateway, **options) -> AsyncIterator[ClientC
         yield socket
 
 
-async def exchange(socket: ClientConnection, kind: str, **data) -> dict:
+async def exchange(socket: ClientConnection, kind: str, **data) -> dict[str, Any]:
     """Return the answer to a message."""
     await socket.send(json.dumps({"type": kind} | ({"data": data} if data else {})))
-    return json.loads(await socket.recv())
+    return dict(json.loads(await socket.recv()))
 
 
-async def step(socket: ClientConnection, code: str) -> dict:
+async def step(socket: ClientConnection, code: str) -> dict[str, Any]:
     """Return the observation of a step."""
     answer = await exchange(socket, "step", code=code)
     assert answer["type"] == "observation", answer
     assert (answer["data"]["reward"], answer["data"]["done"]) == (None, False)
-    return answer["data"]["observation"]
+    return dict(answer["data"]["observation"])
 
 
 async def test_an_episode(gateway: ServedGateway) -> None:
@@ -69,7 +70,7 @@ async def test_an_episode(gateway: ServedGateway) -> None:
         assert socket.close_code == 1000
 
 
-MISTAKES = [
+MISTAKES: list[tuple[str | bytes, str]] = [
     ("nonsense", "INVALID_JSON"),
     (b"\x00\x01", "INVALID_JSON"),
     ("[]", "INVALID_JSON"),

@@ -54,7 +54,7 @@ class ScriptedTrainer(GRPOTrainer):
     def __init__(self, script: list[list[str]], *arguments, **options) -> None:
         super().__init__(*arguments, **options)
         self.turns = [iter(turns) for turns in script]
-        self.active = range(len(script))
+        self.active = list(range(len(script)))
 
     def _generate_single_turn(self, *_, **__):
         """Return the next turn of each rollout whose last turn was a call."""
@@ -134,7 +134,7 @@ async def test_killed_executor_is_no_reward(door: str, tmp_path: Path, tokenizer
 @in_thread
 def test_environment_keeps_variables_until_its_reset(sandboxes: RolloutSandboxes) -> None:
     environment = PythonEnvironment(sandboxes)
-    assert environment.reset(prompt=[], answer="1") is None
+    environment.reset(prompt=[], answer="1")
     assert environment.python("x = 20\nprint('hello')") == "hello"
     assert environment.python("```python\nx + 2\n```") == "22"
     assert environment.python("1 / 0") == "ZeroDivisionError: division by zero"
