@@ -42,8 +42,9 @@ class GeneratorClient(BaseClient):
         context: Iterable[pb.ChatMessage] = (),
         stop_sequences: Iterable[str] = (),
         token_texts: bool = False,
+        omit_vote: bool = False,
     ) -> AsyncIterator[pb.SolveResponse]:
-        """Solve `question` and yield events as they happen; the last one is the vote.
+        """Solve `question` and yield events as they happen; the last one is the vote, if it is not omitted.
 
         `context` are the messages before it. A sample ends after the first of `stop_sequences` outside tool calls and
         thinking.
@@ -57,6 +58,7 @@ class GeneratorClient(BaseClient):
             context=context,
             stop_sequences=stop_sequences,
             token_texts=token_texts,
+            omit_vote=omit_vote,
         )
         return self.stream_with_retry(lambda: self.stub.Solve(request))
 

@@ -252,6 +252,7 @@ class SolveRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
     TOKEN_TEXTS_FIELD_NUMBER: _builtins.int
+    OMIT_VOTE_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """The question: at most 64 KiB of UTF-8, not empty."""
     samples: _builtins.int
@@ -260,6 +261,8 @@ class SolveRequest(_message.Message):
     """With or without Python."""
     token_texts: _builtins.bool
     """Whether segments from SOURCE_MODEL have `token_texts`."""
+    omit_vote: _builtins.bool
+    """Whether the vote is left out, which may take seconds after the last sample."""
     @_builtins.property
     def sampling(self) -> Global___Sampling:
         """Sampling parameters. Sample i uses seed + i."""
@@ -292,10 +295,11 @@ class SolveRequest(_message.Message):
         context: _abc.Iterable[Global___ChatMessage] | None = ...,
         stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
         token_texts: _builtins.bool = ...,
+        omit_vote: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "context", b"context", "mode", b"mode", "question", b"question", "samples", b"samples", "sampling", b"sampling", "stop_sequences", b"stop_sequences", "token_texts", b"token_texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "context", b"context", "mode", b"mode", "omit_vote", b"omit_vote", "question", b"question", "samples", b"samples", "sampling", b"sampling", "stop_sequences", b"stop_sequences", "token_texts", b"token_texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,7 +342,7 @@ class SolveResponse(_message.Message):
 
     @_builtins.property
     def vote(self) -> Global___Vote:
-        """All samples have ended. The last event."""
+        """All samples have ended. The last event, unless the request omits it."""
 
     def __init__(
         self,

@@ -120,7 +120,8 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(run(sample)) for sample in range(samples)]
-            send(pb.SolveResponse(vote=await self._vote.vote([task.result() for task in tasks])))
+            if not request.omit_vote:
+                send(pb.SolveResponse(vote=await self._vote.vote([task.result() for task in tasks])))
 
         with self._admission.admit(samples):
             prompt_ids = await self._encode("question", request.question, mode, size, request.context)

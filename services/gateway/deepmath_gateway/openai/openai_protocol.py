@@ -1,7 +1,10 @@
 """OpenAI's API as a protocol of the gateway."""
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
@@ -52,7 +55,7 @@ def _router(generator: GeneratorClient) -> APIRouter:
         completion, turns = ChatCompletion(request, model), events(model, request.to_turns())
         if request.stream:
             return await EventStream.start(completion.stream(turns))
-        return JSONResponse(await completion.collect(turns))
+        return await _json_by_choices(await completion.collect(turns))
 
     @api.post("/responses")
     async def create_response(request: ResponsesRequest) -> Response:
@@ -68,3 +71,17 @@ def _router(generator: GeneratorClient) -> APIRouter:
         raise HttpRefusal(HTTPStatus.NOT_FOUND, "responses are not stored; send the whole conversation as input")
 
     return api
+
+
+async def _json_by_choices(completion: dict[str, Any]) -> Response:
+    """Return a completion as JSON. The event loop is free between the choices, which may have 20 000 tokens each."""
+    choices = []
+    for choice in completion["choices"]:
+        choices.append(_dumps(choice))
+        await asyncio.sleep(0)
+    rest = _dumps({name: value for name, value in completion.items() if name != "choices"})
+    return Response(f'{rest[:-1]},"choices":[{",".join(choices)}]}}', media_type="application/json")
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

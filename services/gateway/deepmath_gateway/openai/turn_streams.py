@@ -60,8 +60,8 @@ async def _agent_events(
         context=context,
         stop_sequences=request.stop,
         token_texts=True,
+        omit_vote=True,
     )
-    ended = 0
     async with aclosing(responses):
         async for response in responses:
             choice = response.sample
@@ -82,10 +82,8 @@ async def _agent_events(
                     tokens = TurnTokens(
                         response.trajectory.prompt_token_ids, response.trajectory.segments, marks, thinking
                     )
+                    await tokens.count()
                     yield _trajectory_end(choice, response.trajectory, tokens)
-                    ended += 1
-                    if ended == request.choices:
-                        return  # without the vote
 
 
 def _trajectory_end(choice: int, trajectory: pb.Trajectory, tokens: TurnTokens) -> TurnEnded:
@@ -127,13 +125,16 @@ async def _chat_events(
                 case "end":
                     for event in text.end():
                         yield event
-                    yield _chat_end(choice, response.end, called, model.info.thinking)
+                    end = response.end
+                    tokens = TurnTokens(end.prompt_token_ids, [end.segment], None, model.info.thinking)
+                    await tokens.count()
+                    yield _chat_end(choice, end, tokens, called)
 
 
-def _chat_end(choice: int, end: pb.ChatEnd, called: bool, thinking: bool) -> TurnEnded:
+def _chat_end(choice: int, end: pb.ChatEnd, tokens: TurnTokens, called: bool) -> TurnEnded:
     finish: Finish = "length" if end.reason == pb.ChatEnd.REASON_LENGTH else "tool_calls" if called else "stop"
     status = pb.ChatEnd.Reason.Name(end.reason).removeprefix("REASON_").lower()
-    return TurnEnded(choice, finish, TurnTokens(end.prompt_token_ids, [end.segment], None, thinking), status)
+    return TurnEnded(choice, finish, tokens, status)
 
 
 async def merged(streams: Sequence[AsyncGenerator[Item]]) -> AsyncGenerator[Item]:

@@ -1,5 +1,6 @@
 """The tokens of a turn: the generator's own ids, mask and log-probabilities, and their numbers."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from deepmath.dialects.call_marks import CallMarks
 from deepmath.dialects.turn_splitter import TurnSplitter
 from deepmath.generator.v1 import generator_pb2 as pb
 
+_SHORT_TOKENS = 500  # a few milliseconds
 _MODEL = pb.Segment.SOURCE_MODEL
 
 
@@ -32,6 +34,11 @@ class TurnTokens:
     def tool_output(self) -> int:
         """Number of tokens of tool outputs."""
         return sum(len(segment.token_ids) for segment in self.segments if segment.source != _MODEL)
+
+    async def count(self) -> None:
+        """Count the tokens, those of a long turn in a thread: the event loop is not to wait for it."""
+        if self.sampled > _SHORT_TOKENS:
+            await asyncio.to_thread(lambda: self.reasoning)
 
     @cached_property
     def reasoning(self) -> int:
