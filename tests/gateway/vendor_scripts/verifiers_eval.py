@@ -38,7 +38,8 @@ def booked(folder: Path) -> list[dict]:
 if __name__ == "__main__":
     folder, *options = sys.argv[1:]
     use_this_environment()
-    command = ["maths-with-python", "--env.agent.harness.id", "null", "--no-push", "--no-rich", "-o", folder, *options]
+    agent = ["--env.agent.harness.id", "null", "--env.agent.runtime.type", "subprocess"]
+    command = ["maths-with-python", *agent, "--no-push", "--no-rich", "-o", folder, *options]
     sys.stdout = sys.stderr
     main(command)
     sys.stdout = sys.__stdout__
