@@ -7,8 +7,8 @@ that are each a fresh run of `POST /run_code`, with one client and with eight:
     sandbox_fusion  github.com/bytedance/SandboxFusion, as `make run` starts it: without isolation
     grpc            the same programs by gRPC from the executor: what the gateway costs
 
-and one request at a time, for the latency. `plain` is a program without imports; `sympy` is one with sympy, which the
-executor has loaded before.
+and the processor time of a run, in all processes of the servers. `plain` is a program without imports; `sympy` is one
+with sympy, which the executor has loaded before.
 
 The contenders take turns for several rounds, and each figure is the median over the rounds. Results:
 benchmarks/results/sandbox_fusion.json.
@@ -23,10 +23,12 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.json_connection import JsonConnection
 from benchmarks.sandbox_fusion_server import sandbox_fusion_server
@@ -50,17 +52,20 @@ async def main(checkout: Path, rounds: int) -> dict[str, Any]:
     collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     async with AsyncExitStack() as block:
         stack = await block.enter_async_context(LocalStack(listen={"gateway": "127.0.0.1:0"}))
+        ours = psutil.Process().children()
         addresses = {
             "gateway": stack.gateway,
             "sandbox_fusion": await block.enter_async_context(sandbox_fusion_server(checkout)),
         }
+        theirs = [process for process in psutil.Process().children() if process not in ours]
+        servers = {"gateway": ours, "sandbox_fusion": theirs, "grpc": ours}
         executor = await block.enter_async_context(ExecutorClient(stack.executor))
         for number in range(rounds):
             for name in (*addresses, "grpc"):
                 for program, code in PROGRAMS.items():
                     for clients in CLIENTS:
                         connect = (lambda address=addresses[name]: http_run(address)) if name in addresses else None
-                        figures = await measure(code, clients, connect or (lambda: grpc_run(executor)))
+                        figures = await measure(code, clients, connect or (lambda: grpc_run(executor)), servers[name])
                         print(number, name, program, clients, figures, file=sys.stderr, flush=True)
                         for key, value in figures.items():
                             collected[name][f"{program}_{key}_{clients}"].append(value)
@@ -79,20 +84,22 @@ async def main(checkout: Path, rounds: int) -> dict[str, Any]:
 
 def ratios(medians: dict[str, Figures]) -> Figures:
     """Return the gateway's runs per second relative to SandboxFusion's, and to those by gRPC."""
-    ours = {key: value for key, value in medians["gateway"].items() if "per_s" in key}
+    rates = {key: value for key, value in medians["gateway"].items() if "per_s" in key}
     return {
         f"{key}_vs_{other}": round(value / medians[other][key], 2)
         for other in ("sandbox_fusion", "grpc")
-        for key, value in ours.items()
+        for key, value in rates.items()
     }
 
 
-async def measure(code: str, clients: int, connect: Callable[[], Awaitable[Run]]) -> Figures:
-    """Return runs per second and the median latency of concurrent clients that each run `code` again and again."""
+async def measure(
+    code: str, clients: int, connect: Callable[[], Awaitable[Run]], servers: Sequence[psutil.Process]
+) -> Figures:
+    """Return figures of concurrent clients that each run `code` again and again: rate, latency, processor time."""
     runs = [await connect() for _ in range(clients)]
     times: list[float] = []
     await asyncio.gather(*(run(code) for run in runs))
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_seconds(servers)
 
     async def client(run: Run) -> None:
         while time.perf_counter() - start < SECONDS:
@@ -102,7 +109,20 @@ async def measure(code: str, clients: int, connect: Callable[[], Awaitable[Run]]
 
     await asyncio.gather(*(client(run) for run in runs))
     elapsed = time.perf_counter() - start
-    return {"runs_per_s": len(times) / elapsed, "ms_p50": 1e3 * statistics.median(times)}
+    return {
+        "runs_per_s": len(times) / elapsed,
+        "ms_p50": 1e3 * statistics.median(times),
+        "cpu_ms": 1e3 * (cpu_seconds(servers) - used) / len(times),
+    }
+
+
+def cpu_seconds(servers: Sequence[psutil.Process]) -> float:
+    """Return the processor time of processes and all their descendants, those that have ended included."""
+    seconds = 0.0
+    for process in (descendant for server in servers for descendant in (server, *server.children(recursive=True))):
+        with suppress(psutil.Error):  # it has ended
+            seconds += sum(process.cpu_times()[:4])  # user and system, its own and its children's
+    return seconds
 
 
 async def http_run(address: str) -> Run:
