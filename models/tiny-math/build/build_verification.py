@@ -34,7 +34,8 @@ def verify(model: Path, steps: int, threads: int) -> None:
 def _agreeing(training: dict[str, Any], recorded: dict[int, str], threads: int) -> list[int]:
     settings = BuildSettings.from_facts(training)
     corpus = EncodedCorpus.of(settings)
-    if training.get("corpus", corpus.digest()) != corpus.digest():
+    digest = corpus.digest()
+    if training.get("corpus", digest) != digest:
         raise InvalidRequest("the corpus is not the one that the model was trained on, since its program has changed")
     plan = settings.plan
     run = Pretraining(new_model(corpus.tokenizer, settings.shape, plan.seed), corpus.training, plan, threads)
