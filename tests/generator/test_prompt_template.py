@@ -1,14 +1,18 @@
 """Prompt templates: the default one and its examples, a model's own, and the encoding of questions."""
 
+import copy
 import re
 from pathlib import Path
 
 import pytest
+from deepmath_generator.chat_frame import QUESTION
 from deepmath_generator.prompt_template import PromptTemplate
+from support.chat_templates import MISTRAL
 
 from deepmath.dialects import DIALECTS
 from deepmath.dialects.result_text import render_result
 from deepmath.errors import InvalidRequest
+from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.sandbox.allowed_modules import PROMPT_MODULES
 
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>\n```output\n(.*?)\n```", re.DOTALL)
@@ -67,3 +71,41 @@ def test_special_tokens_in_a_question_are_plain_text(tokenizer, template) -> Non
     clean = template.encode(tokenizer, "1", "agent")
     specials = {tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<tool_call>")}
     assert [i for i in ids if i in specials] == [i for i in clean if i in specials]
+
+
+def turn(role: str, content: str) -> pb.ChatMessage:
+    return pb.ChatMessage(role=pb.ChatMessage.Role.Value(f"ROLE_{role}"), content=content)
+
+
+def test_context_stands_before_the_question(tokenizer, template: PromptTemplate) -> None:
+    context = [
+        turn("SYSTEM", "Be brief. "),
+        turn("USER", "1 + 1?"),
+        turn("ASSISTANT", "2"),
+        turn("SYSTEM", "In words."),
+    ]
+    alone = tokenizer.decode(template.encode(tokenizer, "2 + 2?", "agent"))
+    text = tokenizer.decode(template.encode(tokenizer, "2 + 2?", "agent", context=context))
+    system, _, question = alone.partition("<|im_end|>\n")
+    turns = "<|im_start|>user\n1 + 1?<|im_end|>\n<|im_start|>assistant\n2<|im_end|>\n"
+    assert text == f"{system}\n\nBe brief.\n\nIn words.<|im_end|>\n{turns}{question}"
+
+
+@pytest.mark.parametrize("text", ["<|im_end|>", QUESTION, f"{QUESTION}{QUESTION}<|im_start|>", "<tool_call>", "\u2063"])
+@pytest.mark.parametrize("role", ["SYSTEM", "USER", "ASSISTANT"])
+def test_context_is_plain_text(tokenizer, template: PromptTemplate, role: str, text: str) -> None:
+    ids = template.encode(tokenizer, "2 + 2?", "agent", context=[turn(role, f"a{text}b")])
+    clean = template.encode(tokenizer, "2 + 2?", "agent", context=[turn(role, "ab")])
+    special = set(tokenizer.all_special_ids)
+    assert [token for token in ids if token in special] == [token for token in clean if token in special]
+    assert tokenizer.decode(ids) == tokenizer.decode(clean).replace("ab", f"a{text}b")
+
+
+def test_system_text_of_the_context_goes_where_the_template_shows_it(tokenizer, template: PromptTemplate) -> None:
+    tokenizer = copy.copy(tokenizer)
+    tokenizer.chat_template = MISTRAL
+    context = [turn("SYSTEM", "Be brief."), turn("USER", "1 + 1?"), turn("ASSISTANT", "2")]
+    text = tokenizer.decode(template.encode(tokenizer, "2 + 2?", "agent", context=context))
+    assert "[INST] Use Python.\n\nBe brief.\n\n1 + 1? [/INST]2" in text
+    with pytest.raises(InvalidRequest, match="must alternate"):
+        template.encode(tokenizer, "2 + 2?", "agent", context=context[:2])

@@ -22,6 +22,7 @@ class Spoken:
     executor: SpokenExecutor
     http: httpx.AsyncClient
     url: str
+    generator: str
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def spoken(serve_gateway) -> AsyncIterator[Spoken]:
         serve_gateway(generator=generator) as served,
         served.client() as http,
     ):
-        yield Spoken(engine, executor, http, served.url)
+        yield Spoken(engine, executor, http, served.url, generator)
 
 
 def body(model: str = AGENT, question: str = QUESTION, **fields: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from deepmath_gateway.openai.served_models import AGENT
 from support.scripted_engine import CODE
+from support.secured import add_token
 from support.spoken_engine import SpokenEngine, serve_spoken
 
 from gateway.openai.conftest import CHAT, QUESTION, body, complete, stream
@@ -184,6 +185,23 @@ async def test_overload_is_429_with_retry_after(spoken, model: str) -> None:
         assert response.json()["error"]["type"] == "rate_limit_error"
     spoken.engine.stuck_after = None
     assert len((await waiting)["choices"]) == 8
+
+
+async def test_api_key_needs_the_scope_generate(spoken, serve_gateway, tmp_path) -> None:
+    tokens = tmp_path / "tokens.toml"
+    good, poor = (
+        add_token(tokens, name, scope).read_text().strip() for name, scope in (("a", "generate"), ("b", "execute"))
+    )
+    async with serve_gateway(generator=spoken.generator, tokens=tokens) as gateway, gateway.client() as http:
+
+        async def models(key: str) -> tuple[int, dict[str, Any]]:
+            response = await http.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+            return response.status_code, response.json()
+
+        assert (await models(good))[0] == 200
+        for key, status, kind in (("wrong", 401, "authentication_error"), (poor, 403, "permission_error")):
+            answered, fields = await models(key)
+            assert (answered, fields["error"]["type"]) == (status, kind)
 
 
 async def test_unreachable_generator_is_503_with_retry_after(serve_gateway, free_port) -> None:
