@@ -50,10 +50,11 @@ class LazyGroup(TyperGroup):
         try:
             return get_command(import_module(f"{self.package}.{name}").app)
         except ModuleNotFoundError as error:
-            if name not in _SOURCES or (error.name or "").startswith("deepmath"):
+            library = (error.name or "").partition(".")[0]
+            if name not in _SOURCES or library == "deepmath":
                 raise
             source = f"{_SOURCES[name]}, from the checkout or from its wheel"
-            raise InvalidRequest(f"{name} needs {error.name}, which is not installed; it comes with {source}") from None
+            raise InvalidRequest(f"{name} needs {library}, which is not installed; it comes with {source}") from None
 
 
 def command_app(**options: Any) -> typer.Typer:
