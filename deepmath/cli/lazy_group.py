@@ -51,7 +51,7 @@ class LazyGroup(TyperGroup):
             return get_command(import_module(f"{self.package}.{name}").app)
         except ModuleNotFoundError as error:
             library = (error.name or "").partition(".")[0]
-            if name not in _SOURCES or library == "deepmath":
+            if name not in _SOURCES or library.startswith("deepmath"):
                 raise
             source = f"{_SOURCES[name]}, from the checkout or from its wheel"
             raise InvalidRequest(f"{name} needs {library}, which is not installed; it comes with {source}") from None
