@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.linear_time import assert_linear
 
 from deepmath.dialects import DIALECTS
+from deepmath.dialects.call_marks import CallMarks
 from deepmath.dialects.stop_text import StopText
 from deepmath.dialects.turn_splitter import TurnPart, TurnSplitter
 
@@ -24,7 +25,9 @@ def pieces(text: str, cuts: set[int]) -> list[str]:
     return [text[start:end] for start, end in pairwise(edges)]
 
 
-def split(text: str, cuts: set[int], *, thinking: bool = False, marks=TOOL_CALL) -> tuple[list[tuple[str, str]], str]:
+def split(
+    text: str, cuts: set[int], *, thinking: bool = False, marks: CallMarks | None = TOOL_CALL
+) -> tuple[list[tuple[str, str]], str]:
     """Return the stretches of one kind, and the call that is left open."""
     splitter = TurnSplitter(marks, thinking)
     parts: list[TurnPart] = [part for piece in pieces(text, cuts) for part in splitter.feed(piece)]

@@ -44,7 +44,7 @@ class SpokenEngine(ScriptedEngine):
         prompt_ids: list[int],
         sampling: Any,
         *,
-        max_tokens: int,
+        max_tokens: int = 1 << 31,
         stop_token: int | None = None,
         seed: int | None = None,
         on_tokens: Any = None,

@@ -168,8 +168,20 @@ async def test_invalid_request_is_refused_by_field(spoken, fields, status: int, 
 
 
 async def test_fields_that_change_nothing_are_ignored(spoken) -> None:
-    neutral = {"frequency_penalty": 0, "presence_penalty": 0.0, "logit_bias": {}, "response_format": {"type": "text"}}
-    ignored = {"user": "u", "metadata": {}, "store": True, "reasoning_effort": "low", "top_logprobs": 0, "top_k": -1}
+    neutral: dict[str, Any] = {
+        "frequency_penalty": 0,
+        "presence_penalty": 0.0,
+        "logit_bias": {},
+        "response_format": {"type": "text"},
+    }
+    ignored: dict[str, Any] = {
+        "user": "u",
+        "metadata": {},
+        "store": True,
+        "reasoning_effort": "low",
+        "top_logprobs": 0,
+        "top_k": -1,
+    }
     await complete(spoken.http, max_tokens=1, tool_choice="auto", parallel_tool_calls=True, **neutral, **ignored)
 
 
