@@ -63,10 +63,17 @@ class UnfinishedBuild:
         self._partial.replace(self.checkpoint)
 
     def remove(self) -> None:
-        """Remove checkpoint and model, and the folder if nothing else is in it."""
-        for file in (self.checkpoint, self._partial):
+        """Remove model and checkpoint, and the folder if nothing else is in it.
+
+        The checkpoint goes last and the model in one step: killed on the way, it leaves a build that can be continued.
+        """
+        removed = self.folder / "removed"
+        shutil.rmtree(removed, ignore_errors=True)
+        if self.model.exists():
+            self.model.rename(removed)
+            shutil.rmtree(removed)
+        for file in (self._partial, self.checkpoint):
             file.unlink(missing_ok=True)
-        shutil.rmtree(self.model, ignore_errors=True)
         with suppress(OSError):
             self.folder.rmdir()
 
