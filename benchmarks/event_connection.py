@@ -8,7 +8,7 @@ from typing import Any
 _LINE_BYTES = 16 << 20
 
 
-class Refused(Exception):
+class StreamRefused(Exception):
     """The server refused the request, and says when to try again."""
 
 
@@ -16,7 +16,7 @@ async def stream_events(address: str, path: str, body: Any) -> AsyncGenerator[by
     """Yield the data of the events that answer a request to HOST:PORT.
 
     Raises:
-        Refused: The status is one that tells a client to retry.
+        StreamRefused: The status is one that tells a client to retry.
     """
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=_LINE_BYTES)
@@ -27,7 +27,7 @@ async def stream_events(address: str, path: str, body: Any) -> AsyncGenerator[by
         status = int((await reader.readline()).split()[1])
         await reader.readuntil(b"\r\n\r\n")
         if status in (429, 503, 504):
-            raise Refused(status)
+            raise StreamRefused(status)
         assert status == 200, (status, (await reader.read())[:500])
         async for line in reader:
             if line.startswith(b"data: "):

@@ -27,7 +27,7 @@ from operator import truediv
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.event_connection import Refused, stream_events
+from benchmarks.event_connection import StreamRefused, stream_events
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.data.synthetic import generate
 from deepmath.errors import Overloaded, Unavailable
@@ -37,7 +37,7 @@ from deepmath.local_stack.stack import EMBEDDED_MODEL, EMBEDDED_OPTIONS, LocalSt
 RESULTS = Path(__file__).parent / "results" / "gateway_load.json"
 MODEL = "deepmath-agent"
 PROGRAM, STDOUT = "print(6 * 7)", "42\n"
-REFUSALS = (Refused, Overloaded, Unavailable)
+REFUSALS = (StreamRefused, Overloaded, Unavailable)
 Call = Callable[[int], Awaitable[float]]
 """Makes the call of a number and returns the seconds that count."""
 
@@ -164,7 +164,7 @@ def http_program(address: str) -> Call:
         writer.close()
         status = int(response.split(b" ", 2)[1])
         if status in (429, 503, 504) or b'"SandboxError"' in response:
-            raise Refused(status)
+            raise StreamRefused(status)
         assert json.loads(response.partition(b"\r\n\r\n")[2])["run_result"]["stdout"] == STDOUT, response
         return time.perf_counter() - start
 
