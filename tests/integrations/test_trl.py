@@ -13,13 +13,14 @@ import deepmath_trainer.trl_patches  # noqa: F401 - keeps TRL from importing vLL
 import pytest
 from datasets import Dataset
 from support.executor_process import kill, running
+from support.secured import add_token
 from transformers import AutoTokenizer
 from transformers.utils import get_json_schema
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import is_chat_template_prefix_preserving, parse_response, supports_tool_calling
 
 from deepmath.dialects import DIALECTS
-from deepmath.errors import Unavailable
+from deepmath.errors import InvalidRequest, Unauthenticated, Unavailable
 from deepmath.integrations.trl import (
     PythonEnvironment,
     RolloutSandboxes,
@@ -162,6 +163,32 @@ def test_environment_fails_until_its_reset(tmp_path: Path) -> None:
         assert environment.failed
         environment.reset()
         assert not environment.failed
+
+
+async def test_refusal_by_the_executor_ends_the_run(tmp_path: Path) -> None:
+    """Otherwise every rollout would be left out, and nothing would be trained."""
+    tokens = tmp_path / "tokens.toml"
+    add_token(tokens, "trainer", "execute")
+    (tmp_path / "old").write_text("revoked\n")
+    (tmp_path / "old").chmod(0o600)
+    async with running(tmp_path, f"--tokens={tokens}"):
+        await asyncio.to_thread(is_refused, f"unix:{tmp_path}/socket", tmp_path / "old")
+
+
+def is_refused(address: str, token_file: Path) -> None:
+    with RolloutSandboxes(address, token_file=token_file) as sandboxes:
+        environment = PythonEnvironment(sandboxes)
+        environment.reset()
+        with pytest.raises(Unavailable):
+            environment.python("1")
+        assert environment.failed
+        with pytest.raises(Unauthenticated):
+            environment.reset()
+
+
+def test_address_that_is_none_is_a_mistake_of_the_user() -> None:
+    with pytest.raises(InvalidRequest):
+        RolloutSandboxes("nonsense")
 
 
 @in_thread

@@ -9,7 +9,7 @@ import functools
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 from deepmath.errors import Unavailable
 
@@ -22,14 +22,15 @@ _marks: set[str] = set()
 
 
 class SandboxUnavailable(Unavailable):
-    """No executor ran the code: an infrastructure failure, which says nothing about the code."""
+    """No executor ran the code: an infrastructure failure, which says nothing about the code.
 
-    @classmethod
-    def of(cls, error: Exception) -> Self:
-        """Return the failure that `error` is the cause of, with a new mark."""
+    The model reads the message, so it has a mark and no details.
+    """
+
+    def __init__(self) -> None:
         mark = secrets.token_hex(16)
         _marks.add(mark)
-        return cls(f"the sandbox is not available (failure {mark}): {error}")
+        super().__init__(f"the sandbox is not available (failure {mark})")
 
 
 def failed(completions: Sequence[Completion], environments: Iterable[Any] | None = None) -> list[bool]:

@@ -28,7 +28,11 @@ class PythonEnvironment:
         return self._sandbox.failed
 
     def reset(self, **_: Any) -> None:
-        """Start the next rollout. No failure of the infrastructure is raised here: the sandbox starts with a call."""
+        """Start the next rollout. No infrastructure failure is raised here: the sandbox starts with a call.
+
+        Raises:
+            DeepMathError: The executor refuses the trainer, so that no rollout would have a reward.
+        """
         self._sandboxes.end(self._sandbox)
         self._sandbox = self._sandboxes.open()
 

@@ -1,18 +1,22 @@
 """The sandboxes of a trainer's rollouts, for its synchronous calls."""
 
+import logging
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from deepmath.clients import ExecutorSession
 from deepmath.dialects.call_code import python_source
 from deepmath.dialects.result_text import render_result
-from deepmath.errors import DeepMathError, InvalidRequest
+from deepmath.errors import DeepMathError, Forbidden, InvalidRequest, TlsMismatch, Unauthenticated
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.integrations.trl.failed_rollouts import SandboxUnavailable
-from deepmath.sandbox.background_loop import BackgroundLoop
+from deepmath.sandbox.background_loop import BackgroundLoop, ClosedError
 from deepmath.sdk.service_access import ServiceAccess, ServiceChoice
+
+log = logging.getLogger(__name__)
 
 
 class RolloutSandboxes:
@@ -27,6 +31,9 @@ class RolloutSandboxes:
         wall_seconds: Limit of one snippet.
         patience_seconds: Timeout for reaching an executor with capacity. TRL runs the calls of a batch one after the
             other, and each waits as long.
+
+    Raises:
+        InvalidRequest: The address is not valid, or a file is unusable.
     """
 
     def __init__(
@@ -38,14 +45,23 @@ class RolloutSandboxes:
         wall_seconds: float = 20.0,
         patience_seconds: float = 60.0,
     ) -> None:
-        self._choice = ServiceChoice(executor=executor, tls=tls, token_file=token_file, patience_s=patience_seconds)
+        choice = ServiceChoice(executor=executor, tls=tls, token_file=token_file, patience_s=patience_seconds)
         self._limits = pb.Limits(wall_ms=max(1, round(1000 * wall_seconds)))
-        self._access: ServiceAccess | None = None
+        self._refusal: DeepMathError | None = None
         self._loop = BackgroundLoop()
         self._close = weakref.finalize(self, self._loop.close)
+        self._access = self._loop.run(self._loop.hold(ServiceAccess(choice)))
+        if executor:
+            self._loop.run(self._access.executor())  # checks the address; nothing is called yet
 
     def open(self) -> "RolloutSandbox":
-        """Return a sandbox whose variables live between calls. It starts with the first call."""
+        """Return a sandbox whose variables live between calls. It starts with the first call.
+
+        Raises:
+            DeepMathError: The executor has refused an earlier call for what waiting does not change, such as its token.
+        """
+        if self._refusal:
+            raise self._refusal
         return RolloutSandbox(self)
 
     def tool(self) -> Callable[[str], str]:
@@ -74,17 +90,19 @@ class RolloutSandboxes:
 
     async def new_session(self) -> ExecutorSession:
         """Return a session on the executor, which is started if there is none."""
-        if self._access is None:
-            self._access = await self._loop.hold(ServiceAccess(self._choice))
         return (await self._access.executor()).session(session_id="trl")
 
     def run_in(self, sandbox: "RolloutSandbox", code: str) -> pb.SnippetResult:
         """Run code in a sandbox. Raises what `ExecutorSession.run` does."""
-        return self._loop.run(sandbox.run_async(code, self._limits))
+        try:
+            return self._loop.run(sandbox.run_async(code, self._limits))
+        except (Unauthenticated, Forbidden, TlsMismatch) as error:
+            self._refusal = error
+            raise
 
     def end(self, sandbox: "RolloutSandbox") -> None:
         """End a sandbox, without waiting for it."""
-        if not self._loop.closed:
+        with suppress(ClosedError):
             self._loop.submit(sandbox.close_async())
 
 
@@ -114,7 +132,8 @@ class RolloutSandbox:
         except InvalidRequest as error:  # a mistake of the model's: too long, or no Unicode
             return f"Error: {error}"
         except DeepMathError as error:
-            self._failure = SandboxUnavailable.of(error)
+            log.warning("a rollout is left out of the loss: %s", error)
+            self._failure = SandboxUnavailable()
             raise self._failure from error
 
     async def run_async(self, code: str, limits: pb.Limits) -> pb.SnippetResult:
