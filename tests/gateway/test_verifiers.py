@@ -84,9 +84,8 @@ async def test_killed_executor_is_an_error_and_no_reward(
     assert booked == [
         {"ok": True, "errors": [], "accuracy": 1, "tools": ["x", "42"]},
         {"ok": True, "errors": [], "accuracy": 0, "tools": ["ZeroDivisionError: division by zero"]},
-        {"ok": False, "errors": ["SandboxError"], "accuracy": None, "tools": booked[2]["tools"]},
+        {"ok": False, "errors": ["SandboxError"], "accuracy": None, "tools": []},
     ]
-    assert "the sandbox is not available" in "".join(booked[2]["tools"])
 
 
 @pytest.mark.timeout(600)
