@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 ABORT = "abort"
 """Key of the function that closes a connection at once, in its state."""
 
-_DISCARDED_BYTES, _DISCARD_SECONDS = 1 << 20, 2.0
+_DISCARDED_BYTES, _DISCARD_SECONDS = 64 << 10, 2.0
 
 
 class ErrorResponses:
@@ -76,7 +76,10 @@ async def _discard_body(scope: Scope, receive: Receive) -> bool:
 
     A connection that is closed on a client that still sends takes the response with it.
     """
-    if "expect" in Headers(scope=scope):  # the client waits for a response before it sends the body
+    headers = Headers(scope=scope)
+    if "expect" in headers:  # the client waits for a response before it sends the body
+        return False
+    if int(headers.get("content-length", "0")) > _DISCARDED_BYTES:
         return False
     left = _DISCARDED_BYTES
     with suppress(TimeoutError):

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are of what any client can send
 
 _BACKLOG = 1024
+_LEAST_GRACE_S = 0.5  # for cancelled requests to end
 _HEALTH_CONNECTIONS, _HEALTH_IDLE_S, _HEALTH_GRACE_S = 256, 10.0, 1
 
 
@@ -128,7 +129,7 @@ class HttpServer:
         """Accept no more connections and requests, and cancel those still in flight after `grace_s` seconds."""
         self.report_not_serving()
         main = self._servers[0]
-        main.config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]  # seconds of wait_for
+        main.config.timeout_graceful_shutdown = max(grace_s, _LEAST_GRACE_S)  # type: ignore[assignment]  # seconds of wait_for
         main.should_exit = True
         if not grace_s:
             for request in main.server_state.tasks:
