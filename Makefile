@@ -171,6 +171,7 @@ bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes
 	@$(python) -m benchmarks.grading
 	@$(python) -m benchmarks.capacity
 	@$(python) -m benchmarks.smolagents_executors
+	@$(python) -m benchmarks.hostile_clients
 	@$(python) -m benchmarks.real_programs
 
 soak: install ## run 20 000 sessions on one executor and watch for leaks (15 minutes)
