@@ -191,7 +191,8 @@ def test_gateway_accepts_its_clients_and_reaches_the_services(kustomize_command,
     policies, all_pods = of_kind(manifests, "NetworkPolicy"), pods(manifests)
     (gateway,) = (pod for pod in all_pods if pod.component == "gateway")
     assert {port for port in PORTS if allows(policies, gateway, GATEWAY_CLIENT, port, "ingress")} == {7304}
-    for other in (CLIENT, STRANGER, OUTSIDER, INTERNET, *(pod for pod in all_pods if pod is not gateway)):
+    others: list[Peer] = [CLIENT, STRANGER, OUTSIDER, INTERNET, *(pod for pod in all_pods if pod is not gateway)]
+    for other in others:
         assert not any(allows(policies, gateway, other, port, "ingress") for port in PORTS)
     assert reached(policies, gateway, all_pods) == {("generator", 7302), ("executor", 7301), ("dns", 53)}
     assert reached(policies, GATEWAY_CLIENT, all_pods) == {("gateway", 7304), ("dns", 53)}

@@ -157,7 +157,7 @@ async def test_a_client_that_does_not_read_ends_its_request() -> None:
         finally:
             closed.set()
 
-    async def app(scope, receive, send):  # type: ignore[no-untyped-def]
+    async def app(scope, receive, send):
         await EventStream(endless())(scope, receive, send)
 
     guarded = ErrorResponses(ClientPresence(app, send_seconds=0.2), find=lambda _: None)
@@ -207,8 +207,8 @@ class RecordingExecutor(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.metadata: list[dict[str, str]] = []
 
-    def service(self, details):  # type: ignore[no-untyped-def]
-        async def refuse(_, context):  # type: ignore[no-untyped-def]
+    def service(self, details):
+        async def refuse(_, context):
             self.metadata.append(dict(details.invocation_metadata))
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
 

@@ -31,7 +31,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("bob", OTHER_KEY, "execute"),
         ("carol", MODEL_KEY, "generate"),
     ):
-        write_client(file, name, TokenClient(sha256=hash_token(key), scopes=frozenset({scope})))  # type: ignore[arg-type]
+        write_client(file, name, TokenClient(sha256=hash_token(key), scopes=frozenset({scope})))
     return file
 
 
