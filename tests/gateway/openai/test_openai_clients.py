@@ -75,15 +75,17 @@ async def test_openais_client_and_the_embedded_model(openai_client, full_gateway
     await tour(openai_client, full_gateway.url, engine.model)
 
 
-async def test_openais_client_leaves_a_stream(openai_client, serve_gateway, executor) -> None:
+async def test_openais_client_leaves_a_stream(openai_client, serve_gateway, executor, tmp_path: Path) -> None:
     """Request and sandbox are gone within a second: by the clock that all processes of the machine share."""
     endless = SpokenEngine(call="I compute. <tool_call>\nwhile True:\n    pass\n</tool_call>")
     before = (await executor.get_info()).load.live_sessions
     async with serve_spoken(endless, executor) as generator, serve_gateway(generator=generator) as served:
-        script = openai_client.run("openai_client.py", "leave", AGENT, CHAT, env=at(served.url))
+        signal = tmp_path / "runs"
+        script = openai_client.run("openai_client.py", "leave", AGENT, str(signal), env=at(served.url))
         running = asyncio.create_task(script)
-        while (await executor.get_info()).load.live_sessions <= before and not running.done():  # noqa: ASYNC110
+        while not (await executor.get_info()).load.running_snippets and not running.done():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        signal.touch()
         while (await executor.get_info()).load.live_sessions > before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         gone = time.monotonic()
@@ -173,7 +175,9 @@ async def test_inspect_ai(evaluators, spoken, problems, tmp_path: Path) -> None:
 
 
 async def test_litellm_as_proxy(vendor_environment, spoken, free_port: int) -> None:
-    seen = json.loads(await vendor_environment("litellm").run("litellm_proxy.py", spoken.url, AGENT, str(free_port)))
+    environment = vendor_environment("litellm")
+    arguments = (spoken.url, AGENT, str(free_port))
+    seen = json.loads(await environment.run("litellm_proxy.py", *arguments, timeout_s=280))  # it imports for 12 s
     assert seen["content"] == seen["streamed"] == f"I compute. {ANSWER}"
     assert seen["tokens"] > 0
     assert seen["error"] == 400

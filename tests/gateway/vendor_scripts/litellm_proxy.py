@@ -25,7 +25,7 @@ MESSAGES = [{"role": "user", "content": "What is the greatest common divisor of 
 
 def wait_until_ready(url: str) -> None:
     """Wait until the proxy answers."""
-    for _ in range(600):
+    for _ in range(1200):
         try:
             if httpx.get(f"{url}/health/liveliness", trust_env=False).status_code == 200:
                 return

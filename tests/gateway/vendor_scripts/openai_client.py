@@ -1,9 +1,13 @@
-"""OpenAI's client: `openai_client.py MODEL CHAT_MODEL`, with address and key in the environment; prints JSON."""
+"""OpenAI's client: `openai_client.py tour MODEL CHAT_MODEL` or `leave MODEL FILE`; prints JSON.
+
+The address and the key are in the environment.
+"""
 
 import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 import openai
 
@@ -76,12 +80,14 @@ def errors(client: openai.OpenAI, model: str) -> dict:
     }
 
 
-async def leave(model: str) -> dict:
-    """Leave a stream after its first chunk, and return the time of that moment on the clock of the machine."""
+async def leave(model: str, signal: Path) -> dict:
+    """Leave a stream once the file `signal` exists; return the time of that moment on the clock of the machine."""
     async with openai.AsyncOpenAI() as client:
         stream = await client.chat.completions.create(model=model, messages=MESSAGES, stream=True)
         async for _ in stream:
             break
+        while not signal.exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.01)
         await stream.close()
         left = time.monotonic()
         await asyncio.sleep(3)  # the process itself is still there
@@ -91,7 +97,7 @@ async def leave(model: str) -> dict:
 if __name__ == "__main__":
     case, model, chat = sys.argv[1:]
     if case == "leave":
-        print(json.dumps(asyncio.run(leave(model))))
+        print(json.dumps(asyncio.run(leave(model, Path(chat)))))
     else:
         with openai.OpenAI() as client:
             seen = {"models": [card.id for card in client.models.list()]}
