@@ -21,6 +21,7 @@ from deepmath.integrations.jupyter.cell_messages import source
 from deepmath.integrations.jupyter.cell_runner import CellRunner
 from deepmath.integrations.jupyter.kernel_spec import install_kernel_spec
 from deepmath.local_stack.stack import LocalStack
+from deepmath.local_stack.state_folder import STATE_VARIABLE
 from deepmath.sandbox.png_image import is_png
 from deepmath.sdk.service_access import ServiceChoice
 
@@ -226,6 +227,21 @@ async def test_kernel_without_an_address_has_an_executor_with_figures_that_ends_
     await asyncio.to_thread(runner.close)
     _, alive = psutil.wait_procs(started, timeout=10)
     assert alive == []
+
+
+@pytest.mark.slow
+async def test_detached_stack_without_figures_is_left_aside(deepmath, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    assert (await deepmath("up", "--detach", "--executor-only")).status == 0
+    try:
+        before = set(psutil.Process().children(recursive=True))
+        for figures in (False, True):
+            runner = CellRunner(ServiceChoice(figures=figures))
+            assert (await asyncio.wrap_future(runner.start("6 * 7"))).result.value == "42"
+            assert bool(set(psutil.Process().children(recursive=True)) - before) == figures
+            await asyncio.to_thread(runner.close)
+    finally:
+        await deepmath("down")
 
 
 @pytest.mark.parametrize(
