@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .conftest import ServedGateway, ServeGateway
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "openenv_client.py"
 ENDLESS = {"type": "step", "data": {"code": "while True: pass"}}
 
 
@@ -190,11 +192,13 @@ async def test_openenvs_generic_client(
         running(tmp_path) as doomed,
         serve_gateway(executor=f"unix:{tmp_path}/socket", executor_patience_s=0.5) as served,
     ):
-        run = vendor_environment("openenv").run("openenv_client.py", gateway.url, served.url, timeout_s=280)
+        arguments = (str(EXAMPLE), gateway.url, served.url)
+        run = vendor_environment("openenv").run("openenv_client.py", *arguments, timeout_s=280)
         client = asyncio.create_task(run)
         await doomed.until(lambda load: load.running_snippets == 1, 280)
         kill(doomed.pid)
         seen = json.loads(await client)
+    assert seen["example"] == "42\n"
     error = seen["failure"]["error"]
     assert (error[:14], error[-23:]) == ("Server error: ", "(code: EXECUTION_ERROR)")
     assert seen["tour"] == {

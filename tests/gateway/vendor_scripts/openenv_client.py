@@ -1,7 +1,8 @@
-"""OpenEnv's generic client: `openenv_client.py URL DOOMED_URL`; prints what it got as JSON."""
+"""OpenEnv's generic client: `openenv_client.py EXAMPLE URL DOOMED_URL`; prints what it got as JSON."""
 
 import asyncio
 import json
+import runpy
 import sys
 
 from openenv import GenericEnvClient
@@ -42,5 +43,6 @@ async def message_of(step) -> str:
 
 
 if __name__ == "__main__":
-    url, doomed_url = sys.argv[1:]
-    print(json.dumps({"tour": asyncio.run(tour(url)), "failure": asyncio.run(failure(doomed_url))}))
+    example, url, doomed_url = sys.argv[1:]
+    seen = {"example": asyncio.run(runpy.run_path(example)["main"](url)), "tour": asyncio.run(tour(url))}
+    print(json.dumps(seen | {"failure": asyncio.run(failure(doomed_url))}))
