@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-from deepmath_gateway.openai.served_models import AGENT
 
 from deepmath.generator.v1 import generator_pb2 as pb
 from gateway.openai.conftest import QUESTION, body, complete, stream
@@ -34,7 +33,7 @@ async def test_tokens_mask_and_logprobs_are_those_of_rollout(http, generator, se
         *_, last = await stream(http, "/v1/chat/completions", request)
         prompt_ids, choice = last["prompt_token_ids"], last["choices"][0]
     else:
-        completion = await complete(http, AGENT, **request)
+        completion = await complete(http, **request)
         prompt_ids, choice = completion["prompt_token_ids"], completion["choices"][0]
     assert prompt_ids == list(trajectory.prompt_token_ids)
     assert_same_tokens(choice, trajectory)
