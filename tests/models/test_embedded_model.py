@@ -41,17 +41,21 @@ def test_scores_cover_every_family(scores: dict[str, Any], mode: str) -> None:
 
 
 def test_agent_mode_leaves_room_for_training(scores: dict[str, Any]) -> None:
-    assert 0.40 <= scores["agent"]["all"]["accuracy"] <= 0.75
+    assert 0.40 <= scores["agent"]["all"]["accuracy"] <= 0.65
 
 
 def test_every_family_has_correct_answers_in_agent_mode(scores: dict[str, Any]) -> None:
     assert min(row["accuracy"] for row in scores["agent"].values()) > 0
 
 
-def test_plain_mode_is_less_accurate_and_at_least_three_times_as_long(scores: dict[str, Any]) -> None:
-    agent, plain = scores["agent"]["all"], scores["plain"]["all"]
-    assert plain["accuracy"] < agent["accuracy"] - 0.1
-    assert plain["model_tokens"] >= 3 * agent["model_tokens_with_code"]
+def test_plain_mode_is_a_fair_contestant_that_loses_with_difficulty(scores: dict[str, Any]) -> None:
+    easy, medium, hard = (scores["by_difficulty"]["plain"][grade]["accuracy"] for grade in "123")
+    assert scores["plain"]["all"]["accuracy"] >= 0.25
+    assert easy > medium > hard
+
+
+def test_plain_mode_is_at_least_three_times_as_long(scores: dict[str, Any]) -> None:
+    assert scores["plain"]["all"]["model_tokens"] >= 3 * scores["agent"]["all"]["model_tokens_with_code"]
 
 
 def test_card_shows_the_score_of_every_family(model_directory: Path, scores: dict[str, Any]) -> None:
