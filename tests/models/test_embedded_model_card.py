@@ -105,5 +105,5 @@ def test_metadata_has_licence_library_and_accuracy_of_both_modes(model_directory
     data = ModelCard.load(model_directory / "README.md").data
     assert (data.license, data.library_name) == ("apache-2.0", "transformers")
     agent, plain = data.eval_results
-    assert 0.40 <= agent.metric_value <= 0.75
-    assert plain.metric_value < agent.metric_value
+    assert 0.40 <= agent.metric_value <= 0.65
+    assert 0.25 <= plain.metric_value < 0.75
