@@ -5,6 +5,7 @@ The proxy is LiteLLM's own command in a process of its own.
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -20,24 +21,25 @@ model_list:
     litellm_params: {{model: openai/{model}, api_base: {url}/v1, api_key: key}}
 litellm_settings: {{telemetry: false}}
 """
+KEY = f"sk-{secrets.token_hex(32)}"
 MESSAGES = [{"role": "user", "content": "What is the greatest common divisor of 84 and 126?"}]
 
 
-def wait_until_ready(url: str) -> None:
-    """Wait until the proxy answers."""
-    for _ in range(1200):
+def wait_until_ready(url: str, proxy: subprocess.Popen) -> None:
+    """Wait until the proxy answers, or raise if it has ended."""
+    while proxy.poll() is None:
         try:
             if httpx.get(f"{url}/health/liveliness", trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise TimeoutError("the proxy does not answer")
+    raise ConnectionError(f"the proxy ended with status {proxy.returncode}")
 
 
 def tour(url: str) -> dict:
     """Return what a client of the proxy gets."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="sk-any", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
         create = client.chat.completions.create
         whole = create(model="maths", messages=MESSAGES, seed=1)
         chunks = list(create(model="maths", messages=MESSAGES, seed=1, stream=True))
@@ -62,10 +64,11 @@ if __name__ == "__main__":
         config.write_text(CONFIG.format(model=model, url=gateway))
         command = Path(sys.executable).with_name("litellm")
         options = ["--config", str(config), "--host", "127.0.0.1", "--port", port]
-        local = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # its prices are not fetched
+        # Its prices are not fetched; without a key it would not start.
+        local = os.environ | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY}
         with subprocess.Popen([str(command), *options], stdout=sys.stderr, env=local) as proxy:
             try:
-                wait_until_ready(url)
+                wait_until_ready(url, proxy)
                 print(json.dumps(tour(url)))
             finally:
                 proxy.terminate()
