@@ -46,7 +46,7 @@ async def main(rounds: int, chats: int, programs: int) -> dict[str, Any]:
     """Return the figures of both ways, and their ratios."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    questions = [problem.question for problem in generate(chats, "test", seed=1)]
+    questions = [problem.problem for problem in generate(chats, "test", seed=1)]
     collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     async with AsyncExitStack() as block:
