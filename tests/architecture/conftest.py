@@ -43,7 +43,7 @@ class Module:
 
 
 class Tree:
-    """All modules of the four distributions by name, generated stubs included."""
+    """All modules of the five distributions by name, generated stubs included."""
 
     def __init__(self) -> None:
         self.modules: dict[str, Module] = {}

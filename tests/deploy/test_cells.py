@@ -25,7 +25,7 @@ from .manifests import (
     pods,
 )
 from .references import INSTANCE, Reference, arguments, dangling, selectors
-from .test_network import CLIENT, reaches, selects
+from .test_network import reaches, selects
 
 SINGLE_USE = {"keda"}  # two of them need two builds
 CLUSTER_WIDE = {"Namespace"}
@@ -81,8 +81,11 @@ def test_every_reference_resolves_within_the_cell(renderings) -> None:
 
 def test_every_selector_selects_a_pod_of_the_cell(renderings) -> None:
     for cell, manifests in renderings:
-        client = {key: f"{cell.prefix}{value}{cell.suffix}" for key, value in CLIENT.labels.items()}
-        labels = [*(pod.labels for pod in pods(manifests)), client]
+        clients = [{"deepmath/client": f"{cell.prefix}{service}{cell.suffix}"} for service in ("generator", "gateway")]
+        # `monitoring` watches gateways, which the cell may not have.
+        gateway = {"component": "gateway", "instance": f"{cell.prefix}gateway{cell.suffix}", "part-of": "deepmath"}
+        optional = {f"app.kubernetes.io/{key}": value for key, value in gateway.items()}
+        labels = [*(pod.labels for pod in pods(manifests)), *clients, optional]
         for source, selector in selectors(manifests):
             assert any(selects(selector, found) for found in labels), f"{source}: {selector}"
 
@@ -114,7 +117,8 @@ def test_certificate_of_each_service_has_its_name(renderings) -> None:
             name = service["metadata"]["name"]
             component = service["metadata"]["labels"]["app.kubernetes.io/component"]
             assert name in certificates[f"{cell.prefix}{component}-tls{cell.suffix}"]["dnsNames"]
-            assert service["spec"]["clusterIP"] == "None"
+            headless = component != "gateway"  # whose clients keep to one of its pods, by sessionAffinity
+            assert service["spec"].get("clusterIP", "") == ("None" if headless else "")
         for pod in pods(manifests):
             mounted = [v["secret"]["secretName"] for v in pod.spec["volumes"] if v["name"] == "tls"]
             assert set(mounted) <= set(certificates), pod

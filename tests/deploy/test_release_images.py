@@ -147,7 +147,7 @@ def test_every_pod_runs_the_digests_of_a_kustomization(kustomize_command, tmp_pa
     images = [
         {"name": name, "newName": f"127.0.0.1:5000/team/{name}", "digest": digest} for name, digest in digests.items()
     ]
-    (tmp_path / "rendered.yaml").write_text(yaml.safe_dump_all(render("gpu")))
+    (tmp_path / "rendered.yaml").write_text(yaml.safe_dump_all(render("gpu", "gateway")))
     kustomization = {"resources": ["rendered.yaml"], "images": images}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     rendered = subprocess.run([*kustomize(), str(tmp_path)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The wheels of the four distributions, and an environment that has nothing else of ours."""
+"""The wheels of the five distributions, and an environment that has nothing else of ours."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The metadata of the four distributions and the constraint files: one version, no name of ours, no index, no path."""
+"""The metadata of the five distributions and the constraint files: one version, no name of ours, no index, no path."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ import deepmath
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("services/*/pyproject.toml"))]
 CONSTRAINTS = sorted((ROOT / "constraints").glob("*.txt"))
-IMAGES = ["executor", "generator-cpu", "trainer-cpu"]
+IMAGES = ["executor", "generator-cpu", "trainer-cpu", "gateway"]
 
 
 def project(path: Path) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def name_of(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
-def test_there_are_four_distributions_of_one_version() -> None:
+def test_there_are_five_distributions_of_one_version() -> None:
     names = {project(path)["name"]: project(path)["version"] for path in PYPROJECTS}
-    services = ("services", "executor", "generator", "trainer")
+    services = ("services", "executor", "generator", "trainer", "gateway")
     assert names == dict.fromkeys((f"deepmath-{name}" for name in services), deepmath.__version__)
 
 

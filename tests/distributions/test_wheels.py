@@ -13,7 +13,7 @@ from support.evaluation_runs import OK, of_answers, write
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SERVICES = ("executor", "generator", "trainer")
+SERVICES = ("executor", "generator", "trainer", "gateway")
 # What each distribution reads at run time, but for Python modules.
 DATA = {
     "services": {
@@ -29,6 +29,7 @@ DATA = {
         ),
     },
     "executor": {"deepmath_executor/py.typed", "deepmath_executor/seccomp_profile.json"},
+    "gateway": {"deepmath_gateway/py.typed"},
     "generator": {"deepmath_generator/py.typed", "deepmath_generator/prompts/default.toml"},
     "trainer": {
         "deepmath_trainer/py.typed",
