@@ -7,16 +7,16 @@ from deepmath.cli.commands import doctor
 async def test_doctor_passes_on_this_machine(deepmath) -> None:
     ended = await deepmath("doctor")
     assert ended.status == 0, ended.out
-    for name in ("seccomp", "landlock", "deepmath-executor", "deepmath-generator", "deepmath-trainer"):
+    for name in ("seccomp", "landlock", "deepmath-executor", "deepmath-generator", "deepmath-trainer", "deepmath-gateway"):
         assert name in ended.out
 
 
 def test_doctor_fails_on_a_service_of_another_version(monkeypatch) -> None:
-    versions = {"executor": __version__, "generator": "0.0.9", "trainer": None}
+    versions = {"executor": __version__, "generator": "0.0.9", "trainer": None, "gateway": __version__}
     monkeypatch.setattr(doctor, "installed_version", versions.get)
-    base, executor, generator, trainer = doctor._distributions()
+    base, executor, generator, trainer, gateway = doctor._distributions()
     assert (base.name, base.detail, base.passed) == ("deepmath-services", __version__, True)
-    assert (executor.passed, generator.passed, trainer.passed) == (True, False, False)
+    assert (executor.passed, generator.passed, trainer.passed, gateway.passed) == (True, False, False, True)
     assert (generator.required, trainer.required) == (True, False)
     assert generator.detail.startswith(f"0.0.9, but deepmath-services is {__version__}")
     assert "from the checkout" in trainer.detail
