@@ -7,7 +7,8 @@ from deepmath.cli.commands import doctor
 async def test_doctor_passes_on_this_machine(deepmath) -> None:
     ended = await deepmath("doctor")
     assert ended.status == 0, ended.out
-    for name in ("seccomp", "landlock", "deepmath-executor", "deepmath-generator", "deepmath-trainer", "deepmath-gateway"):
+    services = ("deepmath-executor", "deepmath-generator", "deepmath-trainer", "deepmath-gateway")
+    for name in ("seccomp", "landlock", *services):
         assert name in ended.out
 
 
