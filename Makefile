@@ -15,7 +15,7 @@ torch_backend := $(if $(find_links),,--torch-backend cpu)
 locked := --constraint constraints/dev.txt --build-constraint constraints/build.txt
 
 # Problems in the four-way table of `make run`: 16 samples of each in each mode.
-DEMO_PROBLEMS ?= 20
+DEMO_PROBLEMS ?= 48
 
 # Processes that run tests; `--dist loadgroup` keeps tests that share an engine in one of them (tests/conftest.py).
 WORKERS ?= 2
