@@ -237,7 +237,7 @@ def test_number_arrives_as_it_is_written(value: object, text: str) -> None:
         {"model": {"repository": "one part"}},
         {"model": {"path": "relative"}},
         {"image": {"digests": {"executor": "latest"}}},
-        {"image": {"digests": {"gateway": f"sha256:{'a' * 64}"}}},
+        {"image": {"digests": {"database": f"sha256:{'a' * 64}"}}},
         {"image": {"registry": "https://r.example"}},
         {"namePrefix": "Upper-"},
         {"namePrefix": "no-dash-at-the-end"},

@@ -21,6 +21,7 @@ from deepmath_gateway.openai.turn_events import (
     Thought,
     TurnEnded,
     TurnEvent,
+    TurnStarted,
 )
 from deepmath_gateway.openai.turn_tokens import TokenUsage
 
@@ -37,8 +38,6 @@ class _Choice:
     calls: list[Fields] = field(default_factory=list)
     activity: list[Fields] = field(default_factory=list)
     end: TurnEnded | None = None
-    started: bool = False
-    """Whether a chunk has been sent."""
 
 
 class ChatCompletion:
@@ -103,6 +102,8 @@ class ChatCompletion:
                 return {"tool_calls": [{"index": len(choice.calls) - 1, **call}]}
             case TurnEnded():
                 choice.end = event
+            case TurnStarted():
+                return {"role": "assistant", "content": ""}
         return {}
 
     def _add_activity(self, choice: _Choice, event: CodeStarted | CodeEnded) -> Fields:
@@ -117,12 +118,9 @@ class ChatCompletion:
         return {"tool_activity": [{"index": len(choice.activity) - 1, "id": choice.activity[-1]["id"], **changed}]}
 
     def _chunks(self, event: TurnEvent) -> list[Fields]:
-        """Return the chunks of an event: the first of a choice starts with its role."""
+        """Return the chunks of an event. The first of a choice has its role."""
         choice, delta = self._choices[event.choice], self._add(event)
         chunks = []
-        if not choice.started:
-            choice.started = True
-            chunks.append(self._delta_chunk(choice, {"role": "assistant", "content": ""}))
         if delta:
             chunks.append(self._delta_chunk(choice, delta))
         if isinstance(event, TurnEnded):

@@ -10,6 +10,13 @@ Finish = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The model has begun to write. What it writes first may be a call, whose text is no event."""
+
+    choice: int
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """Text of the answer."""
 
@@ -67,4 +74,4 @@ class TurnEnded:
     """The agent's answer."""
 
 
-TurnEvent: TypeAlias = Said | Thought | CodeStarted | CodeEnded | FunctionCalled | TurnEnded
+TurnEvent: TypeAlias = TurnStarted | Said | Thought | CodeStarted | CodeEnded | FunctionCalled | TurnEnded

@@ -11,7 +11,15 @@ from deepmath.errors import Forbidden, Unauthenticated, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_gateway.openai.choice_text import ChoiceText
 from deepmath_gateway.openai.served_models import ServedModel
-from deepmath_gateway.openai.turn_events import CodeEnded, CodeStarted, Finish, FunctionCalled, TurnEnded, TurnEvent
+from deepmath_gateway.openai.turn_events import (
+    CodeEnded,
+    CodeStarted,
+    Finish,
+    FunctionCalled,
+    TurnEnded,
+    TurnEvent,
+    TurnStarted,
+)
 from deepmath_gateway.openai.turn_request import TurnRequest
 from deepmath_gateway.openai.turn_tokens import TurnTokens
 
@@ -62,9 +70,13 @@ async def _agent_events(
         token_texts=True,
         omit_vote=True,
     )
+    started = set[int]()
     async with aclosing(responses):
         async for response in responses:
             choice = response.sample
+            if choice not in started:
+                started.add(choice)
+                yield TurnStarted(choice)
             match response.WhichOneof("event"):
                 case "text":
                     for event in texts[choice].feed(response.text.text):
@@ -111,9 +123,12 @@ async def _chat_events(
         functions=request.functions,
         token_texts=True,
     )
-    called = False
+    started = called = False
     async with aclosing(responses):
         async for response in responses:
+            if not started:
+                started = True
+                yield TurnStarted(choice)
             match response.WhichOneof("event"):
                 case "text":
                     for event in text.feed(response.text.text):
