@@ -309,7 +309,7 @@ def test_prometheus_of_the_cluster_is_a_value() -> None:
     monitoring = {"release": "mine", "address": "http://prometheus.other.svc:80"}
     manifests = rendered({"monitoring": monitoring}, components=("monitoring", "keda"))
     selected = of_kind(manifests, "PodMonitor", "PrometheusRule")
-    assert [m["metadata"]["labels"]["release"] for m in selected] == ["mine"] * 4
+    assert [m["metadata"]["labels"]["release"] for m in selected] == ["mine"] * 5
     triggers = one(manifests, "ScaledObject", "executor")["spec"]["triggers"]
     assert {t["metadata"]["serverAddress"] for t in triggers} == {"http://prometheus.other.svc:80"}
 
