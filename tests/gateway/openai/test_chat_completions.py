@@ -244,7 +244,8 @@ async def test_client_that_leaves_ends_the_engines_requests_within_a_second(spok
     request = body(model, n=4, stream=streams)
     if streams:
         async with spoken.http.stream("POST", "/v1/chat/completions", json=request) as response:
-            await anext(response.aiter_lines())
+            lines = response.aiter_lines()  # the response is closed with it
+            await anext(lines)
             await _until_all_run(spoken.engine)
     else:
         task = asyncio.create_task(spoken.http.post("/v1/chat/completions", json=request))
