@@ -21,7 +21,7 @@ COMMANDS = {
     "eval": "Evaluate a model on benchmarks.",
     "grade": "Grade one answer, or a file of answers, as training and evaluation do.",
     "report": "Report evaluations as tables, plots and an HTML page.",
-    "up": "Run an executor and a generator on this machine until Ctrl-C.",
+    "up": "Run an executor, a generator and a gateway on this machine until Ctrl-C.",
     "down": "Stop the detached stack of `deepmath up --detach`, and nothing else.",
     "serve": "Run one service in the foreground.",
     "contamination": "Find training problems that repeat each other or a test problem.",
