@@ -91,7 +91,7 @@ async def test_run_reports_before_and_after_and_writes_an_adapter(deepmath, fres
     run = runs / "short"
     assert (run / "adapter" / "adapter_model.safetensors").stat().st_size > 0
     assert (run / "adapter" / "README.md").is_file()
-    assert len(list((run / "plots").glob("*.png"))) == 6
+    assert len(list((run / "plots").glob("*.png"))) == 8
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     # A second run, of a standing trainer service, starts from the model as loaded and not from the first one's policy.
     async with LocalServices() as services:
