@@ -60,18 +60,25 @@ def serve_gateway() -> ServeGateway:
 
 
 @pytest.fixture(scope="session")
-async def gateway(serve_gateway: ServeGateway, executor_address: str) -> AsyncIterator[ServedGateway]:
-    """A gateway over the shared executor, without a generator."""
-    async with serve_gateway(executor=executor_address) as served:
+async def gateway_executor() -> AsyncIterator[str]:
+    """The address of an executor for gateways, whose sessions stay open while they are idle."""
+    async with LocalStack() as stack:
+        yield stack.executor
+
+
+@pytest.fixture(scope="session")
+async def gateway(serve_gateway: ServeGateway, gateway_executor: str) -> AsyncIterator[ServedGateway]:
+    """A gateway over an executor, without a generator."""
+    async with serve_gateway(executor=gateway_executor) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 async def full_gateway(
-    serve_gateway: ServeGateway, executor_address: str, generator_address: str
+    serve_gateway: ServeGateway, gateway_executor: str, generator_address: str
 ) -> AsyncIterator[ServedGateway]:
-    """A gateway over the shared executor and the shared generator with the embedded model."""
-    async with serve_gateway(executor=executor_address, generator=generator_address) as served:
+    """A gateway over an executor and the shared generator with the embedded model."""
+    async with serve_gateway(executor=gateway_executor, generator=generator_address) as served:
         yield served
 
 

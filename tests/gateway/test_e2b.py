@@ -105,8 +105,8 @@ async def test_what_is_not_served_is_refused(
     assert len(response.text) < 1000
 
 
-async def test_a_sandbox_ends_by_its_timeout_with_its_contexts(serve_gateway: ServeGateway, executor_address) -> None:
-    async with serve_gateway(executor=executor_address) as served, served.client() as http:
+async def test_a_sandbox_ends_by_its_timeout_with_its_contexts(serve_gateway: ServeGateway, gateway_executor) -> None:
+    async with serve_gateway(executor=gateway_executor) as served, served.client() as http:
         sandbox = (await create(http, timeout=60, metadata={"who": "me"}))["sandboxID"]
         await http.post("/contexts", json={}, headers=of(sandbox))
         assert len((await http.get("/contexts", headers=of(sandbox))).json()) == 2
@@ -122,11 +122,11 @@ async def test_a_sandbox_ends_by_its_timeout_with_its_contexts(serve_gateway: Se
         assert (await http.get("/v2/sandboxes")).json() == []
 
 
-async def test_another_clients_sandbox_is_unknown(serve_gateway: ServeGateway, executor_address: str, tmp_path) -> None:
+async def test_another_clients_sandbox_is_unknown(serve_gateway: ServeGateway, gateway_executor: str, tmp_path) -> None:
     tokens = tmp_path / "tokens.toml"
     keys = {name: add_token(tokens, name, "execute").read_text().strip() for name in ("alice", "bob")}
     generate_only = add_token(tokens, "carol", "generate").read_text().strip()
-    async with serve_gateway(executor=executor_address, tokens=tokens) as served, served.client() as http:
+    async with serve_gateway(executor=gateway_executor, tokens=tokens) as served, served.client() as http:
         alices = await create(http, {"X-API-Key": keys["alice"]})
         sandbox, token = alices["sandboxID"], alices["envdAccessToken"]
         access = of(sandbox) | {"X-Access-Token": token}  # all that the SDK sends

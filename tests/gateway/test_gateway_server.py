@@ -44,12 +44,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 async def test_with_keys_a_client_needs_no_certificate(
-    serve_gateway: ServeGateway, executor_address: str, authority: Authority, tmp_path: Path
+    serve_gateway: ServeGateway, gateway_executor: str, authority: Authority, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens.toml"
     headers = key_in(add_token(tokens, "alice", "execute"))
     volume = mount(tmp_path / "tls", authority.issue("gateway"))
-    async with serve_gateway(executor=executor_address, tls=volume, tokens=tokens) as served:
+    async with serve_gateway(executor=gateway_executor, tls=volume, tokens=tokens) as served:
         async with served.client(verify=trusting(authority)) as http:
             assert (await http.post("/run_code", json=SUM)).status_code == 401
             assert (await http.post("/run_code", json=SUM, headers=headers)).status_code == 200
@@ -75,9 +75,9 @@ async def served_certificate(served: ServedGateway) -> bytes:
 
 
 async def test_without_keys_a_client_needs_a_certificate(
-    serve_gateway: ServeGateway, executor_address: str, authority: Authority
+    serve_gateway: ServeGateway, gateway_executor: str, authority: Authority
 ) -> None:
-    async with serve_gateway(executor=executor_address, tls=authority.issue("gateway")) as served:
+    async with serve_gateway(executor=gateway_executor, tls=authority.issue("gateway")) as served:
         async with served.client(verify=trusting(authority)) as stranger:
             with pytest.raises(httpx.TransportError):
                 await stranger.get("/healthz")
@@ -109,11 +109,11 @@ def test_mistaken_settings_are_explained(capsys: pytest.CaptureFixture[str], opt
 
 
 async def test_limits_of_a_client_hold_for_requests(
-    serve_gateway: ServeGateway, executor_address: str, tmp_path: Path
+    serve_gateway: ServeGateway, gateway_executor: str, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens.toml"
     one, other = (key_in(add_token(tokens, name, "execute", max_calls=1)) for name in ("alice", "bob"))
-    async with serve_gateway(executor=executor_address, tokens=tokens) as served, served.client() as http:
+    async with serve_gateway(executor=gateway_executor, tokens=tokens) as served, served.client() as http:
         slow = asyncio.create_task(http.post("/run_code", json=SLOW, headers=one))
         await until(lambda: served.gateway.metrics.in_flight == 1)
         refused = await http.get("/no-such-path", headers=one)
@@ -175,11 +175,11 @@ async def test_a_client_that_does_not_read_ends_its_request() -> None:
 
 
 async def test_drain_lets_requests_finish_and_then_refuses_them_in_the_form_of_their_protocol(
-    serve_gateway: ServeGateway, executor_address: str
+    serve_gateway: ServeGateway, gateway_executor: str
 ) -> None:
     short = {"code": "import time\ntime.sleep(1.5)\nprint('done')", "language": "python"}
     for grace_s, message in ((20, "done\n"), (0.2, "shutting down")):
-        async with serve_gateway(executor=executor_address) as served, served.client() as http:
+        async with serve_gateway(executor=gateway_executor) as served, served.client() as http:
             request = asyncio.create_task(http.post("/run_code", json=short))
             await until(lambda: served.gateway.metrics.in_flight == 1)
             await asyncio.sleep(0.1)

@@ -10,8 +10,8 @@ async def test_health_needs_no_key_and_names_no_host(gateway: ServedGateway) -> 
         assert {(await probe.get(path)).status_code for path in ("/healthz", "/readyz")} == {200}
 
 
-async def test_a_draining_gateway_lives_and_is_not_ready(serve_gateway: ServeGateway, executor_address: str) -> None:
-    async with serve_gateway(executor=executor_address, health_listen="127.0.0.1:0") as served:
+async def test_a_draining_gateway_lives_and_is_not_ready(serve_gateway: ServeGateway, gateway_executor: str) -> None:
+    async with serve_gateway(executor=gateway_executor, health_listen="127.0.0.1:0") as served:
         address = served.server.health_address
         async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as probe, served.client() as http:
             served.server.report_not_serving()

@@ -36,10 +36,10 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-async def strict(serve_gateway: ServeGateway, executor_address: str, tokens: Path) -> AsyncIterator[ServedGateway]:
+async def strict(serve_gateway: ServeGateway, gateway_executor: str, tokens: Path) -> AsyncIterator[ServedGateway]:
     """A gateway with clients and short timeouts."""
     async with serve_gateway(
-        executor=executor_address,
+        executor=gateway_executor,
         tokens=tokens,
         max_message_bytes=MAX_BODY,
         max_unread_bytes=4 * MAX_BODY,
@@ -246,9 +246,9 @@ async def test_a_page_cannot_use_the_gateway_of_its_reader(gateway: ServedGatewa
             assert not any(name.startswith("access-control") for name in answer.headers)
 
 
-async def test_only_named_origins_may_call(serve_gateway: ServeGateway, executor_address: str) -> None:
+async def test_only_named_origins_may_call(serve_gateway: ServeGateway, gateway_executor: str) -> None:
     origins = "https://a.example"
-    async with serve_gateway(executor=executor_address, cors_origin=origins) as served, served.client() as http:
+    async with serve_gateway(executor=gateway_executor, cors_origin=origins) as served, served.client() as http:
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
         for origin, status in (("https://a.example", 200), ("https://b.example", 400), ("null", 400)):
             preflight = await http.options("/run_code", headers=asked | {"Origin": origin})

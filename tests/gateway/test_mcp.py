@@ -200,9 +200,9 @@ async def test_infrastructure_failure_is_an_error_of_the_protocol(serve_gateway,
         assert raised.value.data["error"] == "Unavailable"
 
 
-async def test_session_beyond_the_quota_is_refused_with_a_time_to_retry(serve_gateway, executor_address) -> None:
+async def test_session_beyond_the_quota_is_refused_with_a_time_to_retry(serve_gateway, gateway_executor) -> None:
     async with (
-        serve_gateway(executor=executor_address, max_sessions=1, listen="127.0.0.1:0") as small,
+        serve_gateway(executor=gateway_executor, max_sessions=1, listen="127.0.0.1:0") as small,
         connected(small.url, "http") as first,
         connected(small.url, "http") as second,
     ):
@@ -215,12 +215,12 @@ async def test_session_beyond_the_quota_is_refused_with_a_time_to_retry(serve_ga
 
 
 @pytest.fixture
-async def shared_gateway(serve_gateway, executor_address: str, tmp_path) -> AsyncIterator[tuple[Any, dict[str, str]]]:
+async def shared_gateway(serve_gateway, gateway_executor: str, tmp_path) -> AsyncIterator[tuple[Any, dict[str, str]]]:
     """A gateway with three clients, and their keys. No generator is there."""
     tokens = tmp_path / "tokens.json"
     scopes = {"anna": ["execute"], "ben": ["execute"], "gina": ["generate"]}
     keys = {name: add_token(tokens, name, *given).read_text().strip() for name, given in scopes.items()}
-    options = {"executor": executor_address, "generator": f"unix:{tmp_path}/nobody", "listen": "127.0.0.1:0"}
+    options = {"executor": gateway_executor, "generator": f"unix:{tmp_path}/nobody", "listen": "127.0.0.1:0"}
     async with serve_gateway(tokens=tokens, **options) as served:
         yield served, keys
 
@@ -303,13 +303,13 @@ async def test_vllms_tool_server(gateway) -> None:
 
 
 @pytest.mark.vendors
-async def test_langchains_adapters(gateway, executor_address: str, vendor_environment) -> None:
+async def test_langchains_adapters(gateway, gateway_executor: str, vendor_environment) -> None:
     server = (
         sys.executable,
         "-c",
         "from deepmath.cli.main import main; main()",
         "mcp",
-        f"--executor={executor_address}",
+        f"--executor={gateway_executor}",
     )
     script = ("langchain_mcp_client.py", f"{gateway.url}/sse", f"{gateway.url}/mcp", *server)
     seen = json.loads(await vendor_environment("langchain_mcp").run(*script))

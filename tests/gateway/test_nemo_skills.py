@@ -112,12 +112,12 @@ async def test_outputs_are_cut_at_their_head(http: httpx.AsyncClient) -> None:
 
 
 async def test_another_clients_sessions_are_unknown(
-    serve_gateway: ServeGateway, executor_address: str, tmp_path
+    serve_gateway: ServeGateway, gateway_executor: str, tmp_path
 ) -> None:
     """Two clients use the same id, and one tries to list and to end the other's."""
     tokens = tmp_path / "tokens.toml"
     keys = {name: add_token(tokens, name, "execute").read_text().strip() for name in ("alice", "bob")}
-    async with serve_gateway(executor=executor_address, tokens=tokens) as served, served.client() as http:
+    async with serve_gateway(executor=gateway_executor, tokens=tokens) as served, served.client() as http:
 
         def as_(name: str) -> dict[str, str]:
             return {"Authorization": f"Bearer {keys[name]}", "X-Session-ID": "same"}

@@ -138,9 +138,9 @@ async def test_the_end_of_a_connection_ends_its_sandbox_and_its_place(serve_gate
             assert (await step(socket, "1"))["stdout"] == "1\n"
 
 
-async def test_an_idle_environment_ends(serve_gateway: ServeGateway, executor_address: str) -> None:
+async def test_an_idle_environment_ends(serve_gateway: ServeGateway, gateway_executor: str) -> None:
     async with (
-        serve_gateway(executor=executor_address, session_idle_seconds=0.2) as served,
+        serve_gateway(executor=gateway_executor, session_idle_seconds=0.2) as served,
         environment(served) as socket,
     ):
         assert json.loads(await socket.recv())["data"]["code"] == "SESSION_ERROR"
@@ -169,11 +169,11 @@ async def test_a_killed_executor_is_an_error_and_no_observation(serve_gateway: S
 
 
 async def test_a_client_needs_a_key_with_the_scope(
-    serve_gateway: ServeGateway, executor_address: str, tmp_path
+    serve_gateway: ServeGateway, gateway_executor: str, tmp_path
 ) -> None:
     tokens = tmp_path / "tokens.toml"
     keys = {scope: add_token(tokens, scope, scope).read_text().strip() for scope in ("execute", "generate")}
-    async with serve_gateway(executor=executor_address, tokens=tokens) as served:
+    async with serve_gateway(executor=gateway_executor, tokens=tokens) as served:
         for headers, status in ({}, 401), ({"Authorization": f"Bearer {keys['generate']}"}, 403):
             with pytest.raises(InvalidStatus) as refused:
                 async with environment(served, additional_headers=headers):

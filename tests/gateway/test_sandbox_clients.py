@@ -56,10 +56,10 @@ async def test_verls_client(gateway: ServedGateway, verl) -> None:
 
 
 async def test_clients_without_a_key_header_send_it_in_the_address(
-    serve_gateway: ServeGateway, executor_address: str, tmp_path, sandboxes, verl
+    serve_gateway: ServeGateway, gateway_executor: str, tmp_path, sandboxes, verl
 ) -> None:
     key = add_token(tmp_path / "tokens.toml", "verl", "execute").read_text().strip()
-    async with serve_gateway(executor=executor_address, tokens=tmp_path / "tokens.toml") as served:
+    async with serve_gateway(executor=gateway_executor, tokens=tmp_path / "tokens.toml") as served:
         address = served.url.replace("//", f"//:{key}@")
         called = json.loads(await verl.run("verl_client.py", f"{address}/run_code", "call"))
         assert called["answer"]["run_result"]["stdout"] == "5\n"
@@ -146,10 +146,10 @@ async def test_e2bs_sdk(gateway: ServedGateway, sandboxes) -> None:
 
 
 async def test_e2bs_sdk_with_a_key_and_in_debug_mode(
-    serve_gateway: ServeGateway, executor_address: str, gateway: ServedGateway, tmp_path, sandboxes
+    serve_gateway: ServeGateway, gateway_executor: str, gateway: ServedGateway, tmp_path, sandboxes
 ) -> None:
     key = add_token(tmp_path / "tokens.toml", "e2b", "execute").read_text().strip()
-    async with serve_gateway(executor=executor_address, tokens=tmp_path / "tokens.toml") as served:
+    async with serve_gateway(executor=gateway_executor, tokens=tmp_path / "tokens.toml") as served:
         seen = json.loads(await sandboxes.run("e2b_client.py", "tour", env=e2b_at(served.url, key)))
         assert seen["connected"] == "20"
         name, _ = json.loads(await sandboxes.run("e2b_client.py", "create", env=e2b_at(served.url, "wrong")))

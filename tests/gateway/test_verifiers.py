@@ -32,8 +32,8 @@ class FunctionCallingEngine(ScriptedChatEngine):
 
 
 @pytest.fixture
-def scripted(executor_address: str) -> Iterator[ScriptedGenerator]:
-    with serve_scripted(executor_address, FunctionCallingEngine) as generator:
+def scripted(gateway_executor: str) -> Iterator[ScriptedGenerator]:
+    with serve_scripted(gateway_executor, FunctionCallingEngine) as generator:
         yield generator
 
 

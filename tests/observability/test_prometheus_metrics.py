@@ -339,7 +339,8 @@ async def pages(observed, generator, run) -> list[str]:
     with run.hold():
         trainer = RunMetrics(RunRegistry(run.path.parent, 1))
         trainer.record_call("deepmath.trainer.v1.TrainerService/GetRun", "OK", 0.1)  # as by a server with this method
-        log_step(run, 1, accuracy=0.5, staleness=1, generator_idle=0.5, trainer_idle=0.5)
+        last = ("accuracy", "staleness", "generator_idle", "trainer_idle", "flat_groups", "pool_in_reach")
+        log_step(run, 1, **dict.fromkeys(last, 0.5))
         found = [await page(address_of(observed)), await scraped(generator.metrics), await scraped(trainer)]
     gateway = GatewayMetrics()
     gateway.expect_requests(["openai"])

@@ -56,7 +56,7 @@ def tour() -> dict:
         "template": refused(lambda: Sandbox.create("other")),
     }
     seen["info"] = sandbox.get_info().metadata
-    seen["listed"] = [item.sandbox_id for item in Sandbox.list().next_items()] == [sandbox.sandbox_id]
+    seen["listed"] = sandbox.sandbox_id in [item.sandbox_id for item in Sandbox.list().next_items()]
     sandbox.set_timeout(240)
     seen["connected"] = Sandbox.connect(sandbox.sandbox_id).run_code("x").text
     seen["running"] = [sandbox.is_running(), sandbox.kill(), sandbox.is_running(), sandbox.kill()]
