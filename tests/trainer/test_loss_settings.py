@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import pytest
 from deepmath_trainer.checkpoint_store import CheckpointStore
+from deepmath_trainer.curriculum import Curriculum
 from deepmath_trainer.rewards import Reward, outcome
 from deepmath_trainer.rollout_batch import RolloutBatch, RolloutGroup, TrainingSample
+from deepmath_trainer.run_config import TrainConfig
 from deepmath_trainer.run_folder import RunFolder
 
 from deepmath.data.dataset_problem import DatasetProblem
@@ -32,9 +34,11 @@ COMPARED = {"loss", "grad_norm", "kl", "entropy", "clip_ratio", "importance_rati
 class RandomBatches:
     """Stands in for the sampling pipeline: random tokens and rewards, and a record of the policies."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         self.replicas = SimpleNamespace(run="a")
-        self.sampler = SimpleNamespace(verifier=SimpleNamespace(reasons=Counter()))
+        self.sampler = SimpleNamespace(
+            verifier=SimpleNamespace(reasons=Counter()), curriculum=Curriculum(config, [PROBLEM])
+        )
         self.generators_are_fresh, self.busy_seconds = True, 0.0
         self.published: list[str] = []
 
@@ -43,7 +47,9 @@ class RandomBatches:
             self.published.append(folder.name)
         random = Random(index)
         groups = [RolloutGroup(PROBLEM, [_sample(random, step, row) for row in range(4)]) for _ in range(2)]
-        return RolloutBatch(index, 0.7, groups, ended=1.0)
+        batch = RolloutBatch(index, 0.7, groups, ended=1.0)
+        self.sampler.curriculum.observe(index, batch.pass_counts)
+        return batch
 
     def discard_before(self, batch: int) -> None:
         pass
@@ -87,7 +93,8 @@ def trained(folder: Path, settings: tuple[str, ...], *hooks: Any) -> Trained:
 
     folder.mkdir()
     own = (f"optimizer.steps={STEPS}", "checkpoint.every=2", "report_to=[]")
-    config, pipeline = small("unused", *own, *settings), RandomBatches()
+    config = small("unused", *own, *settings)
+    pipeline = RandomBatches(config)
     found = Trained(None, pipeline, False, [], [])
     trainer_class = type("TestedTrainer", (GrpoTrainer,), {name: getattr(GRPOTrainer, name) for name in hooks})
     found.trainer = trainer_class(
