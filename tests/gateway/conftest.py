@@ -67,6 +67,13 @@ async def gateway_executor() -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
+async def gateway_executor_client(gateway_executor: str) -> AsyncIterator[ExecutorClient]:
+    """A client of that executor, to see what runs there."""
+    async with ExecutorClient(gateway_executor) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 async def gateway(serve_gateway: ServeGateway, gateway_executor: str) -> AsyncIterator[ServedGateway]:
     """A gateway over an executor, without a generator."""
     async with serve_gateway(executor=gateway_executor) as served:

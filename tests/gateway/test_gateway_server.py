@@ -130,14 +130,14 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_a_client_that_leaves_ends_its_request_and_the_sandbox(
-    gateway: ServedGateway, executor: ExecutorClient
+    gateway: ServedGateway, gateway_executor_client: ExecutorClient
 ) -> None:
     async def until_running(holds: Callable[[int], bool]) -> None:
         async with asyncio.timeout(10):
-            while not holds((await executor.get_info()).load.running_snippets):  # noqa: ASYNC110
+            while not holds((await gateway_executor_client.get_info()).load.running_snippets):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    before = (await executor.get_info()).load.running_snippets
+    before = (await gateway_executor_client.get_info()).load.running_snippets
     async with gateway.client() as http:
         slow = asyncio.create_task(http.post("/run_code", json=SLOW))
         await until_running(lambda now: now > before)

@@ -75,12 +75,12 @@ async def test_named_session_outlives_its_connections(gateway, transport: str) -
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_session_ends_with_its_connection(gateway, executor, transport: str) -> None:
-    before = (await executor.get_info()).load.live_sessions
+async def test_session_ends_with_its_connection(gateway, gateway_executor_client, transport: str) -> None:
+    before = (await gateway_executor_client.get_info()).load.live_sessions
     async with connected(gateway.url, transport) as client:
         await python(client, "x = 1")
-        assert (await executor.get_info()).load.live_sessions == before + 1
-    await until(executor, lambda load: load.live_sessions == before)
+        assert (await gateway_executor_client.get_info()).load.live_sessions == before + 1
+    await until(gateway_executor_client, lambda load: load.live_sessions == before)
 
 
 async def until(executor, holds: Callable[..., bool], seconds: float = 1.0) -> None:
@@ -93,20 +93,20 @@ SLEEP = "import time\ntime.sleep(15)"
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_cancelled_call_ends_the_sandbox(gateway, executor, transport: str) -> None:
+async def test_cancelled_call_ends_the_sandbox(gateway, gateway_executor_client, transport: str) -> None:
     async with connected(gateway.url, transport) as client:
         await python(client, "x = 41")
         call = asyncio.create_task(python(client, SLEEP))
-        await until(executor, lambda load: load.running_snippets, 10)
+        await until(gateway_executor_client, lambda load: load.running_snippets, 10)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await until(executor, lambda load: not load.running_snippets)
+        await until(gateway_executor_client, lambda load: not load.running_snippets)
         assert await python(client, "x + 1") == "42"
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_client_that_goes_away_ends_the_sandbox(gateway, executor, transport: str) -> None:
+async def test_client_that_goes_away_ends_the_sandbox(gateway, gateway_executor_client, transport: str) -> None:
     """A connection that breaks during a call: no message says so."""
     headers = {"accept": "application/json, text/event-stream"}
     if transport == "http":
@@ -114,7 +114,7 @@ async def test_client_that_goes_away_ends_the_sandbox(gateway, executor, transpo
         headers["mcp-session-id"] = session_id
         async with gateway.client(headers=headers) as http:
             call = asyncio.create_task(http.post("/mcp", json=tool_call(SLEEP)))
-            await until(executor, lambda load: load.running_snippets, 10)
+            await until(gateway_executor_client, lambda load: load.running_snippets, 10)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
     else:
@@ -123,8 +123,8 @@ async def test_client_that_goes_away_ends_the_sandbox(gateway, executor, transpo
             path = [await anext(lines) for _ in range(2)][1].removeprefix("data: ")
             for message in (INITIALIZE, INITIALIZED, tool_call(SLEEP)):
                 assert (await http.post(path, json=message)).status_code == 202
-            await until(executor, lambda load: load.running_snippets, 10)
-    await until(executor, lambda load: not load.running_snippets)
+            await until(gateway_executor_client, lambda load: load.running_snippets, 10)
+    await until(gateway_executor_client, lambda load: not load.running_snippets)
 
 
 INITIALIZE = {

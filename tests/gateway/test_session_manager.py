@@ -22,12 +22,12 @@ Managed = Callable[..., SessionManager]
 
 
 @pytest.fixture
-async def managed(executor: ExecutorClient) -> AsyncIterator[Managed]:
+async def managed(gateway_executor_client: ExecutorClient) -> AsyncIterator[Managed]:
     """Make managers that end with the test."""
     made: list[SessionManager] = []
 
     def make(**limits) -> SessionManager:
-        made.append(SessionManager(executor, SessionLimits(**limits)))
+        made.append(SessionManager(gateway_executor_client, SessionLimits(**limits)))
         return made[-1]
 
     yield make
