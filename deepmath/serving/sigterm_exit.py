@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from types import FrameType
 
 from deepmath.exit_codes import EXIT_TERMINATED
 
@@ -12,4 +13,10 @@ def exit_on_sigterm() -> None:
     Call it in an entry point before the other imports: the kernel drops signals without a handler that are sent to
     process 1 of a container, so SIGTERM would be lost while modules are imported or a model is loaded.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    # An object that is being made just now, such as an event loop, is left incomplete, and its finalizer fails.
+    sys.unraisablehook = lambda _: None
+    sys.exit(EXIT_TERMINATED)
