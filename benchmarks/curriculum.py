@@ -15,7 +15,6 @@ import os
 import platform
 import secrets
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,7 +31,7 @@ from deepmath_trainer.run_config_parser import parse_config, read_recipe
 from deepmath_trainer.run_folder import RunFolder
 from deepmath_trainer.training_data import load_problems
 
-from benchmarks.training import OPTIONS, WORKER
+from benchmarks.training import OPTIONS, WORKER, run_module
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.grading.verifier import Verifier
 from deepmath.local_stack.stack import LocalStack
@@ -101,17 +100,7 @@ async def train(config: TrainConfig, folder: RunFolder) -> None:
         return
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_config(config.to_yaml())
-    command = (sys.executable, "-P", "-m", WORKER, str(folder.path))
-    with folder.worker_log.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-    try:
-        status = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if status:
-        raise SystemExit(f"{folder.path} failed:\n{folder.worker_log.read_text()[-4000:]}")
+    await run_module(WORKER, folder)
 
 
 def run_folder(folder: Path, config: TrainConfig) -> RunFolder:
@@ -140,7 +129,7 @@ async def evaluated(
 
 
 def summary(runs: Sequence[OrderRun]) -> dict[str, Any]:
-    """Return means over the seeds: by order, and at the steps and times of the uniform order's policies."""
+    """Return means over the runs: by order, and at the steps and times of the uniform order's policies."""
     by_order = {order: [run for run in runs if run.order == order] for order in ORDERS}
     flat = {
         order: round(statistics.fmean(itertools.chain.from_iterable(run.flat_groups for run in own)), 2)

@@ -150,9 +150,17 @@ def with_services(config: TrainConfig, stack: LocalStack, staleness: int) -> Tra
 async def train(module: str, config: TrainConfig, folder: Path) -> Figures:
     """Train in a new process and return the figures of its steps."""
     run = prepare(folder, config)
-    with run.worker_log.open("wb") as log:
+    await run_module(module, run)
+    found = figures(run, config)
+    print(folder.name, rounded(found), file=sys.stderr, flush=True)
+    return found
+
+
+async def run_module(module: str, run: RunFolder) -> None:
+    """Run `python -m module FOLDER` to its end; exit with the end of its log if it fails."""
+    with run.worker_log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", module, folder, stdout=log, stderr=log
+            sys.executable, "-P", "-m", module, run.path, stdout=log, stderr=log
         )
     try:
         status = await process.wait()
@@ -161,10 +169,7 @@ async def train(module: str, config: TrainConfig, folder: Path) -> Figures:
             process.kill()
             await process.wait()
     if status:
-        raise SystemExit(f"{module} failed:\n{run.worker_log.read_text()[-4000:]}")
-    found = figures(run, config)
-    print(folder.name, rounded(found), file=sys.stderr, flush=True)
-    return found
+        raise SystemExit(f"{module} failed in {run.path}:\n{run.worker_log.read_text()[-4000:]}")
 
 
 def prepare(folder: Path, config: TrainConfig) -> RunFolder:

@@ -40,11 +40,11 @@ class RunningServer(Protocol):
 
     @property
     def address(self) -> str:
-        """Where it serves, with the port filled in."""
+        """The address that it serves, with the port filled in."""
 
     @property
     def health_address(self) -> str:
-        """Where it reports its health without TLS; empty if nowhere."""
+        """The address of its health reports without TLS; empty if there is none."""
 
     def report_not_serving(self) -> None:
         """Report from now on that it does not serve."""

@@ -13,7 +13,7 @@ SAMPLE_STEPS = 3  # the first is not counted
 
 @dataclass(frozen=True)
 class BuildEstimate:
-    """What is left of a build."""
+    """The remaining work of a build."""
 
     traces: int
     steps: int

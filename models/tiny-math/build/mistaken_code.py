@@ -1,6 +1,6 @@
 """Snippets with a mistake that people make too: the base model writes them beside the right ones.
 
-Without them the base model's majority vote would be right wherever it computes at all, and GRPO would only teach it to
+Without them the base model's majority vote would be right wherever it computes at all, and GRPO would only train it to
 call. How often a mistake comes differs from family to family: from seldom to more often than the right program.
 """
 

@@ -28,7 +28,7 @@ MODEL_FILES = {
 
 @dataclass(frozen=True)
 class BuildIntervals:
-    """How often a build says where it is and saves it. Without influence on the weights."""
+    """Intervals of a build's reports and checkpoints. Without influence on the weights."""
 
     report: int = 25
     """Steps between progress reports, after which alone a checkpoint may follow."""

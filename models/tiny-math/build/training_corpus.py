@@ -55,7 +55,7 @@ class TrainingTrace:
 
     @property
     def kind(self) -> Kind:
-        """How the answer comes about."""
+        """The way to the answer."""
         return "computed" if len(self.segments) > 1 else "by hand"
 
 

@@ -39,7 +39,7 @@ _MAX_LOCATION = 100  # characters: keys of an object are the client's choice
 
 @dataclass
 class Gateway:
-    """What the protocols are built from. A client is None if its service has no address."""
+    """The parts that the protocols share. A client is None if its service has no address."""
 
     config: GatewayConfig
     generator: GeneratorClient | None = None

@@ -117,7 +117,7 @@ class HttpServer:
         if tls := config.tls:
             metrics.watch_certificate(lambda: expiry((tls / CERTIFICATE).read_bytes()))
         if not (config.tls or is_local(config.listen)):
-            log.warning("%s is served without TLS: anyone who can reach it can read its traffic", started.address)
+            log.warning("%s is served without TLS: any host on its network can read its traffic", started.address)
         metrics.serving = True
         return started
 

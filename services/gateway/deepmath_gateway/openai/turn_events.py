@@ -1,4 +1,4 @@
-"""What happens in the turns of a request: one or several choices, whose events interleave."""
+"""Events in the turns of a request: one or several choices, whose events interleave."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
