@@ -6,8 +6,8 @@ from rich.text import Text
 
 from deepmath.cli.text_console import TextConsole, line, text
 from deepmath.dialects import known_dialect
-from deepmath.dialects.dialect_parser import ProseStream
 from deepmath.dialects.transcript import parse_transcript
+from deepmath.dialects.turn_splitter import TurnSplitter
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath.printable_text import printable
 
@@ -20,14 +20,14 @@ class LiveTrace:
 
     def __init__(self, console: TextConsole, dialect: str = "tool-call") -> None:
         self._console = console
-        self._prose = ProseStream(known_dialect(dialect).marks)
+        self._prose = TurnSplitter(known_dialect(dialect).marks)
         self._at_line_start = True
 
     def show(self, event: pb.SolveResponse) -> None:
         """Print one event."""
         match event.WhichOneof("event"):
             case "text":
-                self._show_prose(self._prose.feed(event.text.text))
+                self._show_prose(self._prose.feed_text(event.text.text))
             case "snippet":
                 self._prose.end_call()
                 self._show_snippet(event.snippet.code)

@@ -10,9 +10,7 @@ from typing import Any
 
 from deepmath.dialects.call_marks import MAX_MARK_CHARACTERS, CallMarks
 
-_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?think>")
-_START_OF_SPECIAL_TOKEN = re.compile(r"<[|/a-z_]*\Z")
-_MAX_SPECIAL_TOKEN = 64  # characters
+SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?think>")
 _THINKING = re.compile("<think>|</think>")
 
 
@@ -153,29 +151,6 @@ def _cut(output: re.Match[str] | None, before: int) -> int | None:
     return output.start() + indent - before
 
 
-class ProseStream:
-    """Extracts the prose from text that arrives in pieces, which may be cut anywhere."""
-
-    def __init__(self, marks: CallMarks) -> None:
-        self._parser = CallParser(marks)
-        self._held = ""  # may be the start of a special token
-
-    def feed(self, delta: str) -> str:
-        """Return the prose that is certain after `delta`, without special tokens."""
-        for _ in self._parser.ends(delta):
-            pass
-        prose = self._held + self._parser.take_prose()
-        start = _START_OF_SPECIAL_TOKEN.search(prose, max(0, len(prose) - _MAX_SPECIAL_TOKEN))
-        certain = start.start() if start else len(prose)
-        self._held = prose[certain:]
-        return without_special_tokens(prose[:certain])
-
-    def end_call(self) -> None:
-        """Note that the open call, if it has code, was run although the model did not end it."""
-        if self._parser.has_code:
-            self._parser.end_call()
-
-
 def outside_thinking(prose: str, thinking: bool) -> str:
     """Return `prose` without its thinking, from `<think>` to `</think>` or to the end.
 
@@ -195,4 +170,4 @@ def outside_thinking(prose: str, thinking: bool) -> str:
 
 def without_special_tokens(text: str) -> str:
     """Return `text` without tokens such as `<|im_end|>` and `</think>`."""
-    return _SPECIAL_TOKEN.sub("", text)
+    return SPECIAL_TOKEN.sub("", text)

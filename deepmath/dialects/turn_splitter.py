@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deepmath.dialects.call_marks import CallMarks
-from deepmath.dialects.dialect_parser import CallParser
+from deepmath.dialects.dialect_parser import SPECIAL_TOKEN, CallParser
 
-_TOKEN = re.compile(r"<\|[a-z_]+\|>|</?think>")
 _START_OF_TOKEN = re.compile(r"<[|/a-z_]*\Z")
 _MAX_TOKEN = 64  # characters
 
@@ -51,10 +50,19 @@ class TurnSplitter:
         self._held = text[start.start() :] if start else ""
         return self._split(text[: start.start()] if start else text)
 
+    def feed_text(self, text: str) -> str:
+        """Return the text of the parts that are certain after `text`."""
+        return "".join(part.text for part in self.feed(text))
+
     def end_call(self) -> None:
         """Note that the open call, if it has code, was run although the model did not end it."""
         if self._parser and self._parser.has_code:
             self._parser.end_call()
+
+    def follow(self, *, thinking: bool) -> None:
+        """Note that the model continues after an output, maybe within thinking."""
+        self.end_call()
+        self.thinking = self.thinking or thinking
 
     def flush(self) -> tuple[list[TurnPart], str]:
         """Return the parts that are left at the end, and the text of a call that the model did not complete."""
@@ -66,7 +74,7 @@ class TurnSplitter:
     def _split(self, text: str) -> list[TurnPart]:
         parts: list[TurnPart] = []
         start = 0
-        for token in _TOKEN.finditer(text):
+        for token in SPECIAL_TOKEN.finditer(text):
             self._append(parts, text[start : token.start()])
             start = token.end()
             if token[0].endswith("think>"):

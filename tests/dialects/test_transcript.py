@@ -12,9 +12,10 @@ from support.linear_time import assert_linear
 from deepmath.dialects import DIALECTS, Dialect, MalformedCall
 from deepmath.dialects.call_code import python_source
 from deepmath.dialects.dialect import TranscriptPart
-from deepmath.dialects.dialect_parser import CallParser, ProseStream, outside_thinking, without_special_tokens
+from deepmath.dialects.dialect_parser import CallParser, outside_thinking, without_special_tokens
 from deepmath.dialects.output_fence import write_output
 from deepmath.dialects.transcript import parse_transcript
+from deepmath.dialects.turn_splitter import TurnSplitter
 
 TOOL_CALL = DIALECTS["tool-call"].marks
 write_call = DIALECTS["tool-call"].write_call
@@ -156,10 +157,10 @@ def test_time_is_linear_in_hostile_text(name: str, unit: str) -> None:
         dialect.output(text, text)
         outside_thinking(text, False)
         without_special_tokens(text)
-        parser, stream = CallParser(dialect.marks), ProseStream(dialect.marks)
+        parser, stream = CallParser(dialect.marks), TurnSplitter(dialect.marks)
         for position in range(0, len(text), 50):
             list(parser.ends(text[position : position + 50]))
-            stream.feed(text[position : position + 50])
+            stream.feed_text(text[position : position + 50])
 
     assert_linear(read, unit)
 
@@ -245,8 +246,8 @@ def test_parse_in_any_dialect_does_not_depend_on_where_text_is_cut(
             ends += [(position + end.offset, end.text) for end in parser.ends(part)]
             position += len(part)
         assert parser.length == len(text)
-        stream = ProseStream(dialect.marks)
-        return ends, parser.prose, parser.in_call, parser.is_open, "".join(map(stream.feed, [*parts, " end <"]))
+        stream = TurnSplitter(dialect.marks)
+        return ends, parser.prose, parser.in_call, parser.is_open, "".join(map(stream.feed_text, [*parts, " end <"]))
 
     whole, cut = [text], [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert parsed(cut) == parsed(whole)
@@ -295,9 +296,9 @@ def test_solution_in_any_dialect_is_parsed_into_its_parts(
 def test_prose_stream_does_not_depend_on_where_text_is_cut(pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces) + " end <tool_call>"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    whole, cut = ProseStream(TOOL_CALL), ProseStream(TOOL_CALL)
+    whole, cut = TurnSplitter(TOOL_CALL), TurnSplitter(TOOL_CALL)
     deltas = [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert "".join(map(cut.feed, deltas)) == whole.feed(text)
+    assert "".join(map(cut.feed_text, deltas)) == whole.feed_text(text)
 
 
 def test_each_output_of_an_example_is_a_turn_where_the_loop_shows_it_as_one() -> None:

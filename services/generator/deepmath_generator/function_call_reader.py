@@ -18,6 +18,7 @@ class FunctionCallReader:
         self._form, self._functions = form, functions
         self._parser = CallParser(form.marks) if isinstance(form, TaggedCalls) else None
         self._held: list[str] | None = []  # the turn so far, as long as it may be a bare call
+        self._start = ""  # of the turn, without white space
 
     def feed(self, text: str) -> Iterator[pb.ChatResponse]:
         """Yield the texts and calls that are certain after `text`."""
@@ -28,7 +29,9 @@ class FunctionCallReader:
             yield from _text(self._parser.take_prose())
         elif self._held is not None:
             self._held.append(text)
-            if not _may_be_bare(self._start()):
+            if len(self._start) < len(_PYTHON_TAG):
+                self._start = (self._start + text).lstrip()
+            if not _may_be_bare(self._start):
                 yield from self._release()
         else:
             yield from _text(text)
@@ -43,12 +46,6 @@ class FunctionCallReader:
         elif self._held is not None:
             turn, self._held = "".join(self._held), None
             yield from self._read(turn)
-
-    def _start(self) -> str:
-        assert self._held is not None
-        if len(self._held) > 1 and len(self._held[0]) < len(_PYTHON_TAG):
-            self._held = ["".join(self._held)]
-        return self._held[0].lstrip()
 
     def _release(self) -> Iterator[pb.ChatResponse]:
         text, self._held = "".join(self._held or []), None

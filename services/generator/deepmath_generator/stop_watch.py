@@ -26,6 +26,5 @@ class StopWatch:
 
     def follow(self, *, thinking: bool) -> None:
         """Note that the model continues after an output, maybe within thinking."""
-        self._splitter.end_call()
-        self._splitter.thinking = thinking or self._splitter.thinking
+        self._splitter.follow(thinking=thinking)
         self._said = StopText(self._stop)

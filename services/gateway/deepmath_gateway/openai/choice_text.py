@@ -32,7 +32,7 @@ class ChoiceText:
 
     def resume(self, *, thinking: bool) -> None:
         """Note that the model continues, maybe within thinking."""
-        self._splitter.thinking = thinking or self._splitter.thinking
+        self._splitter.follow(thinking=thinking)
 
     def end(self) -> Iterator[Said | Thought]:
         """Yield what is left, with a call that the model did not complete."""

@@ -86,6 +86,7 @@ class ChatCompletionRequest(SamplingInput):
         refuse_unsupported(self.model_extra or {}, _UNSUPPORTED)
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         functions = (tool.function.to_contract() for tool in self.tools or ())
+        shows_usage = not self.stream or bool(self.stream_options and self.stream_options.include_usage)
         return TurnRequest(
             messages=[message.to_contract() for message in self.messages],
             functions=offered_functions(functions, self.tool_choice, parallel=self.parallel_tool_calls),
@@ -93,4 +94,5 @@ class ChatCompletionRequest(SamplingInput):
             sampling=self.sampling(),
             max_tokens=self.max_completion_tokens or self.max_tokens,
             stop=stop,
+            token_texts=shows_usage or bool(self.logprobs),
         )

@@ -22,6 +22,8 @@ class TurnRequest:
     max_tokens: int | None = None
     """Tokens of a turn; the generator clamps it to what its context has left."""
     stop: Sequence[str] = ()
+    token_texts: bool = True
+    """Whether usage or log-probabilities are reported, which need the texts of the tokens."""
 
     @property
     def token_limit(self) -> int | None:

@@ -67,7 +67,7 @@ async def _agent_events(
         budget=pb.Budget(max_tokens=request.token_limit),
         context=context,
         stop_sequences=request.stop,
-        token_texts=True,
+        token_texts=request.token_texts,
         omit_vote=True,
     )
     started = set[int]()
@@ -94,7 +94,8 @@ async def _agent_events(
                     tokens = TurnTokens(
                         response.trajectory.prompt_token_ids, response.trajectory.segments, marks, thinking
                     )
-                    await tokens.count()
+                    if request.token_texts:
+                        await tokens.count()
                     yield _trajectory_end(choice, response.trajectory, tokens)
 
 
@@ -121,7 +122,7 @@ async def _chat_events(
         max_tokens=request.token_limit,
         stop_sequences=request.stop,
         functions=request.functions,
-        token_texts=True,
+        token_texts=request.token_texts,
     )
     started = called = False
     async with aclosing(responses):
@@ -142,7 +143,8 @@ async def _chat_events(
                         yield event
                     end = response.end
                     tokens = TurnTokens(end.prompt_token_ids, [end.segment], None, model.info.thinking)
-                    await tokens.count()
+                    if request.token_texts:
+                        await tokens.count()
                     yield _chat_end(choice, end, tokens, called)
 
 

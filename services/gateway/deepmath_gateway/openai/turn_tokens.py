@@ -52,8 +52,7 @@ class TurnTokens:
                     splitter.feed(text)
                     count += before or splitter.thinking or splitter.in_call
             else:
-                splitter.end_call()
-                splitter.thinking = splitter.thinking or segment.text.rstrip().endswith("<think>")
+                splitter.follow(thinking=segment.text.rstrip().endswith("<think>"))
         return count
 
     def to_fields(self) -> dict[str, Any]:
