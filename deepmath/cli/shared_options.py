@@ -26,6 +26,7 @@ class SolveMode(StrEnum):
 Mode = Annotated[SolveMode, typer.Option(help="Solve with Python (agent) or without (plain).")]
 Generator = Annotated[str | None, typer.Option(help="Generator address. Default: the detached stack, or start one.")]
 Executor = Annotated[str | None, typer.Option(help="Executor address for a generator that is started here.")]
+SnippetExecutor = Annotated[str | None, typer.Option(help="Executor address. Default: the detached one, or start one.")]
 Model = Annotated[
     str | None,
     typer.Option(

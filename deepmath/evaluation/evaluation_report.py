@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from deepmath.errors import InvalidRequest
@@ -62,7 +63,7 @@ class EvaluationReport:
         }
         return cls(folders, sample_sets, statistics, ks, published, comparisons)
 
-    @property
+    @cached_property
     def tables(self) -> list[TextTable]:
         """All tables, the main results first."""
         families = breakdown_tables.family_table(self.statistics, self.ks)

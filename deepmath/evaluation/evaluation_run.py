@@ -94,9 +94,14 @@ class EvaluationRun:
             truncate_torn_line(file)
             for problem in problems:
                 if (benchmark, problem.id) not in known:
-                    group = {"family": problem.family, "difficulty": problem.difficulty}
-                    key = {"benchmark": benchmark, "problem_id": problem.id}
-                    append_line(file, key | group | {"problem": problem.text})
+                    line = {
+                        "benchmark": benchmark,
+                        "problem_id": problem.id,
+                        "family": problem.family,
+                        "difficulty": problem.difficulty,
+                        "problem": problem.text,
+                    }
+                    append_line(file, line)
 
     def add(self, sample: GradedSample) -> None:
         """Write a completed sample.

@@ -51,12 +51,13 @@ def render(
     script = _resource("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().from_string(_resource("report.html.jinja"))
+    first = leading(plots)
     return page.render(
         runs=runs,
         tables=tables,
         notes=notes,
-        leading={title: _data_uri(path) for title, path in leading(plots).items()},
-        plots={title: _data_uri(path) for title, path in plots.items() if title not in leading(plots)},
+        leading={title: _data_uri(path) for title, path in first.items()},
+        plots={title: _data_uri(path) for title, path in plots.items() if title not in first},
         comparisons=comparisons,
         published=published,
         groups=groups,

@@ -13,7 +13,7 @@ from deepmath.cli.figure_folder import FigureFolder
 from deepmath.cli.generator_connection import detached_stack
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.output_streams import print_json, write_data
-from deepmath.cli.shared_options import PATH
+from deepmath.cli.shared_options import PATH, SnippetExecutor
 from deepmath.clients import ExecutorClient
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -29,9 +29,7 @@ _CELL = re.compile(r"^# %%.*$\n?", re.MULTILINE)
 @app.command("exec")
 def exec_(
     file: Annotated[str, typer.Argument(help="Python file, or - for stdin. Lines that start with `# %%` split cells.")],
-    executor: Annotated[
-        str | None, typer.Option(help="Executor address. Default: the detached one, or start one.")
-    ] = None,
+    executor: SnippetExecutor = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random and numpy.random.")] = 0,
     wall_seconds: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from deepmath.cli.lazy_group import command_app
 from deepmath.cli.output_streams import write_data
-from deepmath.cli.shared_options import PATH
+from deepmath.cli.shared_options import PATH, SnippetExecutor
 from deepmath.errors import InvalidRequest
 from deepmath.integrations.jupyter.kernel_spec import DISPLAY_NAME, KERNEL_NAME, install_kernel_spec
 
@@ -28,9 +28,7 @@ def install(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the kernel.")] = KERNEL_NAME,
     display_name: Annotated[str, typer.Option(help="Name that front ends show.")] = DISPLAY_NAME,
-    executor: Annotated[
-        str | None, typer.Option(help="Executor address. Default: the detached one, or start one.")
-    ] = None,
+    executor: SnippetExecutor = None,
     tls: Annotated[
         Path | None, typer.Option(help="Folder with tls.crt, tls.key and ca.crt. Default: DEEPMATH_TLS.", **PATH)
     ] = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deepmath.cli.lazy_group import command_app
-from deepmath.cli.shared_options import Adapter, Dialect, Model, Prompt, check_generator_options
+from deepmath.cli.shared_options import Adapter, Dialect, Model, Prompt, SnippetExecutor, check_generator_options
 from deepmath.integrations.mcp.stdio_server import serve_stdio
 from deepmath.sdk.service_access import ServiceChoice
 
@@ -17,9 +17,7 @@ def mcp_(
     generator: Annotated[
         str | None, typer.Option(help="Generator address. Default: the detached one, or start one when it is needed.")
     ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="Executor address. Default: the detached one, or start one.")
-    ] = None,
+    executor: SnippetExecutor = None,
     model: Model = None,
     adapter: Adapter = None,
     prompt: Prompt = None,

@@ -8,15 +8,12 @@ import typer
 
 from deepmath.cli.lazy_group import command_app
 from deepmath.errors import InvalidRequest
-from deepmath.local_stack.service_distributions import check_installed
+from deepmath.local_stack.service_distributions import SERVICES, check_installed
 
 app = command_app()
 
 # The service parses its own options, --help included.
 _FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-
-SERVICES = ("executor", "generator", "trainer", "gateway")
 
 
 @app.command(context_settings=_FORWARDED)

@@ -52,13 +52,16 @@ def _instances(count: int, split: Split, seed: int, difficulties: list[int]) -> 
     for index in range(count):
         rounds, place = divmod(index, len(FAMILIES))
         difficulty = difficulties[(rounds + place) % len(difficulties)]
-        instance = _draw(FAMILIES[place], difficulty, split, random, drawn)
+        instance = draw_instance(FAMILIES[place], difficulty, split, random, drawn)
         drawn.add(instance.id)
         yield instance
 
 
-def _draw(family: ProblemFamily, difficulty: int, split: Split, random: Random, drawn: set[str]) -> ProblemInstance:
-    draw = family.draws[min(difficulty, len(family.draws)) - 1]
+def draw_instance(
+    family: ProblemFamily, difficulty: int, split: Split, random: Random, drawn: Collection[str] = ()
+) -> ProblemInstance:
+    """Draw an instance whose id is not in `drawn`, unless the family is nearly exhausted."""
+    draw = family.draws[difficulty - 1]
     repeats = 0
     while True:
         instance = ProblemInstance(family, draw(random), random.randrange(len(family.wordings)), difficulty)

@@ -18,7 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 from build_estimate import estimate
-from build_settings import BuildSettings
+from build_settings import BuildSettings, picked
 from build_verification import verify
 from embedded_model_card import write_card
 from folder_replacement import check_replaceable, replace_folder
@@ -87,9 +87,8 @@ def _run(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     check_replaceable(output, MODEL_FILES)
-    settings = BuildSettings(
-        arguments.count, TrainingPlan(**_of(TrainingPlan, arguments)), ModelShape(**_of(ModelShape, arguments))
-    )
+    plan, shape = (picked(kind, vars(arguments)) for kind in (TrainingPlan, ModelShape))
+    settings = BuildSettings(arguments.count, TrainingPlan(**plan), ModelShape(**shape))
     intervals = BuildIntervals(arguments.report_every, arguments.score_every, arguments.checkpoint_seconds)
     with UnfinishedBuild(arguments.work) as build:
         builder = ModelBuilder(settings, build, arguments.threads, intervals)
@@ -101,10 +100,6 @@ def _build(arguments: argparse.Namespace) -> None:
         replace_folder(output, build.model)
         build.remove()
     print(f"The model is complete: {output}", flush=True)
-
-
-def _of(kind: type[TrainingPlan] | type[ModelShape], arguments: argparse.Namespace) -> dict[str, Any]:
-    return {each.name: getattr(arguments, each.name) for each in fields(kind)}
 
 
 def _announce(builder: ModelBuilder, settings: BuildSettings, arguments: argparse.Namespace) -> None:

@@ -26,10 +26,11 @@ class BuildSettings:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
         """Return the settings that gave these facts, which may come from JSON."""
-        plan, shape = (_picked(kind, facts) for kind in (TrainingPlan, ModelShape))
+        plan, shape = (picked(kind, facts) for kind in (TrainingPlan, ModelShape))
         mixture = {name: tuple(shares) for name, shares in facts["mixture"].items()}
         return cls(facts["traces"], TrainingPlan(**plan), ModelShape(**shape), CorpusMixture(**mixture))
 
 
-def _picked(kind: type[TrainingPlan] | type[ModelShape], facts: Mapping[str, Any]) -> dict[str, Any]:
+def picked(kind: type[TrainingPlan] | type[ModelShape], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the facts that are fields of `kind`."""
     return {each.name: facts[each.name] for each in fields(kind)}

@@ -17,7 +17,8 @@ from deepmath_generator.prompt_template import Mode, PromptTemplate
 from deepmath_generator.tool_output import encode_tool_output
 from mistaken_code import MISTAKES
 
-from deepmath.data.synthetic import FAMILIES, ProblemFamily, ProblemInstance
+from deepmath.data.synthetic import FAMILIES, ProblemInstance
+from deepmath.data.synthetic.problem_generator import draw_instance
 from deepmath.dialects import DIALECTS
 
 END_OF_TURN = "<|im_end|>"
@@ -74,7 +75,7 @@ def traces(count: int, seed: int, mixture: CorpusMixture) -> Iterator[TrainingTr
     grades = range(len(mixture.difficulty))
     for index in range(count):
         (grade,) = random.choices(grades, mixture.difficulty)
-        instance = _draw(FAMILIES[index % len(FAMILIES)], grade + 1, random)
+        instance = draw_instance(FAMILIES[index % len(FAMILIES)], grade + 1, "train", random)
         mode: Mode = "plain" if random.random() < mixture.plain_mode[grade] else "agent"
         by_hand = mode == "plain" or random.random() < mixture.by_hand[grade]
         question = instance.problem().problem
@@ -126,14 +127,6 @@ def encode(trace: TrainingTrace, tokenizer: Any, prompt: PromptTemplate) -> Trai
         weights += [float(segment.by_model)] * len(piece)
         ids += piece
     return TrainingExample(ids, weights, trace.kind)
-
-
-def _draw(family: ProblemFamily, difficulty: int, random: Random) -> ProblemInstance:
-    while True:
-        parameters = family.draws[difficulty - 1](random)
-        instance = ProblemInstance(family, parameters, random.randrange(len(family.wordings)), difficulty)
-        if instance.split == "train":
-            return instance
 
 
 def _conclusion(answer: str) -> str:

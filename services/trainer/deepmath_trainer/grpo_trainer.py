@@ -182,8 +182,8 @@ class GrpoTrainer(HookedGrpoTrainer):
                 write()
                 if is_main_process:
                     self._checkpoints.stage_curriculum(step, self._pipeline.sampler.curriculum.state(batch))
-                if is_main_process and self._config.rollout.staleness and self._config.lora:
-                    self._checkpoints.stage_sampler(step, self._policies.current)
+                    if self._config.rollout.staleness and self._config.lora:
+                        self._checkpoints.stage_sampler(step, self._policies.current)
         except Unavailable:
             self._checkpoints.discard_staged()
             raise

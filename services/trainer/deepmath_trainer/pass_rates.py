@@ -42,6 +42,9 @@ class _Offset(NamedTuple):
     variance: float = _PRIOR_VARIANCE
 
 
+_UNKNOWN = _Offset()
+
+
 def kind_of(problem: DatasetProblem) -> tuple[str, ...]:
     """Return the keys of the offsets that a problem shares with others."""
     family, difficulty = problem.family, problem.difficulty
@@ -85,14 +88,15 @@ class PassRates:
         return cls({key: _Offset(*offset) for key, offset in values.items()})
 
     def _offset(self, key: str) -> _Offset:
-        return self._offsets.get(key, _Offset())
+        return self._offsets.get(key, _UNKNOWN)
 
     def _observe(self, keys: tuple[str, ...], count: PassCount) -> None:
         """Move the offsets to the maximum of their posterior, each in proportion to its variance."""
         offsets = [self._offset(key) for key in keys]
         total = sum(offset.variance for offset in offsets)
-        log_odds = _most_probable(self.log_odds(*keys), total, count)
-        shift = (log_odds - self.log_odds(*keys)) / total
+        before = self.log_odds(*keys)
+        log_odds = _most_probable(before, total, count)
+        shift = (log_odds - before) / total
         rate = pass_rate(log_odds)
         information = count.samples * rate * (1 - rate)  # the curvature of the log-likelihood
         for key, (mean, variance) in zip(keys, offsets, strict=True):
