@@ -8,7 +8,6 @@ if __name__ == "__main__":
 import asyncio
 import gc
 import json
-import resource
 import sys
 
 from deepmath.errors import DeepMathError
@@ -22,6 +21,7 @@ from deepmath.sandbox.supervisor.memory_budget import MemoryBudget
 from deepmath.sandbox.supervisor.native_backend import NativeBackend
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.sandbox.zygote_protocol import ZygoteSettings
+from deepmath.serving.descriptor_limit import raise_descriptor_limit
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import observed, serve
 from deepmath_executor.admission import SessionAdmission
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(config: ExecutorConfig) -> None:
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     pool = SandboxPool(_backend(config), config.waiting_sandboxes)
     try:
         await pool.start()
@@ -112,12 +112,6 @@ def _collect_garbage_often() -> None:
     gc.freeze()
     gc.collect()  # now the collector knows of few old objects, and collects them as soon as there are a few more
     gc.set_threshold(_NEW_OBJECTS, _COLLECTIONS, _COLLECTIONS)
-
-
-def _raise_descriptor_limit() -> None:
-    """Raise the limit of open files to the maximum: a sandbox takes five, and the usual soft limit is 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

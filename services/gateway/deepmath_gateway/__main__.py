@@ -6,7 +6,6 @@ if __name__ == "__main__":
     exit_on_sigterm()
 
 import asyncio
-import resource
 import sys
 from contextlib import AsyncExitStack
 
@@ -15,6 +14,7 @@ from deepmath.errors import DeepMathError
 from deepmath.exit_codes import EXIT_INTERRUPTED
 from deepmath.observability.logs import report_error, set_up_service_logging
 from deepmath.rpc.core_logging import silence_core_logging
+from deepmath.serving.descriptor_limit import raise_descriptor_limit
 from deepmath.serving.service_config import load
 from deepmath.serving.service_process import observed, run_server
 from deepmath_gateway.config import GatewayConfig
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(config: GatewayConfig) -> None:
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     async with AsyncExitStack() as block:
         gateway = Gateway(config)
         await block.enter_async_context(observed(config, gateway.metrics))
@@ -56,12 +56,6 @@ async def _serve(config: GatewayConfig) -> None:
                 )
             )
         await run_server(lambda: HttpServer.start(gateway), config.drain_seconds)
-
-
-def _raise_descriptor_limit() -> None:
-    """Raise the limit of open files to the maximum: a connection takes one, and the usual soft limit is 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -85,8 +85,6 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     for protocol in served:
         app.include_router(protocol.router)
-        for path, mounted in protocol.mounts.items():
-            app.mount(path, mounted)
     return app
 
 

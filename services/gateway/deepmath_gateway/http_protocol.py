@@ -1,12 +1,12 @@
 """A protocol that the gateway serves: its routes, the scopes that they need, and the form of its errors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter
-from starlette.routing import BaseRoute, Match, Mount
-from starlette.types import ASGIApp, Scope
+from starlette.routing import Match
+from starlette.types import Scope
 
 from deepmath.access.tokens import Scope as TokenScope
 from deepmath_gateway.protocol_errors import ErrorForm, detail_form
@@ -24,19 +24,13 @@ class HttpProtocol:
     error_form: ErrorForm = detail_form
     lifespan: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
     """Entered before the first request, left after the last one."""
-    mounts: Mapping[str, ASGIApp] = field(default_factory=dict)
-    """Applications by path."""
-
-    def routes(self) -> list[BaseRoute]:
-        """Return the routes, of the mounted applications too."""
-        return [*self.router.routes, *(Mount(path, app) for path, app in self.mounts.items())]
 
 
 class ProtocolTable:
     """Finds the protocol of a request by the same matching that routes it."""
 
     def __init__(self, protocols: Sequence[HttpProtocol]) -> None:
-        self._routes = [(route, protocol) for protocol in protocols for route in protocol.routes()]
+        self._routes = [(route, protocol) for protocol in protocols for route in protocol.router.routes]
 
     def find(self, scope: Scope) -> HttpProtocol | None:
         """Return the protocol that has the path of a request, whatever its method; None if there is none."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from deepmath.access.certificate_expiry import expiry
-from deepmath.access.tls import CERTIFICATE
+from deepmath.access.tls import watch_tls_files
 from deepmath.errors import Unavailable
 from deepmath.rpc.addresses import is_local, is_unix_socket
 from deepmath.serving.unix_socket_mode import no_access_for_others
@@ -106,6 +106,7 @@ class HttpServer:
         if config.health_listen:
             checks = HealthChecks(state=gateway.state)
             servers.append(ListeningServer(checks, config.health_listen, config, health=True))
+        files = watch_tls_files(config.tls) if config.tls else None
         tasks = [asyncio.create_task(server.serve()) for server in servers]
         started = cls(gateway, servers, tasks)
         try:
@@ -114,8 +115,8 @@ class HttpServer:
             await started.stop(0)
             raise
         metrics.watch_state(lambda: len(servers[0].table))
-        if tls := config.tls:
-            metrics.watch_certificate(lambda: expiry((tls / CERTIFICATE).read_bytes()))
+        if files:
+            metrics.watch_certificate(lambda: expiry(files.value.certificate))
         if not (config.tls or is_local(config.listen)):
             log.warning("%s is served without TLS: any host on its network can read its traffic", started.address)
         metrics.serving = True

@@ -11,7 +11,6 @@ from deepmath.clients import ExecutorSession
 from deepmath.errors import DeepMathError, Forbidden, InvalidRequest, Overloaded, Unauthenticated, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
-RETRY_MS = 1000
 _MAX_WAITING = 16  # snippets of one session
 
 
@@ -142,7 +141,7 @@ class OwnedSession:
         if self._ended:
             raise SessionEnded("the session has ended")
         if len(self._tasks) >= _MAX_WAITING:
-            raise Overloaded(f"{_MAX_WAITING} snippets of the session are waiting; run one at a time", RETRY_MS)
+            raise Overloaded(f"{_MAX_WAITING} snippets of the session are waiting; run one at a time")
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
@@ -174,7 +173,7 @@ async def run_on(session: ExecutorSession, snippet: SnippetCall) -> pb.SnippetRe
         async with asyncio.timeout(snippet.deadline_s):
             return await session.run(snippet.code, snippet.limits, stdin=snippet.stdin)
     except TimeoutError:
-        raise Overloaded(f"no result within {snippet.deadline_s:g} s: the executors are busy", RETRY_MS) from None
+        raise Overloaded(f"no result within {snippet.deadline_s:g} s: the executors are busy") from None
     except Unavailable as error:
         if isinstance(error.__cause__, Overloaded):
             raise error.__cause__ from None

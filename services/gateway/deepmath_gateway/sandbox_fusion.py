@@ -182,13 +182,8 @@ def _size(cell: Mapping[str, Any]) -> int:
 
 def _run_result(result: pb.SnippetResult) -> dict[str, Any]:
     """Return the result of a program."""
-    if timed_out(result):
-        return _command_result(
-            "TimeLimitExceeded", result.usage.wall_ms / 1000, None, result.stdout, program_stderr(result)
-        )
-    return _command_result(
-        "Finished", result.usage.wall_ms / 1000, exit_status(result), result.stdout, program_stderr(result)
-    )
+    status, code = ("TimeLimitExceeded", None) if timed_out(result) else ("Finished", exit_status(result))
+    return _command_result(status, result.usage.wall_ms / 1000, code, result.stdout, program_stderr(result))
 
 
 def _command_result(

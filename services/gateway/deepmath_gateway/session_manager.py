@@ -7,7 +7,6 @@ gateway makes are random, 128 bits.
 import asyncio
 import math
 import secrets
-from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +14,7 @@ from deepmath.clients import ExecutorClient
 from deepmath.errors import Overloaded
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.rpc.metadata import check_name
-from deepmath_gateway.owned_session import RETRY_MS, OwnedSession, SessionKey, SnippetCall, UnknownSession, run_on
+from deepmath_gateway.owned_session import OwnedSession, SessionKey, SnippetCall, UnknownSession, run_on
 
 _SWEEP_S = 0.5
 
@@ -41,7 +40,6 @@ class SessionManager:
         self.executor = executor
         self.limits = limits or SessionLimits()
         self._sessions: dict[SessionKey, OwnedSession] = {}
-        self._by_owner: Counter[str] = Counter()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -98,7 +96,6 @@ class SessionManager:
             idle_s=math.inf if may_idle else limits.idle_s,
             history_characters=limits.history_characters,
         )
-        self._by_owner[owner] += 1
         return session
 
     def find(self, owner: str, protocol: str, session_id: str) -> OwnedSession:
@@ -137,16 +134,15 @@ class SessionManager:
         """End a session."""
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]
-            self._by_owner[session.key.owner] -= 1
-            self._by_owner += Counter()  # drops owners without sessions
         await session.close()
 
     def _check_quota(self, owner: str) -> None:
         if len(self._sessions) >= self.limits.max_sessions:
-            raise Overloaded(f"the gateway has {len(self._sessions)} sessions, which is its limit", RETRY_MS)
-        if self._by_owner[owner] >= self.limits.max_sessions_per_owner:
+            raise Overloaded(f"the gateway has {len(self._sessions)} sessions, which is its limit")
+        owned = sum(key.owner == owner for key in self._sessions)
+        if owned >= self.limits.max_sessions_per_owner:
             name = owner or "this client"
-            raise Overloaded(f"{name} has {self._by_owner[owner]} sessions, which is its limit; end some", RETRY_MS)
+            raise Overloaded(f"{name} has {owned} sessions, which is its limit; end some")
 
     async def _sweep(self) -> None:
         """End the sessions whose time is over."""
