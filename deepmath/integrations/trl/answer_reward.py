@@ -1,19 +1,11 @@
 """Reward of the final answer, graded in a sandbox on this machine (the extras `sandbox` and `evaluation`)."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from deepmath.grading.answer_extraction import extract_boxed
-from deepmath.grading.verifier import Verifier
+from deepmath.grading.shared_verifier import shared_verifier
 from deepmath.integrations.trl.failed_rollouts import Completion, unless_failed
-
-_WORKERS, _VERIFY_S = 2, 5.0
-
-
-@cache
-def _verifier() -> Verifier:
-    return Verifier(_WORKERS, _VERIFY_S)  # its sandboxes end with this process
 
 
 @unless_failed
@@ -23,7 +15,7 @@ def accuracy_reward(completions: Sequence[Completion], answer: Sequence[str], **
     None if there is no verdict: an infrastructure failure, or a gold answer that cannot be read.
     """
     pairs = [(gold, extract_boxed(_last_text(one))) for gold, one in zip(answer, completions, strict=True)]
-    verdicts = (verdict.correct for verdict in _verifier().verify(pairs))
+    verdicts = (verdict.correct for verdict in shared_verifier().verify(pairs))
     return [None if correct is None else float(correct) for correct in verdicts]
 
 

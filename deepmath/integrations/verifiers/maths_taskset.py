@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Iterator
-from functools import cache
 
 import verifiers.v1 as vf
 
@@ -11,21 +10,15 @@ from deepmath.data.synthetic import generate
 from deepmath.errors import InvalidRequest
 from deepmath.evaluation.benchmark_registry import find_benchmark
 from deepmath.grading.answer_extraction import extract_boxed
+from deepmath.grading.shared_verifier import shared_verifier
 from deepmath.grading.verdict import Reason
-from deepmath.grading.verifier import Verifier
 from deepmath.integrations.verifiers.python_toolset import PythonToolset, PythonToolsetConfig, SandboxState
 
 _SYNTHETIC = "synthetic"
-_WORKERS, _VERIFY_S = 2, 5.0
 _INSTRUCTIONS = (
     "Solve the problem. Let the tool `python` do the computations. End with the final answer, in its simplest exact "
     r"form, in \boxed{}."
 )
-
-
-@cache
-def _verifier() -> Verifier:
-    return Verifier(_WORKERS, _VERIFY_S)  # its sandboxes end with this process
 
 
 class MathsTasksetConfig(vf.TasksetConfig):
@@ -77,7 +70,7 @@ class MathsTask(vf.Task[MathsData, SandboxState]):
             ValueError: The gold answer cannot be read.
         """
         pair = (self.data.answer, extract_boxed(trace.last_reply))
-        (verdict,) = await asyncio.to_thread(_verifier().verify, [pair])
+        (verdict,) = await asyncio.to_thread(shared_verifier().verify, [pair])
         if verdict.reason is Reason.FAILED:
             raise vf.SandboxError(verdict.reason)
         if verdict.correct is None:

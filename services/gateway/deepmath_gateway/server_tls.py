@@ -26,7 +26,7 @@ def server_context(folder: Path, *, require_certificate: bool) -> ssl.SSLContext
         return context
 
     watcher = FileWatcher([folder / name for name in FILES], read)
-    context = read()
+    context = watcher.value
 
     def use_current(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = watcher.value

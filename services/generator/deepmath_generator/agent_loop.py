@@ -119,7 +119,7 @@ class AgentLoop:
         sampling: SamplingOptions,
         budget: TrajectoryBudget,
         emit: Emit | None,
-        stop: Sequence[str] = (),
+        stop: Sequence[str],
     ) -> "_TrajectoryRun":
         thinking = self._engine.tokenizer.decode(prompt_ids[-8:]).rstrip().endswith("<think>")
         trajectory = Trajectory(prompt_ids, thinking, self._dialect)
