@@ -39,7 +39,7 @@ async def sample(
     replicas = EchoingReplicas()
     sampler = BatchSampler(config, problems, cast(Any, replicas), TrajectoryJournal(folder / "journal"))
     try:
-        batch = await sampler.sample(3, temperature)
+        batch = await sampler.sample(0, temperature)
     finally:
         sampler.close()
     pairs = [(group.problem.text, sample.trajectory.answer) for group in batch.groups for sample in group.samples]
