@@ -12,7 +12,7 @@ from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
 
 PROBLEMS = [DatasetProblem.of(f"What is {number} + 0?", str(number)) for number in range(12)]
-SMALL = ("rollout.samples=2", "optimizer.micro_batch=2", "rollout.resample_flat=0")
+SMALL = ("rollout.samples=2", "optimizer.micro_batch=2", "rollout.resample_flat=0", "curriculum.order=uniform")
 
 
 class EchoingReplicas:
@@ -39,7 +39,7 @@ async def sample(
     replicas = EchoingReplicas()
     sampler = BatchSampler(config, problems, cast(Any, replicas), TrajectoryJournal(folder / "journal"))
     try:
-        batch = await sampler.sample(0, temperature)
+        batch = await sampler.sample(3, temperature)
     finally:
         sampler.close()
     pairs = [(group.problem.text, sample.trajectory.answer) for group in batch.groups for sample in group.samples]
