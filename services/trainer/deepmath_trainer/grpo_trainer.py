@@ -50,6 +50,7 @@ from deepmath_trainer.trl_patches.hooked_trainer import HookedGrpoTrainer, Token
 from deepmath_trainer.trl_patches.importance_correction import CorrectionInLoss, enable_importance_correction
 from deepmath_trainer.trl_patches.log_keys import optimizer_metrics
 from deepmath_trainer.trl_patches.loss_temperature import set_loss_temperature
+from deepmath_trainer.weight_type import weight_type
 from deepmath_trainer.write_failure import explain_write_failure
 
 
@@ -280,7 +281,7 @@ def reward_of_rollout(value: list[float | None], **_: Any) -> list[float | None]
 
 
 def _load_model(config: TrainConfig) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=config.launch.dtype)
+    model = AutoModelForCausalLM.from_pretrained(config.model_path, dtype=weight_type(config.launch))
     if config.lora is None:
         return model
     torch.manual_seed(config.seed)  # the adapter's initial weights are random

@@ -153,7 +153,9 @@ class LaunchConfig(_Section):
     accelerate: NameOrPath | None = Field(
         None, description="Accelerate configuration: a file, `fsdp` or `deepspeed-zero3`."
     )
-    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Data type of the weights.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "bfloat16", description="Data type of the weights. auto: bfloat16, except on a CPU that has to convert it."
+    )
     cpu: bool = Field(False, description="Train on the CPU even if there is a GPU.")
     threads: int | None = Field(None, gt=0, description="Torch threads on a CPU.")
     gradient_checkpointing: bool = Field(

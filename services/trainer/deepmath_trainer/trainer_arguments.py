@@ -5,6 +5,7 @@ from typing import Any
 
 from deepmath_trainer.run_config import LoraSettings, TrainConfig
 from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.weight_type import weight_type
 
 _PROJECT = "deepmath"  # default project in W&B and trackio
 _LONGEST_EVALUATION_S = 6 * 3600  # by the first process, while the others wait for it
@@ -40,7 +41,7 @@ def grpo_arguments(config: TrainConfig, folder: RunFolder) -> dict[str, Any]:
         "use_cpu": config.launch.cpu,
         # A process waits in a collective for one that evaluates or has no generator: longer than the default of 1800 s.
         "ddp_timeout": _LONGEST_EVALUATION_S + int(config.generator_patience_s),
-        "bf16": config.launch.dtype == "bfloat16",
+        "bf16": weight_type(config.launch) == "bfloat16",
         "gradient_checkpointing": config.launch.gradient_checkpointing,
         "logging_steps": 1,
         "disable_tqdm": True,

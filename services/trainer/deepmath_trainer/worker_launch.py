@@ -13,6 +13,7 @@ from deepmath.observability.logs import Format, current_format
 from deepmath.observability.output_relay import RelaySettings
 from deepmath_trainer.run_config import LaunchConfig
 from deepmath_trainer.run_folder import RunFolder
+from deepmath_trainer.weight_type import weight_type
 
 ACCELERATE = Path(str(files("deepmath_trainer") / "accelerate"))
 _WORKER = "deepmath_trainer.training_worker"
@@ -106,7 +107,7 @@ async def _start_relay(reader: int, log: Path) -> asyncio.subprocess.Process:
 
 
 def _precision(launch: LaunchConfig) -> str:
-    return "bf16" if launch.dtype == "bfloat16" else "no"
+    return "bf16" if weight_type(launch) == "bfloat16" else "no"
 
 
 def _accelerate_config(name: str) -> Path:
