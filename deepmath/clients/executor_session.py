@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 from deepmath.clients.backoff import pauses
 from deepmath.clients.executor_stream import ExecutorStream, SandboxFailed
 from deepmath.clients.host_functions import HostCallReplayer, HostFunction
+from deepmath.clients.snippet_output import OutputHandler, SnippetOutputRelay
 from deepmath.errors import DeepMathError, InvalidRequest, Overloaded, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
@@ -64,6 +65,7 @@ class ExecutorSession:
         host_call_s: float = 0.0,
         host_calls: int = 0,
         value_format: pb.ValueFormat.ValueType = pb.VALUE_FORMAT_UNSPECIFIED,
+        on_output: OutputHandler | None = None,
     ) -> pb.SnippetResult:
         """Run a snippet and return its result, whose outcome is never OUTCOME_SANDBOX_FAILED.
 
@@ -77,6 +79,11 @@ class ExecutorSession:
         to answer each call, and `host_calls` the maximum number of calls (0: the executor's default). `value_format` is
         the encoding of the result's value.
 
+        `on_output` receives the snippet's output in parts, as far as possible while it runs: the name of the text and
+        the part. Before `run` returns it has received all of the result's `stdout` and `stderr`. A snippet that ran
+        again on another executor and wrote another text is the exception: the new text follows the old one, on a new
+        line. An exception of `on_output` ends the run like a cancellation.
+
         Raises:
             InvalidRequest: The code or the standard input is not valid text, or the executor rejected one of them, the
                 limits or the host functions.
@@ -87,11 +94,12 @@ class ExecutorSession:
         _check_text("code", code)
         _check_text("stdin", stdin)
         snippet = pb.RunSnippet(code=code, limits=limits, host=host.offer, value_format=value_format, stdin=stdin)
+        relay = SnippetOutputRelay(on_output) if on_output else None
         self._last_failure = ""
         try:
             async with asyncio.timeout(deadline_s):
                 patience_s = self._patience_s if deadline_s is None else deadline_s
-                result = await self._run_with_failover(snippet, host, patience_s)
+                result = await self._run_with_failover(snippet, host, relay, patience_s)
         except TimeoutError:
             await self.close()
             raise Unavailable(
@@ -104,6 +112,8 @@ class ExecutorSession:
             self._history.clear()
         else:
             self._history.append(_ReplayStep(snippet, result.outcome, host))
+        if relay:
+            relay.finish(result)
         return result
 
     async def close(self) -> None:
@@ -119,7 +129,7 @@ class ExecutorSession:
         await self.close()
 
     async def _run_with_failover(
-        self, snippet: pb.RunSnippet, host: HostCallReplayer, patience_s: float
+        self, snippet: pb.RunSnippet, host: HostCallReplayer, relay: SnippetOutputRelay | None, patience_s: float
     ) -> pb.SnippetResult:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + patience_s
@@ -128,7 +138,7 @@ class ExecutorSession:
         while True:
             try:
                 stream = self._stream or await self._open()
-                result = await stream.run(snippet, host.start_run())
+                result = await stream.run(snippet, host.start_run(), relay.start_run() if relay else None)
                 host.finish_run()
                 return result
             except (Unavailable, Overloaded) as error:

@@ -15,6 +15,7 @@ _QUEUE_PATIENCE_S = 120.0  # beyond a snippet's own limit, until a silent execut
 
 Metadata = tuple[tuple[str, str], ...]
 AnswerHostCall = Callable[[pb.HostCall], Awaitable[pb.HostResult]]
+OnOutput = Callable[[pb.SnippetOutput], None]
 Translate = Callable[["grpc.aio.AioRpcError"], Awaitable[DeepMathError]]
 
 
@@ -40,8 +41,15 @@ class ExecutorStream:
         """
         return (await self._exchange(pb.SessionRequest(open=opening), _QUEUE_PATIENCE_S)).opened.versions_digest
 
-    async def run(self, snippet: pb.RunSnippet, answer_host_call: AnswerHostCall | None = None) -> pb.SnippetResult:
+    async def run(
+        self,
+        snippet: pb.RunSnippet,
+        answer_host_call: AnswerHostCall | None = None,
+        on_output: OnOutput | None = None,
+    ) -> pb.SnippetResult:
         """Run the next snippet, setting its `sequence` and `traceparent`, and answering its host calls.
+
+        `on_output` receives its output while it runs.
 
         Raises:
             DeepMathError: `answer_host_call` raised it.
@@ -51,11 +59,19 @@ class ExecutorStream:
         """
         self.sequence = snippet.sequence = self.sequence + 1
         snippet.traceparent = tracing.traceparent()
+        snippet.stream_output = on_output is not None
         patience = snippet.limits.wall_ms / 1000 + _QUEUE_PATIENCE_S
         response = await self._exchange(pb.SessionRequest(run=snippet), patience)
-        while response.WhichOneof("response") == "host_call" and answer_host_call is not None:
-            host_result = await answer_host_call(response.host_call)
-            response = await self._exchange(pb.SessionRequest(host_result=host_result), patience)
+        while True:
+            kind = response.WhichOneof("response")
+            if kind == "host_call" and answer_host_call is not None:
+                host_result = await answer_host_call(response.host_call)
+                response = await self._exchange(pb.SessionRequest(host_result=host_result), patience)
+            elif kind == "output" and on_output is not None:
+                on_output(response.output)
+                response = await self._exchange(None, patience)
+            else:
+                break
         result = response.result
         if result.sequence != snippet.sequence:
             raise Unavailable(f"the executor answered snippet {result.sequence} in place of {snippet.sequence}")
@@ -67,10 +83,12 @@ class ExecutorStream:
         """End the session, which kills its sandbox."""
         self._call.cancel()
 
-    async def _exchange(self, request: pb.SessionRequest, patience_s: float) -> pb.SessionResponse:
+    async def _exchange(self, request: pb.SessionRequest | None, patience_s: float) -> pb.SessionResponse:
+        """Send a request, if any, and return the next response."""
         try:
             async with asyncio.timeout(patience_s):
-                await self._call.write(request)
+                if request is not None:
+                    await self._call.write(request)
                 response = await self._call.read()
         except TimeoutError:
             raise Unavailable(f"the executor did not respond within {patience_s:.0f} s") from None

@@ -16,6 +16,7 @@ class HeadAndTail:
         self._tail = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._total = 0
+        self._taken = 0  # bytes of the head
 
     def feed(self, data: bytes, final: bool = False) -> int:
         """Add the next bytes of the text, and return their length with the escapes; `final` marks the last ones."""
@@ -31,6 +32,15 @@ class HeadAndTail:
         if len(self._tail) > 2 * self._tail_limit:  # at intervals, because it copies the tail
             del self._tail[: -self._tail_limit or None]
         return length
+
+    def take(self) -> str:
+        r"""Return what the head has gained since the last call. All of it together is a prefix of the result.
+
+        A `\r` at the end is left for the next call, because a `\n` may follow.
+        """
+        end = len(self._head) - self._head.endswith(b"\r")
+        start, self._taken = self._taken, end
+        return self._head[start:end].decode(errors="ignore")  # a character that is cut in two ends a full head
 
     def result(self) -> tuple[str, int]:
         """End the text; return head and tail, and the number of bytes cut between them."""

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack, cast
 
-from deepmath.clients import ExecutorSession, HostFunction
+from deepmath.clients import ExecutorSession, HostFunction, OutputHandler
 from deepmath.executor.v1 import executor_pb2
 from deepmath.generator.v1 import generator_pb2
 from deepmath.sdk.results import CodeResult, Solution
@@ -18,6 +18,7 @@ class RunOptions(TypedDict, total=False):
     wall_seconds: float | None
     memory_mib: int | None
     functions: Mapping[str, HostFunction] | None
+    on_output: OutputHandler | None
 
 
 class AsyncCodeSession:
@@ -37,6 +38,7 @@ class AsyncCodeSession:
         wall_seconds: float | None = None,
         memory_mib: int | None = None,
         functions: Mapping[str, HostFunction] | None = None,
+        on_output: OutputHandler | None = None,
     ) -> CodeResult:
         """Run Python code and return its result, also if the code fails.
 
@@ -45,6 +47,9 @@ class AsyncCodeSession:
             wall_seconds: Limit of the run. Default: the executor's.
             memory_mib: Limit of the sandbox. Default: the executor's.
             functions: Functions of this process that the code may call. They must be safe with any arguments.
+            on_output: Called with `stdout` or `stderr` and each part of that output, while the code runs. By the end it
+                has received all of it, in order. It should return at once; a synchronous connection calls it in
+                another thread.
 
         Raises:
             InvalidRequest: The code or a limit is not valid.
@@ -53,7 +58,7 @@ class AsyncCodeSession:
         if self._session is None:
             self._session = (await self._access.executor()).session(self._seed)
         limits = executor_pb2.Limits(wall_ms=_milliseconds(wall_seconds) or 0, memory_bytes=(memory_mib or 0) << 20)
-        return CodeResult.of(await self._session.run(code, limits, host_functions=functions))
+        return CodeResult.of(await self._session.run(code, limits, host_functions=functions, on_output=on_output))
 
     async def close(self) -> None:
         """End the sandbox."""

@@ -1,6 +1,8 @@
 """`deepmath exec`."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,23 @@ async def test_every_cell_reads_the_standard_input_that_is_given(deepmath, execu
     ended = await deepmath("exec", "-", "--stdin", "-", stdin="1")
     assert ended.status == 2
     assert "cannot both be read from the standard input" in ended.err
+
+
+async def test_output_of_a_cell_is_printed_while_it_runs(executor_address) -> None:
+    """The cell has no end, so the command is killed."""
+    program = "from deepmath.cli.main import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, "exec", "-", "--executor", executor_address),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        process.stdin.write(b"print('a')\n# %%\nprint('b')\nwhile True: pass")
+        process.stdin.close()
+        assert [await process.stdout.readline() for _ in range(2)] == [b"a\n", b"b\n"]
+    finally:
+        process.kill()
+        await process.communicate()
 
 
 async def test_missing_file_has_exit_status_2(deepmath) -> None:

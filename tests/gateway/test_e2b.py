@@ -48,6 +48,30 @@ async def test_the_events_of_an_execution(http: httpx.AsyncClient) -> None:
     assert error["traceback"].endswith("ZeroDivisionError: division by zero\n")
 
 
+async def test_output_comes_while_the_code_runs(http: httpx.AsyncClient) -> None:
+    """Code without an end is cancelled as soon as its output is there; the sandbox goes on without it."""
+    sandbox = (await create(http))["sandboxID"]
+    await events(http, "x = 1", sandbox)
+    code = f"import sys\nx = 2\nprint('a')\nprint('b', file=sys.stderr)\n{ENDLESS}"
+    async with http.stream("POST", "/execute", json={"code": code}, headers=of(sandbox)) as response:
+        assert response.headers["content-type"] == "application/x-ndjson"
+        lines = response.aiter_lines()
+        number, stdout, stderr = [json.loads(await anext(lines)) for _ in range(3)]
+    assert number["execution_count"] == 3
+    assert [(event["type"], event["text"]) for event in (stdout, stderr)] == [("stdout", "a\n"), ("stderr", "b\n")]
+    number, value, _ = await events(http, "x", sandbox)
+    assert (number["execution_count"], value["text"]) == (3, "1")
+
+
+async def test_output_is_whole_and_its_events_are_valid_lines(http: httpx.AsyncClient) -> None:
+    code = "import time\nfor n in range(4): print(n, '\\u2028{\\x85€' * 20_000, flush=True); time.sleep(0.05)\n7"
+    number, *texts, value, end = await events(http, code)
+    assert {event["type"] for event in texts[:-1]} == {"stdout"}
+    assert "bytes were cut out of the middle of the stdout" in texts[-1]["text"]
+    assert "".join(event["text"] for event in texts[:-1]).startswith("0 \u2028{\x85€")
+    assert (number["type"], value["text"], end["type"]) == ("number_of_executions", "7", "end_of_execution")
+
+
 @pytest.mark.parametrize("separator", ["\n", "\r", "\x0b", "\x1c", "\x85", "\u2028", "\u2029"])
 async def test_output_cannot_forge_events(http: httpx.AsyncClient, separator: str) -> None:
     """The SDK splits lines at every separator of Unicode."""
@@ -189,6 +213,21 @@ async def test_a_killed_executor_is_not_an_error_of_the_code(serve_gateway: Serv
         for response in (await call, await http.post("/v2/sandboxes", json={})):
             assert response.status_code == 503
             assert response.headers["retry-after"]
+
+
+async def test_a_killed_executor_breaks_off_a_response_that_has_begun(serve_gateway: ServeGateway, tmp_path) -> None:
+    """No event could say that the failure is not the code's."""
+    async with (
+        running(tmp_path) as doomed,
+        serve_gateway(executor=f"unix:{tmp_path}/socket", executor_patience_s=0.5) as served,
+        served.client() as http,
+        http.stream("POST", "/execute", json={"code": f"print('a')\n{ENDLESS}"}) as response,
+    ):
+        lines = response.aiter_lines()
+        assert [json.loads(await anext(lines))["type"] for _ in range(2)] == ["number_of_executions", "stdout"]
+        kill(doomed.pid)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await anext(lines)
 
 
 async def test_variables_survive_an_executor(serve_gateway: ServeGateway, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """A Jupyter front end: starts a kernel from its kernelspec and keeps every message of a cell."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -55,13 +56,16 @@ class FrontEnd:
         self.client.stop_channels()
         await self.manager.shutdown_kernel()
 
-    async def run(self, code: str, **options: Any) -> Cell:
-        """Run a cell."""
+    async def run(
+        self, code: str, on_message: Callable[[str, dict[str, Any]], object] = lambda *_: None, **options: Any
+    ) -> Cell:
+        """Run a cell, and call `on_message` with each of its messages as it comes."""
         messages: list[tuple[str, dict[str, Any]]] = []
 
         def keep(message: dict[str, Any]) -> None:
             if message["msg_type"] not in ("status", "execute_input"):
                 messages.append((message["msg_type"], message["content"]))
+                on_message(*messages[-1])
 
         options = {"allow_stdin": False, "timeout": START_S, **options}
         reply = await self.client.execute_interactive(code, output_hook=keep, **options)

@@ -90,6 +90,33 @@ async def test_cell_that_fails_says_how(front_end, code: str, name: str, outcome
     assert (await front_end.run("kept")).reply["status"] == ("error" if lost else "ok")
 
 
+async def test_output_is_shown_while_the_cell_runs(front_end) -> None:
+    """A cell without an end is interrupted as soon as its output is there."""
+    await front_end.run("x = 1")
+    shown = asyncio.Event()
+    cell = asyncio.create_task(
+        front_end.run(
+            "x = 2\nprint('a')\nwhile True: pass", on_message=lambda kind, _: kind == "stream" and shown.set()
+        )
+    )
+    await shown.wait()
+    await front_end.interrupt()
+    ended = await cell
+    assert ended.messages[0] == ("stream", {"name": "stdout", "text": "a\n"})
+    assert ended.reply["outcome"] == "INTERRUPTED"
+    assert (await front_end.run("x")).value == "1"
+
+
+async def test_output_is_shown_once_and_in_order_before_the_value(front_end) -> None:
+    code = "import sys, time\nfor part in 'a\\r', '\\nb', '\\x1b[31m\\n':\n    print(end=part, flush=True)\n"
+    ended = await front_end.run(code + "    time.sleep(0.1)\nprint('c' * 20_000, file=sys.stderr)\n7")
+    assert ended.text("stdout") == "a\nb\\x1b[31m\n"
+    assert len(ended.text("stderr")) == 16_384 + len(ended.messages[-1][1]["text"])
+    *streams, value, note = ended.types
+    assert set(streams) == {"stream"}
+    assert (value, note) == ("execute_result", "stream")
+
+
 async def test_figures_are_images(front_end) -> None:
     cell = await front_end.run(PYPLOT + "plt.plot([1, 2])\nplt.show()\nplt.plot([3])\n7")
     assert cell.types == ["display_data", "display_data", "execute_result"]

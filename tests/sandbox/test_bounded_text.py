@@ -1,5 +1,7 @@
 """Head and tail of a text, independent of the pieces it arrives in."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +41,22 @@ def test_memory_stays_bounded_under_endless_output() -> None:
     for _ in range(10_000):
         kept.feed(b"x" * 1000)
     assert len(kept._head) + len(kept._tail) <= 100 + 1100
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"\r", b"\n", "€".encode(), b"\xf0\x9d\x9f\x9a"]) | st.binary(max_size=60)),
+    st.integers(1, 100),
+)
+def test_what_is_taken_is_a_prefix_of_the_result_and_grows_to_its_head(pieces, limit) -> None:
+    kept = HeadAndTail(limit)
+    taken = []
+    for piece in pieces:
+        kept.feed(piece)
+        taken.append(kept.take())
+    text, dropped = kept.result()
+    prefix = "".join(taken)
+    assert not any(one.endswith("\r") and two.startswith("\n") for one, two in pairwise(filter(None, taken)))
+    assert text.startswith(prefix)
+    assert len(prefix.encode()) <= limit // 2
+    if dropped:
+        assert len(prefix.encode()) >= limit // 2 - 4  # a character that is cut, or a line end

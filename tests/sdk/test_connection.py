@@ -71,6 +71,19 @@ def test_code_calls_a_function_of_this_process(connection) -> None:
     assert connection.run("double(21)", functions={"double": HostFunction(double, ("x",))}).value == "42"
 
 
+def test_output_comes_in_parts_while_the_code_runs(connection) -> None:
+    """What it prints before it calls a function of this process comes before the call."""
+    parts: list[tuple[str, str]] = []
+
+    async def seen(_) -> int:
+        return len(parts)
+
+    code = "import sys\nprint('a')\nn = seen()\nprint('b')\nprint('c', file=sys.stderr)\nn"
+    result = connection.run(code, functions={"seen": HostFunction(seen)}, on_output=lambda *part: parts.append(part))
+    assert (result.ok, result.value) == (True, "1")
+    assert parts == [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n")]
+
+
 def test_threads_share_a_connection(connection) -> None:
     with ThreadPoolExecutor(8) as threads:
         results = threads.map(lambda number: connection.run(f"{number} ** 2").value, range(24))

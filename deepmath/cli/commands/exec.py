@@ -86,7 +86,7 @@ async def _run_cells(
         client.session(seed) as session,
     ):
         for cell in cells:
-            result = await session.run(cell, pb.Limits(**limits), stdin=stdin)
+            result = await session.run(cell, pb.Limits(**limits), stdin=stdin, on_output=printer.on_output)
             failed |= result.outcome != pb.OUTCOME_OK
             printer.print(result)
     return failed
@@ -98,6 +98,8 @@ class _ResultPrinter:
     def __init__(self, as_json: bool, figures: FigureFolder | None) -> None:
         self._as_json = as_json
         self._figures = figures
+        self.on_output = None if as_json else _write_output
+        """Prints the output of a cell while it runs; None if it is printed with the result."""
 
     def print(self, result: pb.SnippetResult) -> None:
         files = self._figures.write(result) if self._figures else []
@@ -127,10 +129,15 @@ def _to_dict(result: pb.SnippetResult, files: list[Path]) -> dict[str, object]:
     }
 
 
+def _write_output(name: str, text: str) -> None:
+    stream = sys.stdout if name == "stdout" else sys.stderr
+    write_data(text, stream)
+
+
 def _show(result: pb.SnippetResult, files: list[Path]) -> None:
-    value = f"{result.value}\n" if result.HasField("value") else ""
-    write_data(result.stdout + value, sys.stdout)
-    write_data(result.stderr, sys.stderr)
+    """Print what a result adds to its output."""
+    if result.HasField("value"):
+        write_data(f"{result.value}\n", sys.stdout)
     for file in files:
         print(f"[{file}]", file=sys.stderr)
     if unseen := len(result.rich_outputs) + result.dropped_rich_outputs - len(files):

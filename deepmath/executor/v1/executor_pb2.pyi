@@ -228,6 +228,7 @@ class RunSnippet(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     VALUE_FORMAT_FIELD_NUMBER: _builtins.int
     STDIN_FIELD_NUMBER: _builtins.int
+    STREAM_OUTPUT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Number of the snippet in its session, from 1. Repeating the last number returns the recorded result without running
     the snippet again. Any other number is FAILED_PRECONDITION.
@@ -242,6 +243,8 @@ class RunSnippet(_message.Message):
     """Standard input of this snippet, read by `input()` and `sys.stdin`: at most GetInfoResponse.maximum_stdin_bytes of
     UTF-8. What the snippet does not read is discarded. Empty: every read raises EOFError.
     """
+    stream_output: _builtins.bool
+    """Whether `output` messages report the snippet's output while it runs."""
     @_builtins.property
     def limits(self) -> Global___Limits:
         """Resource limits of the snippet."""
@@ -260,10 +263,11 @@ class RunSnippet(_message.Message):
         host: Global___HostFunctions | None = ...,
         value_format: Global___ValueFormat.ValueType = ...,
         stdin: _builtins.str = ...,
+        stream_output: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "host", b"host", "limits", b"limits", "sequence", b"sequence", "stdin", b"stdin", "traceparent", b"traceparent", "value_format", b"value_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "host", b"host", "limits", b"limits", "sequence", b"sequence", "stdin", b"stdin", "stream_output", b"stream_output", "traceparent", b"traceparent", "value_format", b"value_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,6 +425,7 @@ class SessionResponse(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     HOST_CALL_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def opened(self) -> Global___SessionOpened:
         """The response to `open`: the sandbox is locked down and ready."""
@@ -433,22 +438,63 @@ class SessionResponse(_message.Message):
     def host_call(self) -> Global___HostCall:
         """The running snippet calls a function of the client and waits for a `host_result`."""
 
+    @_builtins.property
+    def output(self) -> Global___SnippetOutput:
+        """Output of the running snippet. Only with RunSnippet.stream_output, and only before its `result`."""
+
     def __init__(
         self,
         *,
         opened: Global___SessionOpened | None = ...,
         result: Global___SnippetResult | None = ...,
         host_call: Global___HostCall | None = ...,
+        output: Global___SnippetOutput | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "output", b"output", "response", b"response", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "response", b"response", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_call", b"host_call", "opened", b"opened", "output", b"output", "response", b"response", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["opened", "result", "host_call"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["opened", "result", "host_call", "output"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
 Global___SessionResponse: _TypeAlias = SessionResponse  # noqa: Y015
+
+@_typing.final
+class SnippetOutput(_message.Message):
+    """What a running snippet has written since the last such message: at most one message in 30 ms, and one before a
+    `host_call`. A snippet that ends sooner sends none.
+
+    The texts of all messages together are always a prefix of the result's `stdout` and `stderr`, which stay complete:
+    what follows the prefix is what remains to be shown. So the messages stop at the head that the result keeps, half of
+    Limits.output_bytes. Order is kept within each text, not between the two. A line ending `\\r\\n` is never split.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    STDOUT_FIELD_NUMBER: _builtins.int
+    STDERR_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The number of the snippet."""
+    stdout: _builtins.str
+    """The next part of its standard output."""
+    stderr: _builtins.str
+    """The next part of its standard error."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        stdout: _builtins.str = ...,
+        stderr: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnippetOutput: _TypeAlias = SnippetOutput  # noqa: Y015
 
 @_typing.final
 class HostCall(_message.Message):

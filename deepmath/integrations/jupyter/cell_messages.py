@@ -31,13 +31,14 @@ def source(code: str) -> str:
     return _INLINE_FIGURES.sub("", code)
 
 
+def stream_message(name: str, text: str) -> Message:
+    """Return the message with a part of what the cell wrote to `stdout` or `stderr`."""
+    return Message("stream", {"name": name, "text": printable(text)})
+
+
 def output_messages(run: CellRun, execution_count: int) -> Iterator[Message]:
-    """Yield the messages with what the cell wrote, drew and evaluated, and notes of the kernel."""
+    """Yield the messages with what the cell drew and evaluated, and notes of the kernel."""
     result = run.result
-    if result.stdout:
-        yield _stream("stdout", printable(result.stdout))
-    if result.stderr:
-        yield _stream("stderr", printable(result.stderr))
     for output in result.rich_outputs:
         if output.mime_type == "image/png":
             image = {"image/png": base64.b64encode(output.data).decode(), "text/plain": "<figure>"}
@@ -46,7 +47,7 @@ def output_messages(run: CellRun, execution_count: int) -> Iterator[Message]:
         value = {"text/plain": printable(result.value)}
         yield Message("execute_result", {"data": value, "metadata": {}, "execution_count": execution_count})
     if notes := "".join(f"[deepmath: {printable_line(note)}]\n" for note in (*run.notes, *_losses(result))):
-        yield _stream("stderr", notes)
+        yield stream_message("stderr", notes)
 
 
 def result_error(result: pb.SnippetResult) -> dict[str, Any] | None:
@@ -79,10 +80,6 @@ def interrupt_error() -> dict[str, Any]:
 def outcome_name(result: pb.SnippetResult) -> str:
     """Return the name of the outcome without its prefix: OK, EXCEPTION, WALL_TIMEOUT, ..."""
     return pb.Outcome.Name(result.outcome).removeprefix("OUTCOME_")
-
-
-def _stream(name: str, text: str) -> Message:
-    return Message("stream", {"name": name, "text": text})
 
 
 def _losses(result: pb.SnippetResult) -> Iterator[str]:

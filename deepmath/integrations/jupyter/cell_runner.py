@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from deepmath.clients import ExecutorSession
+from deepmath.clients import ExecutorSession, OutputHandler
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox.background_loop import BackgroundLoop
 from deepmath.sdk.service_access import ServiceAccess, ServiceChoice
@@ -33,12 +33,14 @@ class CellRunner:
         self._running: set[Future[CellRun]] = set()
         self._loop = BackgroundLoop()
 
-    def start(self, code: str) -> Future[CellRun]:
-        """Start a cell. The future raises `DeepMathError` if no executor ran it, and CancelledError if interrupted.
+    def start(self, code: str, on_output: OutputHandler | None = None) -> Future[CellRun]:
+        """Start a cell, whose output `on_output` receives in parts, in the thread of the event loop.
+
+        The future raises `DeepMathError` if no executor ran it, and CancelledError if interrupted.
 
         After either the variables are as before the cell.
         """
-        cell = self._loop.submit(self._run(code))
+        cell = self._loop.submit(self._run(code, on_output))
         self._running.add(cell)
         cell.add_done_callback(self._running.discard)
         return cell
@@ -52,12 +54,12 @@ class CellRunner:
         """End the session, and the executor that was started here. Idempotent."""
         self._loop.close()
 
-    async def _run(self, code: str) -> CellRun:
+    async def _run(self, code: str, on_output: OutputHandler | None) -> CellRun:
         async with self._turn:
             self._notes.clear()
             if self._session is None:
                 self._session = await self._open()
-            result = await self._session.run(code, self._limits)
+            result = await self._session.run(code, self._limits, on_output=on_output)
             return CellRun(result, tuple(self._notes))
 
     async def _open(self) -> ExecutorSession:

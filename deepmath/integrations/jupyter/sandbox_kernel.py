@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextvars import copy_context
 from typing import Any
 
 from ipykernel.kernelapp import IPKernelApp, kernel_aliases
@@ -9,6 +10,7 @@ from ipykernel.kernelbase import Kernel
 from traitlets import Dict, Float, Int, Type, Unicode
 
 from deepmath import __version__
+from deepmath.clients import OutputHandler
 from deepmath.errors import DeepMathError
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.integrations.jupyter.cell_completeness import completeness
@@ -19,6 +21,7 @@ from deepmath.integrations.jupyter.cell_messages import (
     output_messages,
     result_error,
     source,
+    stream_message,
 )
 from deepmath.integrations.jupyter.cell_runner import CellRun, CellRunner
 from deepmath.sdk.service_access import ServiceChoice
@@ -68,7 +71,7 @@ class SandboxKernel(Kernel):
         if not code.strip():
             return self._reply("OK")
         try:
-            run = await asyncio.wrap_future(self._cells.start(source(code)))
+            run = await asyncio.wrap_future(self._cells.start(source(code), None if silent else self._publisher()))
         except asyncio.CancelledError:
             return self._failed(silent, interrupt_error(), "INTERRUPTED")
         except DeepMathError as error:
@@ -97,6 +100,16 @@ class SandboxKernel(Kernel):
     def post_handler_hook(self) -> None:
         """Ignore SIGINT between requests."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _publisher(self) -> OutputHandler:
+        """Return the function that publishes the output of the current cell, from any thread, before its result."""
+        loop, context = asyncio.get_running_loop(), copy_context()  # the context names the cell as the parent
+
+        def publish(name: str, text: str) -> None:
+            message = stream_message(name, text)
+            loop.call_soon_threadsafe(self.send_response, self.iopub_socket, *message, context=context)
+
+        return publish
 
     def _finished(self, silent: bool, run: CellRun) -> dict[str, Any]:
         if not silent:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from deepmath.sandbox.bounded_text import HeadAndTail
+from deepmath.sandbox.supervisor.output_preview import OutputPreview
 
 _READ_BYTES = 1 << 16  # the capacity of a pipe
 _FLOOD_BYTES = 8 << 20
@@ -21,14 +22,18 @@ class OutputCapture:
         self._on_flood = on_flood
         self._pipes = (stdout, stderr)
         self._written = 0
+        self._preview: OutputPreview | None = None
         self._texts = {pipe: HeadAndTail(0) for pipe in self._pipes}
         for pipe in self._pipes:
             os.set_blocking(pipe, False)
             self._loop.add_reader(pipe, self._read, pipe)
 
-    def restart(self, limit: int) -> None:
-        """Start capturing the output of the next snippet, at most `limit` bytes of each text."""
+    def restart(self, limit: int, preview: OutputPreview | None = None) -> None:
+        """Start capturing the output of the next snippet, at most `limit` bytes of each text, with a preview of it."""
         self._texts = {pipe: HeadAndTail(limit) for pipe in self._pipes}
+        self._preview = preview
+        if preview is not None:
+            preview.start(*self._texts.values())
         self._written = 0
 
     async def drain(self) -> None:
@@ -39,6 +44,7 @@ class OutputCapture:
 
     def texts(self) -> list[tuple[str, int]]:
         """End the capture; return text and number of dropped bytes of stdout and of stderr."""
+        self._preview = None
         return [self._texts[pipe].result() for pipe in self._pipes]
 
     def close(self) -> None:
@@ -60,4 +66,6 @@ class OutputCapture:
         if self._written > _FLOOD_BYTES:
             self._on_flood()
             return False
+        if self._preview is not None:
+            self._preview.notify()
         return True

@@ -189,7 +189,7 @@ class Sandbox:
         `queue_ms` is the time that the snippet waited for memory.
         """
         self.started = True
-        self._output.restart(snippet.limits.output_bytes)
+        self._output.restart(snippet.limits.output_bytes, snippet.preview)
         self._timer.expired = None
         self._cpu_at_start, self._peak = self._cpu, self._resident
         self._wall, self._calls, self._queued = 0.0, 0, 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.sandbox import frames
 from deepmath.sandbox.limits import Limits
+from deepmath.sandbox.supervisor.output_preview import OutputPreview
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Snippet:
         as_json: Return the value as JSON (`deepmath.rpc.wire_values`), not as its `repr`.
         offer: Functions of the client that the snippet may call.
         stdin: Standard input.
+        preview: Reads the output while the snippet runs.
     """
 
     sequence: int
@@ -54,6 +56,7 @@ class Snippet:
     as_json: bool = False
     offer: HostFunctionOffer | None = None
     stdin: str = ""
+    preview: OutputPreview | None = None
 
     def to_request(self) -> frames.Fields:
         """Return the request that the runner reads."""

@@ -67,8 +67,9 @@ class ExecutorServicer(rpc.ExecutorServiceServicer):
                     continue
                 if request.WhichOneof("request") != "run":
                     raise WrongOrder("every request of a session after `open` must be `run`")
-                result = await session.run(request.run, call_client=stream.call_client)
-                await timeouts.send(context.write(pb.SessionResponse(result=result)))
+                with stream.previewing(request.run) as preview:
+                    result = await session.run(request.run, stream.call_client, preview)
+                await timeouts.send(stream.write(pb.SessionResponse(result=result)))
 
     async def _read_open(self, context: Any) -> pb.OpenSession | None:
         """Return the client's `open` request; None if it closes the stream instead."""

@@ -10,6 +10,7 @@ from deepmath.executor.v1 import executor_pb2 as pb
 from deepmath.observability import tracing
 from deepmath.rpc.metadata import check_name
 from deepmath.sandbox.supervisor.call_parser import HostCall
+from deepmath.sandbox.supervisor.output_preview import OutputPreview
 from deepmath.sandbox.supervisor.sandbox_pool import SandboxPool
 from deepmath.sandbox.supervisor.sandbox_process import Sandbox
 from deepmath.sandbox.supervisor.snippet import Snippet
@@ -71,12 +72,18 @@ class SandboxSession:
         self._fresh = True
         return self._sandbox
 
-    async def run(self, request: pb.RunSnippet, call_client: CallHandler | None = None) -> pb.SnippetResult:
+    async def run(
+        self,
+        request: pb.RunSnippet,
+        call_client: CallHandler | None = None,
+        preview: OutputPreview | None = None,
+    ) -> pb.SnippetResult:
         """Run the next snippet, or return the last result again if its sequence number is repeated.
 
         Args:
             request: The snippet.
             call_client: Forwards a host call to the client; None if the snippet may make none.
+            preview: Reads the output while the snippet runs.
 
         Raises:
             InvalidRequest: Code, standard input, limits or host functions are out of bounds.
@@ -96,6 +103,7 @@ class SandboxSession:
             as_json=request.value_format == pb.VALUE_FORMAT_JSON,
             offer=resolve_offer(request.host, self._config) if call_client else None,
             stdin=request.stdin,
+            preview=preview,
         )
         self._call_client = call_client
         with tracing.span("snippet", parent=request.traceparent) as span:

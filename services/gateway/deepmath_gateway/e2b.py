@@ -4,8 +4,9 @@ Each context is a session; the sandbox's own session is its default context. Sha
 github.com/e2b-dev/code-interpreter, template/server.
 """
 
+import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -15,8 +16,10 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from deepmath.access.caller_identity import proven_name
+from deepmath.clients import OutputHandler
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
+from deepmath_gateway.openai.event_stream import EventStream
 from deepmath_gateway.owned_session import OwnedSession, SnippetCall, UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
 from deepmath_gateway.protocol_errors import HttpFailure, HttpRefusal
@@ -98,10 +101,11 @@ class E2bSandboxes:
         for session in (sandbox, *self.contexts(sandbox)):
             await self.sessions.close(session)
 
-    async def run(self, session: OwnedSession, code: str) -> pb.SnippetResult:
+    async def run(self, session: OwnedSession, code: str, on_output: OutputHandler | None = None) -> pb.SnippetResult:
         """Run code within the executors' maximum limits."""
         limits = await self._permitted.fit()
-        return await session.run(SnippetCall(code, limits, limits.wall_ms / 1000 + _EXTRA_S))
+        deadline_s = limits.wall_ms / 1000 + _EXTRA_S
+        return await session.run(SnippetCall(code, limits, deadline_s, on_output=on_output))
 
 
 def router(sandboxes: E2bSandboxes) -> APIRouter:
@@ -137,7 +141,9 @@ def router(sandboxes: E2bSandboxes) -> APIRouter:
 
 
 async def execute(sandboxes: E2bSandboxes, request: ExecutionRequest, sandbox_id: str) -> Response:
-    """Run code in a context and return the response: one event a line.
+    """Run code in a context and return the response: one event a line, as they come.
+
+    A failure after the first event, which is not the code's, breaks the response off.
 
     Raises:
         InvalidRequest: The request is for another language, or for what sandboxes do not have.
@@ -148,10 +154,7 @@ async def execute(sandboxes: E2bSandboxes, request: ExecutionRequest, sandbox_id
     if request.language and request.context_id:
         raise InvalidRequest("Only one of context_id or language can be provided")
     session = sandboxes.find_context(await sandboxes.find(sandbox_id), request.context_id)
-    result = await sandboxes.run(session, request.code)
-    # ASCII only: the client splits lines at every line separator of Unicode.
-    lines = "".join(f"{json.dumps(event)}\n" for event in _events(result, session.snippets))
-    return Response(lines, media_type="application/x-ndjson")
+    return await EventStream.start(_lines(sandboxes, session, request.code), "application/x-ndjson")
 
 
 def check_language(language: str | None) -> None:
@@ -187,13 +190,39 @@ def error_form(failure: HttpFailure) -> Response:
     return JSONResponse({"code": failure.status, "message": failure.message}, failure.status)
 
 
-def _events(result: pb.SnippetResult, number: int) -> Iterator[Mapping[str, Any]]:
-    timestamp = datetime.now(UTC).isoformat()
-    yield {"type": "number_of_executions", "execution_count": number}
-    stderr = result.stderr + "".join(f"{line}\n" for line in notes(result))
-    for name, text in (("stdout", result.stdout), ("stderr", stderr)):
-        if text:
-            yield {"type": name, "text": text, "timestamp": timestamp}
+async def _lines(sandboxes: E2bSandboxes, session: OwnedSession, code: str) -> AsyncGenerator[bytes]:
+    async for event in _events(sandboxes, session, code):
+        yield f"{json.dumps(event)}\n".encode()  # ASCII only: the client splits lines at every separator of Unicode
+
+
+async def _events(sandboxes: E2bSandboxes, session: OwnedSession, code: str) -> AsyncGenerator[Mapping[str, Any]]:
+    pieces: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue()  # at most what the executors keep of a snippet
+    run = asyncio.create_task(sandboxes.run(session, code, lambda name, text: pieces.put_nowait((name, text))))
+    run.add_done_callback(lambda _: pieces.put_nowait(None))
+    try:
+        piece = await pieces.get()
+        if piece is None:
+            await run  # raises before the first event
+        number = session.snippets + (not run.done())  # a snippet that runs is not counted yet
+        yield {"type": "number_of_executions", "execution_count": number}
+        while piece is not None:
+            yield _text_event(*piece)
+            piece = await pieces.get()
+        for event in _result_events(await run):
+            yield event
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+def _text_event(name: str, text: str) -> Mapping[str, Any]:
+    return {"type": name, "text": text, "timestamp": datetime.now(UTC).isoformat()}
+
+
+def _result_events(result: pb.SnippetResult) -> Iterator[Mapping[str, Any]]:
+    """Yield what a result adds to its output."""
+    if lines := notes(result):
+        yield _text_event("stderr", "".join(f"{line}\n" for line in lines))
     for figure in figures(result):
         yield _result_event({"text": figure["text/plain"], "png": figure["image/png"]}, is_main=False)
     if result.HasField("value"):

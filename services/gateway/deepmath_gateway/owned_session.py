@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from deepmath.clients import ExecutorSession
+from deepmath.clients import ExecutorSession, OutputHandler
 from deepmath.errors import DeepMathError, Forbidden, InvalidRequest, Overloaded, Unauthenticated, Unavailable
 from deepmath.executor.v1 import executor_pb2 as pb
 
@@ -31,6 +31,8 @@ class SnippetCall:
     deadline_s: float
     """Time for everything: an executor, the queue, replays and the run."""
     stdin: str = ""
+    on_output: OutputHandler | None = None
+    """Receives the output while the snippet runs."""
 
     @property
     def size(self) -> int:
@@ -171,7 +173,7 @@ async def run_on(session: ExecutorSession, snippet: SnippetCall) -> pb.SnippetRe
     """
     try:
         async with asyncio.timeout(snippet.deadline_s):
-            return await session.run(snippet.code, snippet.limits, stdin=snippet.stdin)
+            return await session.run(snippet.code, snippet.limits, stdin=snippet.stdin, on_output=snippet.on_output)
     except TimeoutError:
         raise Overloaded(f"no result within {snippet.deadline_s:g} s: the executors are busy") from None
     except Unavailable as error:

@@ -17,7 +17,7 @@ class EventStream(StreamingResponse):
     """A response of events."""
 
     @classmethod
-    async def start(cls, events: AsyncGenerator[bytes]) -> Self:
+    async def start(cls, events: AsyncGenerator[bytes], media_type: str = "text/event-stream") -> Self:
         """Return the response once the first event is there: what fails before it has a status of its own.
 
         Raises whatever ends `events` before that.
@@ -27,7 +27,7 @@ class EventStream(StreamingResponse):
         except BaseException:
             await _close(events)
             raise
-        return cls(_with_first(first, events), media_type="text/event-stream", headers=_HEADERS)
+        return cls(_with_first(first, events), media_type=media_type, headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events. The client's end cancels this call."""
