@@ -97,6 +97,8 @@ async def test_output_of_a_cell_is_printed_while_it_runs(executor_address) -> No
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
+    assert process.stdin
+    assert process.stdout
     try:
         process.stdin.write(b"print('a')\n# %%\nprint('b')\nwhile True: pass")
         process.stdin.close()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.executor_process import kill, running
+from support.executor_process import Executor, kill, running
 
 from deepmath.clients.snippet_output import SnippetOutputRelay
 from deepmath.executor.v1 import executor_pb2 as pb
@@ -63,7 +63,7 @@ async def test_output_of_a_session_is_whole_with_and_without_messages(client) ->
 async def test_snippet_that_runs_again_repeats_no_output(tmp_path) -> None:
     """The executor dies after the first output, and the snippet and an earlier one run on another."""
     forwarded = Forwarded()
-    executors = []
+    executors: list[Executor] = []
 
     def forward(name: str, text: str) -> None:
         forwarded(name, text)
