@@ -94,11 +94,12 @@ async def test_output_is_shown_while_the_cell_runs(front_end) -> None:
     """A cell without an end is interrupted as soon as its output is there."""
     await front_end.run("x = 1")
     shown = asyncio.Event()
-    cell = asyncio.create_task(
-        front_end.run(
-            "x = 2\nprint('a')\nwhile True: pass", on_message=lambda kind, _: kind == "stream" and shown.set()
-        )
-    )
+
+    def watch(kind: str, _: object) -> None:
+        if kind == "stream":
+            shown.set()
+
+    cell = asyncio.create_task(front_end.run("x = 2\nprint('a')\nwhile True: pass", on_message=watch))
     await shown.wait()
     await front_end.interrupt()
     ended = await cell

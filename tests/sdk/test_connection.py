@@ -72,7 +72,7 @@ def test_code_calls_a_function_of_this_process(connection) -> None:
 
 
 def test_output_comes_in_parts_while_the_code_runs(connection) -> None:
-    """What it prints before it calls a function of this process comes before the call."""
+    """Output before a call of a function of this process comes before the call."""
     parts: list[tuple[str, str]] = []
 
     async def seen(_) -> int:
