@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints"
-PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
+PLATFORM, DEVELOPMENT_PLATFORM = "x86_64-manylinux_2_28", "x86_64-manylinux_2_31"  # Envoy, for tests, needs the latter
 SERVICES, EXECUTOR, GENERATOR, TRAINER, GATEWAY = (
     "pyproject.toml",
     *(f"services/{name}/pyproject.toml" for name in ("executor", "generator", "trainer", "gateway")),
@@ -44,7 +44,7 @@ def main(cpu_options: list[str]) -> None:
     """Write every file, or exit with uv's status at the first that cannot be resolved."""
     CONSTRAINTS.mkdir(exist_ok=True)
     _resolve("build", ["-"], requirements=BUILD_REQUIREMENTS)
-    _resolve("dev", [*_sources(*DEVELOPMENT), *cpu_options])
+    _resolve("dev", [*_sources(*DEVELOPMENT), *cpu_options], platform=DEVELOPMENT_PLATFORM)
     for name, distributions in CPU_FILES.items():
         # vLLM's CPU build depends on triton, a gigabyte of GPU compiler that it never imports.
         agree = ["--constraints", str(CONSTRAINTS / "dev.txt"), "--no-emit-package", "triton"]
@@ -59,10 +59,11 @@ def _sources(pyprojects: tuple[str, ...], extras: tuple[str, ...]) -> list[str]:
     return [*pyprojects, *(f"--extra={extra}" for extra in extras)]
 
 
-def _resolve(name: str, arguments: list[str], requirements: str | None = None) -> None:
+def _resolve(name: str, arguments: list[str], requirements: str | None = None, platform: str = PLATFORM) -> None:
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+    target = ["--python-version", "3.11", "--python-platform", platform]
     resolved = subprocess.run(
-        [*command, *PLATFORM, *arguments], cwd=ROOT, input=requirements, stdout=subprocess.PIPE, text=True, check=False
+        [*command, *target, *arguments], cwd=ROOT, input=requirements, stdout=subprocess.PIPE, text=True, check=False
     )
     if resolved.returncode:
         sys.exit(resolved.returncode)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -73,6 +74,11 @@ class LocalStack(LocalServices):
 
     async def _start(self, name: str, listen: str, *options: str) -> str:
         return await self.start(name, *options, *self._arguments.get(name, ()), listen=listen)
+
+
+def figure_options() -> list[str]:
+    """Return the options with which an executor draws figures; none where matplotlib is not installed."""
+    return ["--preload=plots"] if find_spec("matplotlib") else []
 
 
 def generator_options(

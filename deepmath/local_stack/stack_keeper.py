@@ -22,7 +22,7 @@ from deepmath.errors import DeepMathError, Overloaded, Unavailable
 from deepmath.local_stack.code_fingerprint import code_fingerprint
 from deepmath.local_stack.gateway_key import GatewayKey
 from deepmath.local_stack.service_distributions import installed_version
-from deepmath.local_stack.stack import LocalStack
+from deepmath.local_stack.stack import LocalStack, figure_options
 from deepmath.local_stack.stack_idle_time import Clients, stack_clients, stack_idle_seconds
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
 from deepmath.local_stack.state_folder import StateFolder
@@ -95,11 +95,11 @@ class StackKeeper:
 
     def _stack(self) -> LocalStack:
         stack = self._settings.stack
-        listen, arguments = {}, {"generator": stack.options}
+        listen, arguments = {}, {"generator": stack.options, "executor": figure_options()}
         if installed_version("gateway"):
             self._key.create()
             listen["gateway"] = _ANY_PORT
-            arguments["gateway"] = ("--tokens", str(self._key.clients))
+            arguments["gateway"] = ["--tokens", str(self._key.clients)]
         return LocalStack(stack.model or None, listen=listen, arguments=arguments, logs=self._folder.logs)
 
     async def _keep(self, stack: LocalStack) -> None:

@@ -4,14 +4,13 @@ import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Self, TypeVar
 
 from deepmath.clients import ExecutorClient, GeneratorClient
 from deepmath.errors import InvalidRequest, WrongOrder
 from deepmath.local_stack.detached_stack import find_detached
-from deepmath.local_stack.stack import LocalStack, generator_options
+from deepmath.local_stack.stack import LocalStack, figure_options, generator_options
 from deepmath.local_stack.stack_record import StackRecord, StackSettings
 from deepmath.user_files import user_path
 
@@ -56,7 +55,7 @@ class ServiceChoice:
     @property
     def executor_options(self) -> list[str]:
         """Options of an executor that is started here."""
-        return ["--preload=plots"] if self.figures and find_spec("matplotlib") else []
+        return figure_options() if self.figures else []
 
     def stack_settings(self) -> tuple[str, list[str]]:
         """Return the model and the options of a generator that is started here.

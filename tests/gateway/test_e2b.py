@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -144,6 +145,14 @@ async def test_a_sandbox_ends_by_its_timeout_with_its_contexts(serve_gateway: Se
             assert (await call).status_code == 502
         assert (await http.get(f"/sandboxes/{sandbox}")).status_code == 404
         assert (await http.get("/v2/sandboxes")).json() == []
+
+
+async def test_a_timeout_of_zero_is_no_default(http: httpx.AsyncClient) -> None:
+    ended, longest = (await create(http, timeout=0), await create(http, timeout=10**30))
+    assert (await http.get(f"/sandboxes/{ended['sandboxID']}")).status_code == 404
+    info = (await http.get(f"/sandboxes/{longest['sandboxID']}")).json()
+    assert datetime.fromisoformat(info["endAt"]) - datetime.fromisoformat(info["startedAt"]) < timedelta(hours=2)
+    await http.delete(f"/sandboxes/{longest['sandboxID']}")
 
 
 async def test_another_clients_sandbox_is_unknown(serve_gateway: ServeGateway, gateway_executor: str, tmp_path) -> None:

@@ -96,7 +96,8 @@ async def test_a_session_ends_when_it_is_idle_or_old(managed: Managed) -> None:
     manager = managed(idle_s=0.3, lifetime_s=60)
     async with manager:
         idle, kept = manager.open("", "p"), manager.open("", "p", may_idle=True)
-        brief = manager.open("", "p", lifetime_s=0.2, may_idle=True)
+        brief = manager.open("", "p", may_idle=True)
+        brief.live_for(0.2)
         await kept.run(snippet("x = 1"))
         async with asyncio.timeout(10):
             while len(manager) > 1:  # noqa: ASYNC110 - by a timer

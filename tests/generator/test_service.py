@@ -139,6 +139,14 @@ async def test_health_is_serving(generator_address: str) -> None:
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_what_would_never_fit_is_no_reason_to_retry() -> None:
+    admission = TrajectoryAdmission(slots=2, waiting=1)
+    with pytest.raises(InvalidRequest, match="4 trajectories in one request exceed 3"), admission.admit(4):
+        pass
+    with admission.admit(3):
+        pass
+
+
 async def test_full_queue_rejects_with_a_retry_delay() -> None:
     admission = TrajectoryAdmission(slots=2, waiting=1)
     with admission.admit(3), pytest.raises(Overloaded) as full, admission.admit(1):

@@ -14,7 +14,7 @@ from deepmath.errors import InvalidRequest
 from deepmath.exit_codes import EXIT_FAILURE
 from deepmath.local_stack.detached_stack import DEFAULT_IDLE_S, start_detached
 from deepmath.local_stack.service_distributions import installed_version
-from deepmath.local_stack.stack import LocalStack, generator_options
+from deepmath.local_stack.stack import LocalStack, figure_options, generator_options
 from deepmath.local_stack.stack_record import StackSettings
 from deepmath.printable_text import print_error
 
@@ -78,7 +78,8 @@ def up(
 async def _run_stack(listen: dict[str, str], model: str, options: list[str]) -> None:
     if model:
         print(STARTING_STACK, flush=True)
-    async with LocalStack(model or None, listen=listen, arguments={"generator": options}, show_logs=True) as stack:
+    arguments = {"generator": options, "executor": figure_options()}
+    async with LocalStack(model or None, listen=listen, arguments=arguments, show_logs=True) as stack:
         print(f"executor   {stack.executor}", flush=True)
         if model:
             print(f"generator  {stack.generator}", flush=True)

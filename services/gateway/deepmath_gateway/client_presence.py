@@ -1,7 +1,6 @@
 """The end of a request whose client has gone away, or reads nothing of the response."""
 
 import asyncio
-from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,9 +30,6 @@ class ClientPresence:
         try:
             await asyncio.wait((answer, watch), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() and not request.complete:
-                answer.cancel()
-                with suppress(asyncio.CancelledError):
-                    await answer
                 raise ClientGone("the client has gone away")
             await answer
         finally:

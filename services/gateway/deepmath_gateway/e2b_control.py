@@ -86,10 +86,11 @@ def router(sandboxes: E2bSandboxes) -> APIRouter:
     @api.post("/v2/sandboxes")
     async def create(request: NewSandbox, http: Request) -> Response:
         request.check()
-        sandbox = sandboxes.sessions.open(proven_name(), PROTOCOL, lifetime_s=request.timeout, may_idle=True)
+        sandbox = sandboxes.sessions.open(proven_name(), PROTOCOL, may_idle=True)
         sandbox.labels = request.metadata
         try:
             await sandboxes.run(sandbox, "")  # capacity is refused here, where the SDK retries
+            sandboxes.live_for(sandbox, request.timeout)
         except BaseException:
             await sandboxes.kill(sandbox)
             raise

@@ -25,7 +25,7 @@ from deepmath_gateway.client_presence import ClientPresence
 from deepmath_gateway.config import GatewayConfig
 from deepmath_gateway.error_responses import ErrorResponses
 from deepmath_gateway.executor_dialects import executor_dialects
-from deepmath_gateway.health_checks import HealthChecks, ServingState
+from deepmath_gateway.health_checks import HealthChecks
 from deepmath_gateway.http_protocol import HttpProtocol, ProtocolTable
 from deepmath_gateway.mcp_transports import mcp_protocol
 from deepmath_gateway.metrics import GatewayMetrics
@@ -45,7 +45,6 @@ class Gateway:
     generator: GeneratorClient | None = None
     executor: ExecutorClient | None = None
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
-    state: ServingState = field(default_factory=ServingState)
 
 
 def protocols(gateway: Gateway) -> Iterator[HttpProtocol]:
@@ -100,7 +99,7 @@ def _middleware(gateway: Gateway, table: ProtocolTable) -> list[Middleware]:
         expose_headers=[request_id.KEY, "retry-after"],
     )
     return [
-        Middleware(HealthChecks, state=gateway.state),
+        Middleware(HealthChecks, metrics=metrics),
         Middleware(RequestObserver, metrics=metrics, find=table.find),
         *([cors] if config.cors_origin else []),
         Middleware(ErrorResponses, find=table.find),

@@ -20,6 +20,7 @@ from deepmath_gateway.bounded_connection import BoundedConnection, ConnectionTab
 from deepmath_gateway.config import GatewayConfig
 from deepmath_gateway.gateway_app import Gateway, create_app
 from deepmath_gateway.health_checks import HealthChecks
+from deepmath_gateway.metrics import GatewayMetrics
 from deepmath_gateway.server_tls import server_context
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,10 @@ class ListeningServer(Server):
 class HttpServer:
     """The running gateway: its own server, and that of plaintext health checks if it has an address."""
 
-    def __init__(self, gateway: Gateway, servers: list[ListeningServer], tasks: list[asyncio.Task[None]]) -> None:
-        self._gateway, self._servers, self._tasks = gateway, servers, tasks
+    def __init__(
+        self, metrics: GatewayMetrics, servers: list[ListeningServer], tasks: list[asyncio.Task[None]]
+    ) -> None:
+        self._metrics, self._servers, self._tasks = metrics, servers, tasks
         self.address = servers[0].address
         self.health_address = servers[1].address if len(servers) > 1 else ""
 
@@ -104,11 +107,11 @@ class HttpServer:
         config, metrics = gateway.config, gateway.metrics
         servers = [ListeningServer(create_app(gateway), config.listen, config)]
         if config.health_listen:
-            checks = HealthChecks(state=gateway.state)
+            checks = HealthChecks(metrics=metrics)
             servers.append(ListeningServer(checks, config.health_listen, config, health=True))
         files = watch_tls_files(config.tls) if config.tls else None
         tasks = [asyncio.create_task(server.serve()) for server in servers]
-        started = cls(gateway, servers, tasks)
+        started = cls(metrics, servers, tasks)
         try:
             await asyncio.gather(*map(_ready, servers, tasks))
         except BaseException:
@@ -124,7 +127,7 @@ class HttpServer:
 
     def report_not_serving(self) -> None:
         """Fail the readiness check from now on."""
-        self._gateway.state.serving = self._gateway.metrics.serving = False
+        self._metrics.serving = False
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more connections and requests, and cancel those still in flight after `grace_s` seconds."""

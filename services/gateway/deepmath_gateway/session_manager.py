@@ -65,7 +65,6 @@ class SessionManager:
         owner: str,
         protocol: str,
         session_id: str = "",
-        lifetime_s: float = 0.0,
         *,
         may_idle: bool = False,
         seed: int = 0,
@@ -76,7 +75,6 @@ class SessionManager:
             owner: Name of the client.
             protocol: Namespace of the id.
             session_id: The client's own id, one that `find` does not know. Default: a random one.
-            lifetime_s: At most the limit of this manager, which is the default.
             may_idle: Whether the session ends at the end of its lifetime only.
             seed: Seed of `random` and `numpy.random` in the sandbox.
 
@@ -92,7 +90,7 @@ class SessionManager:
         session = self._sessions[key] = OwnedSession(
             key,
             new_executor_session=lambda: self.executor.session(seed, name_in_logs),
-            lifetime_s=min(lifetime_s or limits.lifetime_s, limits.lifetime_s),
+            lifetime_s=limits.lifetime_s,
             idle_s=math.inf if may_idle else limits.idle_s,
             history_characters=limits.history_characters,
         )

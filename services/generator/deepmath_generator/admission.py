@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from deepmath.errors import Overloaded
+from deepmath.errors import InvalidRequest, Overloaded
 
 _RETRY_AFTER_MS = 1000
 
@@ -23,8 +23,14 @@ class TrajectoryAdmission:
         """Reserve room for `count` trajectories, running or queued.
 
         Raises:
+            InvalidRequest: There is not so much room even when nothing else runs.
             Overloaded: The queue is full.
         """
+        if count > self.capacity:
+            raise InvalidRequest(
+                f"{count} trajectories in one request exceed {self.capacity}, the most that this generator runs and "
+                "queues together; send several requests, or raise --max-trajectories or --max-waiting"
+            )
         if self.admitted + count > self.capacity:
             raise Overloaded(
                 f"{self.admitted} trajectories are running or queued, and {count} more would exceed the limit of "
