@@ -26,13 +26,19 @@ class HttpProtocol:
     """Entered before the first request, left after the last one."""
 
 
+_FOUND = "deepmath.protocol"  # key of the protocol in a request's scope
+
+
 class ProtocolTable:
-    """Finds the protocol of a request by the same matching that routes it."""
+    """Finds the protocol of a request by the same matching that routes it, once for each request."""
 
     def __init__(self, protocols: Sequence[HttpProtocol]) -> None:
         self._routes = [(route, protocol) for protocol in protocols for route in protocol.router.routes]
 
     def find(self, scope: Scope) -> HttpProtocol | None:
         """Return the protocol that has the path of a request, whatever its method; None if there is none."""
-        matches = ((route.matches(scope)[0], protocol) for route, protocol in self._routes)
-        return next((protocol for match, protocol in matches if match is not Match.NONE), None)
+        if _FOUND not in scope:
+            matches = ((route.matches(scope)[0], protocol) for route, protocol in self._routes)
+            scope[_FOUND] = next((protocol for match, protocol in matches if match is not Match.NONE), None)
+        found: HttpProtocol | None = scope[_FOUND]
+        return found
