@@ -158,7 +158,7 @@ tiny-model: install ## pretrain the embedded model, score it and write its card 
 tiny-model-check: install ## pretrain the first 100 steps again and compare the weights bit for bit (a few minutes)
 	@$(python) models/tiny-math/build --verify 100
 
-bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes on two cores)
+bench: install ## run the benchmarks; figures in benchmarks/results/ (two hours on two cores)
 	@$(uv) pip install --quiet $(torch_backend) $(locked) --editable '.[smolagents,bench]'
 	@$(python) -m benchmarks.agent_loop_throughput
 	@$(python) -m benchmarks.loop_lag
@@ -172,6 +172,8 @@ bench: install ## run the benchmarks; figures in benchmarks/results/ (90 minutes
 	@$(python) -m benchmarks.capacity
 	@$(python) -m benchmarks.smolagents_executors
 	@$(python) -m benchmarks.hostile_clients
+	@$(python) -m benchmarks.gateway_load
+	@$(python) -m benchmarks.curriculum
 	@$(python) -m benchmarks.real_programs
 
 soak: install ## run 20 000 sessions on one executor and watch for leaks (15 minutes)

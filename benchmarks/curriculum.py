@@ -76,7 +76,7 @@ async def measure(folder: Path, seeds: int, every: int, overrides: Sequence[str]
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     base = configuration("uniform", 0, every, overrides)
     runs = []
-    async with LocalStack(base.model_path, arguments=OPTIONS) as stack:
+    async with LocalStack(base.model_path, arguments=OPTIONS, niceness=10) as stack:  # as `deepmath train` does
         address = f"generators=['{stack.generator}']"
         plans = [configuration(order, seed, every, [*overrides, address]) for seed in range(seeds) for order in ORDERS]
         for config in plans:

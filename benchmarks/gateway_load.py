@@ -5,10 +5,11 @@
     200 chats with the maths agent, streamed: `/v1/chat/completions`, or `Solve` by gRPC
     400 programs, each a fresh run:           `/run_code`, or a session by gRPC
 
-to the gateway and to the services themselves in turns. It counts errors and honest refusals (429, 503 and 504, or
-RESOURCE_EXHAUSTED and UNAVAILABLE), and takes the time to the first event of each chat, its p50 and p95, and to the
-result of each program. The gateway's figures are divided by those of gRPC in the same round; the ratios are medians
-over the rounds. Results: benchmarks/results/gateway_load.json.
+to the gateway and to the services themselves in turns, and then the chats without the programs. An HTTP call opens a
+connection, as most clients' calls do; all gRPC calls share one per service. It counts errors and honest refusals (429,
+503 and 504, or RESOURCE_EXHAUSTED and UNAVAILABLE), and takes the time to the first event of each chat, its p50 and
+p95, and to the result of each program. `alone_` marks the chats without programs. The gateway's figures are divided by
+those of gRPC in the same round; the ratios are medians over the rounds. Results: benchmarks/results/gateway_load.json.
 """
 
 import argparse
@@ -65,8 +66,10 @@ async def main(rounds: int, chats: int, programs: int) -> dict[str, Any]:
         for chat, program in ways.values():  # warm-up
             await load(chat, program, 8, 8, Counter())
         for number in range(rounds):
-            for name, (chat, program) in ways.items():
+            for name, (chat, program) in sorted(ways.items(), reverse=number % 2 == 0):  # each is first in turn
                 figures = await load(chat, program, chats, programs, counts[name])
+                alone = await load(chat, program, chats, 0, counts[name])
+                figures |= {f"alone_{key}": value for key, value in alone.items() if "event" in key}
                 print(number, name, figures, dict(counts[name]), file=sys.stderr, flush=True)
                 for key, value in figures.items():
                     collected[name][key].append(value)
@@ -132,7 +135,7 @@ def grpc_chat(generator: GeneratorClient, questions: list[str]) -> Call:
     """Return the same by gRPC."""
 
     async def call(number: int) -> float:
-        events = generator.solve(questions[number % len(questions)], sampling=pb.Sampling(seed=number))
+        events = generator.solve(questions[number % len(questions)], sampling=pb.Sampling(seed=number), omit_vote=True)
         async with aclosing(cast(Any, events)):
             return await first_of(events, lambda event: event.trajectory.status != pb.STATUS_INFRASTRUCTURE_FAILED)
 

@@ -1,6 +1,7 @@
 """A training run as the command line drives it: services started for it, its updates shown, stopped by Ctrl-C."""
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ _MOST_UNREAD_BYTES = 1 << 20  # of updates that the reader of stdout has not rea
 _POLL_S = 0.05
 _RECONNECT_S = 60.0  # time for a trainer to restart
 _DEFAULT_LORA_RANK = 32
+_NICENESS = 10  # of executor and generator, beside the trainer
 
 
 class TrainingSession:
@@ -81,8 +83,10 @@ class TrainingSession:
             options += ["--max-lora-rank", str(needs.lora_rank)]
         if needs.checkpoint_root:
             options += ["--checkpoint-root", needs.checkpoint_root]
+        # They share the cores with the trainer, on whose thread each step waits: theirs must not spin, nor come first.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         notify("starting executor and generator; loading a model takes half a minute or more", self._as_json)
-        stack = LocalStack(served, arguments={"generator": options}, show_logs=self._as_json)
+        stack = LocalStack(served, arguments={"generator": options}, show_logs=self._as_json, niceness=_NICENESS)
         return (await block.enter_async_context(stack)).generator
 
 

@@ -31,12 +31,13 @@ class LocalServices:
     """Starts services, and stops them when the block ends. An asynchronous context manager.
 
     Their logs are files of bounded size in the folder `logs`, by default `folder`, or go to this process's stderr with
-    `show_logs`.
+    `show_logs`. A higher `niceness` leaves the processors to others that want them.
     """
 
-    def __init__(self, show_logs: bool = False, logs: Path | None = None) -> None:
+    def __init__(self, show_logs: bool = False, logs: Path | None = None, niceness: int = 0) -> None:
         self._show_logs = show_logs
         self._logs = logs
+        self._niceness = niceness
         self._folder: OwnedFolder | None = None
         self.processes: list[asyncio.subprocess.Process] = []  # in the order of their start
         self._outputs: list[asyncio.StreamWriter] = []
@@ -117,7 +118,7 @@ class LocalServices:
             else:
                 relay, errors = await _start_relay(log, descriptors)
                 self._relays.append(relay)
-            process = await _spawn(name, options, child_end, errors)
+            process = await _spawn(name, options, child_end, errors, self._niceness)
         self.processes.append(process)
         self._stop_timeouts.append(_STOP_TIMEOUT_S.get(name, _DEFAULT_STOP_TIMEOUT_S))
         while line := await lines.readline():
@@ -156,11 +157,11 @@ def _private_folder() -> OwnedFolder:
 
 
 async def _spawn(
-    name: str, options: Sequence[str], output: socket.socket, errors: int | None
+    name: str, options: Sequence[str], output: socket.socket, errors: int | None, niceness: int
 ) -> asyncio.subprocess.Process:
     service = (sys.executable, "-P", "-m", f"deepmath_{name}", *options)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(_PARENT_DEATH_SIGNAL), str(os.getpid()), *service),
+        *(sys.executable, "-I", "-S", str(_PARENT_DEATH_SIGNAL), str(os.getpid()), str(niceness), *service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output.fileno(),
         stderr=errors,

@@ -24,7 +24,8 @@ class LocalStack(LocalServices):
     The attributes `executor` and `generator` are their addresses: unix sockets of this stack by default, or those in
     `listen`, by service name. With the argument `executor`, the address of a running one, none is started. A gateway is
     started if `listen` has an address for it; the attribute `gateway` is that address, empty without one.
-    `arguments` are more options of a service, by its name. Entering raises Unavailable if a service does not start.
+    `arguments` are more options of a service, by its name; `niceness` is that of `LocalServices`. Entering raises
+    Unavailable if a service does not start.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class LocalStack(LocalServices):
         arguments: Mapping[str, Sequence[str]] | None = None,
         show_logs: bool = False,
         logs: Path | None = None,
+        niceness: int = 0,
     ) -> None:
-        super().__init__(show_logs, logs)
+        super().__init__(show_logs, logs, niceness)
         self._model = model
         self._starts_executor = executor is None
         listen = listen or {}

@@ -41,6 +41,15 @@ def test_service_is_stopped_when_its_parent_is_killed() -> None:
     assert gone
 
 
+async def test_services_of_a_higher_niceness_leave_the_processors_to_others() -> None:
+    mine = psutil.Process().nice()
+    async with LocalStack(niceness=3) as stack:
+        service = psutil.Process(stack.processes[0].pid)
+        assert {process.nice() for process in (service, *service.children(recursive=True))} == {min(mine + 3, 19)}
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{service.pid}/autogroup") as autogroup:  # noqa: ASYNC230 - not in every kernel
+            assert autogroup.read().endswith("nice 3\n")
+
+
 async def test_services_start_from_a_process_with_busy_grpc_threads(executor, monkeypatch) -> None:
     """Python code between fork and exec would make gRPC start threads in the child, which kill it later."""
     monkeypatch.setattr(sys, "executable", "/bin/true")  # a service that exits at once without a log line
