@@ -1416,6 +1416,7 @@ class GetInfoResponse(_message.Message):
     POLICY_RUN_FIELD_NUMBER: _builtins.int
     THINKING_FIELD_NUMBER: _builtins.int
     FUNCTIONS_FAILURE_FIELD_NUMBER: _builtins.int
+    MAXIMUM_ADMITTED_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of this software."""
     model: _builtins.str
@@ -1448,6 +1449,8 @@ class GetInfoResponse(_message.Message):
     """Whether the chat template starts the assistant's turn within thinking, after `<think>`."""
     functions_failure: _builtins.str
     """Why the model cannot call the functions of a ChatRequest; empty if it can."""
+    maximum_admitted: _builtins.int
+    """Maximum trajectories that run or wait; a request for more in all is INVALID_ARGUMENT."""
     @_builtins.property
     def loaded_policy_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The loaded policy versions, of all runs."""
@@ -1487,10 +1490,11 @@ class GetInfoResponse(_message.Message):
         policy_run: _builtins.str = ...,
         thinking: _builtins.bool = ...,
         functions_failure: _builtins.str = ...,
+        maximum_admitted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_budget", b"default_budget", "default_sampling", b"default_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "dialect", b"dialect", "executor_failure", b"executor_failure", "functions_failure", b"functions_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "thinking", b"thinking", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "default_budget", b"default_budget", "default_sampling", b"default_sampling", "dialect", b"dialect", "executor_failure", b"executor_failure", "functions_failure", b"functions_failure", "live_trajectories", b"live_trajectories", "loaded_policies", b"loaded_policies", "loaded_policy_versions", b"loaded_policy_versions", "max_lora_rank", b"max_lora_rank", "maximum_admitted", b"maximum_admitted", "maximum_trajectories", b"maximum_trajectories", "model", b"model", "policy_run", b"policy_run", "policy_version", b"policy_version", "prompt_template", b"prompt_template", "takes_checkpoints", b"takes_checkpoints", "thinking", b"thinking", "version", b"version", "waiting_for_executor", b"waiting_for_executor", "waiting_trajectories", b"waiting_trajectories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -227,6 +227,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             dialect=self._dialect.name,
             live_trajectories=self._admission.live,
             maximum_trajectories=self._admission.slots,
+            maximum_admitted=self._admission.capacity,
             waiting_trajectories=self._admission.waiting,
             waiting_for_executor=self._loop.executing,
             max_lora_rank=self._updates.max_lora_rank,

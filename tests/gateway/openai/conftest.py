@@ -1,5 +1,6 @@
 """Requests to OpenAI's API of the gateway over the shared engine."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -57,3 +58,9 @@ async def stream(http: httpx.AsyncClient, path: str, request: dict[str, Any]) ->
     if path.endswith("completions"):
         assert lines.pop() == "[DONE]"
     return [json.loads(line) for line in lines]
+
+
+async def until_runs(engine: SpokenEngine, runs: int) -> None:
+    async with asyncio.timeout(20):
+        while engine.running < runs:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -1,18 +1,15 @@
 """Chat completions of a scripted model: text and reasoning, streams, choices, stop sequences, usage and errors."""
 
 import asyncio
-import inspect
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from deepmath_gateway.openai.served_models import AGENT
 from support.scripted_engine import CODE
 from support.secured import add_token
-from support.spoken_engine import SpokenEngine, serve_spoken
 
-from gateway.openai.conftest import CHAT, QUESTION, body, complete, stream
+from gateway.openai.conftest import CHAT, QUESTION, body, complete, stream, until_runs
 
 ANSWER = "I compute. The answer is \\boxed{42}."
 REASONING = f"Easy.\n```python\n{CODE}\n```\n```output\n42\n```"
@@ -189,7 +186,7 @@ async def test_fields_that_change_nothing_are_ignored(spoken) -> None:
 async def test_overload_is_429_with_retry_after(spoken, model: str) -> None:
     spoken.engine.stuck_after = 0  # four trajectories run, and four wait
     waiting = asyncio.create_task(complete(spoken.http, model, n=8))
-    await _until_all_run(spoken.engine)
+    await until_runs(spoken.engine, 4)
     for streams in (False, True):
         response = await spoken.http.post("/v1/chat/completions", json=body(model, stream=streams))
         assert response.status_code == 429, response.text
@@ -239,54 +236,8 @@ async def test_infrastructure_failure_is_an_error_and_no_answer(spoken, streams:
 
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("model", [AGENT, CHAT])
-async def test_client_that_leaves_ends_the_engines_requests_within_a_second(spoken, streams, model: str) -> None:
-    spoken.engine.stuck_after = 3 if streams else 0
-    request = body(model, n=4, stream=streams)
-    if streams:
-        async with spoken.http.stream("POST", "/v1/chat/completions", json=request) as response:
-            lines = response.aiter_lines()  # the response is closed with it
-            await anext(lines)
-            await _until_all_run(spoken.engine)
-    else:
-        task = asyncio.create_task(spoken.http.post("/v1/chat/completions", json=request))
-        await _until_all_run(spoken.engine)
-        task.cancel()
-    await assert_ends_within_a_second(lambda: spoken.engine.running)
-
-
-async def _until_all_run(engine: SpokenEngine) -> None:
-    async with asyncio.timeout(20):
-        while engine.running < 4:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-async def test_client_that_leaves_ends_the_sandbox_within_a_second(serve_gateway, executor) -> None:
-    endless = SpokenEngine(call="<tool_call>\nwhile True:\n    pass\n</tool_call>")
-    before = (await executor.get_info()).load.live_sessions
-    async with (
-        serve_spoken(endless, executor) as generator,
-        serve_gateway(generator=generator) as served,
-        served.client() as http,
-    ):
-        async with http.stream("POST", "/v1/chat/completions", json=body(stream=True)) as response:
-            lines = response.aiter_lines()
-            while "while True" not in await anext(lines):
-                pass
-            async with asyncio.timeout(20):
-                while not (await executor.get_info()).load.running_snippets:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-
-        async def sessions() -> int:
-            return (await executor.get_info()).load.live_sessions - before
-
-        await assert_ends_within_a_second(sessions)
-
-
-async def assert_ends_within_a_second(count: Callable[[], Any]) -> None:
-    """Check that what `count` returns is 0 within a second, which its own calls may lengthen."""
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    async with asyncio.timeout(20):
-        while await left if inspect.isawaitable(left := count()) else left:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    assert loop.time() - start < 1
+async def test_more_choices_than_ever_fit_are_no_overload(spoken, model: str, streams: bool) -> None:
+    """The generator runs four trajectories, and four wait."""
+    response = await spoken.http.post("/v1/chat/completions", json=body(model, n=9, stream=streams))
+    assert response.status_code == 400
+    assert "at most" in response.json()["error"]["message"] or "exceed 8" in response.json()["error"]["message"]

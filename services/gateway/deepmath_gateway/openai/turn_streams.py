@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from deepmath.clients import GeneratorClient
 from deepmath.dialects import known_dialect
-from deepmath.errors import Forbidden, Unauthenticated, Unavailable
+from deepmath.errors import Forbidden, InvalidRequest, Unauthenticated, Unavailable
 from deepmath.generator.v1 import generator_pb2 as pb
 from deepmath_gateway.openai.choice_text import ChoiceText
 from deepmath_gateway.openai.served_models import ServedModel
@@ -50,6 +50,9 @@ async def turn_events(
 def _events(generator: GeneratorClient, model: ServedModel, request: TurnRequest) -> AsyncGenerator[TurnEvent]:
     if model.mode == "agent":
         return _agent_events(generator, model, request)
+    # Each is a call of its own. A generator of an earlier version reports 0.
+    if 0 < (most := model.info.maximum_admitted) < request.choices:
+        raise InvalidRequest(f"n is {request.choices}: this generator writes and queues {most} choices at most")
     choices = [_chat_events(generator, model, request, choice) for choice in range(request.choices)]
     return choices[0] if len(choices) == 1 else merged(choices)
 
