@@ -257,10 +257,22 @@ async def test_kernel_without_an_address_has_an_executor_with_figures_that_ends_
     assert alive == []
 
 
+_WITHOUT_MATPLOTLIB = """
+from importlib import util
+
+find = util.find_spec
+util.find_spec = lambda name, *package: None if name == "matplotlib" else find(name, *package)
+"""
+
+
 @pytest.mark.slow
 async def test_detached_stack_without_figures_is_left_aside(deepmath, tmp_path, monkeypatch) -> None:
+    """A stack that was started before matplotlib was installed."""
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
-    assert (await deepmath("up", "--detach", "--executor-only")).status == 0
+    (tmp_path / "sitecustomize.py").write_text(_WITHOUT_MATPLOTLIB)
+    with monkeypatch.context() as earlier:
+        earlier.setenv("PYTHONPATH", str(tmp_path))
+        assert (await deepmath("up", "--detach", "--executor-only")).status == 0
     try:
         before = set(psutil.Process().children(recursive=True))
         for figures in (False, True):

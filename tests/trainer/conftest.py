@@ -27,6 +27,8 @@ SMALL = (
     "data.limit=64",
     "launch.threads=1",
 )
+EXACT = "launch.dtype=float32"
+"""For comparisons with the generator's values or TRL's: in bfloat16 they differ from the third digit."""
 
 
 @pytest.fixture

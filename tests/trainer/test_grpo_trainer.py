@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from deepmath_trainer.finite_policy import TrainingDiverged
 
-from .conftest import RecordedRun, small, trained_in_process
+from .conftest import EXACT, RecordedRun, small, trained_in_process
 
 pytestmark = pytest.mark.slow
 ON_POLICY = "rollout.staleness=0"
@@ -20,7 +20,7 @@ async def on_policy(serve_generator, tmp_path_factory) -> AsyncIterator[Recorded
     """Three steps, each on a batch of the newest policy, while the temperature falls."""
     schedule = "rollout.temperature={start: 1.2, end: 0.7, steps: 2}"
     async with serve_generator() as served:
-        config = small(served.address, "optimizer.steps=3", ON_POLICY, schedule)
+        config = small(served.address, EXACT, "optimizer.steps=3", ON_POLICY, schedule)
         async with trained_in_process(config, tmp_path_factory.mktemp("on-policy") / "run") as run:
             yield run
 
@@ -30,7 +30,7 @@ async def off_policy(serve_generator, tmp_path_factory) -> AsyncIterator[Recorde
     """Three steps, the later two each on a batch of the policy before the newest."""
     rate = ("optimizer.learning_rate=2e-3", "optimizer.schedule=constant")
     async with serve_generator() as served:
-        config = small(served.address, "optimizer.steps=3", *rate)
+        config = small(served.address, EXACT, "optimizer.steps=3", *rate)
         async with trained_in_process(config, tmp_path_factory.mktemp("off-policy") / "run") as run:
             yield run
 
@@ -39,7 +39,7 @@ async def off_policy(serve_generator, tmp_path_factory) -> AsyncIterator[Recorde
 async def one_step(serve_generator, tmp_path_factory) -> AsyncIterator[RecordedRun]:
     """A run of one step, whose trainer tests may call; they leave it as it was."""
     async with serve_generator() as served:
-        config = small(served.address, "optimizer.steps=1", ON_POLICY)
+        config = small(served.address, EXACT, "optimizer.steps=1", ON_POLICY)
         async with trained_in_process(config, tmp_path_factory.mktemp("one-step") / "run") as run:
             yield run
 

@@ -19,7 +19,7 @@ from deepmath_trainer.run_folder import RunFolder
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.generator.v1 import generator_pb2 as pb
 
-from .conftest import small
+from .conftest import EXACT, small
 
 pytestmark = pytest.mark.slow
 STEPS = 2
@@ -93,7 +93,7 @@ def trained(folder: Path, settings: tuple[str, ...], *hooks: Any) -> Trained:
 
     folder.mkdir()
     own = (f"optimizer.steps={STEPS}", "checkpoint.every=2", "report_to=[]")
-    config = small("unused", *own, *settings)
+    config = small("unused", EXACT, *own, *settings)
     pipeline = RandomBatches(config)
     found = Trained(None, pipeline, False, [], [])
     trainer_class = type("TestedTrainer", (GrpoTrainer,), {name: getattr(GRPOTrainer, name) for name in hooks})
