@@ -34,6 +34,7 @@ from deepmath_trainer.training_data import load_problems
 from benchmarks.training import OPTIONS, WORKER, run_module
 from deepmath.data.dataset_problem import DatasetProblem
 from deepmath.grading.verifier import Verifier
+from deepmath.local_stack.local_services import BACKGROUND
 from deepmath.local_stack.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results" / "curriculum.json"
@@ -76,7 +77,7 @@ async def measure(folder: Path, seeds: int, every: int, overrides: Sequence[str]
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     base = configuration("uniform", 0, every, overrides)
     runs = []
-    async with LocalStack(base.model_path, arguments=OPTIONS, niceness=10) as stack:  # as `deepmath train` does
+    async with LocalStack(base.model_path, arguments=OPTIONS, niceness=BACKGROUND) as stack:  # as in `deepmath train`
         address = f"generators=['{stack.generator}']"
         plans = [configuration(order, seed, every, [*overrides, address]) for seed in range(seeds) for order in ORDERS]
         for config in plans:

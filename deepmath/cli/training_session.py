@@ -13,7 +13,7 @@ from deepmath.cli.training_views import TrainingView, notify, select_view, show_
 from deepmath.clients import TrainerClient
 from deepmath.clients.backoff import pauses
 from deepmath.errors import Unavailable
-from deepmath.local_stack.local_services import LocalServices
+from deepmath.local_stack.local_services import BACKGROUND, LocalServices
 from deepmath.local_stack.stack import EMBEDDED_MODEL, LocalStack, generator_options
 from deepmath.trainer.v1 import trainer_pb2 as pb
 
@@ -22,7 +22,6 @@ _MOST_UNREAD_BYTES = 1 << 20  # of updates that the reader of stdout has not rea
 _POLL_S = 0.05
 _RECONNECT_S = 60.0  # time for a trainer to restart
 _DEFAULT_LORA_RANK = 32
-_NICENESS = 10  # of executor and generator, beside the trainer
 
 
 class TrainingSession:
@@ -86,7 +85,7 @@ class TrainingSession:
         # They share the cores with the trainer, on whose thread each step waits: theirs must not spin, nor come first.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         notify("starting executor and generator; loading a model takes half a minute or more", self._as_json)
-        stack = LocalStack(served, arguments={"generator": options}, show_logs=self._as_json, niceness=_NICENESS)
+        stack = LocalStack(served, arguments={"generator": options}, show_logs=self._as_json, niceness=BACKGROUND)
         return (await block.enter_async_context(stack)).generator
 
 

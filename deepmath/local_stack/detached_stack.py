@@ -2,7 +2,7 @@
 
 A process of its own, the keeper (`stack_keeper`), runs the services and removes all that it made when it ends. It holds
 the state folder's lock from before its start until its end, so two starts at once make one stack. A killed keeper loses
-the lock, and its services get SIGTERM (`parent_death_signal`); what is left is a stale record.
+the lock, and its services get SIGTERM (`service_start`); what is left is a stale record.
 """
 
 import os

@@ -17,11 +17,14 @@ from deepmath.observability.log_line import message_of
 from deepmath.observability.output_relay import RelaySettings
 from deepmath.owned_folders import OwnedFolder
 
+BACKGROUND = 10
+"""Niceness of services beside a process that is to come first."""
+
 _READY = "serving on "
 # Runs write checkpoints. vLLM waits five seconds for its own processes, and its libraries take time to exit.
 _STOP_TIMEOUT_S = {"trainer": 130.0, "generator": 30.0}
 _DEFAULT_STOP_TIMEOUT_S = 10.0
-_PARENT_DEATH_SIGNAL = Path(__file__).with_name("parent_death_signal.py")
+_SERVICE_START = Path(__file__).with_name("service_start.py")
 _MOST_SOCKET_BYTES = 107  # unix(7)
 _LOG_TAIL_CHARACTERS = 4000  # of a service's log, for an error message
 _LAST_LINES_S = 1.0  # for the relay of a log to write them
@@ -161,7 +164,7 @@ async def _spawn(
 ) -> asyncio.subprocess.Process:
     service = (sys.executable, "-P", "-m", f"deepmath_{name}", *options)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(_PARENT_DEATH_SIGNAL), str(os.getpid()), str(niceness), *service),
+        *(sys.executable, "-I", "-S", str(_SERVICE_START), str(os.getpid()), str(niceness), *service),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=output.fileno(),
         stderr=errors,

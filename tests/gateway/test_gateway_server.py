@@ -14,8 +14,8 @@ import pytest
 from deepmath_gateway.client_presence import ClientPresence
 from deepmath_gateway.config import GatewayConfig
 from deepmath_gateway.error_responses import ErrorResponses
+from deepmath_gateway.event_stream import EventStream
 from deepmath_gateway.http_server import ListeningServer
-from deepmath_gateway.openai.event_stream import EventStream
 from support.secured import Authority, add_token, mount, serving, swap
 
 from deepmath.clients import ExecutorClient

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     config = load(GatewayConfig, "deepmath serve gateway", sys.argv[1:] if arguments is None else arguments)
     set_up_service_logging(config.log_level, config.log_format, "gateway")
     try:
-        # Faster than asyncio's own loop: of many requests at once, the last waits two thirds as long.
+        # Faster than asyncio's own loop: see `benchmarks.gateway_load`.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config))
     except DeepMathError as error:

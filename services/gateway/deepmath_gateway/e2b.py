@@ -19,7 +19,7 @@ from deepmath.access.caller_identity import proven_name
 from deepmath.clients import OutputHandler
 from deepmath.errors import InvalidRequest
 from deepmath.executor.v1 import executor_pb2 as pb
-from deepmath_gateway.openai.event_stream import EventStream
+from deepmath_gateway.event_stream import EventStream
 from deepmath_gateway.owned_session import OwnedSession, SnippetCall, UnknownSession
 from deepmath_gateway.permitted_limits import PermittedLimits
 from deepmath_gateway.protocol_errors import HttpFailure, HttpRefusal

@@ -8,8 +8,8 @@ from typing import Any, cast
 from uuid import uuid4
 
 from deepmath.errors import DeepMathError
+from deepmath_gateway.event_stream import DONE, event_bytes
 from deepmath_gateway.openai.completion_request import ChatCompletionRequest
-from deepmath_gateway.openai.event_stream import DONE, event_bytes
 from deepmath_gateway.openai.openai_errors import stream_failure
 from deepmath_gateway.openai.served_models import ServedModel
 from deepmath_gateway.openai.tool_activity import activity_fields, activity_text, ended_fields

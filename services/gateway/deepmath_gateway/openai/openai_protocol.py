@@ -10,10 +10,10 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from deepmath.clients import GeneratorClient
+from deepmath_gateway.event_stream import EventStream
 from deepmath_gateway.http_protocol import HttpProtocol
 from deepmath_gateway.openai.chat_completions import ChatCompletion
 from deepmath_gateway.openai.completion_request import ChatCompletionRequest
-from deepmath_gateway.openai.event_stream import EventStream
 from deepmath_gateway.openai.openai_errors import error_form
 from deepmath_gateway.openai.responses import ModelResponse
 from deepmath_gateway.openai.responses_request import ResponsesRequest

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from deepmath.errors import DeepMathError
-from deepmath_gateway.openai.event_stream import event_bytes
+from deepmath_gateway.event_stream import event_bytes
 from deepmath_gateway.openai.openai_errors import stream_failure
 from deepmath_gateway.openai.response_items import ResponseItems
 from deepmath_gateway.openai.responses_request import ResponsesRequest

@@ -1,4 +1,4 @@
-"""`python parent_death_signal.py PID NICENESS COMMAND...`: replaces itself by COMMAND, which gets SIGTERM with PID.
+"""`python service_start.py PID NICENESS COMMAND...`: replaces itself by COMMAND, which gets SIGTERM with PID.
 
 PID is the parent, and SIGTERM comes when it dies. NICENESS is added to that of the process, and is that of its
 session's autogroup (sched(7)): between sessions the kernel may regard the latter alone.
